@@ -1,0 +1,13 @@
+# Sourced by kolla_start: migrations of the API and cell databases run in a
+# container of their own, which then ends.
+
+if [[ -v KOLLA_BOOTSTRAP ]]; then
+    nova-manage api_db sync
+    nova-manage db sync --local_cell
+    exit 0
+fi
+
+if [[ -v KOLLA_OSM ]]; then
+    nova-manage db online_data_migrations
+    exit 0
+fi

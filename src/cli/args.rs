@@ -1,0 +1,239 @@
+//! The command line's grammar, made from the table of options. Only `cli` sees clap's types.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::settings::options::{Fallback, Kind, OPTIONS, Opt};
+
+/// The argument of the configuration files: the one option that can't stand in such a file.
+const CONFIG_FILE: &str = "config_file";
+
+/// The values that options were given, by option name.
+pub type Given = BTreeMap<&'static str, Vec<String>>;
+
+/// The whole grammar.
+pub fn command() -> Command {
+    Command::new("kiln")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Builds large families of container images from one tree of Dockerfile templates")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(build())
+        .subcommand(super::config::command())
+        .subcommand(super::tree::command())
+}
+
+fn build() -> Command {
+    let command = Command::new("build")
+        .about("Render, order, build and push images")
+        .after_help(
+            "Every option but --config-file may also stand in build.conf (see 'kiln config example') \
+             or in the environment as KILN_<OPTION>.\n\n\
+             Exit codes: 0 all is built, 1 an image failed, 2 wrong usage or configuration, \
+             3 the engine or the registry is out of reach, 4 nothing matched, 130 interrupted.",
+        )
+        .arg(
+            Arg::new(CONFIG_FILE)
+                .long("config-file")
+                .value_name("FILE")
+                .value_parser(ValueParser::path_buf())
+                .action(ArgAction::Append)
+                .help_heading("Configuration")
+                .help(
+                    "Read options from this file; may be repeated \
+                     [default: ./build.conf, ~/.config/kiln/build.conf or /etc/kiln/build.conf]",
+                ),
+        );
+    OPTIONS.iter().fold(command, |command, option| match option.kind {
+        Kind::Bool => command.args(switch(option)),
+        _ => command.arg(valued(option)),
+    })
+}
+
+/// `--name` and `--noname`. The help shows the one that changes something.
+fn switch(option: &Opt) -> [Arg; 2] {
+    let on_by_default = option.default == Fallback::Is("true");
+    let off = negative(option);
+    let help = format!("{} [default: {}]", option.help, if on_by_default { "yes" } else { "no" });
+    let mut positive = Arg::new(option.name)
+        .long(option.flag)
+        .action(ArgAction::SetTrue)
+        .overrides_with(off.clone())
+        .help_heading(option.group.heading())
+        .help(help);
+    if let Some(short) = option.short {
+        positive = positive.short(short);
+    }
+    let negative = Arg::new(off.clone())
+        .long(off)
+        .action(ArgAction::SetTrue)
+        .overrides_with(option.name)
+        .help_heading(option.group.heading())
+        .help(format!("The opposite of --{}", option.flag));
+    if option.flag.contains('_') || option.flag.contains('-') {
+        positive = positive.alias(other_spelling(option.flag));
+    }
+    [positive, negative.hide(!on_by_default)]
+}
+
+fn negative(option: &Opt) -> String {
+    format!("no{}", option.flag)
+}
+
+fn valued(option: &Opt) -> Arg {
+    let argument = Arg::new(option.name)
+        .value_name(option.value)
+        .help_heading(option.group.heading())
+        .help(help(option))
+        .action(match option.kind {
+            Kind::Many | Kind::Paths | Kind::Positional => ArgAction::Append,
+            _ => ArgAction::Set,
+        });
+    let argument = match option.kind {
+        Kind::Choice(words) => argument.value_parser(PossibleValuesParser::new(words)),
+        Kind::Positional => return argument.num_args(0..),
+        _ => argument,
+    };
+    let argument = argument.long(option.flag);
+    let argument = if option.adds_up() { argument } else { argument.overrides_with(option.name) };
+    let argument = match option.short {
+        Some(short) => argument.short(short),
+        None => argument,
+    };
+    if option.flag.contains(['-', '_']) {
+        argument.alias(other_spelling(option.flag))
+    } else {
+        argument
+    }
+}
+
+fn help(option: &Opt) -> String {
+    match option.default {
+        Fallback::Unset => option.help.to_owned(),
+        Fallback::Is(value) => format!("{} [default: {value}]", option.help),
+        Fallback::OfTree => format!("{} [default: as the tree says]", option.help),
+        Fallback::Found(what) => format!("{} [default: {what}]", option.help),
+    }
+}
+
+/// The flag with hyphens for underscores, or the other way round: both are understood.
+fn other_spelling(flag: &'static str) -> String {
+    if flag.contains('_') { flag.replace('_', "-") } else { flag.replace('-', "_") }
+}
+
+/// What the command line of `build` gives.
+pub fn given(matches: &ArgMatches) -> Given {
+    OPTIONS
+        .iter()
+        .filter_map(|option| {
+            let values: Vec<String> = match option.kind {
+                Kind::Bool => switched(option, matches).into_iter().collect(),
+                _ => matches.get_many::<String>(option.name).unwrap_or_default().cloned().collect(),
+            };
+            (!values.is_empty()).then_some((option.name, values))
+        })
+        .collect()
+}
+
+fn switched(option: &Opt, matches: &ArgMatches) -> Option<String> {
+    if matches.get_flag(option.name) {
+        Some("true".to_owned())
+    } else if matches.get_flag(&negative(option)) {
+        Some("false".to_owned())
+    } else {
+        None
+    }
+}
+
+/// The configuration files that the command line names.
+pub fn config_files(matches: &ArgMatches) -> Vec<PathBuf> {
+    matches.get_many::<PathBuf>(CONFIG_FILE).unwrap_or_default().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build_given(arguments: &[&str]) -> Given {
+        let all = ["kiln", "build"].iter().chain(arguments);
+        let matches = command().try_get_matches_from(all).unwrap();
+        given(matches.subcommand_matches("build").unwrap())
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_spelled_as_kolla_build_spells_them() {
+        let given = build_given(&[
+            "-b",
+            "x",
+            "-t",
+            "y",
+            "-n",
+            "z",
+            "-p",
+            "one",
+            "-p",
+            "two",
+            "-T",
+            "3",
+            "-r",
+            "0",
+            "-f",
+            "none",
+            "-D",
+            "d",
+            "-l",
+            "-q",
+            "-d",
+            "--network_mode",
+            "m",
+            "--nopull",
+            "--nocache",
+            "--nosummary",
+            "first",
+            "^second$",
+        ]);
+        let shown: Vec<_> = given.iter().map(|(k, v)| format!("{k}={}", v.join(","))).collect();
+        assert_eq!(
+            shown,
+            [
+                "base=x",
+                "cache=false",
+                "debug=true",
+                "docker_dir=d",
+                "format=none",
+                "install_type=y",
+                "list_dependencies=true",
+                "namespace=z",
+                "network_mode=m",
+                "profile=one,two",
+                "pull=false",
+                "quiet=true",
+                "regex=first,^second$",
+                "retries=0",
+                "summary=false",
+                "threads=3",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_of_contrary_switches_holds() {
+        assert_eq!(build_given(&["--pull", "--nopull"])["pull"], ["false"]);
+        assert_eq!(build_given(&["--nopull", "--pull"])["pull"], ["true"]);
+    }
+
+    #[test]
+    fn hyphens_and_underscores_are_alike() {
+        assert_eq!(build_given(&["--network-mode", "m"])["network_mode"], ["m"]);
+        assert_eq!(build_given(&["--base_tag", "t"])["base_tag"], ["t"]);
+        assert_eq!(build_given(&["--skip_existing"])["skip_existing"], ["true"]);
+    }
+}

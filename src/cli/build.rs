@@ -1,0 +1,465 @@
+//! `kiln build`: leads the data through the pipeline, from settings to report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::Given;
+use super::config::print_out;
+use super::{Exit, Failure, terminal};
+use crate::context::Context;
+use crate::diagnostic::{Diagnostic, Place, Result as Diagnosed, collect};
+use crate::dockerfile;
+use crate::engine::docker::DockerEngine;
+use crate::engine::{BuildOptions, Engine as _};
+use crate::event::{Event, Outcome};
+use crate::graph::{self, Graph, Index};
+use crate::image::{ImageName, ImageRef};
+use crate::plan::{Decision, Plan, Selection};
+use crate::report::Subscriber;
+use crate::report::logs::Logs;
+use crate::report::progress::{Detail, Progress};
+use crate::report::summary::Summary;
+use crate::runner;
+use crate::settings::{Building, Layers, Output, Profiles, Settings, Task, Verbosity, settle};
+use crate::template::{self, Rendered, Variables};
+use crate::tree::Tree;
+
+/// Where configuration files are looked for, the first found is read: below the working folder,
+/// the user's configuration folder, and the system's.
+const CONFIG_FILE: &str = "build.conf";
+
+/// The folder that is the tree if it holds a manifest.
+const TREE_FOLDER: &str = "docker";
+
+/// Runs the command with these options and configuration files.
+pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let found = default_config_file(&environment);
+    let config_files = if config_files.is_empty() { found.as_slice() } else { config_files };
+    let layers = Layers::gather(given.clone(), config_files, &environment)?;
+    let tree = open_tree(&layers)?;
+    let profiles = Profiles::new(tree.profiles()?, &layers);
+    let settings = settle(&layers, tree.manifest(), &profiles)?;
+
+    let rendered = template::render_all(&tree, &variables(&settings, &tree))?;
+    let graph = connect(&tree, &settings, &rendered)?;
+    let contexts = contexts(&tree, rendered);
+    let runtime = runtime()?;
+    let engine = if needs_engine(&settings) {
+        Some(runtime.block_on(DockerEngine::connect(settings.building.timeout))?)
+    } else {
+        None
+    };
+    let existing = match &engine {
+        Some(engine) if settings.skip_existing => runtime.block_on(engine.images())?,
+        _ => BTreeSet::new(),
+    };
+    let plan = Plan::new(&graph, &selection(&settings, &tree, existing));
+    refuse_empty(&plan, &settings)?;
+    if let Some(folder) = work_folder(&settings)? {
+        write_contexts(&folder, &tree, &plan, &contexts)?;
+    }
+    match (&settings.task, engine) {
+        (Task::Build, Some(engine)) => runtime.block_on(build(engine, &plan, contexts, &settings)),
+        (task, _) => show(task, &plan),
+    }
+}
+
+/// The first of the usual configuration files that exists.
+fn default_config_file(environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let of_user = match (environment.get("XDG_CONFIG_HOME"), environment.get("HOME")) {
+        (Some(folder), _) if !folder.is_empty() => Some(PathBuf::from(folder)),
+        (_, Some(home)) => Some(Path::new(home).join(".config")),
+        _ => None,
+    };
+    let of_user = of_user.map(|folder| folder.join("kiln").join(CONFIG_FILE));
+    let of_system = Path::new("/etc/kiln").join(CONFIG_FILE);
+    [Some(PathBuf::from(CONFIG_FILE)), of_user, Some(of_system)]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file())
+        .into_iter()
+        .collect()
+}
+
+fn open_tree(layers: &Layers) -> Diagnosed<Tree> {
+    let mut tree = match layers.early("tree") {
+        Some(given) if !given.value.is_empty() => Tree::open(Path::new(&given.value))?,
+        _ if Tree::is_at(Path::new(TREE_FOLDER)) => Tree::open(Path::new(TREE_FOLDER))?,
+        _ => Tree::embedded()?,
+    };
+    for overlay in layers.all("docker_dir") {
+        tree.overlay(Path::new(&overlay.value))?;
+    }
+    Ok(tree)
+}
+
+/// What templates are given.
+fn variables(settings: &Settings, tree: &Tree) -> Variables {
+    let Settings { axis, base, naming, .. } = settings;
+    let mut of_tree = tree.manifest().variables.clone();
+    of_tree.extend(base.variables.clone());
+    Variables {
+        namespace: naming.namespace().to_owned(),
+        image_prefix: naming.prefix().to_owned(),
+        tag: naming.tag().to_owned(),
+        base_image: axis.base_image.clone(),
+        base_distro: axis.base.clone(),
+        base_distro_tag: axis.base_tag.clone(),
+        base_arch: axis.arch.clone(),
+        debian_arch: debian_arch(&axis.arch).to_owned(),
+        base_package_type: base.package_type.clone(),
+        distro_package_manager: base.package_manager.clone(),
+        install_type: axis.install_type.clone(),
+        maintainer: settings.maintainer.clone(),
+        users: tree.manifest().user_variables(),
+        of_tree,
+    }
+}
+
+/// A machine architecture as Debian calls it; the kernel's word where Debian has no other.
+fn debian_arch(arch: &str) -> &str {
+    match arch {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "ppc64le" => "ppc64el",
+        other => other,
+    }
+}
+
+/// Reads the references of all Dockerfiles and connects the images.
+fn connect(tree: &Tree, settings: &Settings, rendered: &[Rendered]) -> Diagnosed<Graph> {
+    let images: Vec<_> =
+        rendered.par_iter().map(|image| graph_image(tree, settings, image)).collect();
+    Graph::new(collect(images)?, &settings.naming)
+}
+
+fn graph_image(tree: &Tree, settings: &Settings, rendered: &Rendered) -> Diagnosed<graph::Image> {
+    let name = &rendered.folder.name;
+    let template = tree.display_path(&rendered.folder.template());
+    let reference = settings.naming.reference(name.as_str()).map_err(|error| {
+        Diagnostic::new(error.to_string()).note(format!("the name is that of {template}'s folder"))
+    })?;
+    let dockerfile = dockerfile::parse(&rendered.text, &BTreeMap::new()).map_err(|error| {
+        let place =
+            Place::new(format!("{template} (rendered)"), rendered.text.as_str(), error.span);
+        let mut diagnostic = Diagnostic::new(error.message).at(place);
+        diagnostic.help = error.help;
+        diagnostic
+    })?;
+    Ok(graph::Image {
+        name: name.clone(),
+        reference,
+        template,
+        text: rendered.text.as_str().into(),
+        dockerfile,
+    })
+}
+
+/// The folder and the context of every image, by name.
+type Contexts = BTreeMap<ImageName, (String, Context)>;
+
+fn contexts(tree: &Tree, rendered: Vec<Rendered>) -> Contexts {
+    rendered
+        .into_iter()
+        .map(|Rendered { folder, text }| {
+            let context = Context::new(text, tree.context(&folder));
+            (folder.name, (folder.path, context))
+        })
+        .collect()
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Diagnostic::new(format!("no threads can be had: {error}")).into())
+}
+
+/// Only building and looking for existing images need an engine.
+fn needs_engine(settings: &Settings) -> bool {
+    settings.task == Task::Build || settings.skip_existing
+}
+
+fn selection(settings: &Settings, tree: &Tree, existing: BTreeSet<ImageRef>) -> Selection {
+    let axis = &settings.axis;
+    let unbuildable = tree
+        .manifest()
+        .unbuildable
+        .iter()
+        .filter(|entry| entry.applies(&axis.base, &axis.install_type, &axis.arch))
+        .flat_map(|entry| {
+            entry.images.iter().map(|name| (ImageName::new(name), entry.reason.clone()))
+        })
+        .collect();
+    Selection {
+        patterns: settings.patterns.clone(),
+        unbuildable,
+        skip_parents: settings.skip_parents,
+        existing,
+    }
+}
+
+/// Says so where nothing matched, or one of several patterns did not.
+fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure> {
+    let names = || plan.graph().images().iter().map(|image| image.name.as_str());
+    if !plan.is_empty() {
+        for pattern in settings.patterns.iter().flatten() {
+            if !names().any(|name| pattern.is_match(name)) {
+                terminal::warn(&format!("warning: no image matches '{pattern}'"));
+            }
+        }
+        return Ok(());
+    }
+    let patterns = settings.patterns.iter().flatten();
+    let asked: Vec<_> = patterns.clone().map(|pattern| format!("'{pattern}'")).collect();
+    let mut diagnostic = match asked.len() {
+        0 => Diagnostic::new("there is nothing to build"),
+        1..=5 => Diagnostic::new(format!("no image to build matches {}", asked.join(", "))),
+        n => Diagnostic::new(format!("no image to build matches any of the {n} patterns")),
+    };
+    for (index, image) in plan.graph().images().iter().enumerate() {
+        if let Decision::Unbuildable(reason) = plan.decision(index)
+            && patterns.clone().any(|pattern| pattern.is_match(image.name.as_str()))
+        {
+            diagnostic = diagnostic.note(format!("'{}' is unbuildable: {reason}", image.name));
+        }
+    }
+    if let [pattern] = settings.patterns.as_deref().unwrap_or_default() {
+        diagnostic = diagnostic.suggest(pattern.as_str(), names());
+    }
+    Err(Failure { exit: Exit::NothingMatched, diagnostics: diagnostic.into() })
+}
+
+/// Where contexts are written, if they are: what was asked for, or a new temporary folder.
+fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
+    match (&settings.work_dir, &settings.task) {
+        (Some(folder), _) => Ok(Some(folder.clone())),
+        (None, Task::TemplateOnly) => {
+            let folder = std::env::temp_dir().join(format!("kiln-{}", std::process::id()));
+            fs::create_dir(&folder).map_err(|error| {
+                Diagnostic::new(format!("'{}' can't be made: {error}", folder.display()))
+                    .help("choose a folder with --work-dir")
+            })?;
+            Ok(Some(folder))
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// Writes the context of every image that is to be built to `folder/docker`, which is emptied
+/// before: nothing of an earlier run stays.
+fn write_contexts(
+    folder: &Path,
+    tree: &Tree,
+    plan: &Plan<'_>,
+    contexts: &Contexts,
+) -> Result<(), Failure> {
+    let target = folder.join(TREE_FOLDER);
+    let refuse = |error: std::io::Error| {
+        Diagnostic::new(format!("the work folder '{}' can't be written: {error}", folder.display()))
+    };
+    if Tree::is_at(&target) {
+        return Err(Diagnostic::new(format!("'{}' is a template tree", target.display()))
+            .help("choose another folder with --work-dir: it is emptied first")
+            .into());
+    }
+    match fs::remove_dir_all(&target) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(refuse(error).into());
+        }
+        _ => {}
+    }
+    let names: Vec<_> = plan.to_build().map(|i| &plan.graph().images()[i].name).collect();
+    names
+        .par_iter()
+        .try_for_each(|name| {
+            let (path, context) = &contexts[*name];
+            context.write_to(&target.join(path))
+        })
+        .map_err(refuse)?;
+    terminal::warn(&format!(
+        "{} images of {} are in {}",
+        names.len(),
+        tree.origin(),
+        target.display()
+    ));
+    Ok(())
+}
+
+/// Prints what is asked for instead of building.
+fn show(task: &Task, plan: &Plan<'_>) -> Result<Exit, Failure> {
+    let graph = plan.graph();
+    let shown = |image: Index| plan.is_built(image);
+    match task {
+        Task::Build | Task::TemplateOnly => Ok(Exit::Done),
+        Task::ListImages => {
+            let names = plan.to_build().map(|image| &graph.images()[image].name);
+            let lines = names.enumerate().map(|(n, name)| format!("{} : {name}\n", n + 1));
+            print_out(&lines.collect::<String>())
+        }
+        Task::ListDependencies => {
+            let nested = serde_json::to_string_pretty(&graph.nested(&shown)).expect("plain JSON");
+            print_out(&format!("{nested}\n"))
+        }
+        Task::SaveDependency(file) => {
+            fs::write(file, graph.dot(&shown)).map_err(|error| {
+                Diagnostic::new(format!("'{}' can't be written: {error}", file.display()))
+            })?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Builds what the plan says and reports on it.
+async fn build(
+    engine: DockerEngine,
+    plan: &Plan<'_>,
+    contexts: Contexts,
+    settings: &Settings,
+) -> Result<Exit, Failure> {
+    let Building { threads, push_threads, retries, pull, cache, keep, .. } = settings.building;
+    let builder = engine.builder(settings.building.buildkit);
+    let options = runner::Options {
+        threads,
+        push_threads,
+        retries,
+        pull,
+        build: BuildOptions {
+            builder,
+            cache,
+            keep,
+            network_mode: settings.building.network_mode.clone(),
+        },
+    };
+    let name = format!("{} with {builder}", engine.description());
+    let contexts = contexts.into_iter().map(|(name, (_, context))| (name, context)).collect();
+    let mut reports = Reports::new(&settings.output)?;
+    let interrupt = interrupts()?;
+    let mut emit = |event: Event| reports.hear(&event);
+    let outcomes =
+        runner::run(Arc::new(engine), name, plan, contexts, options, interrupt, &mut emit).await;
+    reports.conclude(&settings.output)?;
+    Ok(verdict(outcomes.values()))
+}
+
+/// Ready when the user asks to stop; a second time ends the program at once.
+fn interrupts() -> Result<impl Future<Output = ()>, Failure> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| Diagnostic::new(format!("signals can't be heard: {error}")))
+    };
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        tokio::spawn(async move {
+            interrupt.recv().await;
+            std::process::exit(Exit::Interrupted as i32);
+        });
+    })
+}
+
+/// The exit code for these outcomes: the worst of them decides.
+fn verdict<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Exit {
+    let exits = outcomes.map(|outcome| match outcome {
+        Outcome::Built { .. } => (0, Exit::Done),
+        // Whatever the ancestor came to decides.
+        Outcome::ParentError { .. } => (0, Exit::Done),
+        Outcome::ConnectionError(_) => (1, Exit::OutOfReach),
+        Outcome::Error(_) | Outcome::PushError(_) => (2, Exit::Failed),
+        Outcome::Interrupted => (3, Exit::Interrupted),
+    });
+    exits.max_by_key(|(weight, _)| *weight).map_or(Exit::Done, |(_, exit)| exit)
+}
+
+/// All that listens to a run.
+struct Reports {
+    progress: Progress,
+    logs: Option<Logs>,
+    summary: Summary,
+}
+
+impl Reports {
+    fn new(output: &Output) -> Result<Self, Failure> {
+        let detail = match output.verbosity {
+            Verbosity::Quiet => Detail::Failures,
+            Verbosity::Normal => Detail::Changes,
+            Verbosity::Debug => Detail::Logs,
+        };
+        let logs = match &output.logs_dir {
+            None => None,
+            Some(folder) => Some(Logs::create(folder).map_err(|error| {
+                Diagnostic::new(format!(
+                    "the log folder '{}' can't be made: {error}",
+                    folder.display()
+                ))
+            })?),
+        };
+        Ok(Self { progress: Progress::on_stderr(detail), logs, summary: Summary::default() })
+    }
+
+    fn hear(&mut self, event: &Event) {
+        self.progress.hear(event);
+        self.summary.hear(event);
+        if let Some(logs) = &mut self.logs {
+            logs.hear(event);
+        }
+    }
+
+    /// Writes what is written once a run is over.
+    fn conclude(&self, output: &Output) -> Result<(), Failure> {
+        if let Some(error) = self.logs.as_ref().and_then(Logs::failure) {
+            terminal::warn(&format!("warning: the logs are incomplete: {error}"));
+        }
+        if !output.summary {
+            return Ok(());
+        }
+        if output.verbosity != Verbosity::Quiet {
+            terminal::warn(self.summary.text().trim_end());
+        }
+        let json = self.summary.json();
+        if let Some(file) = &output.summary_json_file {
+            let pretty = serde_json::to_string_pretty(&json).expect("plain JSON");
+            fs::write(file, format!("{pretty}\n")).map_err(|error| {
+                Diagnostic::new(format!(
+                    "the summary can't be written to '{}': {error}",
+                    file.display()
+                ))
+            })?;
+        }
+        if output.json {
+            print_out(&format!("{json}\n"))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_outcome_decides() {
+        let built = Outcome::Built { id: String::new(), digest: None };
+        let error = Outcome::Error(String::new());
+        let connection = Outcome::ConnectionError(String::new());
+        let parent = Outcome::ParentError { ancestor: ImageName::new("a") };
+        assert_eq!(verdict([].iter()), Exit::Done);
+        assert_eq!(verdict([built.clone()].iter()), Exit::Done);
+        assert_eq!(verdict([built.clone(), connection.clone(), parent].iter()), Exit::OutOfReach);
+        assert_eq!(verdict([connection, error.clone(), built].iter()), Exit::Failed);
+        assert_eq!(verdict([error, Outcome::Interrupted].iter()), Exit::Interrupted);
+    }
+}

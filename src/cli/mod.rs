@@ -1,0 +1,89 @@
+//! The command line: reads arguments, leads through the pipeline, prints what comes of it, and
+//! chooses the exit code. Nobody else prints errors or knows exit codes.
+
+mod args;
+mod build;
+mod config;
+mod terminal;
+mod tree;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::diagnostic::Diagnostics;
+use crate::engine::EngineError;
+
+/// The exit codes, as documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All that was asked for is there.
+    Done = 0,
+    /// An image failed.
+    Failed = 1,
+    /// The command line, a configuration, or a tree is wrong.
+    Usage = 2,
+    /// The engine or the registry is out of reach.
+    OutOfReach = 3,
+    /// Nothing matched.
+    NothingMatched = 4,
+    /// The user interrupted.
+    Interrupted = 130,
+}
+
+/// Why a command ended before it was done, to be told to the user.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    diagnostics: Diagnostics,
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self { exit: Exit::Usage, diagnostics }
+    }
+}
+
+impl From<crate::diagnostic::Diagnostic> for Failure {
+    fn from(diagnostic: crate::diagnostic::Diagnostic) -> Self {
+        Diagnostics::from(diagnostic).into()
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let diagnostic = crate::diagnostic::Diagnostic::new(error.to_string());
+        let diagnostic = match error {
+            EngineError::Unreachable { .. } => diagnostic.help(
+                "start the engine, or set DOCKER_HOST to where it listens (unix:///path or tcp://host:port)",
+            ),
+            _ => diagnostic,
+        };
+        let exit = if error.is_connection() { Exit::OutOfReach } else { Exit::Failed };
+        Self { exit, diagnostics: diagnostic.into() }
+    }
+}
+
+/// Runs the program with these arguments, the program's name first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let exit = match run(arguments) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            terminal::print(&failure.diagnostics);
+            failure.exit
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
+    let matches = match args::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return Ok(terminal::print_usage(&error)),
+    };
+    match matches.subcommand() {
+        Some(("build", matches)) => build::run(&args::given(matches), &args::config_files(matches)),
+        Some(("config", matches)) => config::run(matches),
+        Some(("tree", matches)) => tree::run(matches),
+        _ => unreachable!("clap asks for a subcommand"),
+    }
+}

@@ -1,0 +1,45 @@
+//! `kiln tree`: the template tree that the program carries.
+
+use std::path::PathBuf;
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgMatches, Command};
+
+use super::{Exit, Failure, terminal};
+use crate::diagnostic::Diagnostic;
+use crate::tree;
+
+/// The grammar of `kiln tree`.
+pub fn command() -> Command {
+    Command::new("tree")
+        .about("Work with the template tree that kiln carries")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("export")
+                .about("Write the tree and its profiles to a folder, to start your own from")
+                .arg(
+                    Arg::new("DIR")
+                        .required(true)
+                        .value_parser(ValueParser::path_buf())
+                        .help("The folder; DIR/docker and DIR/profiles are made in it"),
+                ),
+        )
+}
+
+/// Does what is asked for.
+pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
+    let Some(("export", matches)) = matches.subcommand() else {
+        unreachable!("clap asks for a subcommand")
+    };
+    let folder = matches.get_one::<PathBuf>("DIR").expect("clap asks for it");
+    let files = tree::export(folder).map_err(|error| {
+        Diagnostic::new(format!("the tree can't be exported: {error}"))
+            .help("give a folder without docker and profiles in it; nothing is overwritten")
+    })?;
+    terminal::warn(&format!(
+        "{files} files are in {0}: build with kiln build --tree {0}/docker",
+        folder.display()
+    ));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,167 @@
+//! The build context of an image: the rendered Dockerfile and the files beside its template.
+//!
+//! Packed as a tar archive whose bytes follow from the contents alone: entries sorted, times
+//! zero, owned by root, modes reduced to the executable bit. The same tree gives the same archive
+//! on every machine, whoever checked it out and whenever.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::tree::TreeFile;
+
+/// The name of the Dockerfile within a context.
+pub const DOCKERFILE: &str = "Dockerfile";
+
+/// What an engine is sent to build one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    files: BTreeMap<String, Content>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    Text(String),
+    File(TreeFile),
+}
+
+impl Content {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Text(text) => Ok(text.clone().into_bytes()),
+            Self::File(file) => file.read(),
+        }
+    }
+
+    fn mode(&self) -> u32 {
+        match self {
+            Self::File(file) if file.executable() => 0o755,
+            Self::File(_) | Self::Text(_) => 0o644,
+        }
+    }
+}
+
+impl Context {
+    /// The context of `dockerfile`, a text, and `files` by their path. The text takes the place
+    /// of a file of its name.
+    pub fn new(dockerfile: String, files: BTreeMap<String, TreeFile>) -> Self {
+        let mut files: BTreeMap<_, _> =
+            files.into_iter().map(|(path, file)| (path, Content::File(file))).collect();
+        files.insert(DOCKERFILE.to_owned(), Content::Text(dockerfile));
+        Self { files }
+    }
+
+    /// Writes the context as a tar archive.
+    ///
+    /// # Errors
+    /// When a file of the tree can't be read (it is named), or `out` can't be written.
+    pub fn pack<W: Write>(&self, out: W) -> io::Result<W> {
+        let mut archive = tar::Builder::new(out);
+        for (path, content) in &self.files {
+            let bytes = content.read().map_err(|error| in_file(path, &error))?;
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(content.mode());
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            archive.append_data(&mut header, path, bytes.as_slice())?;
+        }
+        archive.into_inner()
+    }
+
+    /// Writes the context's files into `folder`, which is made.
+    ///
+    /// # Errors
+    /// When a file can't be read or written; it is named.
+    pub fn write_to(&self, folder: &Path) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        for (path, content) in &self.files {
+            let target = folder.join(path);
+            let write = || {
+                fs::create_dir_all(target.parent().unwrap_or(folder))?;
+                fs::write(&target, content.read()?)?;
+                fs::set_permissions(&target, fs::Permissions::from_mode(content.mode()))
+            };
+            write().map_err(|error| in_file(&target.display().to_string(), &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn in_file(path: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("'{path}': {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Tree;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// The context of the one image of a tree made in `root`.
+    fn context(root: &Path) -> Context {
+        fs::create_dir_all(root.join("app/sub")).unwrap();
+        fs::write(root.join("tree.toml"), "").unwrap();
+        fs::write(root.join("app/Dockerfile.tera"), "template").unwrap();
+        fs::write(root.join("app/z.txt"), "z").unwrap();
+        fs::write(root.join("app/sub/run.sh"), "#!/bin/sh\n").unwrap();
+        fs::set_permissions(root.join("app/sub/run.sh"), fs::Permissions::from_mode(0o700))
+            .unwrap();
+        fs::set_permissions(root.join("app/z.txt"), fs::Permissions::from_mode(0o666)).unwrap();
+        let tree = Tree::open(root).unwrap();
+        Context::new("FROM x".to_owned(), tree.context(&tree.images()[0]))
+    }
+
+    #[test]
+    fn the_archive_holds_what_a_build_sees() {
+        let root = tempfile::tempdir().unwrap();
+        let bytes = context(root.path()).pack(Vec::new()).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let entries: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let header = entry.header();
+                format!(
+                    "{:o} {}:{} {} {}",
+                    header.mode().unwrap(),
+                    header.uid().unwrap(),
+                    header.gid().unwrap(),
+                    header.mtime().unwrap(),
+                    entry.path().unwrap().display()
+                )
+            })
+            .collect();
+        assert_eq!(entries, ["644 0:0 0 Dockerfile", "755 0:0 0 sub/run.sh", "644 0:0 0 z.txt"]);
+    }
+
+    #[test]
+    fn two_checkouts_give_the_same_bytes() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = context(one.path()).pack(Vec::new()).unwrap();
+        assert_eq!(first, context(two.path()).pack(Vec::new()).unwrap());
+    }
+
+    #[test]
+    fn files_are_written_as_they_are_packed() {
+        let root = tempfile::tempdir().unwrap();
+        let out = tempfile::tempdir().unwrap();
+        context(root.path()).write_to(out.path()).unwrap();
+        assert_eq!(fs::read_to_string(out.path().join("Dockerfile")).unwrap(), "FROM x");
+        let mode = fs::metadata(out.path().join("sub/run.sh")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+        assert!(!out.path().join("Dockerfile.tera").exists());
+    }
+
+    #[test]
+    fn a_file_that_went_away_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let context = context(root.path());
+        fs::remove_file(root.path().join("app/z.txt")).unwrap();
+        let error = context.pack(Vec::new()).unwrap_err();
+        assert!(error.to_string().starts_with("'z.txt': "), "{error}");
+    }
+}

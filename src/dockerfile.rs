@@ -1,0 +1,618 @@
+//! Reads from a Dockerfile's text which images it needs, and from where in the text.
+//!
+//! A pure function: the text and the build args go in, stages and references come out. It knows
+//! only what decides about references (continuation lines, comments, here-documents, the `escape`
+//! directive, `ARG` before the first `FROM`, stage names); everything else about an instruction
+//! is the engine's business. Written by hand because the parsers on crates.io either resolve no
+//! arguments or do not know `RUN --mount` and here-documents. Follows the Dockerfile reference
+//! of the Docker project.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::image::ImageRef;
+
+/// Which instruction refers to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Via {
+    /// `FROM image`
+    From,
+    /// `COPY --from=image` (or `ADD --from`)
+    Copy,
+    /// `RUN --mount=from=image`
+    Mount,
+}
+
+impl Via {
+    /// The instruction as it is spelled.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::From => "FROM",
+            Self::Copy => "COPY --from",
+            Self::Mount => "RUN --mount=from",
+        }
+    }
+}
+
+/// An image outside of the Dockerfile that the Dockerfile needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The image.
+    pub image: ImageRef,
+    /// How it is referred to.
+    pub via: Via,
+    /// The bytes of the text that name it.
+    pub span: Range<usize>,
+}
+
+/// What a stage is built on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StageBase {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage, by index.
+    Stage(usize),
+    /// An image, by its index in [`Dockerfile::references`].
+    Image(usize),
+}
+
+/// One `FROM` and what follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// The name after `AS`, in lower case.
+    pub name: Option<String>,
+    /// What it is built on.
+    pub base: StageBase,
+    /// The value of `--platform`.
+    pub platform: Option<String>,
+}
+
+/// What a Dockerfile refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dockerfile {
+    /// The stages, in order; at least one.
+    pub stages: Vec<Stage>,
+    /// Every image it needs, in order of appearance; an image may appear more than once.
+    pub references: Vec<Reference>,
+}
+
+impl Dockerfile {
+    /// The image that the last stage stands on, if any: what is commonly called the parent.
+    pub fn parent(&self) -> Option<&Reference> {
+        let mut stage = self.stages.last()?;
+        loop {
+            match stage.base {
+                StageBase::Scratch => return None,
+                StageBase::Image(index) => return self.references.get(index),
+                StageBase::Stage(earlier) => stage = &self.stages[earlier],
+            }
+        }
+    }
+}
+
+/// Why a text is not a usable Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError {
+    /// What is wrong.
+    pub message: String,
+    /// The bytes of the text that are wrong.
+    pub span: Range<usize>,
+    /// What to do about it, where that can be said.
+    pub help: Option<String>,
+}
+
+/// Finds the stages and references of a Dockerfile.
+///
+/// `build_args` override the defaults of `ARG` instructions before the first `FROM`.
+///
+/// # Errors
+/// When there is no `FROM`, a reference can't be resolved to an image, or a name is not one.
+pub fn parse(text: &str, build_args: &BTreeMap<String, String>) -> Result<Dockerfile, ParseError> {
+    let mut reader = Reader::new(build_args);
+    for instruction in instructions(text) {
+        reader.read(&instruction)?;
+    }
+    if reader.stages.is_empty() {
+        return Err(ParseError {
+            message: "there is no FROM instruction".to_owned(),
+            span: 0..0,
+            help: Some("a Dockerfile begins a stage with FROM image:tag".to_owned()),
+        });
+    }
+    Ok(Dockerfile { stages: reader.stages, references: reader.references })
+}
+
+/// An instruction: its words, each with its place in the text.
+struct Instruction<'a> {
+    words: Vec<Word<'a>>,
+}
+
+/// A run of characters without white space; quotes are kept.
+#[derive(Clone)]
+struct Word<'a> {
+    text: &'a str,
+    start: usize,
+}
+
+impl Word<'_> {
+    fn span(&self) -> Range<usize> {
+        self.start..self.start + self.text.len()
+    }
+}
+
+/// Splits a Dockerfile into instructions, leaving out comments and the bodies of here-documents.
+fn instructions(text: &str) -> Vec<Instruction<'_>> {
+    let escape = escape_directive(text);
+    let mut lines = Lines { text, position: 0 };
+    let mut found = Vec::new();
+    while let Some(first) = lines.next_line() {
+        let mut words = Vec::new();
+        let mut line = first;
+        loop {
+            let content = line.text.trim_end();
+            let is_comment = content.trim_start().starts_with('#');
+            let continued = !is_comment && content.ends_with(escape);
+            if !is_comment {
+                let content = content.strip_suffix(escape).unwrap_or(content);
+                words.extend(split_words(content, line.start));
+            }
+            let blank_inside = !words.is_empty() && (is_comment || content.trim().is_empty());
+            let goes_on = continued || (blank_inside && line.start != first.start);
+            match goes_on.then(|| lines.next_line()).flatten() {
+                Some(next) => line = next,
+                None => break,
+            }
+        }
+        if words.is_empty() {
+            continue;
+        }
+        for document in here_documents(&words) {
+            lines.skip_past(&document);
+        }
+        found.push(Instruction { words });
+    }
+    found
+}
+
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    text: &'a str,
+    start: usize,
+}
+
+struct Lines<'a> {
+    text: &'a str,
+    position: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn next_line(&mut self) -> Option<Line<'a>> {
+        let rest = &self.text[self.position..];
+        let line = rest.split_inclusive('\n').next()?;
+        let start = self.position;
+        self.position += line.len();
+        Some(Line { text: line, start })
+    }
+
+    /// Skips the body of a here-document; one that never ends is left for the engine to judge.
+    fn skip_past(&mut self, document: &HereDocument) {
+        let before = self.position;
+        while let Some(line) = self.next_line() {
+            let mut content = line.text.trim_end_matches(['\n', '\r']);
+            if document.strip_tabs {
+                content = content.trim_start_matches('\t');
+            }
+            if content == document.terminator {
+                return;
+            }
+        }
+        self.position = before;
+    }
+}
+
+struct HereDocument {
+    terminator: String,
+    strip_tabs: bool,
+}
+
+/// The here-documents that an instruction opens, in order.
+fn here_documents(words: &[Word<'_>]) -> Vec<HereDocument> {
+    let opens = words.first().is_some_and(|word| {
+        ["RUN", "COPY", "ADD"].iter().any(|i| word.text.eq_ignore_ascii_case(i))
+    });
+    if !opens {
+        return Vec::new();
+    }
+    words.iter().filter_map(|word| here_document(word.text)).collect()
+}
+
+fn here_document(word: &str) -> Option<HereDocument> {
+    let after = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+    let (strip_tabs, name) = match after.strip_prefix('-') {
+        Some(name) => (true, name),
+        None => (false, after),
+    };
+    let bare = ['"', '\'']
+        .iter()
+        .find_map(|quote| name.strip_prefix(*quote)?.strip_suffix(*quote))
+        .unwrap_or(name);
+    let is_name = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_name.then(|| HereDocument { terminator: bare.to_owned(), strip_tabs })
+}
+
+/// The escape character that the directives at the very top of the file ask for.
+fn escape_directive(text: &str) -> char {
+    for line in text.lines() {
+        let Some(directive) = line.trim().strip_prefix('#') else { break };
+        let Some((key, value)) = directive.split_once('=') else { break };
+        match (key.trim().to_ascii_lowercase().as_str(), value.trim()) {
+            ("escape", "`") => return '`',
+            ("escape", _) => break,
+            ("syntax" | "check", _) => {}
+            _ => break,
+        }
+    }
+    '\\'
+}
+
+/// Splits a line at white space outside of quotes.
+fn split_words(line: &str, offset: usize) -> Vec<Word<'_>> {
+    let mut words = Vec::new();
+    let mut start = None;
+    let mut quote = None;
+    for (index, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            _ => {}
+        }
+        if c.is_whitespace() && quote.is_none() {
+            if let Some(begin) = start.take() {
+                words.push(Word { text: &line[begin..index], start: offset + begin });
+            }
+        } else if start.is_none() {
+            start = Some(index);
+        }
+    }
+    if let Some(begin) = start {
+        words.push(Word { text: &line[begin..], start: offset + begin });
+    }
+    words
+}
+
+struct Reader<'a> {
+    build_args: &'a BTreeMap<String, String>,
+    args: BTreeMap<String, Option<String>>,
+    stages: Vec<Stage>,
+    references: Vec<Reference>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(build_args: &'a BTreeMap<String, String>) -> Self {
+        Self { build_args, args: BTreeMap::new(), stages: Vec::new(), references: Vec::new() }
+    }
+
+    fn read(&mut self, instruction: &Instruction<'_>) -> Result<(), ParseError> {
+        let Some((keyword, rest)) = instruction.words.split_first() else { return Ok(()) };
+        match keyword.text.to_ascii_uppercase().as_str() {
+            "ARG" if self.stages.is_empty() => self.declare(rest),
+            "FROM" => self.begin_stage(keyword, rest),
+            "COPY" | "ADD" => self.copy(rest),
+            "RUN" => self.run(rest),
+            _ => Ok(()),
+        }
+    }
+
+    /// `ARG name[=default]...` before the first `FROM`.
+    fn declare(&mut self, words: &[Word<'_>]) -> Result<(), ParseError> {
+        for word in words {
+            let (name, default) = match word.text.split_once('=') {
+                Some((name, value)) => (name, Some(unquote(value))),
+                None => (word.text, None),
+            };
+            let default = match default {
+                Some(value) => Some(self.expand(value, word)?),
+                None => None,
+            };
+            let value = self.build_args.get(name).cloned().or(default);
+            self.args.insert(name.to_owned(), value);
+        }
+        Ok(())
+    }
+
+    fn begin_stage(&mut self, keyword: &Word<'_>, words: &[Word<'_>]) -> Result<(), ParseError> {
+        let (flags, words) = split_flags(words);
+        let platform = flag_values(flags, "--platform").next().map(|(value, _)| value.to_owned());
+        let Some((image, rest)) = words.split_first() else {
+            return Err(ParseError {
+                message: "FROM names no image".to_owned(),
+                span: keyword.span(),
+                help: None,
+            });
+        };
+        let name = match rest {
+            [] => None,
+            [r#as, name] if r#as.text.eq_ignore_ascii_case("as") => {
+                Some(name.text.to_ascii_lowercase())
+            }
+            [wrong, ..] => {
+                return Err(ParseError {
+                    message: format!("'{}' is not expected after the image of FROM", wrong.text),
+                    span: wrong.span(),
+                    help: Some("write FROM image:tag, or FROM image:tag AS stage".to_owned()),
+                });
+            }
+        };
+        let expanded = self.expand(unquote(image.text), image)?;
+        let base = if expanded == "scratch" {
+            StageBase::Scratch
+        } else if let Some(stage) = self.stage_called(&expanded, self.stages.len()) {
+            StageBase::Stage(stage)
+        } else {
+            StageBase::Image(self.refer(&expanded, Via::From, image.span())?)
+        };
+        self.stages.push(Stage { name, base, platform });
+        Ok(())
+    }
+
+    fn copy(&mut self, words: &[Word<'_>]) -> Result<(), ParseError> {
+        let (flags, _) = split_flags(words);
+        for (value, span) in flag_values(flags, "--from") {
+            self.refer_to_stage_or_image(value, Via::Copy, span)?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, words: &[Word<'_>]) -> Result<(), ParseError> {
+        let (flags, _) = split_flags(words);
+        for (mount, span) in flag_values(flags, "--mount") {
+            let mut at = span.start;
+            for field in mount.split(',') {
+                if let Some(source) = field.strip_prefix("from=") {
+                    let begin = at + "from=".len();
+                    self.refer_to_stage_or_image(source, Via::Mount, begin..begin + source.len())?;
+                }
+                at += field.len() + 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn refer_to_stage_or_image(
+        &mut self,
+        source: &str,
+        via: Via,
+        span: Range<usize>,
+    ) -> Result<(), ParseError> {
+        let earlier = self.stages.len().saturating_sub(1);
+        if let Ok(index) = source.parse::<usize>() {
+            if index >= earlier {
+                return Err(ParseError {
+                    message: format!("there is no stage {index} before this one"),
+                    span,
+                    help: None,
+                });
+            }
+            return Ok(());
+        }
+        if self.stage_called(source, earlier).is_some() {
+            return Ok(());
+        }
+        self.refer(source, via, span).map(|_| ())
+    }
+
+    fn refer(&mut self, name: &str, via: Via, span: Range<usize>) -> Result<usize, ParseError> {
+        let image = name.parse().map_err(|error: crate::image::ReferenceError| ParseError {
+            message: error.to_string(),
+            span: span.clone(),
+            help: None,
+        })?;
+        self.references.push(Reference { image, via, span });
+        Ok(self.references.len() - 1)
+    }
+
+    /// The last stage of that name among the first `before`.
+    fn stage_called(&self, name: &str, before: usize) -> Option<usize> {
+        let name = name.to_ascii_lowercase();
+        self.stages[..before].iter().rposition(|stage| stage.name.as_deref() == Some(name.as_str()))
+    }
+
+    /// Replaces `$name`, `${name}`, `${name:-word}` and `${name:+word}` by the args declared so far.
+    fn expand(&self, text: &str, word: &Word<'_>) -> Result<String, ParseError> {
+        let mut expanded = String::new();
+        let mut rest = text;
+        while let Some(dollar) = rest.find('$') {
+            expanded.push_str(&rest[..dollar]);
+            let after = &rest[dollar + 1..];
+            let (expression, tail) = match after.strip_prefix('{') {
+                Some(braced) => braced.split_once('}').ok_or_else(|| ParseError {
+                    message: format!("'{text}' opens a brace that it does not close"),
+                    span: word.span(),
+                    help: None,
+                })?,
+                None => {
+                    let end = after
+                        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                        .unwrap_or(after.len());
+                    after.split_at(end)
+                }
+            };
+            expanded.push_str(&self.value_of(expression, word)?);
+            rest = tail;
+        }
+        expanded.push_str(rest);
+        Ok(expanded)
+    }
+
+    fn value_of(&self, expression: &str, word: &Word<'_>) -> Result<String, ParseError> {
+        let (name, modifier) = match expression.split_once(':') {
+            Some((name, modifier)) => (name, Some(modifier)),
+            None => (expression, None),
+        };
+        let value = self.args.get(name).cloned().flatten().filter(|value| !value.is_empty());
+        match (modifier.and_then(|m| m.split_at_checked(1)), value) {
+            (Some(("+", word)), Some(_)) => Ok(word.to_owned()),
+            (Some(("+", _)), None) => Ok(String::new()),
+            (_, Some(value)) => Ok(value),
+            (Some(("-", default)), None) => Ok(default.to_owned()),
+            (_, None) => Err(ParseError {
+                message: format!("FROM uses the build arg '{name}', which has no value"),
+                span: word.span(),
+                help: Some(format!("give it a default before the first FROM: ARG {name}=value")),
+            }),
+        }
+    }
+}
+
+/// Splits off the leading words that begin with `--`.
+fn split_flags<'a, 'b>(words: &'b [Word<'a>]) -> (&'b [Word<'a>], &'b [Word<'a>]) {
+    let flags = words.iter().take_while(|word| word.text.starts_with("--")).count();
+    words.split_at(flags)
+}
+
+/// The values of every `name=value` among `flags`, each with its place.
+fn flag_values<'a>(
+    flags: &'a [Word<'a>],
+    name: &'a str,
+) -> impl Iterator<Item = (&'a str, Range<usize>)> {
+    flags.iter().filter_map(move |flag| {
+        let raw = flag.text.strip_prefix(name)?.strip_prefix('=')?;
+        let value = unquote(raw);
+        let quote = usize::from(value.len() != raw.len());
+        let start = flag.start + name.len() + 1 + quote;
+        Some((value, start..start + value.len()))
+    })
+}
+
+/// Takes one pair of quotes from around a word.
+fn unquote(word: &str) -> &str {
+    ['"', '\'']
+        .iter()
+        .find_map(|quote| word.strip_prefix(*quote)?.strip_suffix(*quote))
+        .unwrap_or(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every reference as `via image`, which is what the table below is about.
+    fn references(text: &str) -> Vec<String> {
+        let parsed = parse(text, &BTreeMap::new()).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
+        for reference in &parsed.references {
+            assert!(!text[reference.span.clone()].is_empty(), "{text}");
+        }
+        parsed.references.iter().map(|r| format!("{} {}", r.via.as_str(), r.image)).collect()
+    }
+
+    #[test]
+    fn references_are_found() {
+        let table: &[(&str, &[&str])] = &[
+            ("FROM debian:bookworm", &["FROM debian:bookworm"]),
+            ("from debian:bookworm as x", &["FROM debian:bookworm"]),
+            ("  FROM   debian:bookworm  ", &["FROM debian:bookworm"]),
+            ("FROM host:5000/ns/name:1", &["FROM host:5000/ns/name:1"]),
+            ("FROM host:5000/ns/name", &["FROM host:5000/ns/name:latest"]),
+            ("FROM --platform=$BUILDPLATFORM a:1 AS b", &["FROM a:1"]),
+            ("FROM --platform=linux/arm64 a:1", &["FROM a:1"]),
+            ("ARG V=1\nFROM a:${V}", &["FROM a:1"]),
+            ("ARG V=1\nFROM a:$V", &["FROM a:1"]),
+            ("ARG I=\"a:2\"\nFROM ${I}", &["FROM a:2"]),
+            ("ARG A=x\nARG B=${A}y\nFROM ${B}:1", &["FROM xy:1"]),
+            ("FROM ${I:-fallback:1}", &["FROM fallback:1"]),
+            ("ARG I=set\nFROM a:1${I:+-slim}", &["FROM a:1-slim"]),
+            ("FROM a:1${I:+-slim}", &["FROM a:1"]),
+            ("FROM a:1 AS Build\nFROM build\nCOPY --from=BUILD /x /x", &["FROM a:1"]),
+            ("FROM a:1 AS b\nFROM c:1\nCOPY --from=b / /", &["FROM a:1", "FROM c:1"]),
+            ("FROM a:1\nFROM c:1\nCOPY --from=0 / /", &["FROM a:1", "FROM c:1"]),
+            ("FROM a:1\nCOPY --from=d:2 --chown=1 / /", &["FROM a:1", "COPY --from d:2"]),
+            ("FROM a:1\nCOPY --chown=1 --from=d:2 / /", &["FROM a:1", "COPY --from d:2"]),
+            ("FROM a:1\nADD --from=d:2 / /", &["FROM a:1", "COPY --from d:2"]),
+            (
+                "FROM a:1\nRUN --mount=type=bind,from=e:3,target=/m --mount=from=f:4 true",
+                &["FROM a:1", "RUN --mount=from e:3", "RUN --mount=from f:4"],
+            ),
+            ("FROM a:1\nRUN echo --mount=from=e:3", &["FROM a:1"]),
+            ("FROM a:1\nRUN true \\\n  --mount=from=e:3", &["FROM a:1"]),
+            ("FROM scratch\nCOPY --from=d:2 / /", &["COPY --from d:2"]),
+            ("# FROM no:1\nFROM a:1 # not a comment\n", &[]),
+            ("FROM \\\n  a:1", &["FROM a:1"]),
+            ("FROM \\\n# a comment within\n\n  a:1", &["FROM a:1"]),
+            (
+                "# escape=`\nFROM a:1\nRUN dir C:\\\nCOPY --from=d:2 . .",
+                &["FROM a:1", "COPY --from d:2"],
+            ),
+            ("# syntax=x/y:1\n# escape=`\nFROM `\n a:1", &["FROM a:1"]),
+            (
+                "FROM a:1\nRUN <<EOF\nFROM no:1\nEOF\nCOPY --from=d:2 / /",
+                &["FROM a:1", "COPY --from d:2"],
+            ),
+            (
+                "FROM a:1\nRUN <<-\"E O\" true\nCOPY --from=d:2 / /",
+                &["FROM a:1", "COPY --from d:2"],
+            ),
+            (
+                "FROM a:1\nCOPY <<A <<-'B' /\nFROM no:1\nA\n\tFROM no:2\n\tB\nCOPY --from=d:2 / /",
+                &["FROM a:1", "COPY --from d:2"],
+            ),
+            ("FROM a:1\nRUN echo '<<EOF'\nCOPY --from=d:2 / /", &["FROM a:1", "COPY --from d:2"]),
+            (
+                "FROM a:1\nRUN cat <<EOF without an end\nCOPY --from=d:2 / /",
+                &["FROM a:1", "COPY --from d:2"],
+            ),
+            ("FROM a:1\r\nCOPY --from=d:2 / /\r\n", &["FROM a:1", "COPY --from d:2"]),
+            (
+                "FROM a:1\nRUN echo \\\n# note\n  done\nCOPY --from=d:2 / /",
+                &["FROM a:1", "COPY --from d:2"],
+            ),
+            ("FROM a:1 AS x\nFROM x AS x\nCOPY --from=x / /", &["FROM a:1"]),
+        ];
+        for (text, expected) in table {
+            if expected.is_empty() {
+                assert!(parse(text, &BTreeMap::new()).is_err(), "{text}");
+            } else {
+                assert_eq!(references(text), *expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_parent_is_what_the_last_stage_stands_on() {
+        let parent = |text: &str| {
+            parse(text, &BTreeMap::new()).unwrap().parent().map(|r| r.image.to_string())
+        };
+        assert_eq!(parent("FROM a:1\nFROM b:1").as_deref(), Some("b:1"));
+        assert_eq!(parent("FROM a:1 AS x\nFROM b:1 AS y\nFROM x").as_deref(), Some("a:1"));
+        assert_eq!(parent("FROM a:1\nFROM scratch"), None);
+    }
+
+    #[test]
+    fn build_args_win_over_defaults() {
+        let args = BTreeMap::from([("V".to_owned(), "9".to_owned())]);
+        let parsed = parse("ARG V=1\nARG W\nFROM a:$V", &args).unwrap();
+        assert_eq!(parsed.references[0].image.to_string(), "a:9");
+        let undeclared = parse("FROM a:$V", &args).unwrap_err();
+        assert!(undeclared.message.contains("'V'"), "{}", undeclared.message);
+    }
+
+    #[test]
+    fn what_cannot_be_resolved_is_refused_with_its_place() {
+        let table = [
+            ("", "no FROM", ""),
+            ("RUN true", "no FROM", ""),
+            ("FROM", "names no image", "FROM"),
+            ("FROM $X", "'X'", "$X"),
+            ("FROM ${X", "brace", "${X"),
+            ("FROM a:1 b", "'b' is not expected", "b"),
+            ("FROM Upper:1", "not an image reference", "Upper:1"),
+            ("FROM a:1\nCOPY --from=0 / /", "no stage 0", "0"),
+            ("FROM a:1\nCOPY --from=\"B a d\" / /", "not an image reference", "B a d"),
+            ("FROM a:1\nRUN --mount=type=bind,from=N! true", "not an image reference", "N!"),
+        ];
+        for (text, message, place) in table {
+            let error = parse(text, &BTreeMap::new()).unwrap_err();
+            assert!(error.message.contains(message), "{text}: {}", error.message);
+            assert_eq!(&text[error.span.clone()], place, "{text}");
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! The Docker Engine API through bollard, for Docker and whatever else speaks it.
+//!
+//! Two of bollard's habits are guarded against here. A stream may end without the image id that
+//! stands for success, and a bare `{"error": ...}` record comes out as an empty, successful one:
+//! so a build needs an id, and the id has to be what an inspect finds under the reference. A
+//! stream may also stall for ever: every wait for its next record is bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bollard::auth::DockerCredentials;
+use bollard::moby::buildkit::v1::StatusResponse;
+use bollard::models::{BuildInfo, BuildInfoAux};
+use bollard::query_parameters::{
+    BuildImageOptionsBuilder, BuilderVersion, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
+    PushImageOptionsBuilder,
+};
+use bollard::{Docker, body_full};
+use bytes::Bytes;
+use docker_credential::{CredentialRetrievalError, DockerCredential};
+use futures_util::{Stream, StreamExt as _};
+use regex::Regex;
+
+use super::{BuildOptions, Builder, Engine, EngineError, Output, Sink};
+use crate::image::ImageRef;
+
+/// Names the daemon to talk to, for every client of the engine.
+const HOST_VARIABLE: &str = "DOCKER_HOST";
+
+/// Where an engine listens if nothing else is said.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// Step lines of the classic builder.
+static CLASSIC_STEP: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^Step (\d+)/(\d+) : (.*)").expect("a literal"));
+
+/// Names of BuildKit's vertices that stand for instructions, with or without a stage's name.
+static BUILDKIT_STEP: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?s)^\[(?:\S+ +)?(\d+)/(\d+)\] (.*)").expect("a literal"));
+
+/// Where a push says by which digest the registry knows the image.
+static PUSHED_DIGEST: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"digest: (sha256:[0-9a-f]{64})").expect("a literal"));
+
+/// How an engine words that a registry could not be reached, as opposed to having refused.
+static OUT_OF_REACH: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        "dial tcp|no such host|connection refused|connection reset|i/o timeout|no route to host|\
+         TLS handshake timeout|Client.Timeout|server misbehaving|network is unreachable|EOF$",
+    )
+    .expect("a literal")
+});
+
+/// A connection to an engine that has answered.
+#[derive(Debug)]
+pub struct DockerEngine {
+    docker: Docker,
+    description: String,
+    has_buildkit: bool,
+    timeout: Duration,
+}
+
+impl DockerEngine {
+    /// Connects to the engine that `DOCKER_HOST` names, or to the one at the usual socket, and
+    /// waits for `timeout` at most for any word of it.
+    ///
+    /// # Errors
+    /// When no engine answers.
+    pub async fn connect(timeout: Duration) -> Result<Self, EngineError> {
+        let endpoint = std::env::var(HOST_VARIABLE)
+            .ok()
+            .filter(|host| !host.is_empty())
+            .unwrap_or_else(|| DEFAULT_HOST.to_owned());
+        let unreachable = |error: bollard::errors::Error| EngineError::Unreachable {
+            endpoint: endpoint.clone(),
+            cause: with_causes(&error),
+        };
+        let docker = Docker::connect_with_host(&endpoint)
+            .map_err(unreachable)?
+            .with_timeout(timeout)
+            .negotiate_version()
+            .await
+            .map_err(unreachable)?;
+        let version = docker.version().await.map_err(unreachable)?;
+        let names: Vec<String> = version
+            .components
+            .unwrap_or_default()
+            .into_iter()
+            .map(|component| component.name)
+            .collect();
+        let is_podman = names.iter().any(|name| name.contains("Podman"));
+        let product = if is_podman { "Podman" } else { "Docker Engine" };
+        let description =
+            format!("{product} {} at {endpoint}", version.version.unwrap_or_default());
+        Ok(Self { docker, description, has_buildkit: !is_podman, timeout })
+    }
+
+    /// The engine in words: product, version, and where it listens.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The builder to use: BuildKit where it is `wanted` and the engine has it.
+    pub fn builder(&self, wanted: bool) -> Builder {
+        if wanted && self.has_buildkit { Builder::BuildKit } else { Builder::Classic }
+    }
+
+    /// The next record of a stream, within the time an engine may be silent.
+    async fn next<T>(
+        &self,
+        stream: &mut (impl Stream<Item = Result<T, bollard::errors::Error>> + Unpin),
+    ) -> Result<Option<T>, EngineError> {
+        match tokio::time::timeout(self.timeout, stream.next()).await {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(record))) => Ok(Some(record)),
+            Ok(Some(Err(error))) => Err(self.explain(error)),
+            Err(_) => Err(EngineError::Silent(self.timeout)),
+        }
+    }
+
+    fn explain(&self, error: bollard::errors::Error) -> EngineError {
+        use bollard::errors::Error;
+        match error {
+            Error::DockerResponseServerError { message, .. } => EngineError::Refused(message),
+            Error::DockerStreamError { error } => EngineError::Refused(error),
+            Error::RequestTimeoutError => EngineError::Silent(self.timeout),
+            other => EngineError::Broken(with_causes(&other)),
+        }
+    }
+
+    /// The id under which the engine keeps `reference`, which has to be `expected`.
+    async fn confirm(&self, reference: &ImageRef, expected: &str) -> Result<(), EngineError> {
+        match self.image_id(reference).await? {
+            Some(id) if id == expected => Ok(()),
+            Some(id) => Err(EngineError::NoEvidence(format!(
+                "it has {id} under {reference} and not {expected}"
+            ))),
+            None => Err(EngineError::NoEvidence(format!("it does not know {reference}"))),
+        }
+    }
+}
+
+impl Engine for DockerEngine {
+    async fn images(&self) -> Result<BTreeSet<ImageRef>, EngineError> {
+        let options = ListImagesOptionsBuilder::default().build();
+        let images =
+            self.docker.list_images(Some(options)).await.map_err(|error| self.explain(error))?;
+        Ok(images
+            .into_iter()
+            .flat_map(|image| image.repo_tags)
+            .filter_map(|tag| tag.parse().ok())
+            .collect())
+    }
+
+    async fn image_id(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
+        match self.docker.inspect_image(&reference.to_string()).await {
+            Ok(image) => Ok(image.id),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
+                Ok(None)
+            }
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    async fn pull(&self, reference: &ImageRef) -> Result<(), EngineError> {
+        let options =
+            CreateImageOptionsBuilder::default().from_image(&reference.to_string()).build();
+        let credentials = credentials(reference.registry()).await?;
+        let mut stream = self.docker.create_image(Some(options), None, credentials);
+        while let Some(record) = self.next(&mut stream).await.map_err(of_registry)? {
+            if let Some(message) = record.error_detail.and_then(|detail| detail.message) {
+                return Err(of_registry(EngineError::Refused(message)));
+            }
+        }
+        match self.image_id(reference).await? {
+            Some(_) => Ok(()),
+            None => Err(EngineError::NoEvidence(format!("it does not know {reference}"))),
+        }
+    }
+
+    async fn build(
+        &self,
+        reference: &ImageRef,
+        context: Bytes,
+        options: &BuildOptions,
+        sink: Sink<'_>,
+    ) -> Result<String, EngineError> {
+        let session = session_id();
+        let mut query = BuildImageOptionsBuilder::default()
+            .dockerfile(crate::context::DOCKERFILE)
+            .t(&reference.to_string())
+            .nocache(!options.cache)
+            .rm(true)
+            .forcerm(!options.keep)
+            .networkmode(&options.network_mode);
+        if options.builder == Builder::BuildKit {
+            query = query.version(BuilderVersion::BuilderBuildKit).session(&session);
+        }
+        let mut stream =
+            Box::pin(self.docker.build_image(query.build(), None, Some(body_full(context))));
+        let mut listener = Listener::default();
+        while let Some(record) = self.next(&mut stream).await? {
+            listener.hear(record, sink);
+        }
+        listener.finish(sink);
+        let id = listener.image_id.ok_or_else(|| {
+            EngineError::NoEvidence("its answer ended without an image id".to_owned())
+        })?;
+        self.confirm(reference, &id).await?;
+        Ok(id)
+    }
+
+    async fn push(&self, reference: &ImageRef, sink: Sink<'_>) -> Result<String, EngineError> {
+        let options =
+            PushImageOptionsBuilder::default().tag(reference.tag().unwrap_or_default()).build();
+        let credentials = credentials(reference.registry()).await?;
+        let name = reference.name();
+        let mut stream = Box::pin(self.docker.push_image(&name, Some(options), credentials));
+        let mut digest = None;
+        while let Some(record) = self.next(&mut stream).await.map_err(of_registry)? {
+            let Some(status) = record.status else { continue };
+            if let Some(found) = PUSHED_DIGEST.captures(&status) {
+                digest = Some(found[1].to_owned());
+            }
+            if record.progress_detail.is_none_or(|progress| progress.total.is_none()) {
+                sink(Output::Line(status));
+            }
+        }
+        let digest = digest.ok_or_else(|| {
+            EngineError::NoEvidence("its answer ended without the registry's digest".to_owned())
+        })?;
+        let image = self
+            .docker
+            .inspect_image(&reference.to_string())
+            .await
+            .map_err(|error| self.explain(error))?;
+        let pushed = format!("{name}@{digest}");
+        if image.repo_digests.unwrap_or_default().contains(&pushed) {
+            Ok(digest)
+        } else {
+            Err(EngineError::NoEvidence(format!("it does not know {pushed}")))
+        }
+    }
+}
+
+/// A name for one build's session with BuildKit that no other build has.
+fn session_id() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let started = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    format!("kiln-{}-{started}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What the clients' configuration has for a registry; `None` where it has nothing.
+///
+/// Credential helpers are programs: they run beside the asynchronous work.
+async fn credentials(registry: Option<&str>) -> Result<Option<DockerCredentials>, EngineError> {
+    let Some(registry) = registry.map(str::to_owned) else { return Ok(None) };
+    let server = registry.clone();
+    let found = tokio::task::spawn_blocking(move || docker_credential::get_credential(&server))
+        .await
+        .map_err(|error| EngineError::Refused(error.to_string()))?;
+    let serveraddress = Some(registry.clone());
+    match found {
+        Ok(DockerCredential::IdentityToken(token)) => Ok(Some(DockerCredentials {
+            identitytoken: Some(token),
+            serveraddress,
+            ..DockerCredentials::default()
+        })),
+        Ok(DockerCredential::UsernamePassword(username, password)) => Ok(Some(DockerCredentials {
+            username: Some(username),
+            password: Some(password),
+            serveraddress,
+            ..DockerCredentials::default()
+        })),
+        Err(
+            CredentialRetrievalError::NoCredentialConfigured
+            | CredentialRetrievalError::ConfigNotFound,
+        ) => Ok(None),
+        Err(CredentialRetrievalError::HelperFailure { helper, .. }) => Err(EngineError::Refused(
+            format!("the credential helper '{helper}' has nothing for {registry}"),
+        )),
+        Err(error) => Err(EngineError::Refused(format!(
+            "the credentials for {registry} can't be read: {}",
+            error.to_string().to_lowercase()
+        ))),
+    }
+}
+
+/// Tells a registry that is out of reach from one that says no.
+fn of_registry(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Refused(message) if OUT_OF_REACH.is_match(message.trim()) => {
+            EngineError::Registry(message)
+        }
+        other => other,
+    }
+}
+
+/// An error with all that is behind it, each thing said once.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Makes lines and steps of what either builder says, and keeps the image id.
+#[derive(Default)]
+struct Listener {
+    image_id: Option<String>,
+    partial: String,
+    vertices: BTreeMap<String, VertexState>,
+}
+
+#[derive(Default)]
+struct VertexState {
+    begun: bool,
+    done: bool,
+    partial: String,
+}
+
+impl Listener {
+    fn hear(&mut self, record: BuildInfo, sink: Sink<'_>) {
+        if let Some(text) = record.stream {
+            self.partial.push_str(&text);
+            while let Some(end) = self.partial.find('\n') {
+                let line: String = self.partial.drain(..=end).collect();
+                say_classic(line.trim_end(), sink);
+            }
+        }
+        if let Some(status) = record.status {
+            sink(Output::Line(status));
+        }
+        match record.aux {
+            Some(BuildInfoAux::Default(image)) => self.image_id = image.id,
+            Some(BuildInfoAux::BuildKit(status)) => self.hear_buildkit(status, sink),
+            None => {}
+        }
+    }
+
+    fn hear_buildkit(&mut self, status: StatusResponse, sink: Sink<'_>) {
+        for vertex in status.vertexes {
+            let state = self.vertices.entry(vertex.digest).or_default();
+            if vertex.started.is_some() && !state.begun {
+                state.begun = true;
+                if let Some((number, total, instruction)) = step(&BUILDKIT_STEP, &vertex.name) {
+                    sink(Output::Step { number, total, instruction });
+                }
+                sink(Output::Line(vertex.name));
+            }
+            if vertex.completed.is_some() && !state.done {
+                state.done = true;
+                if vertex.cached {
+                    sink(Output::Line("CACHED".to_owned()));
+                }
+                if !vertex.error.is_empty() {
+                    sink(Output::Line(format!("ERROR: {}", vertex.error)));
+                }
+            }
+        }
+        for log in status.logs {
+            let state = self.vertices.entry(log.vertex).or_default();
+            state.partial.push_str(&String::from_utf8_lossy(&log.msg));
+            while let Some(end) = state.partial.find('\n') {
+                let line: String = state.partial.drain(..=end).collect();
+                sink(Output::Line(line.trim_end().to_owned()));
+            }
+        }
+    }
+
+    /// Says what did not end in a line feed.
+    fn finish(&mut self, sink: Sink<'_>) {
+        if !self.partial.is_empty() {
+            say_classic(self.partial.trim_end(), sink);
+        }
+        for state in self.vertices.values().filter(|state| !state.partial.is_empty()) {
+            sink(Output::Line(state.partial.clone()));
+        }
+    }
+}
+
+fn say_classic(line: &str, sink: Sink<'_>) {
+    if let Some((number, total, instruction)) = step(&CLASSIC_STEP, line) {
+        sink(Output::Step { number, total, instruction });
+    }
+    sink(Output::Line(line.to_owned()));
+}
+
+/// Number, total and instruction of a step, where `text` is one.
+fn step(pattern: &Regex, text: &str) -> Option<(usize, usize, String)> {
+    let found = pattern.captures(text)?;
+    Some((found[1].parse().ok()?, found[2].parse().ok()?, found[3].to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_both_builders_are_understood() {
+        let classic = |text: &str| step(&CLASSIC_STEP, text);
+        let buildkit = |text: &str| step(&BUILDKIT_STEP, text);
+        let of = |n, t, i: &str| Some((n, t, i.to_owned()));
+        assert_eq!(classic("Step 3/10 : RUN true"), of(3, 10, "RUN true"));
+        assert_eq!(classic(" ---> Running in 1"), None);
+        assert_eq!(buildkit("[2/5] RUN true"), of(2, 5, "RUN true"));
+        assert_eq!(buildkit("[stage-1 2/5] RUN true"), of(2, 5, "RUN true"));
+        assert_eq!(buildkit("[internal] load build context"), None);
+    }
+
+    #[test]
+    fn lines_are_put_together_across_records() {
+        let mut listener = Listener::default();
+        let mut heard = Vec::new();
+        for text in ["Step 1/1 : FR", "OM a\n ---> ", "id\n", "rest"] {
+            let record = BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() };
+            listener.hear(record, &mut |output| heard.push(output));
+        }
+        listener.finish(&mut |output| heard.push(output));
+        let line = |text: &str| Output::Line(text.to_owned());
+        let step = Output::Step { number: 1, total: 1, instruction: "FROM a".to_owned() };
+        assert_eq!(heard, [step, line("Step 1/1 : FROM a"), line(" ---> id"), line("rest")]);
+        assert_eq!(listener.image_id, None);
+    }
+
+    #[test]
+    fn a_registry_out_of_reach_is_told_from_one_that_refuses() {
+        let refused = |text: &str| of_registry(EngineError::Refused(text.to_owned()));
+        let out_of_reach =
+            "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused";
+        assert!(refused(out_of_reach).is_connection());
+        assert!(!refused("denied: requested access to the resource is denied").is_connection());
+    }
+}

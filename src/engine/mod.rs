@@ -1,0 +1,154 @@
+//! What Kiln asks of a container engine, and nothing more.
+//!
+//! [`Engine`] is narrow on purpose: the runner is tested against a scripted one, and [`docker`]
+//! is the one adapter to the real thing. An answer counts only with evidence: a build returns the
+//! id that the engine, asked again, knows the reference by; a push returns the digest that the
+//! registry keeps.
+
+pub mod docker;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::image::ImageRef;
+
+/// Which builder of the engine does the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Builder {
+    /// The first one, a container and a commit for each instruction.
+    Classic,
+    /// BuildKit.
+    BuildKit,
+}
+
+impl fmt::Display for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Classic => "the classic builder",
+            Self::BuildKit => "BuildKit",
+        })
+    }
+}
+
+/// How an image is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildOptions {
+    /// By whom.
+    pub builder: Builder,
+    /// Whether cached steps may be used.
+    pub cache: bool,
+    /// Whether the containers of failed steps are kept (the classic builder only).
+    pub keep: bool,
+    /// The network that instructions run in.
+    pub network_mode: String,
+}
+
+/// A part of what an engine says while it works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// It begins an instruction.
+    Step {
+        /// Which, from 1.
+        number: usize,
+        /// Of how many.
+        total: usize,
+        /// The instruction.
+        instruction: String,
+    },
+    /// A line for the log.
+    Line(String),
+}
+
+/// Takes what an engine says as it says it.
+pub type Sink<'a> = &'a mut (dyn FnMut(Output) + Send);
+
+/// Why the engine did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// No engine answers.
+    #[error("no engine answers at {endpoint}: {cause}")]
+    Unreachable {
+        /// What was tried.
+        endpoint: String,
+        /// What came of it.
+        cause: String,
+    },
+    /// The connection broke, or the engine's words made no sense.
+    #[error("the connection to the engine failed: {0}")]
+    Broken(String),
+    /// Nothing came from the engine for too long.
+    #[error("no word from the engine for {} s (--timeout)", .0.as_secs())]
+    Silent(Duration),
+    /// The registry can't be reached.
+    #[error("the registry is out of reach: {0}")]
+    Registry(String),
+    /// The engine says no, or the build failed.
+    #[error("{0}")]
+    Refused(String),
+    /// The engine claims success without showing for it.
+    #[error("the engine reported no failure, but {0}")]
+    NoEvidence(String),
+}
+
+impl EngineError {
+    /// Whether somebody was out of reach, as opposed to having answered.
+    pub fn is_connection(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Broken(_) | Self::Silent(_) | Self::Registry(_) => {
+                true
+            }
+            Self::Refused(_) | Self::NoEvidence(_) => false,
+        }
+    }
+}
+
+/// A container engine. Dropping a future of it gives up the work.
+pub trait Engine: Send + Sync + 'static {
+    /// The references of all images the engine has, in one call.
+    ///
+    /// # Errors
+    /// When the engine can't be asked.
+    fn images(&self) -> impl Future<Output = Result<BTreeSet<ImageRef>, EngineError>> + Send;
+
+    /// The id that the engine knows a reference by, if it does.
+    ///
+    /// # Errors
+    /// When the engine can't be asked.
+    fn image_id(
+        &self,
+        reference: &ImageRef,
+    ) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
+
+    /// Fetches an image from its registry.
+    ///
+    /// # Errors
+    /// When the image can't be had.
+    fn pull(&self, reference: &ImageRef) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Builds `context`, a tar archive with a Dockerfile, and tags the result as `reference`.
+    /// Returns the image's id.
+    ///
+    /// # Errors
+    /// When the build fails, or succeeds without evidence.
+    fn build(
+        &self,
+        reference: &ImageRef,
+        context: Bytes,
+        options: &BuildOptions,
+        sink: Sink<'_>,
+    ) -> impl Future<Output = Result<String, EngineError>> + Send;
+
+    /// Pushes an image to its registry. Returns the digest it has there.
+    ///
+    /// # Errors
+    /// When the push fails, or succeeds without evidence.
+    fn push(
+        &self,
+        reference: &ImageRef,
+        sink: Sink<'_>,
+    ) -> impl Future<Output = Result<String, EngineError>> + Send;
+}

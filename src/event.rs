@@ -1,0 +1,171 @@
+//! What happens in a run, as told by the runner and heard by the reports.
+//!
+//! One enum for the terminal, the log files and the summary alike: none of them asks the runner
+//! anything. An [`Outcome`] belongs to an image that was to be built and to no other.
+
+use std::time::Duration;
+
+use crate::image::{ImageName, ImageRef};
+
+/// How the work on one image ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The engine knows the image by this id, and, when it was pushed, the registry by this digest.
+    Built {
+        /// The engine's image id.
+        id: String,
+        /// The digest in the registry.
+        digest: Option<String>,
+    },
+    /// The build failed.
+    Error(String),
+    /// An ancestor failed, so the build was never started.
+    ParentError {
+        /// The ancestor.
+        ancestor: ImageName,
+    },
+    /// Built, but not pushed.
+    PushError(String),
+    /// The engine (or, while pushing, the registry) was out of reach.
+    ConnectionError(String),
+    /// The user interrupted the run before the image was done.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The word for it in the machine-readable summary.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Built { .. } => "built",
+            Self::Error(_) => "error",
+            Self::ParentError { .. } => "parent_error",
+            Self::PushError(_) => "push_error",
+            Self::ConnectionError(_) => "connection_error",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Whether the image is there as it was asked for.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Built { .. })
+    }
+
+    /// What is to be said beyond the status word.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Built { .. } | Self::Interrupted => None,
+            Self::Error(text) | Self::PushError(text) | Self::ConnectionError(text) => {
+                Some(text.clone())
+            }
+            Self::ParentError { ancestor } => Some(format!("{ancestor} failed")),
+        }
+    }
+}
+
+/// An image that the run will build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToBuild {
+    /// Its short name.
+    pub name: ImageName,
+    /// What it will be tagged.
+    pub reference: ImageRef,
+    /// Its topological wave, from 1.
+    pub wave: usize,
+}
+
+/// Why an image has no part in the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aside {
+    /// It was selected, and need not be built.
+    Skipped,
+    /// It was not selected.
+    NotMatched,
+    /// It can't be built for this base and type.
+    Unbuildable,
+}
+
+/// An image that the run leaves alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its short name.
+    pub name: ImageName,
+    /// Its topological wave, from 1.
+    pub wave: usize,
+    /// Which of the three it is.
+    pub aside: Aside,
+    /// The reason in words.
+    pub reason: String,
+}
+
+/// One thing that happened in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The run begins.
+    Started {
+        /// The engine that builds, in words.
+        engine: String,
+        /// What will be built, by wave and name.
+        to_build: Vec<ToBuild>,
+        /// What will not, by wave and name.
+        set_aside: Vec<SetAside>,
+    },
+    /// Something the user should know; nothing failed yet.
+    Warning(String),
+    /// An external base image is asked for.
+    Pulling(ImageRef),
+    /// An image's build begins.
+    BuildStarted {
+        /// The image.
+        name: ImageName,
+        /// 1 for the first try.
+        attempt: usize,
+    },
+    /// The engine begins an instruction.
+    Step {
+        /// The image.
+        name: ImageName,
+        /// Which step, from 1.
+        number: usize,
+        /// Of how many.
+        total: usize,
+        /// The instruction.
+        instruction: String,
+    },
+    /// A line of the image's log.
+    Log {
+        /// The image.
+        name: ImageName,
+        /// The line, without its end.
+        line: String,
+    },
+    /// A try failed and another follows.
+    Retrying {
+        /// The image.
+        name: ImageName,
+        /// What failed.
+        error: String,
+        /// How long until the next try.
+        pause: Duration,
+    },
+    /// The image is in the engine; its push begins.
+    PushStarted {
+        /// The image.
+        name: ImageName,
+    },
+    /// Nothing more will happen to the image.
+    Finished {
+        /// The image.
+        name: ImageName,
+        /// How it ended.
+        outcome: Outcome,
+        /// From the start of its build; zero where that never began.
+        took: Duration,
+    },
+    /// The user asked to stop.
+    Interrupting,
+    /// The run is over.
+    Ended {
+        /// From start to end.
+        took: Duration,
+    },
+}

@@ -1,0 +1,446 @@
+//! The graph of a tree's images: who is built on whom, checked for sense before anything is built.
+//!
+//! Vertices are the images of the tree and the external images they refer to; an edge leads from
+//! what is needed to who needs it. Every kind of reference is an edge; the *parent* of an image is
+//! the one its last stage stands on. The rest of Kiln sees images by their position in name order,
+//! so that all that is derived from a graph comes in a stable order.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
+
+use petgraph::Direction;
+use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef as _;
+use serde_json::{Value, json};
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
+use crate::dockerfile::{Dockerfile, Via};
+use crate::image::{ImageName, ImageRef, Naming};
+
+/// An image of the tree, as the graph wants to know it.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Its short name.
+    pub name: ImageName,
+    /// What it is tagged when built.
+    pub reference: ImageRef,
+    /// Where its template lies, for messages.
+    pub template: String,
+    /// The rendered Dockerfile's text.
+    pub text: Arc<str>,
+    /// What that text refers to.
+    pub dockerfile: Dockerfile,
+}
+
+/// The position of an image in [`Graph::images`].
+pub type Index = usize;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Vertex {
+    Image(Index),
+    External(ImageRef),
+}
+
+/// A checked, acyclic graph of images.
+#[derive(Debug)]
+pub struct Graph {
+    images: Vec<Image>,
+    by_name: BTreeMap<ImageName, Index>,
+    dag: DiGraph<Vertex, Via>,
+    parent: Vec<Option<Index>>,
+    wave: Vec<usize>,
+    /// Images in topological order; among those free to go, by name.
+    order: Vec<Index>,
+}
+
+impl Graph {
+    /// Connects `images`, which `naming` named.
+    ///
+    /// # Errors
+    /// Every duplicate name, every reference to a sibling that is not there, and every cycle.
+    pub fn new(mut images: Vec<Image>, naming: &Naming) -> Result<Self> {
+        images.sort_by(|a, b| a.name.cmp(&b.name));
+        refuse_duplicates(&images)?;
+        let by_name: BTreeMap<_, _> =
+            images.iter().enumerate().map(|(index, image)| (image.name.clone(), index)).collect();
+        let by_reference: BTreeMap<&ImageRef, Index> =
+            images.iter().enumerate().map(|(index, image)| (&image.reference, index)).collect();
+
+        let mut dag = DiGraph::new();
+        let mut externals: BTreeMap<ImageRef, NodeIndex> = BTreeMap::new();
+        let mut parent = vec![None; images.len()];
+        let mut errors = Vec::new();
+        for index in 0..images.len() {
+            dag.add_node(Vertex::Image(index));
+        }
+        for (index, image) in images.iter().enumerate() {
+            for reference in &image.dockerfile.references {
+                let needed = match by_reference.get(&reference.image) {
+                    Some(sibling) => NodeIndex::new(*sibling),
+                    None => {
+                        if let Some(missing) = naming.name_in(&reference.image) {
+                            let known = by_name.keys().map(ImageName::as_str);
+                            errors.push(
+                                unknown_sibling(image, missing, &reference.span)
+                                    .suggest(missing, known),
+                            );
+                        }
+                        *externals.entry(reference.image.clone()).or_insert_with(|| {
+                            dag.add_node(Vertex::External(reference.image.clone()))
+                        })
+                    }
+                };
+                dag.update_edge(needed, NodeIndex::new(index), reference.via);
+            }
+            parent[index] = image
+                .dockerfile
+                .parent()
+                .and_then(|reference| by_reference.get(&reference.image).copied());
+        }
+        errors.extend(cycles(&dag, &images));
+        if !errors.is_empty() {
+            return Err(Diagnostics(errors));
+        }
+        let wave = waves(&dag, images.len());
+        let mut order: Vec<Index> = (0..images.len()).collect();
+        order.sort_by_key(|index| (wave[*index], *index));
+        Ok(Self { images, by_name, dag, parent, wave, order })
+    }
+
+    /// The images, in name order.
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// Where the image called `name` is.
+    pub fn index_of(&self, name: &ImageName) -> Option<Index> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The indices of all images, by wave and then by name: every image after all it needs.
+    pub fn order(&self) -> &[Index] {
+        &self.order
+    }
+
+    /// The topological wave of an image, from 1: one more than the latest of what it needs.
+    pub fn wave(&self, image: Index) -> usize {
+        self.wave[image]
+    }
+
+    /// The image that the last stage of `image` stands on, if it is of this tree.
+    pub fn parent(&self, image: Index) -> Option<Index> {
+        self.parent[image]
+    }
+
+    /// All images of the tree that `image` needs directly, by name.
+    pub fn needs(&self, image: Index) -> BTreeSet<Index> {
+        self.neighbours(image, Direction::Incoming)
+    }
+
+    /// All images of the tree that need `image` directly, by name.
+    pub fn needed_by(&self, image: Index) -> BTreeSet<Index> {
+        self.neighbours(image, Direction::Outgoing)
+    }
+
+    /// Whatever `image` needs, directly or not, without itself.
+    pub fn ancestors(&self, image: Index) -> BTreeSet<Index> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<Index> = self.needs(image).into_iter().collect();
+        while let Some(next) = open.pop() {
+            if found.insert(next) {
+                open.extend(self.needs(next));
+            }
+        }
+        found
+    }
+
+    /// The images from outside the tree that `image` refers to.
+    pub fn externals(&self, image: Index) -> BTreeSet<&ImageRef> {
+        self.dag
+            .edges_directed(NodeIndex::new(image), Direction::Incoming)
+            .filter_map(|edge| match &self.dag[edge.source()] {
+                Vertex::External(reference) => Some(reference),
+                Vertex::Image(_) => None,
+            })
+            .collect()
+    }
+
+    fn neighbours(&self, image: Index, direction: Direction) -> BTreeSet<Index> {
+        self.dag
+            .neighbors_directed(NodeIndex::new(image), direction)
+            .filter_map(|node| match self.dag[node] {
+                Vertex::Image(index) => Some(index),
+                Vertex::External(_) => None,
+            })
+            .collect()
+    }
+
+    /// The images for which `shown` is true as nested JSON: a leaf is a string, an image with
+    /// children in the tree an object of one key. Images without a parent stand at the top.
+    pub fn nested(&self, shown: &dyn Fn(Index) -> bool) -> Value {
+        let mut children: BTreeMap<Option<Index>, Vec<Index>> = BTreeMap::new();
+        for index in 0..self.images.len() {
+            children.entry(self.parent[index]).or_default().push(index);
+        }
+        let roots = children.get(&None).map(Vec::as_slice).unwrap_or_default();
+        let entries = roots.iter().filter(|root| shown(**root)).map(|root| {
+            (self.images[*root].name.to_string(), self.nested_children(*root, &children, shown))
+        });
+        Value::Object(entries.collect())
+    }
+
+    fn nested_children(
+        &self,
+        image: Index,
+        children: &BTreeMap<Option<Index>, Vec<Index>>,
+        shown: &dyn Fn(Index) -> bool,
+    ) -> Value {
+        let below = children.get(&Some(image)).map(Vec::as_slice).unwrap_or_default();
+        below
+            .iter()
+            .filter(|child| shown(**child))
+            .map(|child| {
+                let name = self.images[*child].name.as_str();
+                if children.contains_key(&Some(*child)) {
+                    json!({ name: self.nested_children(*child, children, shown) })
+                } else {
+                    json!(name)
+                }
+            })
+            .collect()
+    }
+
+    /// The images for which `shown` is true as a Graphviz graph, edges from parent to child.
+    pub fn dot(&self, shown: &dyn Fn(Index) -> bool) -> String {
+        let mut dot = String::from("// Container Images Dependency\ndigraph {\n\trankdir=LR\n");
+        for &index in self.order.iter().filter(|index| shown(**index)) {
+            let name = dot_id(self.images[index].name.as_str());
+            writeln!(dot, "\t{name}").expect("a string takes all");
+            for needed in self.needs(index).into_iter().filter(|needed| shown(*needed)) {
+                let needed = dot_id(self.images[needed].name.as_str());
+                writeln!(dot, "\t{needed} -> {name}").expect("a string takes all");
+            }
+        }
+        dot.push_str("}\n");
+        dot
+    }
+}
+
+/// A name as Graphviz reads it: bare where it is an identifier and no keyword, else quoted.
+fn dot_id(name: &str) -> String {
+    const KEYWORDS: [&str; 6] = ["node", "edge", "graph", "digraph", "subgraph", "strict"];
+    let bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !KEYWORDS.iter().any(|keyword| name.eq_ignore_ascii_case(keyword));
+    if bare { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\\\"")) }
+}
+
+fn refuse_duplicates(images: &[Image]) -> Result<()> {
+    let errors: Vec<_> = images
+        .windows(2)
+        .filter(|pair| pair[0].name == pair[1].name)
+        .map(|pair| {
+            Diagnostic::new(format!("two images are called '{}'", pair[0].name))
+                .note(format!("one is made by {}", pair[0].template))
+                .note(format!("the other by {}", pair[1].template))
+                .help("an image is named after its folder: rename one of the two")
+        })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
+}
+
+fn unknown_sibling(image: &Image, missing: &str, span: &Range<usize>) -> Diagnostic {
+    Diagnostic::new(format!("'{}' is built on '{missing}', which is not in the tree", image.name))
+        .at(Place::new(rendered(image), image.text.clone(), span.clone()))
+}
+
+/// How a place in a rendered Dockerfile is called.
+fn rendered(image: &Image) -> String {
+    format!("{} (rendered)", image.template)
+}
+
+/// One error for each knot of images that need each other, naming one whole way around it.
+fn cycles(dag: &DiGraph<Vertex, Via>, images: &[Image]) -> Vec<Diagnostic> {
+    if toposort(dag, None).is_ok() {
+        return Vec::new();
+    }
+    let mut found: Vec<Diagnostic> = tarjan_scc(dag)
+        .into_iter()
+        .filter(|knot| knot.len() > 1 || dag.contains_edge(knot[0], knot[0]))
+        .map(|knot| {
+            let way = way_around(dag, &knot);
+            let names: Vec<&str> =
+                way.iter().map(|node| images[node.index()].name.as_str()).collect();
+            Diagnostic::new(format!("images are built on each other: {}", names.join(" -> ")))
+                .note("each of these needs the next")
+                .help("take one of these references away")
+        })
+        .collect();
+    found.sort_by(|a, b| a.message.cmp(&b.message));
+    found
+}
+
+/// A closed walk through `knot` along "needs", starting and ending at its first image by name.
+fn way_around(dag: &DiGraph<Vertex, Via>, knot: &[NodeIndex]) -> Vec<NodeIndex> {
+    let start = *knot.iter().min().expect("a knot has members");
+    let mut came_from: BTreeMap<NodeIndex, NodeIndex> = BTreeMap::new();
+    let mut open = VecDeque::from([start]);
+    'search: while let Some(node) = open.pop_front() {
+        let mut needed: Vec<_> = dag.neighbors_directed(node, Direction::Incoming).collect();
+        needed.sort();
+        for next in needed.into_iter().filter(|next| knot.contains(next)) {
+            if next == start {
+                came_from.insert(start, node);
+                break 'search;
+            }
+            if let Entry::Vacant(unseen) = came_from.entry(next) {
+                unseen.insert(node);
+                open.push_back(next);
+            }
+        }
+    }
+    let mut way = vec![start];
+    let mut node = start;
+    loop {
+        node = came_from[&node];
+        way.push(node);
+        if node == start {
+            break;
+        }
+    }
+    way.reverse();
+    way
+}
+
+/// The wave of every image: 1 without needs within the tree, else one after its latest need.
+fn waves(dag: &DiGraph<Vertex, Via>, images: usize) -> Vec<usize> {
+    let mut wave = vec![1; images];
+    for node in toposort(dag, None).expect("cycles were refused") {
+        let Vertex::Image(index) = dag[node] else { continue };
+        for needed in dag.neighbors_directed(node, Direction::Incoming) {
+            if let Vertex::Image(needed) = dag[needed] {
+                wave[index] = wave[index].max(wave[needed] + 1);
+            }
+        }
+    }
+    wave
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::dockerfile;
+
+    pub(crate) fn naming() -> Naming {
+        Naming::new(None, "family", "p-", "1").unwrap()
+    }
+
+    /// A graph from `name: Dockerfile` pairs; `@x` stands for the reference of image `x`.
+    pub(crate) fn graph(images: &[(&str, &str)]) -> Result<Graph> {
+        let naming = naming();
+        let images = images.iter().map(|(name, text)| {
+            let text = regex::Regex::new("@([a-z-]+)").unwrap().replace_all(text, "family/p-$1:1");
+            Image {
+                name: ImageName::new(name),
+                reference: naming.reference(name).unwrap(),
+                template: format!("{name}/Dockerfile.tera"),
+                dockerfile: dockerfile::parse(&text, &BTreeMap::new()).unwrap(),
+                text: text.into(),
+            }
+        });
+        Graph::new(images.collect(), &naming)
+    }
+
+    fn names(graph: &Graph, indices: impl IntoIterator<Item = Index>) -> Vec<&str> {
+        indices.into_iter().map(|index| graph.images()[index].name.as_str()).collect()
+    }
+
+    #[test]
+    fn waves_follow_every_kind_of_edge() {
+        let graph = graph(&[
+            ("leaf", "FROM @root\nCOPY --from=@tool / /\nRUN --mount=from=@late true"),
+            ("late", "FROM @tool"),
+            ("tool", "FROM @root"),
+            ("root", "FROM debian:1"),
+        ])
+        .unwrap();
+        assert_eq!(names(&graph, graph.order().to_vec()), ["root", "tool", "late", "leaf"]);
+        let leaf = graph.index_of(&ImageName::new("leaf")).unwrap();
+        assert_eq!(graph.wave(leaf), 4);
+        assert_eq!(names(&graph, graph.needs(leaf)), ["late", "root", "tool"]);
+        assert_eq!(names(&graph, graph.parent(leaf)), ["root"]);
+        assert_eq!(names(&graph, graph.ancestors(leaf)), ["late", "root", "tool"]);
+        let root = graph.index_of(&ImageName::new("root")).unwrap();
+        assert_eq!(names(&graph, graph.needed_by(root)), ["leaf", "tool"]);
+        assert_eq!(
+            graph.externals(root).into_iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["debian:1"]
+        );
+    }
+
+    #[test]
+    fn a_missing_sibling_is_named_with_the_nearest_name() {
+        let error = graph(&[("base", "FROM debian:1"), ("app", "FROM @bsae")]).unwrap_err();
+        assert_eq!(error.0.len(), 1);
+        assert_eq!(error.0[0].message, "'app' is built on 'bsae', which is not in the tree");
+        assert_eq!(error.0[0].help.as_deref(), Some("did you mean 'base'?"));
+        let place = &error.0[0].places[0];
+        assert_eq!(&place.source[place.span.clone()], "family/p-bsae:1");
+    }
+
+    #[test]
+    fn the_same_name_under_another_tag_is_external() {
+        let graph = graph(&[("app", "FROM family/p-base:old")]).unwrap();
+        assert_eq!(graph.externals(0).len(), 1);
+    }
+
+    #[test]
+    fn duplicates_are_refused() {
+        let error = graph(&[("a", "FROM x:1"), ("a", "FROM y:1")]).unwrap_err();
+        assert_eq!(error.0[0].message, "two images are called 'a'");
+    }
+
+    #[test]
+    fn cycles_are_told_whole() {
+        let error = graph(&[
+            ("a", "FROM @c"),
+            ("b", "FROM @a"),
+            ("c", "FROM @b"),
+            ("d", "FROM @a"),
+            ("self", "FROM @self"),
+        ])
+        .unwrap_err();
+        let messages: Vec<_> = error.0.iter().map(|d| d.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "images are built on each other: a -> c -> b -> a",
+                "images are built on each other: self -> self",
+            ]
+        );
+    }
+
+    #[test]
+    fn listings_show_only_what_is_asked_for() {
+        let graph = graph(&[
+            ("base", "FROM debian:1"),
+            ("mid", "FROM @base"),
+            ("leaf-a", "FROM @mid"),
+            ("leaf-b", "FROM @mid"),
+        ])
+        .unwrap();
+        let all = |_: Index| true;
+        assert_eq!(graph.nested(&all), json!({"base": [{"mid": ["leaf-a", "leaf-b"]}]}));
+        let not_b = |index: Index| graph.images()[index].name.as_str() != "leaf-b";
+        assert_eq!(graph.nested(&not_b), json!({"base": [{"mid": ["leaf-a"]}]}));
+        assert_eq!(
+            graph.dot(&not_b),
+            "// Container Images Dependency\ndigraph {\n\trankdir=LR\n\tbase\n\tmid\n\tbase -> mid\n\t\"leaf-a\"\n\tmid -> \"leaf-a\"\n}\n"
+        );
+        assert_eq!(dot_id("node"), "\"node\"");
+    }
+}

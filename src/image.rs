@@ -1,0 +1,300 @@
+//! What images are called: the short name of a template's folder, the reference an engine and a
+//! registry know the image by, and the rule that leads from one to the other.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// The short name of an image: the name of the folder that holds its template.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ImageName(Arc<str>);
+
+impl ImageName {
+    /// Takes a name as it is.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Why a text is not an image reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{reference}' is not an image reference: {reason}")]
+pub struct ReferenceError {
+    /// The text.
+    pub reference: String,
+    /// The rule it breaks.
+    pub reason: &'static str,
+}
+
+/// A reference as the distribution specification writes it: `[registry/]repository[:tag][@digest]`.
+///
+/// Two references are equal when they name the same thing by the same words; a missing tag (and
+/// no digest) means `latest`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageRef {
+    registry: Option<String>,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<String>,
+}
+
+impl ImageRef {
+    /// The registry's host and port, if the reference names one.
+    pub fn registry(&self) -> Option<&str> {
+        self.registry.as_deref()
+    }
+
+    /// The path within the registry.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag; `latest` where neither tag nor digest is given.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// Registry and repository, without tag or digest.
+    pub fn name(&self) -> String {
+        match &self.registry {
+            Some(registry) => format!("{registry}/{}", self.repository),
+            None => self.repository.clone(),
+        }
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for ImageRef {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let refuse = |reason| Err(ReferenceError { reference: text.to_owned(), reason });
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest)),
+            None => (text, None),
+        };
+        let (rest, tag) = match rest.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+            _ => (rest, None),
+        };
+        let (registry, repository) = match rest.split_once('/') {
+            Some((host, path)) if is_registry_host(host) => (Some(host), path),
+            _ => (None, rest),
+        };
+        if repository.is_empty() {
+            return refuse("it has no repository");
+        }
+        if !repository.split('/').all(is_path_component) {
+            return refuse(
+                "a repository is lower-case letters and digits, with '.', '_', '-' between them",
+            );
+        }
+        if tag.is_some_and(|tag| !is_tag(tag)) {
+            return refuse(
+                "a tag is up to 128 letters, digits, '_', '.', '-', and starts with none of the last two",
+            );
+        }
+        if digest.is_some_and(|digest| !is_digest(digest)) {
+            return refuse("a digest is an algorithm, a colon, and at least 32 hexadecimal digits");
+        }
+        let tag = match (tag, digest) {
+            (None, None) => Some("latest"),
+            (tag, _) => tag,
+        };
+        Ok(Self {
+            registry: registry.map(str::to_owned),
+            repository: repository.to_owned(),
+            tag: tag.map(str::to_owned),
+            digest: digest.map(str::to_owned),
+        })
+    }
+}
+
+fn is_registry_host(component: &str) -> bool {
+    component.contains(['.', ':']) || component == "localhost"
+}
+
+fn is_path_component(component: &str) -> bool {
+    let alphanumeric =
+        |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    alphanumeric(component.chars().next())
+        && alphanumeric(component.chars().next_back())
+        && component
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-'))
+}
+
+fn is_tag(tag: &str) -> bool {
+    tag.len() <= 128
+        && tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && tag.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
+fn is_digest(digest: &str) -> bool {
+    digest.split_once(':').is_some_and(|(algorithm, hex)| {
+        !algorithm.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit())
+    })
+}
+
+/// The rule that names the images of one tree for one base and one install type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Naming {
+    namespace: String,
+    prefix: String,
+    tag: String,
+}
+
+impl Naming {
+    /// The rule for images called `[registry/]namespace/<prefix><name>:<tag>`.
+    ///
+    /// # Errors
+    /// When no name could make a valid reference of these parts.
+    pub fn new(
+        registry: Option<&str>,
+        namespace: &str,
+        prefix: &str,
+        tag: &str,
+    ) -> Result<Self, ReferenceError> {
+        let namespace = match registry {
+            Some(registry) => format!("{registry}/{namespace}"),
+            None => namespace.to_owned(),
+        };
+        let naming = Self { namespace, prefix: prefix.to_owned(), tag: tag.to_owned() };
+        naming.reference("x")?;
+        Ok(naming)
+    }
+
+    /// The namespace, with the registry before it if there is one: what templates are given.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What stands before an image's name.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The tag of every image.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// The reference of the image called `name`.
+    ///
+    /// # Errors
+    /// When the name can't be part of a reference.
+    pub fn reference(&self, name: &str) -> Result<ImageRef, ReferenceError> {
+        format!("{}/{}{name}:{}", self.namespace, self.prefix, self.tag).parse()
+    }
+
+    /// The short name in a reference made by this rule; `None` for every other reference.
+    pub fn name_in<'a>(&self, reference: &'a ImageRef) -> Option<&'a str> {
+        let namespace = match &reference.registry {
+            Some(registry) => self.namespace.strip_prefix(registry.as_str())?.strip_prefix('/')?,
+            None => &self.namespace,
+        };
+        if reference.tag.as_deref() != Some(&self.tag) || reference.digest.is_some() {
+            return None;
+        }
+        reference
+            .repository
+            .strip_prefix(namespace)?
+            .strip_prefix('/')?
+            .strip_prefix(self.prefix.as_str())
+            .filter(|name| !name.is_empty() && !name.contains('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (Option<String>, String, Option<String>, Option<String>) {
+        let reference: ImageRef = text.parse().unwrap();
+        (reference.registry, reference.repository, reference.tag, reference.digest)
+    }
+
+    #[test]
+    fn references_come_apart_where_they_should() {
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        let owned = |s: &str| Some(s.to_owned());
+        let table = [
+            ("debian", None, "debian", owned("latest"), None),
+            ("debian:bookworm", None, "debian", owned("bookworm"), None),
+            ("ns/name", None, "ns/name", owned("latest"), None),
+            ("host:5000/ns/name", owned("host:5000"), "ns/name", owned("latest"), None),
+            ("host:5000/ns/name:1.0", owned("host:5000"), "ns/name", owned("1.0"), None),
+            ("localhost/name:t", owned("localhost"), "name", owned("t"), None),
+            ("a.b/c/d:T-1_x", owned("a.b"), "c/d", owned("T-1_x"), None),
+        ];
+        for (text, registry, repository, tag, no_digest) in table {
+            assert_eq!(parts(text), (registry, repository.to_owned(), tag, no_digest), "{text}");
+        }
+        let (_, _, tag, found) = parts(&format!("debian@{digest}"));
+        assert_eq!((tag, found), (None, Some(digest.clone())));
+        let both = format!("host:1/a:b@{digest}");
+        assert_eq!(both.parse::<ImageRef>().unwrap().to_string(), both);
+    }
+
+    #[test]
+    fn what_is_no_reference_is_refused() {
+        for text in
+            ["", ":tag", "Upper/case", "a//b", "a:b c", "a@sha256:1", "-a", "a/", "a:.b", "$X"]
+        {
+            assert!(text.parse::<ImageRef>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_survives_the_way_there_and_back() {
+        for registry in [None, Some("127.0.0.1:5000")] {
+            let naming = Naming::new(registry, "family", "debian-binary-", "1.0").unwrap();
+            let reference = naming.reference("some-api").unwrap();
+            assert_eq!(naming.name_in(&reference), Some("some-api"));
+        }
+    }
+
+    #[test]
+    fn references_of_others_are_not_ours() {
+        let naming = Naming::new(None, "family", "debian-binary-", "1.0").unwrap();
+        for other in [
+            "debian:1.0",
+            "family/debian-binary-x:2.0",
+            "h:1/family/debian-binary-x:1.0",
+            "family/debian-binary-x/y:1.0",
+        ] {
+            assert_eq!(naming.name_in(&other.parse().unwrap()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn impossible_names_are_refused_early() {
+        assert!(Naming::new(None, "Family", "p-", "1").is_err());
+        assert!(Naming::new(None, "family", "p-", "no tag").is_err());
+    }
+}

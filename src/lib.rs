@@ -1,0 +1,21 @@
+//! Kiln, an image factory: renders, orders, builds and pushes large families of container images
+//! from one tree of Dockerfile templates.
+//!
+//! Data flows one way through the modules: [`settings`] to [`tree`] to [`template`] to
+//! [`dockerfile`] to [`graph`] to [`plan`] to [`runner`] to [`report`]. Everything before the
+//! runner is pure: it opens no socket and asks no clock. `docs/architecture.md` is the map.
+
+pub mod cli;
+pub mod context;
+pub mod diagnostic;
+pub mod dockerfile;
+pub mod engine;
+pub mod event;
+pub mod graph;
+pub mod image;
+pub mod plan;
+pub mod report;
+pub mod runner;
+pub mod settings;
+pub mod template;
+pub mod tree;

@@ -1,0 +1,336 @@
+//! Who is built, who is not, and why: one [`Decision`] for every image of the tree.
+//!
+//! A plan is made before anything happens and is never changed by a run; what a run makes of it
+//! are outcomes. The selection rules are those of kolla-build: patterns are searched in names, a
+//! hit takes its ancestors with it, an image below an unbuildable one is unbuildable, and skipping
+//! applies to what is selected.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+
+use crate::event::{Aside, SetAside, ToBuild};
+use crate::graph::{Graph, Index};
+use crate::image::{ImageName, ImageRef};
+
+/// What is to be done about an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It is built.
+    Build,
+    /// It is selected, but need not be built.
+    Skip(Skip),
+    /// It is not selected.
+    NotMatched,
+    /// It can't be built for this base and type, for the reason given.
+    Unbuildable(String),
+}
+
+/// Why a selected image need not be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// The engine has an image of that name and tag.
+    Exists,
+    /// Others are built on it, and parents are not wanted.
+    Parent,
+}
+
+/// Which images are wanted.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// Searched in image names; `None` selects all.
+    pub patterns: Option<Vec<Regex>>,
+    /// Images that can't be built for this base and type, each with its reason.
+    pub unbuildable: BTreeMap<ImageName, String>,
+    /// Leave out every image that others are built on.
+    pub skip_parents: bool,
+    /// Leave out every image whose reference is in this set.
+    pub existing: BTreeSet<ImageRef>,
+}
+
+/// The decisions for all images of a graph.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    graph: &'a Graph,
+    decisions: Vec<Decision>,
+}
+
+impl<'a> Plan<'a> {
+    /// Decides for every image of `graph`.
+    pub fn new(graph: &'a Graph, selection: &Selection) -> Self {
+        let mut decisions = vec![Decision::NotMatched; graph.images().len()];
+        mark_unbuildable(graph, selection, &mut decisions);
+        mark_matched(graph, selection, &mut decisions);
+        mark_skipped(graph, selection, &mut decisions);
+        Self { graph, decisions }
+    }
+
+    /// The graph decided upon.
+    pub fn graph(&self) -> &'a Graph {
+        self.graph
+    }
+
+    /// What is to be done about an image.
+    pub fn decision(&self, image: Index) -> &Decision {
+        &self.decisions[image]
+    }
+
+    /// Whether an image is built.
+    pub fn is_built(&self, image: Index) -> bool {
+        self.decisions[image] == Decision::Build
+    }
+
+    /// The images that are built, by wave and name.
+    pub fn to_build(&self) -> impl Iterator<Item = Index> + '_ {
+        self.graph.order().iter().copied().filter(|image| self.is_built(*image))
+    }
+
+    /// Whether no image is built or skipped: the selection hit nothing that could be built.
+    pub fn is_empty(&self) -> bool {
+        !self.decisions.iter().any(|d| matches!(d, Decision::Build | Decision::Skip(_)))
+    }
+
+    /// The external images that what is built needs.
+    pub fn externals(&self) -> BTreeSet<&'a ImageRef> {
+        self.to_build().flat_map(|image| self.graph.externals(image)).collect()
+    }
+
+    /// For every image, how many images the longest chain of builds from it on has: the more,
+    /// the sooner it should start. Zero for what is not built.
+    pub fn urgency(&self) -> Vec<usize> {
+        let mut urgency = vec![0; self.decisions.len()];
+        for &image in self.graph.order().iter().rev().filter(|image| self.is_built(**image)) {
+            let below = self.graph.needed_by(image).into_iter().map(|child| urgency[child]).max();
+            urgency[image] = 1 + below.unwrap_or(0);
+        }
+        urgency
+    }
+
+    /// The plan in the words of a run's first event: what is built, and what is set aside.
+    pub fn announce(&self) -> (Vec<ToBuild>, Vec<SetAside>) {
+        let mut to_build = Vec::new();
+        let mut set_aside = Vec::new();
+        for &index in self.graph.order() {
+            let image = &self.graph.images()[index];
+            let wave = self.graph.wave(index);
+            let (aside, reason) = match &self.decisions[index] {
+                Decision::Build => {
+                    let reference = image.reference.clone();
+                    to_build.push(ToBuild { name: image.name.clone(), reference, wave });
+                    continue;
+                }
+                Decision::Skip(Skip::Exists) => {
+                    (Aside::Skipped, format!("the engine has {}", image.reference))
+                }
+                Decision::Skip(Skip::Parent) => {
+                    (Aside::Skipped, "others are built on it, and parents are skipped".to_owned())
+                }
+                Decision::NotMatched => (Aside::NotMatched, "not selected".to_owned()),
+                Decision::Unbuildable(reason) => (Aside::Unbuildable, reason.clone()),
+            };
+            set_aside.push(SetAside { name: image.name.clone(), wave, aside, reason });
+        }
+        (to_build, set_aside)
+    }
+}
+
+fn mark_unbuildable(graph: &Graph, selection: &Selection, decisions: &mut [Decision]) {
+    for &index in graph.order() {
+        let own = selection.unbuildable.get(&graph.images()[index].name).cloned();
+        let reason = own.or_else(|| {
+            graph.needs(index).into_iter().find_map(|needed| match &decisions[needed] {
+                Decision::Unbuildable(_) => Some(format!(
+                    "it needs '{}', which is unbuildable",
+                    graph.images()[needed].name
+                )),
+                _ => None,
+            })
+        });
+        if let Some(reason) = reason {
+            decisions[index] = Decision::Unbuildable(reason);
+        }
+    }
+}
+
+fn mark_matched(graph: &Graph, selection: &Selection, decisions: &mut [Decision]) {
+    for (index, image) in graph.images().iter().enumerate() {
+        let hit = match &selection.patterns {
+            None => true,
+            Some(patterns) => patterns.iter().any(|p| p.is_match(image.name.as_str())),
+        };
+        if hit && decisions[index] == Decision::NotMatched {
+            decisions[index] = Decision::Build;
+            for ancestor in graph.ancestors(index) {
+                decisions[ancestor] = Decision::Build;
+            }
+        }
+    }
+}
+
+fn mark_skipped(graph: &Graph, selection: &Selection, decisions: &mut [Decision]) {
+    for (index, image) in graph.images().iter().enumerate() {
+        if decisions[index] != Decision::Build {
+            continue;
+        }
+        if selection.existing.contains(&image.reference) {
+            decisions[index] = Decision::Skip(Skip::Exists);
+        } else if selection.skip_parents && !graph.needed_by(index).is_empty() {
+            decisions[index] = Decision::Skip(Skip::Parent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::tests::{graph, naming};
+    use proptest::prelude::*;
+
+    const FAMILY: &[(&str, &str)] = &[
+        ("base", "FROM debian:1"),
+        ("group-base", "FROM @base"),
+        ("group-api", "FROM @group-base"),
+        ("group-extra", "FROM @group-base\nCOPY --from=@tool / /"),
+        ("tool", "FROM @base"),
+        ("lone", "FROM other:1"),
+    ];
+
+    /// `name decision` for all that is not plainly left out.
+    fn decide(selection: &Selection) -> Vec<String> {
+        let graph = graph(FAMILY).unwrap();
+        let plan = Plan::new(&graph, selection);
+        graph
+            .order()
+            .iter()
+            .filter(|index| *plan.decision(**index) != Decision::NotMatched)
+            .map(|index| {
+                let what = match plan.decision(*index) {
+                    Decision::Build => "build".to_owned(),
+                    Decision::Skip(skip) => format!("{skip:?}").to_lowercase(),
+                    Decision::NotMatched => unreachable!(),
+                    Decision::Unbuildable(reason) => reason.clone(),
+                };
+                format!("{} {what}", graph.images()[*index].name)
+            })
+            .collect()
+    }
+
+    fn matching(patterns: &[&str]) -> Selection {
+        let patterns = patterns.iter().map(|p| Regex::new(p).unwrap()).collect();
+        Selection { patterns: Some(patterns), ..Selection::default() }
+    }
+
+    #[test]
+    fn patterns_are_searched_and_take_ancestors_along() {
+        assert_eq!(
+            decide(&matching(&["^group-extra$"])),
+            ["base build", "group-base build", "tool build", "group-extra build"]
+        );
+        assert_eq!(decide(&matching(&["^base"])), ["base build"]);
+        assert_eq!(decide(&matching(&["base"])), ["base build", "group-base build"]);
+        assert_eq!(decide(&matching(&["nothing"])), Vec::<String>::new());
+        assert_eq!(decide(&Selection::default()).len(), FAMILY.len());
+    }
+
+    #[test]
+    fn an_existing_parent_is_skipped_and_its_child_is_built() {
+        let mut selection = matching(&["group-base"]);
+        selection.existing.insert(naming().reference("base").unwrap());
+        assert_eq!(decide(&selection), ["base exists", "group-base build"]);
+    }
+
+    #[test]
+    fn parents_are_skipped_on_request() {
+        let mut selection = matching(&["group-api"]);
+        selection.skip_parents = true;
+        assert_eq!(decide(&selection), ["base parent", "group-base parent", "group-api build"]);
+    }
+
+    #[test]
+    fn what_stands_on_the_unbuildable_is_unbuildable() {
+        let mut selection = matching(&["group", "lone"]);
+        selection.unbuildable.insert(ImageName::new("tool"), "no such package".to_owned());
+        assert_eq!(
+            decide(&selection),
+            [
+                "base build",
+                "lone build",
+                "group-base build",
+                "tool no such package",
+                "group-api build",
+                "group-extra it needs 'tool', which is unbuildable",
+            ]
+        );
+    }
+
+    #[test]
+    fn urgency_is_the_longest_chain_of_builds() {
+        let graph = graph(FAMILY).unwrap();
+        let plan = Plan::new(&graph, &Selection::default());
+        let urgency = plan.urgency();
+        let of = |name: &str| urgency[graph.index_of(&ImageName::new(name)).unwrap()];
+        assert_eq!((of("base"), of("group-base"), of("group-api"), of("lone")), (3, 2, 1, 1));
+    }
+
+    /// A random acyclic tree: image `i` stands on some image before it, or on an external one.
+    fn any_tree() -> impl Strategy<Value = Vec<(String, String)>> {
+        prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<Option<prop::sample::Index>>()),
+            1..30,
+        )
+        .prop_map(|picks| {
+            let name = |i: usize| format!("i{}", "x".repeat(i));
+            picks
+                .iter()
+                .enumerate()
+                .map(|(i, (from, copy))| {
+                    let from = match from.index(i + 1) {
+                        0 => "FROM debian:1".to_owned(),
+                        n => format!("FROM @{}", name(n - 1)),
+                    };
+                    let copy = copy.filter(|_| i > 0).map_or(String::new(), |c| {
+                        format!("\nCOPY --from=@{} / /", name(c.index(i)))
+                    });
+                    (name(i), from + &copy)
+                })
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_plan_is_whole_and_in_order(
+            tree in any_tree(),
+            wanted in prop::collection::btree_set(0usize..30, 0..5),
+            unbuildable in prop::collection::btree_set(0usize..30, 0..3),
+            existing in prop::collection::btree_set(0usize..30, 0..5),
+            skip_parents: bool,
+        ) {
+            let pairs: Vec<_> = tree.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+            let graph = graph(&pairs).unwrap();
+            let some = |picks: &BTreeSet<usize>| -> Vec<String> {
+                picks.iter().filter_map(|i| tree.get(*i)).map(|(name, _)| name.clone()).collect()
+            };
+            let patterns = some(&wanted).iter().map(|n| Regex::new(&format!("^{n}$")).unwrap()).collect();
+            let selection = Selection {
+                patterns: Some(patterns),
+                unbuildable: some(&unbuildable).iter().map(|n| (ImageName::new(n), "no".to_owned())).collect(),
+                skip_parents,
+                existing: some(&existing).iter().map(|n| naming().reference(n).unwrap()).collect(),
+            };
+            let plan = Plan::new(&graph, &selection);
+
+            let (to_build, set_aside) = plan.announce();
+            prop_assert_eq!(to_build.len() + set_aside.len(), tree.len());
+            let position: BTreeMap<Index, usize> =
+                graph.order().iter().enumerate().map(|(at, index)| (*index, at)).collect();
+            for image in plan.to_build() {
+                for needed in graph.needs(image) {
+                    prop_assert!(position[&needed] < position[&image]);
+                    prop_assert!(graph.wave(needed) < graph.wave(image));
+                    prop_assert!(matches!(plan.decision(needed), Decision::Build | Decision::Skip(_)));
+                }
+            }
+        }
+    }
+}

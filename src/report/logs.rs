@@ -1,0 +1,139 @@
+//! One log file for each image, written as the log comes, and a link to each failed one.
+//!
+//! A log that can't be written must not cost a build: the first failure is told, the run goes on.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::Subscriber;
+use crate::event::{Event, Outcome};
+use crate::image::ImageName;
+
+/// Writes the logs of a run into a folder.
+#[derive(Debug)]
+pub struct Logs {
+    folder: PathBuf,
+    files: BTreeMap<ImageName, File>,
+    failure: Option<io::Error>,
+}
+
+impl Logs {
+    /// Makes the folder.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned(), files: BTreeMap::new(), failure: None })
+    }
+
+    /// The first thing that could not be written, if any.
+    pub fn failure(&self) -> Option<&io::Error> {
+        self.failure.as_ref()
+    }
+
+    fn begin(&mut self, name: &ImageName) -> io::Result<()> {
+        remove_if_there(&self.failed_link(name))?;
+        let file = File::create(self.folder.join(format!("{name}.log")))?;
+        self.files.insert(name.clone(), file);
+        Ok(())
+    }
+
+    fn write(&mut self, name: &ImageName, line: &str) -> io::Result<()> {
+        match self.files.get_mut(name) {
+            Some(file) => writeln!(file, "{line}"),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self, name: &ImageName, outcome: &Outcome) -> io::Result<()> {
+        let Some(mut file) = self.files.remove(name) else { return Ok(()) };
+        match outcome.detail() {
+            Some(detail) => writeln!(file, "{}: {detail}", outcome.status())?,
+            None => writeln!(file, "{}", outcome.status())?,
+        }
+        if !outcome.is_success() {
+            let link = self.failed_link(name);
+            std::os::unix::fs::symlink(format!("{name}.log"), link)?;
+        }
+        Ok(())
+    }
+
+    fn failed_link(&self, name: &ImageName) -> PathBuf {
+        self.folder.join(format!("000_FAILED_{name}.log"))
+    }
+}
+
+impl Subscriber for Logs {
+    fn hear(&mut self, event: &Event) {
+        let result = match event {
+            Event::BuildStarted { name, attempt: 1 } => self.begin(name),
+            Event::BuildStarted { name, attempt } => self.write(name, &format!("try {attempt}")),
+            Event::Log { name, line } => self.write(name, line),
+            Event::Retrying { name, error, .. } => self.write(name, &format!("failed: {error}")),
+            Event::Finished { name, outcome, .. } => self.end(name, outcome),
+            _ => Ok(()),
+        };
+        if let Err(error) = result {
+            self.failure.get_or_insert(error);
+        }
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn logs_are_whole_and_failures_are_linked() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = ImageName::new("app");
+        let log = |line: &str| Event::Log { name: name.clone(), line: line.to_owned() };
+        let finished =
+            |outcome| Event::Finished { name: name.clone(), outcome, took: Duration::ZERO };
+        let started = |attempt| Event::BuildStarted { name: name.clone(), attempt };
+        let retrying =
+            Event::Retrying { name: name.clone(), error: "no".to_owned(), pause: Duration::ZERO };
+
+        let mut logs = Logs::create(folder.path()).unwrap();
+        for event in [
+            started(1),
+            log("a"),
+            retrying,
+            started(2),
+            log("b"),
+            finished(Outcome::Error("bad".to_owned())),
+        ] {
+            logs.hear(&event);
+        }
+        let text = fs::read_to_string(folder.path().join("000_FAILED_app.log")).unwrap();
+        assert_eq!(text, "a\nfailed: no\ntry 2\nb\nerror: bad\n");
+
+        let built = Outcome::Built { id: "i".to_owned(), digest: None };
+        for event in [started(1), log("c"), finished(built)] {
+            logs.hear(&event);
+        }
+        assert_eq!(fs::read_to_string(folder.path().join("app.log")).unwrap(), "c\nbuilt\n");
+        assert!(!folder.path().join("000_FAILED_app.log").exists());
+        assert!(logs.failure().is_none());
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut logs = Logs::create(&folder.path().join("logs")).unwrap();
+        fs::remove_dir_all(folder.path().join("logs")).unwrap();
+        logs.hear(&Event::BuildStarted { name: ImageName::new("a"), attempt: 1 });
+        assert!(logs.failure().is_some());
+    }
+}

@@ -1,0 +1,81 @@
+//! `build.conf.example`: every option with its meaning and default, ready to be uncommented.
+
+use std::fmt::Write as _;
+
+use super::options::{Fallback, Kind, OPTIONS, Opt};
+
+/// The text of the example file.
+pub fn example() -> String {
+    let mut text = String::from(
+        "# Options of kiln build. Copy this file to build.conf and take the '#' from the lines you\n\
+         # want to change; the values shown are the defaults. What is given on the command line, or\n\
+         # in the environment as KILN_<OPTION>, wins over this file.\n\
+         #\n\
+         # This file is made by: kiln config example\n\
+         \n\
+         [DEFAULT]\n",
+    );
+    for option in OPTIONS {
+        writeln!(text, "\n# {}.", option.help).expect("a string takes all");
+        if let Some(note) = note(option) {
+            writeln!(text, "# {note}").expect("a string takes all");
+        }
+        writeln!(text, "#{} = {}", option.name, shown_default(option)).expect("a string takes all");
+    }
+    text.push_str(
+        "\n# Profiles beside those of the tree, or in their place: patterns, separated by commas.\n\
+         [profiles]\n\
+         #mine = ^first$, ^second-\n",
+    );
+    text
+}
+
+/// What is to be known about the option's values.
+fn note(option: &Opt) -> Option<String> {
+    match (option.kind, option.default) {
+        (Kind::Many | Kind::Paths, _) => {
+            Some("May stand several times; the command line adds to it.".to_owned())
+        }
+        (Kind::Positional, _) => {
+            Some("May stand several times; the command line replaces it.".to_owned())
+        }
+        (Kind::Choice(words), _) => Some(format!("One of: {}.", words.join(", "))),
+        (_, Fallback::OfTree) => Some("Default: what the tree's manifest says.".to_owned()),
+        (_, Fallback::Found(what)) => Some(format!("Default: {what}.")),
+        _ => None,
+    }
+}
+
+fn shown_default(option: &Opt) -> &'static str {
+    match option.default {
+        Fallback::Is(value) => value,
+        Fallback::Unset | Fallback::OfTree | Fallback::Found(_) => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::ini;
+
+    /// The example with every line uncommented is a file that is understood.
+    #[test]
+    fn the_example_is_understood_by_its_reader() {
+        let uncommented: String = example()
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(rest) if !rest.starts_with(' ') && !rest.is_empty() => format!("{rest}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let parsed = ini::parse(&uncommented, "example").unwrap();
+        let keys: Vec<_> = parsed
+            .entries
+            .iter()
+            .filter(|e| e.section == "DEFAULT")
+            .map(|e| e.key.as_str())
+            .collect();
+        let names: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
+        assert_eq!(keys, names);
+    }
+}

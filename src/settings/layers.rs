@@ -1,0 +1,221 @@
+//! Where the values of options come from, and which one holds.
+//!
+//! From the weakest to the strongest: the option's own default, the manifest of the tree,
+//! configuration files, the environment, the command line. Every value remembers its source, so
+//! that a wrong one is shown where it was written.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::ini::{self, Entry, Ini};
+use super::options::{Fallback, Kind, OPTIONS, Opt, option};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
+use crate::tree::Manifest;
+
+/// The section of a file that options stand in.
+const OPTION_SECTION: &str = "DEFAULT";
+
+/// The section that adds and redefines profiles.
+const PROFILE_SECTION: &str = "profiles";
+
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The option's own default.
+    Default,
+    /// The manifest of the tree.
+    Manifest,
+    /// A configuration file.
+    File(Place),
+    /// The environment variable of this name.
+    Environment(String),
+    /// The command line, as this flag.
+    Flag(String),
+}
+
+/// A value and its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// As it was written.
+    pub value: String,
+    /// Where.
+    pub source: Source,
+}
+
+impl Given {
+    /// An error about this value, shown where it was written.
+    pub fn refuse(&self, message: impl Into<String>) -> Diagnostic {
+        let diagnostic = Diagnostic::new(message);
+        match &self.source {
+            Source::Default => diagnostic,
+            Source::Manifest => diagnostic.note("the value comes from [defaults] in tree.toml"),
+            Source::File(place) => diagnostic.at(place.clone()),
+            Source::Environment(name) => diagnostic.note(format!("the value comes from ${name}")),
+            Source::Flag(flag) => diagnostic.note(format!("the value comes from {flag}")),
+        }
+    }
+}
+
+type Layer = BTreeMap<&'static str, Vec<Given>>;
+
+/// All that was given from outside the tree.
+#[derive(Debug, Default)]
+pub struct Layers {
+    files: Layer,
+    environment: Layer,
+    flags: Layer,
+    profiles: BTreeMap<String, Given>,
+}
+
+impl Layers {
+    /// Gathers the values of `flags` (by option name), of the configuration `files` and of the
+    /// `environment`.
+    ///
+    /// # Errors
+    /// When a file can't be read or says something that is no option.
+    pub fn gather(
+        flags: BTreeMap<&'static str, Vec<String>>,
+        files: &[PathBuf],
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let mut layers = Self::default();
+        let mut errors = Vec::new();
+        for path in files {
+            match layers.read_file(path) {
+                Ok(()) => {}
+                Err(found) => errors.extend(found.0),
+            }
+        }
+        for option in OPTIONS {
+            let name = option.environment();
+            if let Some(value) = environment.get(&name) {
+                let value = value.clone();
+                let given = Given { value, source: Source::Environment(name) };
+                layers.environment.insert(option.name, vec![given]);
+            }
+        }
+        for (name, values) in flags {
+            let spelled = match option(name).kind {
+                Kind::Positional => option(name).value.to_owned(),
+                _ => format!("--{}", option(name).flag),
+            };
+            let given = values
+                .into_iter()
+                .map(|value| Given { value, source: Source::Flag(spelled.clone()) });
+            layers.flags.insert(name, given.collect());
+        }
+        if errors.is_empty() { Ok(layers) } else { Err(Diagnostics(errors)) }
+    }
+
+    fn read_file(&mut self, path: &Path) -> Result<()> {
+        let shown = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|error| {
+            Diagnostic::new(format!("the configuration file '{shown}' can't be read: {error}"))
+        })?;
+        let ini = ini::parse(&text, &shown)?;
+        let file = File { path: &shown, text: text.as_str().into() };
+        let mut errors = file.unknown_sections(&ini);
+        for entry in ini.entries {
+            match entry.section.as_str() {
+                OPTION_SECTION => match OPTIONS.iter().find(|option| option.name == entry.key) {
+                    Some(option) => {
+                        let earlier = self.files.entry(option.name).or_default();
+                        if !matches!(option.kind, Kind::Many | Kind::Paths | Kind::Positional) {
+                            earlier.clear();
+                        }
+                        earlier.push(file.given(entry));
+                    }
+                    None => errors.push(file.unknown_key(&entry)),
+                },
+                PROFILE_SECTION => {
+                    self.profiles.insert(entry.key.clone(), file.given(entry));
+                }
+                _ => {}
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
+    }
+
+    /// The profiles that files define.
+    pub fn profiles(&self) -> &BTreeMap<String, Given> {
+        &self.profiles
+    }
+
+    /// The value of an option before the tree is known.
+    pub fn early(&self, name: &str) -> Option<Given> {
+        self.strongest(option(name)).and_then(|values| values.last().cloned())
+    }
+
+    /// All values of an option that adds up.
+    pub fn all(&self, name: &str) -> Vec<Given> {
+        let option = option(name);
+        if !option.adds_up() {
+            return self.strongest(option).cloned().unwrap_or_default();
+        }
+        [&self.files, &self.environment, &self.flags]
+            .into_iter()
+            .filter_map(|layer| layer.get(option.name))
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// The value of an option that has one value, given what the tree's manifest asks for.
+    pub fn one(&self, name: &str, manifest: &Manifest) -> Option<Given> {
+        self.early(name)
+            .or_else(|| {
+                let value = manifest.defaults.get(name)?.clone();
+                Some(Given { value, source: Source::Manifest })
+            })
+            .or_else(|| match option(name).default {
+                Fallback::Is(value) => {
+                    Some(Given { value: value.to_owned(), source: Source::Default })
+                }
+                Fallback::Unset | Fallback::OfTree | Fallback::Found(_) => None,
+            })
+    }
+
+    fn strongest(&self, option: &Opt) -> Option<&Vec<Given>> {
+        [&self.flags, &self.environment, &self.files]
+            .into_iter()
+            .filter_map(|layer| layer.get(option.name))
+            .find(|values| !values.is_empty())
+    }
+}
+
+/// A configuration file, for messages.
+struct File<'a> {
+    path: &'a str,
+    text: Arc<str>,
+}
+
+impl File<'_> {
+    fn given(&self, entry: Entry) -> Given {
+        let place = Place::new(self.path, self.text.clone(), entry.value_span);
+        Given { value: entry.value, source: Source::File(place) }
+    }
+
+    fn unknown_sections(&self, ini: &Ini) -> Vec<Diagnostic> {
+        let known = [OPTION_SECTION, PROFILE_SECTION];
+        ini.sections
+            .iter()
+            .filter(|section| !known.contains(&section.name.as_str()))
+            .map(|section| {
+                Diagnostic::new(format!("there is no section [{}]", section.name))
+                    .at(Place::new(self.path, self.text.clone(), section.span.clone()))
+                    .suggest(&section.name, known)
+            })
+            .collect()
+    }
+
+    fn unknown_key(&self, entry: &Entry) -> Diagnostic {
+        let diagnostic = Diagnostic::new(format!("there is no option '{}'", entry.key))
+            .at(Place::new(self.path, self.text.clone(), entry.key_span.clone()));
+        match OPTIONS.iter().find(|option| option.flag == entry.key) {
+            Some(option) => diagnostic.help(format!("in a file it is called '{}'", option.name)),
+            None => diagnostic.suggest(&entry.key, OPTIONS.iter().map(|option| option.name)),
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! Settles what is asked for, once and for all, before anything else happens.
+//!
+//! [`Layers`] gathers what was given; [`settle`] turns that and the manifest of the tree into one
+//! immutable [`Settings`], in which every value has its type and has been checked. Nothing after
+//! that reads the environment, a file or a default.
+
+mod example;
+pub mod ini;
+mod layers;
+pub mod options;
+mod profiles;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use regex::Regex;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Result};
+use crate::image::Naming;
+use crate::tree::{Base, Manifest};
+
+pub use example::example;
+pub use layers::{Given, Layers, Source};
+use options::{Kind, option};
+pub use profiles::Profiles;
+
+/// What the images are built on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Axis {
+    /// The base distro's name.
+    pub base: String,
+    /// Where the software comes from.
+    pub install_type: String,
+    /// The external image, without tag.
+    pub base_image: String,
+    /// The external image's tag.
+    pub base_tag: String,
+    /// The machine architecture, as the kernel calls it.
+    pub arch: String,
+}
+
+/// How images are built and pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Building {
+    /// How many builds at once.
+    pub threads: usize,
+    /// How many pushes at once; `None` where nothing is pushed.
+    pub push_threads: Option<usize>,
+    /// How many tries follow a failed one.
+    pub retries: usize,
+    /// How long the engine may be silent.
+    pub timeout: Duration,
+    /// Whether newer external images are asked for.
+    pub pull: bool,
+    /// Whether the engine may use its cache.
+    pub cache: bool,
+    /// Whether containers of failed builds are kept.
+    pub keep: bool,
+    /// Whether BuildKit is wanted where there is a choice.
+    pub buildkit: bool,
+    /// The network that builds run in.
+    pub network_mode: String,
+}
+
+/// What is to be done with the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Build it.
+    Build,
+    /// List the images.
+    ListImages,
+    /// Show what is built on what.
+    ListDependencies,
+    /// Write what is built on what to this file.
+    SaveDependency(PathBuf),
+    /// Only write Dockerfiles and contexts.
+    TemplateOnly,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Failures only.
+    Quiet,
+    /// What happens.
+    Normal,
+    /// And the images' logs.
+    Debug,
+}
+
+/// What is said about a run, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// How much is said.
+    pub verbosity: Verbosity,
+    /// The folder of the images' logs.
+    pub logs_dir: Option<PathBuf>,
+    /// Whether there is a summary.
+    pub summary: bool,
+    /// Whether the summary goes to standard output as JSON.
+    pub json: bool,
+    /// The file for the summary as JSON.
+    pub summary_json_file: Option<PathBuf>,
+}
+
+/// All that is settled before the work begins.
+#[derive(Debug)]
+pub struct Settings {
+    /// What the images are built on.
+    pub axis: Axis,
+    /// What the manifest says about the base.
+    pub base: Base,
+    /// How images are called.
+    pub naming: Naming,
+    /// Who looks after them.
+    pub maintainer: String,
+    /// Searched in image names; `None` selects all.
+    pub patterns: Option<Vec<Regex>>,
+    /// Leave out what the engine has.
+    pub skip_existing: bool,
+    /// Leave out what others are built on.
+    pub skip_parents: bool,
+    /// How images are built and pushed.
+    pub building: Building,
+    /// What is to be done.
+    pub task: Task,
+    /// Where Dockerfiles and contexts are written.
+    pub work_dir: Option<PathBuf>,
+    /// What is said, and where.
+    pub output: Output,
+}
+
+/// Settles the options for a tree with this `manifest` and these `profiles`.
+///
+/// # Errors
+/// Every value that is wrong, shown where it was written.
+pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Result<Settings> {
+    let mut values = Values { layers, manifest, errors: Vec::new() };
+    let axis_and_base = values.axis();
+    let naming = axis_and_base.as_ref().and_then(|(axis, _)| values.naming(axis));
+    let patterns = values.patterns(profiles);
+    let building = values.building();
+    let task = values.task();
+    let output = values.output();
+    let maintainer = values.text("maintainer").unwrap_or_default();
+    let skip_existing = values.flag("skip_existing");
+    let skip_parents = values.flag("skip_parents");
+    let work_dir = values.path("work_dir");
+    match (axis_and_base, naming, values.errors) {
+        (Some((axis, base)), Some(naming), errors) if errors.is_empty() => Ok(Settings {
+            axis,
+            base,
+            naming,
+            maintainer,
+            patterns,
+            skip_existing,
+            skip_parents,
+            building,
+            task,
+            work_dir,
+            output,
+        }),
+        (_, _, errors) => Err(Diagnostics(errors)),
+    }
+}
+
+/// Reads values by type and collects what is wrong with them.
+struct Values<'a> {
+    layers: &'a Layers,
+    manifest: &'a Manifest,
+    errors: Vec<Diagnostic>,
+}
+
+impl Values<'_> {
+    fn given(&self, name: &str) -> Option<Given> {
+        self.layers.one(name, self.manifest)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.given(name).map(|given| given.value).filter(|value| !value.is_empty())
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    /// The value of an option that a tree's manifest or the user has to set.
+    fn required(&mut self, name: &str) -> Option<Given> {
+        let given = self.given(name).filter(|given| !given.value.is_empty());
+        if given.is_none() {
+            let flag = option(name).flag;
+            self.errors.push(
+                Diagnostic::new(format!(
+                    "--{flag} is not given, and the tree has no default for it"
+                ))
+                .help(format!("give --{flag}, or set {name} under [defaults] in tree.toml")),
+            );
+        }
+        given
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let Some(given) = self.given(name) else { return false };
+        match given.value.to_ascii_lowercase().as_str() {
+            "true" | "1" | "on" | "yes" => true,
+            "false" | "0" | "off" | "no" => false,
+            _ => {
+                let message = format!("'{}' is neither true nor false, as {name} is", given.value);
+                self.errors.push(given.refuse(message).help("write true or false"));
+                false
+            }
+        }
+    }
+
+    fn count(&mut self, name: &str) -> usize {
+        let Kind::Count(least) = option(name).kind else { unreachable!("{name} is no count") };
+        let Some(given) = self.given(name) else { return least };
+        match given.value.trim().parse() {
+            Ok(count) if count >= least => count,
+            _ => {
+                let message = format!("{name} can't be '{}'", given.value);
+                self.errors.push(
+                    given.refuse(message).help(format!("it is a whole number of at least {least}")),
+                );
+                least
+            }
+        }
+    }
+
+    fn choice(&mut self, name: &str) -> String {
+        let Kind::Choice(words) = option(name).kind else { unreachable!("{name} is no choice") };
+        let Some(given) = self.given(name) else { return words[0].to_owned() };
+        if !words.contains(&given.value.as_str()) {
+            let message = format!("{name} can't be '{}'", given.value);
+            self.errors
+                .push(given.refuse(message).help(format!("it is one of: {}", words.join(", "))));
+        }
+        given.value
+    }
+
+    fn axis(&mut self) -> Option<(Axis, Base)> {
+        let base = self.required("base")?;
+        let Some(known) = self.manifest.bases.get(&base.value) else {
+            let message = format!("the tree has no base '{}'", base.value);
+            let names = self.manifest.bases.keys().map(String::as_str);
+            self.errors.push(base.refuse(message).suggest(&base.value, names));
+            return None;
+        };
+        let install_type = self.required("install_type")?;
+        if !known.install_types.contains(&install_type.value) {
+            let message = format!("the base '{}' has no type '{}'", base.value, install_type.value);
+            let names = known.install_types.iter().map(String::as_str);
+            self.errors.push(install_type.refuse(message).suggest(&install_type.value, names));
+            return None;
+        }
+        let axis = Axis {
+            base: base.value,
+            install_type: install_type.value,
+            base_image: self.text("base_image").unwrap_or_else(|| known.image.clone()),
+            base_tag: self.text("base_tag").unwrap_or_else(|| known.tag.clone()),
+            arch: self.text("base_arch").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+        };
+        Some((axis, known.clone()))
+    }
+
+    fn naming(&mut self, axis: &Axis) -> Option<Naming> {
+        let namespace = self.required("namespace")?;
+        let prefix = format!("{}-{}-", axis.base, axis.install_type);
+        let tag = self.text("tag").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
+        let registry = self.text("registry");
+        let made = Naming::new(registry.as_deref(), &namespace.value, &prefix, &tag);
+        made.map_err(|error| {
+            let parts = ["registry", "namespace", "tag"];
+            let mut refused =
+                Diagnostic::new(error.to_string()).help("check --registry, --namespace and --tag");
+            for part in parts.iter().filter_map(|part| self.given(part)) {
+                if let Source::File(place) = part.source {
+                    refused = refused.at(place);
+                }
+            }
+            self.errors.push(refused);
+        })
+        .ok()
+    }
+
+    /// The patterns on the command line or in a file, else those of the chosen profiles.
+    fn patterns(&mut self, profiles: &Profiles) -> Option<Vec<Regex>> {
+        let asked = self.layers.all("regex");
+        let chosen = self.layers.all("profile");
+        if asked.is_empty() && chosen.is_empty() {
+            return None;
+        }
+        let mut patterns = Vec::new();
+        for given in &asked {
+            match Regex::new(&given.value) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => self.errors.push(profiles::bad_regex(given, &error)),
+            }
+        }
+        for given in chosen.iter().filter(|_| asked.is_empty()) {
+            match profiles.patterns(given) {
+                Ok(found) => patterns.extend(found),
+                Err(found) => self.errors.extend(found.0),
+            }
+        }
+        Some(patterns)
+    }
+
+    fn building(&mut self) -> Building {
+        let push_threads = self.count("push_threads");
+        Building {
+            threads: self.count("threads"),
+            push_threads: self.flag("push").then_some(push_threads),
+            retries: self.count("retries"),
+            timeout: Duration::from_secs(self.count("timeout") as u64),
+            pull: self.flag("pull"),
+            cache: self.flag("cache"),
+            keep: self.flag("keep"),
+            buildkit: self.flag("buildkit"),
+            network_mode: self.text("network_mode").unwrap_or_else(|| "default".to_owned()),
+        }
+    }
+
+    /// Where several are asked for, the one that kolla-build would do.
+    fn task(&mut self) -> Task {
+        if self.flag("template_only") {
+            Task::TemplateOnly
+        } else if let Some(file) = self.path("save_dependency") {
+            Task::SaveDependency(file)
+        } else if self.flag("list_images") {
+            Task::ListImages
+        } else if self.flag("list_dependencies") {
+            Task::ListDependencies
+        } else {
+            Task::Build
+        }
+    }
+
+    fn output(&mut self) -> Output {
+        let verbosity = match (self.flag("debug"), self.flag("quiet")) {
+            (true, _) => Verbosity::Debug,
+            (false, true) => Verbosity::Quiet,
+            (false, false) => Verbosity::Normal,
+        };
+        let summary_json_file = self.path("summary_json_file");
+        Output {
+            verbosity,
+            logs_dir: self.path("logs_dir"),
+            summary: self.flag("summary"),
+            json: self.choice("format") == "json" && summary_json_file.is_none(),
+            summary_json_file,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    const MANIFEST: &str = r#"
+        [defaults]
+        namespace = "family"
+        base = "one"
+        install_type = "binary"
+        [bases.one]
+        image = "one"
+        tag = "1"
+        package_type = "deb"
+        package_manager = "apt"
+        install_types = ["binary"]
+        [bases.two]
+        image = "two"
+        tag = "2"
+        package_type = "rpm"
+        package_manager = "dnf"
+        install_types = ["binary", "source"]
+    "#;
+
+    /// Settles these flags, this file and these variables.
+    fn settled(
+        flags: &[(&'static str, &str)],
+        file: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Settings> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("build.conf");
+        fs::write(&path, file).unwrap();
+        let mut given: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+        for (name, value) in flags {
+            given.entry(name).or_default().push((*value).to_owned());
+        }
+        let environment =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let manifest = Manifest::parse(MANIFEST, "tree.toml").unwrap();
+        let layers = Layers::gather(given, &[path], &environment)?;
+        let files = BTreeMap::from([("few".to_owned(), "# a comment\n^a$\n\nb\n".to_owned())]);
+        let profiles = Profiles::new(files, &layers);
+        settle(&layers, &manifest, &profiles)
+    }
+
+    fn message(result: Result<Settings>) -> String {
+        let diagnostics = result.unwrap_err().0;
+        assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+        let diagnostic = &diagnostics[0];
+        format!("{} | {}", diagnostic.message, diagnostic.help.as_deref().unwrap_or(""))
+    }
+
+    #[test]
+    fn the_stronger_layer_wins() {
+        let file = "[DEFAULT]\nthreads = 2\n";
+        let threads = |flags, file, env| settled(flags, file, env).unwrap().building.threads;
+        assert_eq!(threads(&[], "", &[]), 8);
+        assert_eq!(threads(&[], file, &[]), 2);
+        assert_eq!(threads(&[], file, &[("KILN_THREADS", "3")]), 3);
+        assert_eq!(threads(&[("threads", "4")], file, &[("KILN_THREADS", "3")]), 4);
+        let of_tree = settled(&[], "", &[]).unwrap();
+        assert_eq!(of_tree.axis.base, "one");
+        assert_eq!(settled(&[], "[DEFAULT]\nbase = two", &[]).unwrap().axis.base_image, "two");
+    }
+
+    #[test]
+    fn names_follow_from_the_axis() {
+        let flags =
+            [("base", "two"), ("install_type", "source"), ("registry", "h:1"), ("tag", "t")];
+        let settings = settled(&flags, "", &[]).unwrap();
+        let reference = settings.naming.reference("x").unwrap();
+        assert_eq!(reference.to_string(), "h:1/family/two-source-x:t");
+        let plain = settled(&[], "", &[]).unwrap().naming.reference("x").unwrap();
+        assert_eq!(plain.to_string(), format!("family/one-binary-x:{}", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn patterns_win_over_profiles_and_profiles_add_up() {
+        let patterns = |flags: &[(&'static str, &str)], file: &str| {
+            let found = settled(flags, file, &[]).unwrap().patterns;
+            found.map(|p| p.iter().map(|p| p.as_str().to_owned()).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(patterns(&[], ""), None);
+        assert_eq!(patterns(&[("profile", "few")], "").as_deref(), Some("^a$ b"));
+        assert_eq!(patterns(&[("profile", "few"), ("regex", "x")], "").as_deref(), Some("x"));
+        let own = "[DEFAULT]\nprofile = own\n[profiles]\nown = ^c, d\nfew = z\n";
+        assert_eq!(patterns(&[], own).as_deref(), Some("^c d"));
+        assert_eq!(patterns(&[("profile", "few")], own).as_deref(), Some("^c d z"));
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_a_cure() {
+        type Flags = &'static [(&'static str, &'static str)];
+        let table: &[(Flags, &str, &str)] = &[
+            (&[("base", "onw")], "", "the tree has no base 'onw' | did you mean 'one'?"),
+            (&[("base", "zzz")], "", "the tree has no base 'zzz' | known: one, two"),
+            (
+                &[("install_type", "binray")],
+                "",
+                "the base 'one' has no type 'binray' | did you mean 'binary'?",
+            ),
+            (
+                &[("install_type", "source")],
+                "",
+                "the base 'one' has no type 'source' | known: binary",
+            ),
+            (&[("threads", "0")], "", "threads can't be '0' | it is a whole number of at least 1"),
+            (&[("format", "xml")], "", "format can't be 'xml' | it is one of: json, none"),
+            (&[("profile", "feww")], "", "there is no profile 'feww' | did you mean 'few'?"),
+            (&[("regex", "(")], "", "'(' is not a regular expression | "),
+            (
+                &[],
+                "[DEFAULT]\npush = maybe",
+                "'maybe' is neither true nor false, as push is | write true or false",
+            ),
+            (
+                &[],
+                "[DEFAULT]\nthraeds = 1",
+                "there is no option 'thraeds' | did you mean 'threads'?",
+            ),
+            (
+                &[],
+                "[DEFAULT]\nbase-tag = 1",
+                "there is no option 'base-tag' | in a file it is called 'base_tag'",
+            ),
+            (&[], "[profile]\na = b", "there is no section [profile] | did you mean 'profiles'?"),
+            (
+                &[("namespace", "Upper")],
+                "",
+                "'Upper/one-binary-x:1.0.0' is not an image reference: a repository is lower-case letters and digits, with '.', '_', '-' between them | check --registry, --namespace and --tag",
+            ),
+        ];
+        for (flags, file, expected) in table {
+            assert_eq!(message(settled(flags, file, &[])), *expected);
+        }
+    }
+
+    #[test]
+    fn every_wrong_value_is_told_at_once() {
+        let errors = settled(&[("threads", "x"), ("retries", "-1")], "", &[]).unwrap_err();
+        assert_eq!(errors.0.len(), 2);
+    }
+}

@@ -1,0 +1,376 @@
+//! Every option there is, once: its spelling, kind, default and meaning.
+//!
+//! The command line, the keys of build.conf, the environment variables, `build.conf.example` and
+//! the resolved settings are all made from this table. Names are kolla-build's.
+
+/// What values an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `--name` and `--noname`; true or false in a file.
+    Bool,
+    /// A whole number of at least this.
+    Count(usize),
+    /// Any text.
+    Text,
+    /// A path; in a file, relative to the working folder.
+    Path,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Any number of texts: the option is repeated, a file's and the command line's add up.
+    Many,
+    /// Like `Many`, for paths.
+    Paths,
+    /// The words of the command line that belong to no option; they replace a file's.
+    Positional,
+}
+
+/// What holds where an option is not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// Nothing.
+    Unset,
+    /// This text.
+    Is(&'static str),
+    /// What the manifest of the tree says, under `[defaults]` or for the base.
+    OfTree,
+    /// Something found out at run time, described here.
+    Found(&'static str),
+}
+
+/// Which heading of the help an option stands under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// What the images are.
+    Images,
+    /// Which of them are wanted.
+    Selection,
+    /// How they are built.
+    Build,
+    /// Where they go.
+    Push,
+    /// What is shown instead of building.
+    Listing,
+    /// What is said about a run.
+    Output,
+}
+
+impl Group {
+    /// The heading.
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::Images => "What the images are",
+            Self::Selection => "Which images",
+            Self::Build => "Building",
+            Self::Push => "Pushing",
+            Self::Listing => "Instead of building",
+            Self::Output => "Output",
+        }
+    }
+}
+
+/// An option.
+#[derive(Debug, Clone, Copy)]
+pub struct Opt {
+    /// Its key in a file.
+    pub name: &'static str,
+    /// Its spelling on the command line, without the two hyphens.
+    pub flag: &'static str,
+    /// Its short form.
+    pub short: Option<char>,
+    /// What it takes.
+    pub kind: Kind,
+    /// What holds without it.
+    pub default: Fallback,
+    /// How its value is called in the help.
+    pub value: &'static str,
+    /// Where it stands in the help.
+    pub group: Group,
+    /// What it means, in a sentence.
+    pub help: &'static str,
+}
+
+impl Opt {
+    /// The name of the environment variable that sets it.
+    pub fn environment(&self) -> String {
+        format!("KILN_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// Whether values from several places add up instead of replacing each other.
+    pub fn adds_up(&self) -> bool {
+        matches!(self.kind, Kind::Many | Kind::Paths)
+    }
+}
+
+/// The option called `name`.
+///
+/// # Panics
+/// When there is none: the names are written in the program.
+pub fn option(name: &str) -> &'static Opt {
+    OPTIONS
+        .iter()
+        .find(|option| option.name == name)
+        .unwrap_or_else(|| panic!("no option is called {name}"))
+}
+
+const fn opt(
+    group: Group,
+    name: &'static str,
+    flag: &'static str,
+    kind: Kind,
+    default: Fallback,
+    help: &'static str,
+) -> Opt {
+    Opt { name, flag, short: None, kind, default, value: "VALUE", group, help }
+}
+
+impl Opt {
+    const fn short(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
+    }
+
+    const fn value(mut self, value: &'static str) -> Self {
+        self.value = value;
+        self
+    }
+}
+
+use Fallback::{Found, Is, OfTree, Unset};
+use Group::{Build, Images, Listing, Output, Push, Selection};
+use Kind::{Bool, Choice, Count, Many, Path, Paths, Positional, Text};
+
+/// All options of `kiln build`.
+pub const OPTIONS: &[Opt] = &[
+    opt(Images, "base", "base", Text, OfTree, "The base distro to build on")
+        .short('b')
+        .value("BASE"),
+    opt(
+        Images,
+        "install_type",
+        "type",
+        Text,
+        OfTree,
+        "Where the software in the images comes from",
+    )
+    .short('t')
+    .value("TYPE"),
+    opt(
+        Images,
+        "base_image",
+        "base-image",
+        Text,
+        OfTree,
+        "The external image to build on, without tag",
+    )
+    .value("IMAGE"),
+    opt(Images, "base_tag", "base-tag", Text, OfTree, "The tag of the external image to build on")
+        .value("TAG"),
+    opt(
+        Images,
+        "base_arch",
+        "base-arch",
+        Text,
+        Found("this machine's"),
+        "The machine architecture to build for, as the kernel calls it",
+    )
+    .value("ARCH"),
+    opt(Images, "namespace", "namespace", Text, OfTree, "The namespace of the images' names")
+        .short('n')
+        .value("NAME"),
+    opt(Images, "tag", "tag", Text, Found("the version of kiln"), "The tag of the images")
+        .value("TAG"),
+    opt(
+        Images,
+        "registry",
+        "registry",
+        Text,
+        Unset,
+        "The registry in the images' names, as host[:port]",
+    )
+    .value("HOST"),
+    opt(Images, "maintainer", "maintainer", Text, OfTree, "Who looks after the images: a label")
+        .value("TEXT"),
+    opt(
+        Images,
+        "tree",
+        "tree",
+        Path,
+        Found("./docker where it holds a tree.toml, else the tree that kiln carries"),
+        "The folder of the template tree",
+    )
+    .value("DIR"),
+    opt(
+        Images,
+        "docker_dir",
+        "docker-dir",
+        Paths,
+        Unset,
+        "A folder laid over the template tree; may be repeated",
+    )
+    .short('D')
+    .value("DIR"),
+    opt(
+        Selection,
+        "regex",
+        "regex",
+        Positional,
+        Unset,
+        "Build only images whose name contains a match, and their ancestors; wins over --profile",
+    )
+    .value("REGEX"),
+    opt(
+        Selection,
+        "profile",
+        "profile",
+        Many,
+        Unset,
+        "Build the images of a profile; may be repeated",
+    )
+    .short('p')
+    .value("PROFILE"),
+    opt(
+        Selection,
+        "skip_existing",
+        "skip-existing",
+        Bool,
+        Is("false"),
+        "Leave out images whose name and tag the engine already has",
+    ),
+    opt(
+        Selection,
+        "skip_parents",
+        "skip-parents",
+        Bool,
+        Is("false"),
+        "Leave out images that others are built on",
+    ),
+    opt(Build, "threads", "threads", Count(1), Is("8"), "How many images to build at once")
+        .short('T')
+        .value("N"),
+    opt(Build, "retries", "retries", Count(0), Is("3"), "How often to try again what failed")
+        .short('r')
+        .value("N"),
+    opt(
+        Build,
+        "timeout",
+        "timeout",
+        Count(1),
+        Is("120"),
+        "Seconds without any word from the engine after which an operation has failed",
+    )
+    .value("SECONDS"),
+    opt(Build, "pull", "pull", Bool, Is("true"), "Ask for newer versions of external base images"),
+    opt(Build, "cache", "cache", Bool, Is("true"), "Let the engine use its build cache"),
+    opt(
+        Build,
+        "keep",
+        "keep",
+        Bool,
+        Is("false"),
+        "Keep the intermediate containers of failed builds",
+    ),
+    opt(
+        Build,
+        "buildkit",
+        "buildkit",
+        Bool,
+        Is("true"),
+        "Build with BuildKit where the engine has it",
+    ),
+    opt(Build, "network_mode", "network_mode", Text, Is("host"), "The network that builds run in")
+        .value("MODE"),
+    opt(Push, "push", "push", Bool, Is("false"), "Push each image once it is built"),
+    opt(Push, "push_threads", "push-threads", Count(1), Is("1"), "How many images to push at once")
+        .value("N"),
+    opt(Listing, "list_images", "list-images", Bool, Is("false"), "List the selected images"),
+    opt(
+        Listing,
+        "list_dependencies",
+        "list-dependencies",
+        Bool,
+        Is("false"),
+        "Show as nested JSON what is built on what",
+    )
+    .short('l'),
+    opt(
+        Listing,
+        "save_dependency",
+        "save-dependency",
+        Path,
+        Unset,
+        "Write what is built on what to a file, as a Graphviz graph",
+    )
+    .value("FILE"),
+    opt(
+        Listing,
+        "template_only",
+        "template-only",
+        Bool,
+        Is("false"),
+        "Only write the Dockerfiles and their contexts to the work folder",
+    ),
+    opt(
+        Listing,
+        "work_dir",
+        "work-dir",
+        Path,
+        Found("a new temporary folder for --template-only, none otherwise"),
+        "Write the Dockerfiles and their contexts to this folder",
+    )
+    .value("DIR"),
+    opt(
+        Output,
+        "logs_dir",
+        "logs-dir",
+        Path,
+        Unset,
+        "Write each image's log to a file in this folder",
+    )
+    .value("DIR"),
+    opt(Output, "quiet", "quiet", Bool, Is("false"), "Say only what failed").short('q'),
+    opt(Output, "debug", "debug", Bool, Is("false"), "Show the images' logs as they come")
+        .short('d'),
+    opt(
+        Output,
+        "summary",
+        "summary",
+        Bool,
+        Is("true"),
+        "Sum up at the end what became of each image",
+    ),
+    opt(
+        Output,
+        "format",
+        "format",
+        Choice(&["json", "none"]),
+        Is("json"),
+        "The format of the summary on standard output",
+    )
+    .short('f')
+    .value("FORMAT"),
+    opt(
+        Output,
+        "summary_json_file",
+        "summary-json-file",
+        Path,
+        Unset,
+        "Write the summary as JSON to this file and not to standard output",
+    )
+    .value("FILE"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_spelling_stands_for_two_options() {
+        let names: BTreeSet<_> = OPTIONS.iter().map(|o| o.name).collect();
+        let flags: BTreeSet<_> = OPTIONS.iter().map(|o| o.flag).collect();
+        let shorts: BTreeSet<_> = OPTIONS.iter().filter_map(|o| o.short).collect();
+        assert_eq!(names.len(), OPTIONS.len());
+        assert_eq!(flags.len(), OPTIONS.len());
+        assert_eq!(shorts.len(), OPTIONS.iter().filter(|o| o.short.is_some()).count());
+    }
+}

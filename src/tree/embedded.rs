@@ -1,0 +1,65 @@
+//! The tree and the profiles that the program carries, so that it works from any folder.
+//!
+//! The build script packs both folders into one tar archive, which keeps the executable bits that
+//! a plain byte embedding would lose.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::{Content, Files, TreeFile};
+
+static ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tree.tar"));
+
+/// The files of the tree and of the profiles' folder.
+pub(super) fn load() -> (Files, Files) {
+    let mut tree = Files::new();
+    let mut profiles = Files::new();
+    for (path, file) in entries() {
+        if let Some(path) = path.strip_prefix("docker/") {
+            tree.insert(path.to_owned(), file);
+        } else if let Some(path) = path.strip_prefix("profiles/") {
+            profiles.insert(path.to_owned(), file);
+        }
+    }
+    (tree, profiles)
+}
+
+/// Writes the embedded tree to `folder/docker` and its profiles to `folder/profiles`.
+///
+/// Returns the number of files written.
+///
+/// # Errors
+/// When a file can't be written, or one of them is there already: nothing is overwritten.
+pub fn export(folder: &Path) -> io::Result<usize> {
+    for part in ["docker", "profiles"] {
+        let target = folder.join(part);
+        if target.exists() {
+            let message = format!("'{}' is there already", target.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
+    }
+    fs::create_dir_all(folder)?;
+    tar::Archive::new(ARCHIVE).unpack(folder)?;
+    Ok(entries().count())
+}
+
+/// The regular files of the archive with their paths.
+fn entries() -> impl Iterator<Item = (String, TreeFile)> {
+    const MADE_HERE: &str = "the archive was made by the build script";
+    let mut archive = tar::Archive::new(ARCHIVE);
+    let files: Vec<_> = archive
+        .entries()
+        .expect(MADE_HERE)
+        .map(|entry| {
+            let entry = entry.expect(MADE_HERE);
+            let path = entry.path().expect(MADE_HERE).to_str().expect(MADE_HERE).to_owned();
+            let start = usize::try_from(entry.raw_file_position()).expect(MADE_HERE);
+            let size = usize::try_from(entry.size()).expect(MADE_HERE);
+            let executable = entry.header().mode().expect(MADE_HERE) & 0o100 != 0;
+            let content = Content::Embedded(&ARCHIVE[start..start + size]);
+            (path, TreeFile { content, executable })
+        })
+        .collect();
+    files.into_iter()
+}

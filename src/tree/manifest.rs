@@ -1,0 +1,168 @@
+//! The manifest of a template tree, `tree.toml`: all that is particular to the tree and is no
+//! template.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::{Diagnostic, Place, Result};
+
+/// The manifest's file name; a folder that has one is a tree.
+pub const FILE_NAME: &str = "tree.toml";
+
+/// What `tree.toml` says.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The folder of the profile files, relative to the manifest.
+    pub profiles: Option<String>,
+    /// Defaults of options, by option name.
+    #[serde(default)]
+    pub defaults: BTreeMap<String, String>,
+    /// The base distros, by name.
+    #[serde(default)]
+    pub bases: BTreeMap<String, Base>,
+    /// Variables given to every template.
+    #[serde(default)]
+    pub variables: toml::Table,
+    /// The service users, by name.
+    #[serde(default)]
+    pub users: BTreeMap<String, User>,
+    /// Images that some bases or install types can't supply.
+    #[serde(default)]
+    pub unbuildable: Vec<Unbuildable>,
+}
+
+/// A base distro.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// The image to build on, without tag.
+    pub image: String,
+    /// Its tag.
+    pub tag: String,
+    /// The kind of its packages, as templates ask for it (`rpm`, `deb`).
+    pub package_type: String,
+    /// The program that installs them (`dnf`, `apt`).
+    pub package_manager: String,
+    /// The install types that it has images for.
+    pub install_types: Vec<String>,
+    /// Variables given to templates on this base; they win over those of the whole tree.
+    #[serde(default)]
+    pub variables: toml::Table,
+}
+
+/// A service user of the images.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Numeric user id.
+    pub uid: u32,
+    /// Numeric group id.
+    pub gid: u32,
+    /// The group's name, where it is not the user's.
+    pub group: Option<String>,
+}
+
+/// A [`User`] as templates see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UserVariables {
+    /// Numeric user id.
+    pub uid: u32,
+    /// Numeric group id.
+    pub gid: u32,
+    /// The group's name.
+    pub group: String,
+}
+
+/// Images that can't be built where all of the given axes match; an axis not given matches.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unbuildable {
+    /// The images.
+    pub images: Vec<String>,
+    /// Bases.
+    pub base: Option<Vec<String>>,
+    /// Install types.
+    pub install_type: Option<Vec<String>>,
+    /// Machine architectures.
+    pub arch: Option<Vec<String>>,
+    /// Why not.
+    pub reason: String,
+}
+
+impl Unbuildable {
+    /// Whether the entry speaks of this base, install type and architecture.
+    pub fn applies(&self, base: &str, install_type: &str, arch: &str) -> bool {
+        let matches = |axis: &Option<Vec<String>>, value: &str| {
+            axis.as_ref().is_none_or(|values| values.iter().any(|v| v == value))
+        };
+        matches(&self.base, base)
+            && matches(&self.install_type, install_type)
+            && matches(&self.arch, arch)
+    }
+}
+
+impl Manifest {
+    /// Reads a manifest's text; `path` is its name in messages.
+    ///
+    /// # Errors
+    /// When it is not TOML or not a manifest; the place is named.
+    pub fn parse(text: &str, path: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let diagnostic = Diagnostic::new(format!(
+                "the tree's manifest can't be read: {}",
+                error.message().lines().next().unwrap_or_default()
+            ));
+            match error.span() {
+                Some(span) => diagnostic.at(Place::new(path, text, span)).into(),
+                None => diagnostic.note(format!("in {path}")).into(),
+            }
+        })
+    }
+
+    /// The users as templates see them.
+    pub fn user_variables(&self) -> BTreeMap<String, UserVariables> {
+        self.users
+            .iter()
+            .map(|(name, user)| {
+                let group = user.group.clone().unwrap_or_else(|| name.clone());
+                (name.clone(), UserVariables { uid: user.uid, gid: user.gid, group })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unbuildable_entry_speaks_of_the_axes_it_gives() {
+        let entry = |text: &str| -> Unbuildable {
+            toml::from_str(&format!("images = ['x']\nreason = 'r'\n{text}")).unwrap()
+        };
+        assert!(entry("").applies("a", "b", "c"));
+        assert!(entry("base = ['a', 'z']").applies("a", "b", "c"));
+        assert!(!entry("base = ['z']").applies("a", "b", "c"));
+        assert!(!entry("base = ['a']\ninstall_type = ['z']").applies("a", "b", "c"));
+        assert!(!entry("arch = ['z']").applies("a", "b", "c"));
+    }
+
+    #[test]
+    fn a_wrong_key_is_shown_where_it_stands() {
+        let text = "[bases.x]\nimage = 'i'\nimaeg = 'j'\n";
+        let error = Manifest::parse(text, "t/tree.toml").unwrap_err();
+        let place = &error.0[0].places[0];
+        assert_eq!(place.path, "t/tree.toml");
+        assert_eq!(&text[place.span.clone()], "imaeg");
+    }
+
+    #[test]
+    fn a_group_is_called_like_its_user_unless_it_says_otherwise() {
+        let text = "[users]\na = {uid = 1, gid = 2}\nb = {uid = 3, gid = 4, group = 'g'}";
+        let users = Manifest::parse(text, "t").unwrap().user_variables();
+        assert_eq!(users["a"].group, "a");
+        assert_eq!(users["b"].group, "g");
+    }
+}

@@ -1,0 +1,374 @@
+//! The template tree as it is found: its files, its images' folders, its manifest.
+//!
+//! A tree is read once into a sorted list of files; whether these lie on disk, come from an
+//! overlay or are embedded in the program makes no difference to anyone after that. An image is
+//! a folder that holds a template called [`TEMPLATE`]; the other files below that folder are its
+//! build context.
+
+mod embedded;
+mod manifest;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::diagnostic::{Diagnostic, Result};
+use crate::image::ImageName;
+
+pub use embedded::export;
+pub use manifest::{Base, FILE_NAME, Manifest, UserVariables};
+
+/// The file that makes a folder an image.
+pub const TEMPLATE: &str = "Dockerfile.tera";
+
+/// The ending of files that are templates.
+const TEMPLATE_SUFFIX: &str = ".tera";
+
+/// The ending of profile files.
+const PROFILE_SUFFIX: &str = ".list";
+
+/// Where a file's content is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    Disk(PathBuf),
+    Embedded(&'static [u8]),
+}
+
+/// A file of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeFile {
+    content: Content,
+    executable: bool,
+}
+
+impl TreeFile {
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// When a file on disk can't be read.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        match &self.content {
+            Content::Disk(path) => fs::read(path),
+            Content::Embedded(bytes) => Ok(bytes.to_vec()),
+        }
+    }
+
+    /// Whether its owner may execute it: the one bit of its mode that a build sees.
+    pub fn executable(&self) -> bool {
+        self.executable
+    }
+}
+
+/// Files by their path from the tree's root, `/` between the parts.
+type Files = BTreeMap<String, TreeFile>;
+
+/// A folder that makes an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFolder {
+    /// The image's name: the folder's.
+    pub name: ImageName,
+    /// The folder's path from the tree's root.
+    pub path: String,
+}
+
+impl ImageFolder {
+    /// The path of the folder's template from the tree's root.
+    pub fn template(&self) -> String {
+        format!("{}/{TEMPLATE}", self.path)
+    }
+}
+
+/// A template tree with its overlays.
+#[derive(Debug)]
+pub struct Tree {
+    origin: String,
+    files: Files,
+    profiles: Files,
+    manifest: Manifest,
+}
+
+impl Tree {
+    /// Reads the tree at `folder`, or at `folder/docker` where only that has a manifest.
+    ///
+    /// # Errors
+    /// When there is no manifest, or something in the folder can't be read.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let root = [folder.to_owned(), folder.join("docker")]
+            .into_iter()
+            .find(|candidate| candidate.join(FILE_NAME).is_file())
+            .ok_or_else(|| {
+                let found = if folder.is_dir() { "has no" } else { "is not a folder with a" };
+                Diagnostic::new(format!("'{}' {found} {FILE_NAME}", folder.display())).help(
+                    "a tree is a folder with that manifest; 'kiln tree export DIR' writes one to start from",
+                )
+            })?;
+        let files = walk(&root)?;
+        let manifest_path = root.join(FILE_NAME);
+        let text = read_text(&files[FILE_NAME], &manifest_path.display().to_string())?;
+        let manifest = Manifest::parse(&text, &manifest_path.display().to_string())?;
+        let profiles = match &manifest.profiles {
+            Some(folder) => walk_if_there(&root.join(folder))?,
+            None => Files::new(),
+        };
+        Ok(Self { origin: root.display().to_string(), files, profiles, manifest })
+    }
+
+    /// Whether `folder` holds a tree's manifest.
+    pub fn is_at(folder: &Path) -> bool {
+        folder.join(FILE_NAME).is_file()
+    }
+
+    /// The tree that the program carries.
+    ///
+    /// # Errors
+    /// When its manifest is wrong.
+    pub fn embedded() -> Result<Self> {
+        let origin = "the embedded tree";
+        let (files, profiles) = embedded::load();
+        let text = read_text(&files[FILE_NAME], FILE_NAME)?;
+        let manifest = Manifest::parse(&text, &format!("{origin}/{FILE_NAME}"))?;
+        Ok(Self { origin: origin.to_owned(), files, profiles, manifest })
+    }
+
+    /// Lays the files of `folder` over the tree: same paths are replaced, others added.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn overlay(&mut self, folder: &Path) -> Result<()> {
+        if !folder.is_dir() {
+            return Err(Diagnostic::new(format!("'{}' is not a folder", folder.display()))
+                .help("--docker-dir takes a folder that is laid over the template tree")
+                .into());
+        }
+        self.files.extend(walk(folder)?);
+        Ok(())
+    }
+
+    /// Where the tree comes from, in words.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The tree's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// How the file at `path` within the tree is called in messages: where it lies on disk.
+    pub fn display_path(&self, path: &str) -> String {
+        match self.files.get(path) {
+            Some(TreeFile { content: Content::Disk(on_disk), .. }) => on_disk.display().to_string(),
+            _ => format!("{}/{path}", self.origin),
+        }
+    }
+
+    /// The folders that make images, by path.
+    pub fn images(&self) -> Vec<ImageFolder> {
+        self.files
+            .keys()
+            .filter_map(|path| path.strip_suffix(TEMPLATE)?.strip_suffix('/'))
+            .map(|path| ImageFolder {
+                name: ImageName::new(path.rsplit('/').next().unwrap_or(path)),
+                path: path.to_owned(),
+            })
+            .collect()
+    }
+
+    /// The build context of an image, by path from its folder: all its files but the template.
+    pub fn context(&self, folder: &ImageFolder) -> BTreeMap<String, TreeFile> {
+        let below = format!("{}/", folder.path);
+        self.files
+            .range(below.clone()..)
+            .map_while(|(path, file)| Some((path.strip_prefix(&below)?, file)))
+            .filter(|(path, _)| *path != TEMPLATE)
+            .map(|(path, file)| (path.to_owned(), file.clone()))
+            .collect()
+    }
+
+    /// The text of every template, by path.
+    ///
+    /// # Errors
+    /// When one can't be read or is not UTF-8.
+    pub fn templates(&self) -> Result<BTreeMap<String, String>> {
+        self.files
+            .iter()
+            .filter(|(path, _)| path.ends_with(TEMPLATE_SUFFIX))
+            .map(|(path, file)| Ok((path.clone(), read_text(file, &self.display_path(path))?)))
+            .collect()
+    }
+
+    /// The text of every profile file, by the profile's name.
+    ///
+    /// # Errors
+    /// When one can't be read or is not UTF-8.
+    pub fn profiles(&self) -> Result<BTreeMap<String, String>> {
+        self.profiles
+            .iter()
+            .filter_map(|(path, file)| Some((path.strip_suffix(PROFILE_SUFFIX)?, path, file)))
+            .map(|(name, path, file)| Ok((name.to_owned(), read_text(file, path)?)))
+            .collect()
+    }
+}
+
+fn walk_if_there(folder: &Path) -> Result<Files> {
+    if folder.is_dir() { walk(folder) } else { Ok(Files::new()) }
+}
+
+/// All files below `folder`. Symbolic links are followed as long as they stay within it.
+fn walk(folder: &Path) -> Result<Files> {
+    let root = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
+    let mut files = Files::new();
+    for entry in WalkDir::new(folder).follow_links(true) {
+        let entry = entry.map_err(|error| {
+            let place = error.path().unwrap_or(folder).display().to_string();
+            let message = match error.loop_ancestor() {
+                Some(ancestor) => format!("'{place}' is a link back to '{}'", ancestor.display()),
+                None => format!("'{place}' can't be read: {}", io::Error::from(error)),
+            };
+            Diagnostic::new(message)
+        })?;
+        if entry.path_is_symlink() {
+            refuse_link_out_of(&root, entry.path())?;
+        }
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let relative = entry.path().strip_prefix(folder).expect("walked from the folder");
+        let Some(name) = relative.to_str() else {
+            return Err(Diagnostic::new(format!(
+                "the name of '{}' is not UTF-8",
+                relative.display()
+            ))
+            .help("an engine can't be sent such a name: rename the file")
+            .into());
+        };
+        let metadata = entry.metadata().map_err(|error| unreadable(entry.path(), &error.into()))?;
+        let content = Content::Disk(entry.path().to_owned());
+        files.insert(name.to_owned(), TreeFile { content, executable: is_executable(&metadata) });
+    }
+    Ok(files)
+}
+
+fn refuse_link_out_of(root: &Path, link: &Path) -> Result<()> {
+    let target = link.canonicalize().map_err(|error| unreadable(link, &error))?;
+    if target.starts_with(root) {
+        return Ok(());
+    }
+    Err(Diagnostic::new(format!("'{}' is a link that leaves the tree", link.display()))
+        .note(format!("it leads to '{}'", target.display()))
+        .help("put the file itself into the tree")
+        .into())
+}
+
+fn is_executable(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o100 != 0
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
+    Diagnostic::new(format!("'{}' can't be read: {error}", path.display()))
+}
+
+fn read_text(file: &TreeFile, name: &str) -> Result<String> {
+    let bytes = file.read().map_err(|error| unreadable(Path::new(name), &error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line = line_after(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        Diagnostic::new(format!("'{name}' is not UTF-8 text, from line {line} on")).into()
+    })
+}
+
+/// The line, from 1, that whatever follows `bytes` is on.
+fn line_after(bytes: &[u8]) -> usize {
+    1 + bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn small_tree() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), FILE_NAME, "profiles = 'p'\n");
+        write(root.path(), "p/all.list", ".\n");
+        write(root.path(), "base/Dockerfile.tera", "FROM a:1");
+        write(root.path(), "group/app/Dockerfile.tera", "FROM b:1");
+        write(root.path(), "group/app/etc/app.conf", "x");
+        write(root.path(), "group/app-two/Dockerfile.tera", "FROM c:1");
+        write(root.path(), "components.tera", "");
+        root
+    }
+
+    #[test]
+    fn images_and_their_contexts_are_found() {
+        let root = small_tree();
+        let tree = Tree::open(root.path()).unwrap();
+        let images = tree.images();
+        let names: Vec<_> = images.iter().map(|i| (i.name.as_str(), i.path.as_str())).collect();
+        assert_eq!(names, [("base", "base"), ("app-two", "group/app-two"), ("app", "group/app")]);
+        let context: Vec<_> = tree.context(&images[2]).into_keys().collect();
+        assert_eq!(context, ["etc/app.conf"]);
+        assert_eq!(tree.templates().unwrap().len(), 4);
+        assert_eq!(tree.profiles().unwrap()["all"], ".\n");
+    }
+
+    #[test]
+    fn an_overlay_replaces_and_adds() {
+        let root = small_tree();
+        let over = tempfile::tempdir().unwrap();
+        write(over.path(), "base/Dockerfile.tera", "FROM other:1");
+        write(over.path(), "new/Dockerfile.tera", "FROM new:1");
+        let mut tree = Tree::open(root.path()).unwrap();
+        tree.overlay(over.path()).unwrap();
+        assert_eq!(tree.images().len(), 4);
+        assert_eq!(tree.templates().unwrap()["base/Dockerfile.tera"], "FROM other:1");
+        assert!(
+            tree.display_path("base/Dockerfile.tera").starts_with(over.path().to_str().unwrap())
+        );
+        assert!(tree.overlay(&over.path().join("missing")).is_err());
+    }
+
+    #[test]
+    fn links_are_followed_within_the_tree_and_refused_out_of_it() {
+        let root = small_tree();
+        symlink("app", root.path().join("group/app-three")).unwrap();
+        let tree = Tree::open(root.path()).unwrap();
+        assert!(tree.images().iter().any(|image| image.name.as_str() == "app-three"));
+
+        symlink("/etc/passwd", root.path().join("base/passwd")).unwrap();
+        let message = Tree::open(root.path()).unwrap_err().0.remove(0).message;
+        assert!(message.ends_with("base/passwd' is a link that leaves the tree"), "{message}");
+    }
+
+    #[test]
+    fn a_loop_of_links_is_told() {
+        let root = small_tree();
+        symlink("..", root.path().join("group/up")).unwrap();
+        let message = Tree::open(root.path()).unwrap_err().0.remove(0).message;
+        assert!(message.contains("is a link back to"), "{message}");
+    }
+
+    #[test]
+    fn a_folder_without_manifest_is_no_tree() {
+        let empty = tempfile::tempdir().unwrap();
+        let message = Tree::open(empty.path()).unwrap_err().0.remove(0).message;
+        assert!(message.ends_with("has no tree.toml"), "{message}");
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_refused_with_its_line() {
+        let root = small_tree();
+        fs::write(root.path().join("base/Dockerfile.tera"), b"FROM a:1\n\xff").unwrap();
+        let message = Tree::open(root.path()).unwrap().templates().unwrap_err().0.remove(0).message;
+        assert!(message.ends_with("is not UTF-8 text, from line 2 on"), "{message}");
+    }
+}
