@@ -231,7 +231,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.begun.insert(image, Instant::now());
         let missing = self.graph.externals(image).into_iter().find_map(|r| self.missing.get(r));
         if let Some(error) = missing.cloned() {
-            self.fail(image, &error, Outcome::Error);
+            self.not_built(image, &error);
             return;
         }
         self.states.insert(image, State::Building);
@@ -268,9 +268,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 self.missing.insert(reference, error);
             }
             (Work::Build(image), Ok(id)) => self.built(image, id),
-            (Work::Build(image), Err(error)) => self.fail(image, &error, Outcome::Error),
+            (Work::Build(image), Err(error)) => self.not_built(image, &error),
             (Work::Push(image), Ok(digest)) => self.pushed(image, digest),
-            (Work::Push(image), Err(error)) => self.fail(image, &error, Outcome::PushError),
+            (Work::Push(image), Err(error)) => {
+                self.finish(image, failure(&error, Outcome::PushError));
+            }
         }
     }
 
@@ -299,12 +301,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.finish(image, Outcome::Built { id, digest: Some(digest) });
     }
 
-    /// Deals out a failure: to the image, and to every descendant that waits for it.
-    fn fail(&mut self, image: Index, error: &EngineError, kind: fn(String) -> Outcome) {
-        let text = error.to_string();
-        let outcome =
-            if error.is_connection() { Outcome::ConnectionError(text) } else { kind(text) };
-        self.finish(image, outcome);
+    /// Deals out a failed build: to the image, and to every descendant that waits for it.
+    fn not_built(&mut self, image: Index, error: &EngineError) {
+        self.finish(image, failure(error, Outcome::Error));
         let ancestor = self.name(image);
         let mut open: VecDeque<Index> = self.graph.needed_by(image).into_iter().collect();
         while let Some(child) = open.pop_front() {
@@ -349,6 +348,12 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             })
             .collect()
     }
+}
+
+/// The outcome for an error: of this `kind`, unless somebody was out of reach.
+fn failure(error: &EngineError, kind: fn(String) -> Outcome) -> Outcome {
+    let text = error.to_string();
+    if error.is_connection() { Outcome::ConnectionError(text) } else { kind(text) }
 }
 
 /// Fetches an external image. One that can't be fetched, but that the engine has, will do.
@@ -685,13 +690,16 @@ mod tests {
 
     #[test]
     fn each_built_image_is_pushed_and_a_failed_push_harms_no_child() {
-        let engine = Scripted { unpushable: ["base".to_owned()].into(), ..Scripted::default() };
+        let engine = Scripted {
+            unpushable: ["base".to_owned(), "tool".to_owned()].into(),
+            ..Scripted::default()
+        };
         let pushing = Options { push_threads: Some(1), ..options() };
         let (outcomes, events) =
             run_family(&Arc::new(engine), pushing, &Selection::default(), std::future::pending());
         assert_eq!(
             outcomes,
-            ["base push_error", "leaf-a built", "leaf-b built", "mid built", "tool built"]
+            ["base push_error", "leaf-a built", "leaf-b built", "mid built", "tool push_error"]
         );
         let digest = events.iter().find_map(|e| match e {
             Event::Finished { name, outcome: Outcome::Built { digest, .. }, .. }

@@ -18,7 +18,7 @@ use crate::engine::docker::DockerEngine;
 use crate::engine::{BuildOptions, Engine as _};
 use crate::event::{Event, Outcome};
 use crate::graph::{self, Graph, Index};
-use crate::image::{ImageName, ImageRef};
+use crate::image::ImageName;
 use crate::plan::{Decision, Plan, Selection};
 use crate::report::Subscriber;
 use crate::report::logs::Logs;
@@ -51,18 +51,18 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     let rendered = template::render_all(&tree, &variables(&settings, &tree))?;
     let graph = connect(&tree, &settings, &rendered)?;
     let contexts = contexts(&tree, rendered);
+    let mut selection = selection(&settings, &tree);
+    refuse_empty(&Plan::new(&graph, &selection), &settings)?;
     let runtime = runtime()?;
     let engine = if needs_engine(&settings) {
         Some(runtime.block_on(DockerEngine::connect(settings.building.timeout))?)
     } else {
         None
     };
-    let existing = match &engine {
-        Some(engine) if settings.skip_existing => runtime.block_on(engine.images())?,
-        _ => BTreeSet::new(),
-    };
-    let plan = Plan::new(&graph, &selection(&settings, &tree, existing));
-    refuse_empty(&plan, &settings)?;
+    if let (Some(engine), true) = (&engine, settings.skip_existing) {
+        selection.existing = runtime.block_on(engine.images())?;
+    }
+    let plan = Plan::new(&graph, &selection);
     if let Some(folder) = work_folder(&settings)? {
         write_contexts(&folder, &tree, &plan, &contexts)?;
     }
@@ -188,7 +188,8 @@ fn needs_engine(settings: &Settings) -> bool {
     settings.task == Task::Build || settings.skip_existing
 }
 
-fn selection(settings: &Settings, tree: &Tree, existing: BTreeSet<ImageRef>) -> Selection {
+/// What is wanted, as far as the engine need not be asked for it.
+fn selection(settings: &Settings, tree: &Tree) -> Selection {
     let axis = &settings.axis;
     let unbuildable = tree
         .manifest()
@@ -203,7 +204,7 @@ fn selection(settings: &Settings, tree: &Tree, existing: BTreeSet<ImageRef>) -> 
         patterns: settings.patterns.clone(),
         unbuildable,
         skip_parents: settings.skip_parents,
-        existing,
+        existing: BTreeSet::new(),
     }
 }
 

@@ -6,6 +6,9 @@
 //! stream may also stall for ever: every wait for its next record is bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -253,40 +256,58 @@ fn session_id() -> String {
     format!("kiln-{}-{started}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// The clients' configuration, below `DOCKER_CONFIG` or in the home folder.
+fn client_configuration() -> Option<PathBuf> {
+    let folder = match std::env::var_os("DOCKER_CONFIG") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(std::env::var_os("HOME")?).join(".docker"),
+    };
+    Some(folder.join("config.json"))
+}
+
 /// What the clients' configuration has for a registry; `None` where it has nothing.
 ///
 /// Credential helpers are programs: they run beside the asynchronous work.
 async fn credentials(registry: Option<&str>) -> Result<Option<DockerCredentials>, EngineError> {
-    let Some(registry) = registry.map(str::to_owned) else { return Ok(None) };
-    let server = registry.clone();
-    let found = tokio::task::spawn_blocking(move || docker_credential::get_credential(&server))
+    let (Some(registry), Some(path)) = (registry.map(str::to_owned), client_configuration()) else {
+        return Ok(None);
+    };
+    tokio::task::spawn_blocking(move || configured_credentials(&registry, &path))
         .await
-        .map_err(|error| EngineError::Refused(error.to_string()))?;
-    let serveraddress = Some(registry.clone());
-    match found {
-        Ok(DockerCredential::IdentityToken(token)) => Ok(Some(DockerCredentials {
-            identitytoken: Some(token),
-            serveraddress,
-            ..DockerCredentials::default()
-        })),
-        Ok(DockerCredential::UsernamePassword(username, password)) => Ok(Some(DockerCredentials {
-            username: Some(username),
-            password: Some(password),
-            serveraddress,
-            ..DockerCredentials::default()
-        })),
-        Err(
-            CredentialRetrievalError::NoCredentialConfigured
-            | CredentialRetrievalError::ConfigNotFound,
-        ) => Ok(None),
-        Err(CredentialRetrievalError::HelperFailure { helper, .. }) => Err(EngineError::Refused(
-            format!("the credential helper '{helper}' has nothing for {registry}"),
-        )),
-        Err(error) => Err(EngineError::Refused(format!(
-            "the credentials for {registry} can't be read: {}",
-            error.to_string().to_lowercase()
-        ))),
+        .map_err(|error| EngineError::Refused(error.to_string()))?
+}
+
+fn configured_credentials(
+    registry: &str,
+    path: &Path,
+) -> Result<Option<DockerCredentials>, EngineError> {
+    let refuse = |reason: String| {
+        let path = path.display();
+        Err(EngineError::Refused(format!("the credentials for {registry} in {path}: {reason}")))
+    };
+    let file = match File::open(path) {
+        Ok(file) => BufReader::new(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return refuse(error.to_string()),
+    };
+    let mut credentials = DockerCredentials {
+        serveraddress: Some(registry.to_owned()),
+        ..DockerCredentials::default()
+    };
+    match docker_credential::get_credential_from_reader(file, registry) {
+        Ok(DockerCredential::IdentityToken(token)) => credentials.identitytoken = Some(token),
+        Ok(DockerCredential::UsernamePassword(username, password)) => {
+            credentials.username = Some(username);
+            credentials.password = Some(password);
+        }
+        Err(CredentialRetrievalError::NoCredentialConfigured) => return Ok(None),
+        // What a helper prints may be what it should keep.
+        Err(CredentialRetrievalError::HelperFailure { helper, .. }) => {
+            return refuse(format!("the helper '{helper}' failed"));
+        }
+        Err(error) => return refuse(error.to_string().to_lowercase()),
     }
+    Ok(Some(credentials))
 }
 
 /// Tells a registry that is out of reach from one that says no.

@@ -1,0 +1,267 @@
+//! What no real engine does on demand: a loopback server that speaks just enough of the engine's
+//! API to misbehave in one way at a time.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use support::{Run, TestTree};
+
+/// Answers by the beginning of `METHOD path`, the API's version left out.
+type Script = BTreeMap<&'static str, Answer>;
+
+#[derive(Clone)]
+enum Answer {
+    /// This status and body.
+    Whole(u16, String),
+    /// This much of a body that was promised to be longer.
+    Cut(String),
+}
+
+fn json(body: &str) -> Answer {
+    Answer::Whole(200, body.to_owned())
+}
+
+/// A server that follows a script, and what it was asked.
+struct FakeEngine {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeEngine {
+    fn new(script: &[(&'static str, Answer)]) -> Self {
+        let mut answers: Script = BTreeMap::from([
+            ("GET /version", json(r#"{"Version":"0","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#)),
+            ("GET /images/json", json("[]")),
+        ]);
+        answers.extend(script.iter().cloned());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heard = asked.clone();
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let (answers, heard) = (answers.clone(), heard.clone());
+                std::thread::spawn(move || serve(&connection, &answers, &heard));
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn build(&self, tree: &TestTree, arguments: &[&str]) -> Run {
+        let mut command = tree.command(&[&["--nobuildkit"], arguments].concat());
+        command.env("DOCKER_HOST", format!("tcp://{}", self.address));
+        Run::of(command)
+    }
+}
+
+fn serve(connection: &TcpStream, answers: &Script, heard: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(connection);
+    let mut writer = connection;
+    while let Some(request) = read_request(&mut reader) {
+        heard.lock().unwrap().push(request.clone());
+        let answer = answers.iter().find(|(start, _)| request.starts_with(**start));
+        let missing = Answer::Whole(404, r#"{"message":"not there"}"#.to_owned());
+        match answer.map_or(missing, |(_, answer)| answer.clone()) {
+            Answer::Whole(status, body) => {
+                let head = format!(
+                    "HTTP/1.1 {status} S\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                if writer.write_all((head + &body).as_bytes()).is_err() {
+                    return;
+                }
+            }
+            Answer::Cut(body) => {
+                let head = "HTTP/1.1 200 S\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n";
+                let _ = writer.write_all((head.to_owned() + &body).as_bytes());
+                let _ = connection.shutdown(std::net::Shutdown::Both);
+                return;
+            }
+        }
+    }
+}
+
+/// Reads one request with its body; gives `METHOD path` without the API's version, and the
+/// credentials for a registry.
+fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<String> {
+    let mut first = String::new();
+    reader.read_line(&mut first).ok().filter(|n| *n > 0)?;
+    let (mut length, mut chunked, mut auth) = (0, false, String::new());
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("x-registry-auth:") {
+            auth = line[line.len() - value.len()..].trim().to_owned();
+        }
+        let line = line.trim().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        chunked |= line == "transfer-encoding: chunked";
+    }
+    while chunked {
+        let mut size = String::new();
+        reader.read_line(&mut size).ok()?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        reader.read_exact(&mut vec![0; size + 2]).ok()?;
+        chunked = size > 0;
+    }
+    reader.read_exact(&mut vec![0; length]).ok()?;
+    let mut words = first.split(' ');
+    let (method, path) = (words.next()?, words.next()?);
+    let path = path.strip_prefix("/v1.41").unwrap_or(path);
+    Some(format!("{method} {path} {auth}"))
+}
+
+const ID: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+const OTHER_ID: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
+
+fn tree() -> TestTree {
+    TestTree::new(&[("only", "FROM debian:bookworm\n")]).in_namespace("family")
+}
+
+fn stream(records: &[&str]) -> Answer {
+    json(&records.join("\r\n"))
+}
+
+fn built(id: &str) -> String {
+    format!(r#"{{"aux":{{"ID":"{id}"}}}}"#)
+}
+
+fn inspected(id: &str) -> Answer {
+    json(&format!(r#"{{"Id":"{id}"}}"#))
+}
+
+const INSPECT: &str = "GET /images/family/one-binary-only";
+
+/// The status and the reason of the one image's failure, and the exit code.
+fn failure(engine: &FakeEngine, arguments: &[&str]) -> (i32, String, String) {
+    let run = engine.build(&tree(), arguments);
+    let summary = run.summary();
+    let entry = &summary["failed"][0];
+    let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    (run.code, text("status"), text("reason"))
+}
+
+#[test]
+fn an_answer_with_evidence_is_believed() {
+    let engine =
+        FakeEngine::new(&[("POST /build", stream(&[&built(ID)])), (INSPECT, inspected(ID))]);
+    let run = engine.build(&tree(), &[]).expect(0);
+    assert_eq!(run.names("built"), ["only"]);
+}
+
+#[test]
+fn an_answer_without_evidence_is_not_believed() {
+    let table: [(&str, &[&str], Option<&str>, &str); 5] = [
+        (
+            "a stream without an id",
+            &[r#"{"stream":"Step 1/1 : FROM x\n"}"#],
+            Some(ID),
+            "without an image id",
+        ),
+        ("a bare error", &[r#"{"error":"it broke"}"#], Some(ID), "without an image id"),
+        ("an empty stream", &[""], Some(ID), "without an image id"),
+        ("an image that is not there", &[&built(ID)], None, "does not know"),
+        ("another image", &[&built(ID)], Some(OTHER_ID), "and not sha256:1111"),
+    ];
+    for (what, records, inspect, reason) in table {
+        let mut script = vec![("POST /build", stream(records))];
+        script.extend(inspect.map(|id| (INSPECT, inspected(id))));
+        let found = failure(&FakeEngine::new(&script), &[]);
+        assert_eq!((found.0, found.1.as_str()), (1, "error"), "{what}: {}", found.2);
+        assert!(found.2.contains(reason), "{what}: {}", found.2);
+    }
+}
+
+#[test]
+fn a_failed_build_is_told_in_the_engines_words() {
+    let record = r#"{"errorDetail":{"message":"exit code: 9"},"error":"exit code: 9"}"#;
+    let found = failure(&FakeEngine::new(&[("POST /build", stream(&[record]))]), &[]);
+    assert_eq!(found, (1, "error".to_owned(), "exit code: 9".to_owned()));
+}
+
+#[test]
+fn a_broken_connection_is_one() {
+    let cut = Answer::Cut(r#"{"stream":"Step 1/1 : FROM x\n"}"#.to_owned());
+    for (what, answer) in [("cut", cut), ("no JSON", json("{nonsense"))] {
+        let found = failure(&FakeEngine::new(&[("POST /build", answer)]), &[]);
+        assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{what}: {}", found.2);
+    }
+}
+
+#[test]
+fn a_push_needs_the_digest_that_the_engine_knows() {
+    let digest = format!("127.0.0.1:9/family/one-binary-only@{ID}");
+    let inspect = format!(r#"{{"Id":"{ID}","RepoDigests":["{digest}"]}}"#);
+    let status = |digest: &str| format!(r#"{{"status":"t: digest: {digest} size: 1"}}"#);
+    let denied = r#"{"errorDetail":{"message":"denied"},"error":"denied"}"#.to_owned();
+    let table = [
+        (status(ID), None),
+        (status(OTHER_ID), Some("does not know")),
+        (r#"{"status":"Pushed"}"#.to_owned(), Some("without the registry's digest")),
+        (denied, Some("denied")),
+    ];
+    for (record, reason) in table {
+        let engine = FakeEngine::new(&[
+            ("POST /build", stream(&[&built(ID)])),
+            ("GET /images/127.0.0.1", json(&inspect)),
+            ("POST /images/127.0.0.1:9/family/one-binary-only/push", stream(&[&record])),
+        ]);
+        let run = engine.build(&tree(), &["--push", "--registry", "127.0.0.1:9"]);
+        match reason {
+            None => assert_eq!(run.expect(0).summary()["built"][0]["digest"], ID),
+            Some(reason) => {
+                let run = run.expect(1);
+                let entry = &run.summary()["failed"][0];
+                assert_eq!(entry["status"], "push_error");
+                assert!(entry["reason"].as_str().unwrap().contains(reason), "{entry}");
+            }
+        }
+    }
+}
+
+#[test]
+fn existing_images_are_asked_for_in_one_call() {
+    let listed = r#"[{"Id":"i","ParentId":"","RepoTags":["family/one-binary-only:t","<none>:<none>"],"RepoDigests":[],"Created":0,"Size":0,"SharedSize":0,"Labels":{},"Containers":0}]"#;
+    let engine = FakeEngine::new(&[("GET /images/json", json(listed))]);
+    let run = engine.build(&tree(), &["--skip-existing"]).expect(0);
+    assert_eq!(run.names("skipped"), ["only"]);
+    let asked = engine.asked.lock().unwrap();
+    assert_eq!(asked.iter().filter(|request| request.contains("/images/")).count(), 1, "{asked:?}");
+}
+
+#[test]
+fn credentials_come_from_the_clients_configuration_and_are_told_nobody() {
+    use base64::Engine as _;
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let folder = tempfile::tempdir().unwrap();
+    let secret = base64.encode("someone:planted-secret");
+    let config = format!(r#"{{"auths":{{"127.0.0.1:9":{{"auth":"{secret}"}}}}}}"#);
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    let engine = FakeEngine::new(&[
+        ("POST /build", stream(&[&built(ID)])),
+        ("GET /images/127.0.0.1", inspected(ID)),
+        ("POST /images/127.0.0.1:9/", stream(&[r#"{"errorDetail":{"message":"denied"}}"#])),
+    ]);
+    let tree = tree();
+    let mut command = tree.command(&["--nobuildkit", "-d", "--push", "--registry", "127.0.0.1:9"]);
+    command.env("DOCKER_HOST", format!("tcp://{}", engine.address));
+    command.env("DOCKER_CONFIG", folder.path());
+    let run = Run::of(command).expect(1);
+    assert!(!format!("{run:?}").contains("planted-secret"), "{run:?}");
+    assert!(!format!("{run:?}").contains(&secret), "{run:?}");
+    let asked = engine.asked.lock().unwrap();
+    let push = asked.iter().find(|request| request.starts_with("POST /images/")).unwrap();
+    let header = base64.decode(push.rsplit(' ').next().unwrap()).unwrap();
+    let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+    assert_eq!(header["username"], "someone");
+    assert_eq!(header["password"], "planted-secret");
+}

@@ -1,0 +1,147 @@
+//! Holds the lines between the modules: who may use whom, who sees which library, and that what
+//! is particular to a template tree stays out of the program.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// Each module with those it may use, in the order that data takes. `cli` may use all.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("diagnostic", &[]),
+    ("image", &[]),
+    ("event", &["image"]),
+    ("tree", &["diagnostic", "image"]),
+    ("settings", &["diagnostic", "image", "tree"]),
+    ("template", &["diagnostic", "image", "tree"]),
+    ("dockerfile", &["image"]),
+    ("graph", &["diagnostic", "image", "dockerfile"]),
+    ("plan", &["event", "image", "graph"]),
+    ("context", &["image", "tree"]),
+    ("engine", &["context", "image"]),
+    ("runner", &["image", "event", "graph", "plan", "context", "engine"]),
+    ("report", &["image", "event"]),
+];
+
+/// Libraries that one module alone may see.
+const OWNED_LIBRARIES: &[(&str, &str)] = &[
+    ("clap", "cli"),
+    ("annotate_snippets", "cli"),
+    ("bollard", "engine"),
+    ("docker_credential", "engine"),
+    ("tera", "template"),
+    ("petgraph", "graph"),
+    ("walkdir", "tree"),
+    ("indicatif", "report"),
+    ("toml", "tree template"),
+];
+
+/// The source files with the module they belong to and their text without tests.
+fn sources() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut open = vec![root.clone()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let relative = path.strip_prefix(&root).unwrap();
+                let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+                let module = first.trim_end_matches(".rs").to_owned();
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("\n#[cfg(test)]\n").next().unwrap().to_owned();
+                found.push((module, relative.to_owned(), code));
+            }
+        }
+    }
+    assert!(found.len() > 15, "the sources were not found");
+    found
+}
+
+#[test]
+fn modules_use_only_what_the_map_allows() {
+    let used = Regex::new(r"crate::\{?([a-z_]+)").unwrap();
+    for (module, path, code) in sources() {
+        if ["cli", "lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let (_, allowed) = MAY_USE
+            .iter()
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("the module {module} is not on the map"));
+        for found in used.captures_iter(&code) {
+            let other = &found[1];
+            assert!(
+                other == module || allowed.contains(&other),
+                "{} uses {other}, which {module} may not",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_map_has_no_way_back() {
+    let known: Vec<&str> = MAY_USE.iter().map(|(name, _)| *name).collect();
+    for (position, (module, allowed)) in MAY_USE.iter().enumerate() {
+        for other in *allowed {
+            let at = known.iter().position(|name| name == other).expect("a known module");
+            // The context's file name is all the engine takes from it.
+            assert!(at < position, "{module} comes before {other}");
+        }
+    }
+}
+
+#[test]
+fn libraries_are_seen_by_their_owners_alone() {
+    for (library, owners) in OWNED_LIBRARIES {
+        let used = Regex::new(&format!(r"\b{library}::")).unwrap();
+        for (module, path, code) in sources() {
+            let code: String = code
+                .lines()
+                .filter(|l| !l.trim_start().starts_with("//"))
+                .collect::<Vec<_>>()
+                .join("\n");
+            // A path within the crate is no library.
+            let code = code
+                .replace(&format!("crate::{library}::"), "")
+                .replace(&format!("super::{library}::"), "");
+            let owned = owners.split(' ').any(|owner| owner == module);
+            assert!(owned || !used.is_match(&code), "{} uses {library}", path.display());
+        }
+    }
+}
+
+/// Image names that are plain words, which the program may well use.
+const COMMON_WORDS: &[&str] = &["base"];
+
+#[test]
+fn nothing_particular_to_the_tree_is_in_the_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut words: BTreeSet<String> = BTreeSet::from(["openstack".to_owned()]);
+    let mut open = vec![root.join("docker")];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path.clone());
+            }
+            if path.join("Dockerfile.tera").is_file() {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                words.extend(name.split('-').next().map(str::to_owned));
+                words.insert(name.to_owned());
+            }
+        }
+    }
+    words.retain(|word| !COMMON_WORDS.contains(&word.as_str()));
+    assert!(words.len() > 10, "the tree was not found");
+    for word in words {
+        let pattern = Regex::new(&format!(r"(?i)\b{word}\b")).unwrap();
+        for (_, path, code) in sources() {
+            assert!(!pattern.is_match(&code), "{} names {word}", path.display());
+        }
+    }
+}

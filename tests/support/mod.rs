@@ -1,0 +1,240 @@
+//! What the tests share: small template trees, the program under test, and a container engine.
+
+#![allow(dead_code)] // Every test file uses its own part.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A template tree in a temporary folder, on the base `one`, which is `debian:bookworm`.
+pub struct TestTree {
+    folder: tempfile::TempDir,
+    namespace: String,
+}
+
+const MANIFEST: &str = r#"
+profiles = "profiles"
+[defaults]
+base = "one"
+install_type = "binary"
+[bases.one]
+image = "debian"
+tag = "bookworm"
+package_type = "deb"
+package_manager = "apt"
+install_types = ["binary", "source"]
+[users]
+app = { uid = 1, gid = 2 }
+"#;
+
+impl TestTree {
+    /// A tree of `name: template` pairs; `@x` in a template stands for the reference of image `x`.
+    pub fn new(images: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("test").rsplit("::").next().unwrap_or("test").to_owned();
+        let namespace = format!("kiln-test/{}-{}", test.replace('_', "-"), std::process::id());
+        let tree = Self { folder, namespace };
+        tree.write("tree.toml", MANIFEST);
+        for (name, template) in images {
+            tree.image(name, template);
+        }
+        tree
+    }
+
+    /// Gives the images a namespace that is the same in every run, for snapshots.
+    pub fn in_namespace(mut self, namespace: &str) -> Self {
+        namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// Adds an image, or replaces it.
+    pub fn image(&self, name: &str, template: &str) {
+        let sibling = regex::Regex::new("@([a-z][a-z-]*)").expect("a literal");
+        let reference = "{{ namespace }}/{{ image_prefix }}$1:{{ tag }}";
+        let text = sibling.replace_all(template, reference);
+        self.write(&format!("{name}/Dockerfile.tera"), &text);
+    }
+
+    /// Writes a file of the tree.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().expect("it is below the tree")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    }
+
+    /// The tree's folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The namespace of the tree's images, which no other test has.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The reference of an image, with the tag `t`.
+    pub fn reference(&self, name: &str) -> String {
+        format!("{}/one-binary-{name}:t", self.namespace)
+    }
+
+    /// Runs `kiln build` on the tree, without asking registries for the base.
+    pub fn build(&self, arguments: &[&str]) -> Run {
+        Run::of(self.command(arguments))
+    }
+
+    /// The command that [`TestTree::build`] runs.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = kiln();
+        command.args(["build", "--nopull", "--tag", "t", "--retries", "0", "--namespace"]);
+        command.arg(&self.namespace).arg("--tree").arg(self.path()).args(arguments);
+        command
+    }
+}
+
+/// The program under test, in an environment that no configuration of this machine reaches.
+pub fn kiln() -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("kiln"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("KILN_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env("COLUMNS", "100")
+        .env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// What a run of the program came to.
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    /// Runs a command to its end.
+    pub fn of(mut command: Command) -> Self {
+        Self::from(command.output().expect("the program starts"))
+    }
+
+    /// The summary on standard output.
+    pub fn summary(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}\n{self:?}"))
+    }
+
+    /// The names in one of the summary's lists, with the status where there is one.
+    pub fn names(&self, list: &str) -> Vec<String> {
+        let summary = self.summary();
+        let entries = summary[list].as_array().unwrap_or_else(|| panic!("no list {list}"));
+        let name = |entry: &Value| {
+            let name = entry["name"].as_str().expect("a name").to_owned();
+            match entry["status"].as_str() {
+                Some(status) => format!("{name} {status}"),
+                None => name,
+            }
+        };
+        entries.iter().map(name).collect()
+    }
+
+    /// Fails the test unless the run ended with `code`.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+
+    /// All of it, as a snapshot shows it; `replacements` are made in order.
+    pub fn shown(&self, replacements: &[(&str, &str)]) -> String {
+        let mut text = format!(
+            "exit {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code,
+            self.stdout.trim_end(),
+            self.stderr.trim_end()
+        );
+        for (from, to) in replacements {
+            text = regex::Regex::new(from).expect("a pattern").replace_all(&text, *to).into_owned();
+        }
+        text
+    }
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown(&[]))
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Runs the `docker` client against the engine of the tests.
+#[track_caller]
+pub fn docker(arguments: &[&str]) -> Run {
+    let mut command = Command::new("docker");
+    command.args(arguments);
+    Run::of(command)
+}
+
+/// Makes sure that there is an engine, and the base image in it: a test without would show nothing.
+#[track_caller]
+pub fn require_engine() {
+    let found = docker(&["image", "inspect", "--format", "{{.Id}}", "debian:bookworm"]);
+    assert!(
+        found.code == 0,
+        "these tests need an engine with debian:bookworm: run 'make engine' and\n\
+         eval \"$(scripts/engine env)\"\n{found:?}"
+    );
+}
+
+/// The registry of the tests, as host:port.
+#[track_caller]
+pub fn registry() -> String {
+    std::env::var("KILN_TEST_REGISTRY")
+        .expect("these tests need a registry: run 'make engine' and eval \"$(scripts/engine env)\"")
+}
+
+/// Removes the images of a namespace when the test is over.
+pub struct Cleanup(pub String);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let filter = format!("reference={}/*", self.0);
+        let found =
+            docker(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &filter]);
+        let images: Vec<&str> = found.stdout.lines().collect();
+        if !images.is_empty() {
+            docker(&[["image", "rm", "--force"].as_slice(), &images].concat());
+        }
+    }
+}
+
+/// All files below a folder with their text, by path.
+pub fn files_below(folder: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut open: Vec<PathBuf> = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(&next).expect("a readable folder") {
+            let path = entry.expect("a readable entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(folder).expect("it is below").display().to_string();
+                found.insert(name, fs::read_to_string(&path).expect("a text"));
+            }
+        }
+    }
+    found
+}
