@@ -121,6 +121,15 @@ impl Manifest {
         })
     }
 
+    /// Lays what an overlay's manifest says over this one: same names are replaced, others added.
+    pub fn overlay(&mut self, over: Manifest) {
+        self.defaults.extend(over.defaults);
+        self.bases.extend(over.bases);
+        self.variables.extend(over.variables);
+        self.users.extend(over.users);
+        self.unbuildable.extend(over.unbuildable);
+    }
+
     /// The users as templates see them.
     pub fn user_variables(&self) -> BTreeMap<String, UserVariables> {
         self.users

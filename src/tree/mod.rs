@@ -106,13 +106,7 @@ impl Tree {
                 )
             })?;
         let files = walk(&root)?;
-        let manifest_path = root.join(FILE_NAME);
-        let text = read_text(&files[FILE_NAME], &manifest_path.display().to_string())?;
-        let manifest = Manifest::parse(&text, &manifest_path.display().to_string())?;
-        let profiles = match &manifest.profiles {
-            Some(folder) => walk_if_there(&root.join(folder))?,
-            None => Files::new(),
-        };
+        let (manifest, profiles) = read_manifest(&root, &files[FILE_NAME])?;
         Ok(Self { origin: root.display().to_string(), files, profiles, manifest })
     }
 
@@ -133,17 +127,24 @@ impl Tree {
         Ok(Self { origin: origin.to_owned(), files, profiles, manifest })
     }
 
-    /// Lays the files of `folder` over the tree: same paths are replaced, others added.
+    /// Lays the files of `folder` over the tree: same paths are replaced, others added. What a
+    /// manifest in it says is laid over the tree's manifest, and its profiles over the profiles.
     ///
     /// # Errors
-    /// When the folder can't be read.
+    /// When the folder or its manifest can't be read.
     pub fn overlay(&mut self, folder: &Path) -> Result<()> {
         if !folder.is_dir() {
             return Err(Diagnostic::new(format!("'{}' is not a folder", folder.display()))
                 .help("--docker-dir takes a folder that is laid over the template tree")
                 .into());
         }
-        self.files.extend(walk(folder)?);
+        let files = walk(folder)?;
+        if let Some(file) = files.get(FILE_NAME) {
+            let (manifest, profiles) = read_manifest(folder, file)?;
+            self.manifest.overlay(manifest);
+            self.profiles.extend(profiles);
+        }
+        self.files.extend(files);
         Ok(())
     }
 
@@ -211,6 +212,17 @@ impl Tree {
             .map(|(name, path, file)| Ok((name.to_owned(), read_text(file, path)?)))
             .collect()
     }
+}
+
+/// The manifest in the folder `root`, and the files of the profiles it names.
+fn read_manifest(root: &Path, file: &TreeFile) -> Result<(Manifest, Files)> {
+    let path = root.join(FILE_NAME).display().to_string();
+    let manifest = Manifest::parse(&read_text(file, &path)?, &path)?;
+    let profiles = match &manifest.profiles {
+        Some(folder) => walk_if_there(&root.join(folder))?,
+        None => Files::new(),
+    };
+    Ok((manifest, profiles))
 }
 
 fn walk_if_there(folder: &Path) -> Result<Files> {
@@ -335,6 +347,19 @@ mod tests {
             tree.display_path("base/Dockerfile.tera").starts_with(over.path().to_str().unwrap())
         );
         assert!(tree.overlay(&over.path().join("missing")).is_err());
+    }
+
+    #[test]
+    fn an_overlay_may_have_a_manifest_and_profiles() {
+        let root = small_tree();
+        let over = tempfile::tempdir().unwrap();
+        write(over.path(), FILE_NAME, "profiles = 'p'\n[users]\nnew = {uid = 7, gid = 8}\n");
+        write(over.path(), "p/more.list", "x\n");
+        let mut tree = Tree::open(root.path()).unwrap();
+        tree.overlay(over.path()).unwrap();
+        assert_eq!(tree.manifest().user_variables()["new"].uid, 7);
+        let profiles: Vec<_> = tree.profiles().unwrap().into_keys().collect();
+        assert_eq!(profiles, ["all", "more"]);
     }
 
     #[test]

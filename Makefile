@@ -1,0 +1,40 @@
+# The commands of this project. `make test` is the one that has to pass.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.PHONY: all build engine demo test fast-test example clean
+
+all: build
+
+build:
+	cargo build --release
+
+# A container engine with debian:bookworm in it, and a registry; see scripts/engine.
+engine:
+	scripts/engine base-image
+	scripts/engine registry
+
+# Builds a family of images with a real engine and runs one of them.
+demo: build
+	scripts/engine base-image
+	eval "$$(scripts/engine env)"; scripts/demo
+
+test: engine
+	scripts/install-tools
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet
+	environment=$$(scripts/engine env); eval "$$environment"; cargo nextest run --no-fail-fast
+
+# What needs neither engine nor registry.
+fast-test:
+	cargo nextest run --lib --test cli --test layering --test faults --test start_contract
+
+# Writes build.conf.example from the table of options.
+example:
+	cargo run --quiet -- config example > build.conf.example.new
+	mv build.conf.example.new build.conf.example
+
+clean:
+	scripts/engine clean
+	cargo clean
