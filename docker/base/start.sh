@@ -17,7 +17,9 @@ if [[ ! -v KOLLA_SKIP_EXTEND_START ]]; then
     source kolla_extend_start
 fi
 
-# The command is split at blanks and nothing else is made of it.
-read -r -a command <<< "$CMD $ARGS"
+# The command is split at blanks, and nothing else is made of it.
+set -o noglob
+# shellcheck disable=SC2206
+command=($CMD $ARGS)
 echo "Running command: '${command[*]}'"
 exec "${command[@]}"

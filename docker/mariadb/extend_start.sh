@@ -1,10 +1,12 @@
 # Sourced by kolla_start.
 
-mkdir --parents --mode 2775 /var/log/kolla/mariadb
+[[ -d /var/log/kolla/mariadb ]] || mkdir --mode 2775 /var/log/kolla/mariadb
 
 # Makes the system tables and gives root a password, with a server that listens
 # on a socket of its own only and ends afterwards.
 bootstrap_database() {
+    # On Red Hat's distributions the server is not among the commands.
+    local PATH=$PATH:/usr/libexec
     local socket=/run/mysqld/bootstrap.sock
     local deadline=$((SECONDS + ${DB_MAX_TIMEOUT:-60}))
     local password=${DB_ROOT_PASSWORD:?"is needed to bootstrap the database"}
@@ -39,5 +41,6 @@ fi
 
 # The first node of a new cluster is told so by its arguments.
 if [[ -v BOOTSTRAP_ARGS ]]; then
+    # shellcheck disable=SC2034
     ARGS="$BOOTSTRAP_ARGS"
 fi

@@ -1,3 +1,3 @@
 # Sourced by kolla_start.
 
-mkdir --parents --mode 2775 /var/log/kolla/memcached
+[[ -d /var/log/kolla/memcached ]] || mkdir --mode 2775 /var/log/kolla/memcached

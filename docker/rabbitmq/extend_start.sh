@@ -15,4 +15,4 @@ if [[ -v KOLLA_BOOTSTRAP ]]; then
     exit 0
 fi
 
-mkdir --parents --mode 2775 /var/log/kolla/rabbitmq
+[[ -d /var/log/kolla/rabbitmq ]] || mkdir --mode 2775 /var/log/kolla/rabbitmq
