@@ -23,7 +23,7 @@ test: engine
 	scripts/install-tools
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --no-deps --quiet
 	environment=$$(scripts/engine env); eval "$$environment"; cargo nextest run --no-fail-fast
 
 # What needs neither engine nor registry.
