@@ -52,6 +52,11 @@ impl Context {
         Self { files }
     }
 
+    /// Adds `file` at `path`.
+    pub fn add(&mut self, path: String, file: TreeFile) {
+        self.files.insert(path, Content::File(file));
+    }
+
     /// Writes the context as a tar archive.
     ///
     /// # Errors

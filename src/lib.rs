@@ -17,5 +17,6 @@ pub mod plan;
 pub mod report;
 pub mod runner;
 pub mod settings;
+pub mod source;
 pub mod template;
 pub mod tree;

@@ -9,6 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::event::{Event, Outcome};
 use crate::graph::{Graph, Index};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::Plan;
+use crate::source::{self, FetchError, ImageSources};
+use crate::tree::TreeFile;
 
 /// How long to wait before the second try.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -45,7 +48,16 @@ pub struct Options {
     pub build: BuildOptions,
 }
 
-/// Builds what `plan` says, with the context of each image in `contexts`, and tells `emit` all
+/// What an image is built from.
+#[derive(Debug, Clone)]
+pub struct Material {
+    /// Its build context, as far as it lies in the tree.
+    pub context: Context,
+    /// What is to be fetched into the context; `None` where nothing is.
+    pub sources: Option<ImageSources>,
+}
+
+/// Builds what `plan` says, each image from its `materials`, and tells `emit` all
 /// that happens. When `interrupt` is ready, what is under way is given up and the run ends.
 ///
 /// Returns the outcome of every image that was to be built.
@@ -53,7 +65,7 @@ pub async fn run<E: Engine>(
     engine: Arc<E>,
     engine_name: String,
     plan: &Plan<'_>,
-    contexts: BTreeMap<ImageName, Context>,
+    materials: BTreeMap<ImageName, Material>,
     options: Options,
     interrupt: impl Future<Output = ()>,
     emit: &mut dyn FnMut(Event),
@@ -61,7 +73,7 @@ pub async fn run<E: Engine>(
     let started = Instant::now();
     let (to_build, set_aside) = plan.announce();
     emit(Event::Started { engine: engine_name, to_build, set_aside });
-    let mut dispatcher = Dispatcher::new(engine, plan, contexts, options, emit);
+    let mut dispatcher = Dispatcher::new(engine, plan, materials, options, emit);
     dispatcher.work(interrupt).await;
     let outcomes = dispatcher.outcomes();
     emit(Event::Ended { took: started.elapsed() });
@@ -76,8 +88,39 @@ enum Work {
     Push(Index),
 }
 
+/// Why a worker did not do its work.
+#[derive(Debug, Clone)]
+struct Failure {
+    text: String,
+    /// Whether the engine or a registry was out of reach.
+    out_of_reach: bool,
+}
+
+impl Failure {
+    fn new(text: String) -> Self {
+        Self { text, out_of_reach: false }
+    }
+
+    /// The outcome of it: of this `kind`, unless somebody was out of reach.
+    fn outcome(self, kind: fn(String) -> Outcome) -> Outcome {
+        if self.out_of_reach { Outcome::ConnectionError(self.text) } else { kind(self.text) }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self { text: error.to_string(), out_of_reach: error.is_connection() }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 /// What came of it: the image's id or digest.
-type Done = Result<String, EngineError>;
+type Done = Result<String, Failure>;
 
 /// How far an image has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,14 +137,14 @@ struct Dispatcher<'a, E> {
     engine: Arc<E>,
     graph: &'a Graph,
     urgency: Vec<usize>,
-    contexts: BTreeMap<ImageName, Context>,
+    materials: BTreeMap<ImageName, Material>,
     options: Options,
     emit: &'a mut dyn FnMut(Event),
     states: BTreeMap<Index, State>,
     begun: HashMap<Index, Instant>,
     pulls: Vec<ImageRef>,
     /// External images that can't be had, each with the reason.
-    missing: BTreeMap<ImageRef, EngineError>,
+    missing: BTreeMap<ImageRef, Failure>,
     ready: BinaryHeap<(usize, Reverse<Index>)>,
     to_push: VecDeque<Index>,
     tasks: JoinSet<Done>,
@@ -114,7 +157,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     fn new(
         engine: Arc<E>,
         plan: &Plan<'a>,
-        contexts: BTreeMap<ImageName, Context>,
+        materials: BTreeMap<ImageName, Material>,
         options: Options,
         emit: &'a mut dyn FnMut(Event),
     ) -> Self {
@@ -133,7 +176,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             engine,
             graph,
             urgency: plan.urgency(),
-            contexts,
+            materials,
             options,
             emit,
             states,
@@ -230,14 +273,14 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     fn start_build(&mut self, image: Index) {
         self.begun.insert(image, Instant::now());
         let missing = self.graph.externals(image).into_iter().find_map(|r| self.missing.get(r));
-        if let Some(error) = missing.cloned() {
-            self.not_built(image, &error);
+        if let Some(failure) = missing.cloned() {
+            self.not_built(image, failure);
             return;
         }
         self.states.insert(image, State::Building);
         let worker = self.worker(image);
-        let context = self.contexts.remove(&worker.name).expect("every image has a context");
-        self.spawn(Work::Build(image), worker.build(context, self.options.build.clone()));
+        let material = self.materials.remove(&worker.name).expect("every image has its material");
+        self.spawn(Work::Build(image), worker.build(material, self.options.build.clone()));
     }
 
     fn start_push(&mut self, image: Index) {
@@ -259,7 +302,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// Takes note of what a worker returned.
     fn settle(&mut self, result: Result<(Id, Done), JoinError>) {
         let (id, done) = result.unwrap_or_else(|error| {
-            (error.id(), Err(EngineError::Refused(format!("the worker broke down: {error}"))))
+            (error.id(), Err(Failure::new(format!("the worker broke down: {error}"))))
         });
         let work = self.at.remove(&id).expect("every task is at some work");
         match (work, done) {
@@ -268,10 +311,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 self.missing.insert(reference, error);
             }
             (Work::Build(image), Ok(id)) => self.built(image, id),
-            (Work::Build(image), Err(error)) => self.not_built(image, &error),
+            (Work::Build(image), Err(failure)) => self.not_built(image, failure),
             (Work::Push(image), Ok(digest)) => self.pushed(image, digest),
-            (Work::Push(image), Err(error)) => {
-                self.finish(image, failure(&error, Outcome::PushError));
+            (Work::Push(image), Err(failure)) => {
+                self.finish(image, failure.outcome(Outcome::PushError));
             }
         }
     }
@@ -302,8 +345,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     /// Deals out a failed build: to the image, and to every descendant that waits for it.
-    fn not_built(&mut self, image: Index, error: &EngineError) {
-        self.finish(image, failure(error, Outcome::Error));
+    fn not_built(&mut self, image: Index, failure: Failure) {
+        self.finish(image, failure.outcome(Outcome::Error));
         let ancestor = self.name(image);
         let mut open: VecDeque<Index> = self.graph.needed_by(image).into_iter().collect();
         while let Some(child) = open.pop_front() {
@@ -350,12 +393,6 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 }
 
-/// The outcome for an error: of this `kind`, unless somebody was out of reach.
-fn failure(error: &EngineError, kind: fn(String) -> Outcome) -> Outcome {
-    let text = error.to_string();
-    if error.is_connection() { Outcome::ConnectionError(text) } else { kind(text) }
-}
-
 /// Fetches an external image. One that can't be fetched, but that the engine has, will do.
 async fn pull<E: Engine>(
     engine: Arc<E>,
@@ -369,11 +406,7 @@ async fn pull<E: Engine>(
         return Ok(id);
     }
     let text = format!("its base {reference} can't be pulled: {error}");
-    Err(if error.is_connection() {
-        EngineError::Registry(text)
-    } else {
-        EngineError::Refused(text)
-    })
+    Err(Failure { text, out_of_reach: error.is_connection() })
 }
 
 /// Works on one image. Its events may fall into nothing once the dispatcher has given up.
@@ -386,24 +419,20 @@ struct Worker<E> {
 }
 
 impl<E: Engine> Worker<E> {
-    async fn build(self, context: Context, options: BuildOptions) -> Done {
-        let packed = tokio::task::spawn_blocking(move || context.pack(Vec::new())).await;
-        let context = match packed {
-            Ok(Ok(bytes)) => Bytes::from(bytes),
-            Ok(Err(error)) => {
-                return Err(EngineError::Refused(format!("its context can't be packed: {error}")));
-            }
-            Err(error) => return Err(EngineError::Refused(error.to_string())),
-        };
+    async fn build(self, material: Material, options: BuildOptions) -> Done {
+        self.tell(Event::BuildStarted { name: self.name.clone(), attempt: 1 });
+        let context = self.pack(material).await?;
         for attempt in 1.. {
-            self.tell(Event::BuildStarted { name: self.name.clone(), attempt });
+            if attempt > 1 {
+                self.tell(Event::BuildStarted { name: self.name.clone(), attempt });
+            }
             let mut sink = |output| self.tell_output(output);
             let context = context.clone();
-            let result = self.engine.build(&self.reference, context, &options, &mut sink).await;
-            if result.is_ok() || attempt > self.retries {
-                return result;
+            match self.engine.build(&self.reference, context, &options, &mut sink).await {
+                Ok(id) => return Ok(id),
+                Err(error) if attempt > self.retries => return Err(error.into()),
+                Err(error) => self.pause(attempt, &error.to_string()).await,
             }
-            self.pause(attempt, result).await;
         }
         unreachable!("the last try returns")
     }
@@ -411,21 +440,60 @@ impl<E: Engine> Worker<E> {
     async fn push(self) -> Done {
         for attempt in 1.. {
             let mut sink = |output| self.tell_output(output);
-            let result = self.engine.push(&self.reference, &mut sink).await;
-            if result.is_ok() || attempt > self.retries {
-                return result;
+            match self.engine.push(&self.reference, &mut sink).await {
+                Ok(digest) => return Ok(digest),
+                Err(error) if attempt > self.retries => return Err(error.into()),
+                Err(error) => self.pause(attempt, &error.to_string()).await,
             }
-            self.pause(attempt, result).await;
+        }
+        unreachable!("the last try returns")
+    }
+
+    /// The archive that the engine is sent: the context with what its sources are fetched to.
+    async fn pack(&self, material: Material) -> Result<Bytes, Failure> {
+        let Material { mut context, sources } = material;
+        // Holds what is fetched until the archive is packed.
+        let mut folder = None;
+        if let Some(sources) = sources {
+            let fetched = tempfile::Builder::new()
+                .prefix("kiln-sources-")
+                .tempdir()
+                .map_err(|error| Failure::new(format!("no temporary folder: {error}")))?;
+            for (path, file) in self.fetch(&sources, fetched.path()).await? {
+                context.add(path, TreeFile::on_disk(file));
+            }
+            folder = Some(fetched);
+        }
+        let packed = tokio::task::spawn_blocking(move || context.pack(Vec::new())).await;
+        drop(folder);
+        match packed {
+            Ok(Ok(bytes)) => Ok(Bytes::from(bytes)),
+            Ok(Err(error)) => Err(Failure::new(format!("its context can't be packed: {error}"))),
+            Err(error) => Err(Failure::new(error.to_string())),
+        }
+    }
+
+    async fn fetch(
+        &self,
+        sources: &ImageSources,
+        folder: &Path,
+    ) -> Result<Vec<(String, PathBuf)>, FetchError> {
+        for attempt in 1.. {
+            match source::fetch(&self.name, sources, folder).await {
+                Err(error) if error.transient && attempt <= self.retries => {
+                    self.pause(attempt, &error.to_string()).await;
+                }
+                result => return result,
+            }
         }
         unreachable!("the last try returns")
     }
 
     /// Waits before the next try, longer each time.
-    async fn pause(&self, attempt: usize, failed: Done) {
-        let Err(error) = failed else { return };
+    async fn pause(&self, attempt: usize, error: &str) {
         let pause = FIRST_PAUSE * 2u32.saturating_pow(attempt.saturating_sub(1) as u32);
         let pause = pause.min(LONGEST_PAUSE);
-        let (name, error) = (self.name.clone(), error.to_string());
+        let (name, error) = (self.name.clone(), error.to_owned());
         self.tell(Event::Retrying { name, error, pause });
         tokio::time::sleep(pause).await;
     }
@@ -573,11 +641,12 @@ mod tests {
     ) -> (Vec<String>, Vec<Event>) {
         let graph = graph(FAMILY).unwrap();
         let plan = Plan::new(&graph, selection);
-        let contexts = graph
+        let materials = graph
             .images()
             .iter()
             .map(|image| {
-                (image.name.clone(), Context::new(image.text.to_string(), BTreeMap::new()))
+                let context = Context::new(image.text.to_string(), BTreeMap::new());
+                (image.name.clone(), Material { context, sources: None })
             })
             .collect();
         let mut events = Vec::new();
@@ -591,7 +660,7 @@ mod tests {
             engine.clone(),
             "scripted".to_owned(),
             &plan,
-            contexts,
+            materials,
             options,
             interrupt,
             &mut emit,

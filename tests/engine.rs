@@ -266,3 +266,68 @@ fn a_run_is_told_in_lines() {
     ]);
     insta::assert_snapshot!(text);
 }
+
+const FETCHING: &str = r#"
+ca_certificates = "base/site.crt"
+[defaults]
+base = "one"
+install_type = "source"
+[bases.one]
+image = "debian"
+tag = "bookworm"
+package_type = "deb"
+package_manager = "apt"
+install_types = ["source"]
+[install_types.source]
+fetches_sources = true
+"#;
+
+#[test]
+fn sources_are_built_from_and_a_missing_one_harms_nobody_else() {
+    let unpack = "FROM debian:bookworm\nADD {{ image_name }}-archive /app\nADD plugins-archive additions-archive /\n";
+    let (tree, _cleanup) =
+        tree(&[("app", unpack), ("lost", unpack), ("plain", "FROM debian:bookworm\n")]);
+    tree.write("tree.toml", FETCHING);
+    let sources = tempfile::tempdir().unwrap();
+    fs::write(sources.path().join("file"), "of the source\n").unwrap();
+    let archive = sources.path().join("plugin.tar");
+    let packed = Command::new("tar")
+        .arg("-cf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(sources.path())
+        .arg("file")
+        .status();
+    assert!(packed.unwrap().success());
+    let conf = tree.path().join("build.conf");
+    let (folder, archive) = (sources.path().display(), archive.display());
+    let text = format!(
+        "[app]\ntype = local\nlocation = {folder}\n\
+         [app-plugin-x]\ntype = local\nlocation = {archive}\n\
+         [lost]\ntype = local\nlocation = /nonexistent/source\n"
+    );
+    fs::write(&conf, text).unwrap();
+    let run = tree.build(&["--config-file", conf.to_str().unwrap()]).expect(1);
+    assert_eq!(run.names("built"), ["app", "plain"]);
+    assert_eq!(run.names("failed"), ["lost error"]);
+    let reason = run.summary()["failed"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("the source [lost] /nonexistent/source: "), "{reason}");
+    let image = format!("{}/one-source-app:t", tree.namespace());
+    assert_eq!(file_in(&image, "/app/app/file"), "of the source\n");
+    assert_eq!(file_in(&image, "/plugins/file"), "of the source\n");
+}
+
+#[test]
+fn the_sites_certificates_reach_the_images() {
+    let template =
+        "FROM debian:bookworm\n{% if ca_certificates %}COPY site.crt /site.crt\n{% endif %}";
+    let (tree, _cleanup) = tree(&[("base", template)]);
+    tree.write("tree.toml", FETCHING);
+    let certificates = tree.path().join("mine.pem");
+    fs::write(&certificates, "a certificate\n").unwrap();
+    tree.build(&["--ca-certificates", certificates.to_str().unwrap()]).expect(0);
+    let image = format!("{}/one-source-base:t", tree.namespace());
+    assert_eq!(file_in(&image, "/site.crt"), "a certificate\n");
+    let missing = tree.build(&["--ca-certificates", "/nonexistent/ca.pem"]).expect(2);
+    assert!(missing.stderr.contains("'/nonexistent/ca.pem' can't be read"), "{missing:?}");
+}

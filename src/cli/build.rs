@@ -24,8 +24,9 @@ use crate::report::Subscriber;
 use crate::report::logs::Logs;
 use crate::report::progress::{Detail, Progress};
 use crate::report::summary::Summary;
-use crate::runner;
+use crate::runner::{self, Material};
 use crate::settings::{Building, Layers, Output, Profiles, Settings, Task, Verbosity, settle};
+use crate::source;
 use crate::template::{self, Rendered, Variables};
 use crate::tree::Tree;
 
@@ -44,12 +45,14 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     let found = default_config_file(&environment);
     let config_files = if config_files.is_empty() { found.as_slice() } else { config_files };
     let layers = Layers::gather(given.clone(), config_files, &environment)?;
-    let tree = open_tree(&layers)?;
+    let mut tree = open_tree(&layers)?;
     let profiles = Profiles::new(tree.profiles()?, &layers);
     let settings = settle(&layers, tree.manifest(), &profiles)?;
 
+    add_ca_certificates(&mut tree, &settings)?;
     let rendered = template::render_all(&tree, &variables(&settings, &tree))?;
     let graph = connect(&tree, &settings, &rendered)?;
+    warn_of_stray_sources(&graph, &settings);
     let contexts = contexts(&tree, rendered);
     let mut selection = selection(&settings, &tree);
     refuse_empty(&Plan::new(&graph, &selection), &settings)?;
@@ -101,10 +104,22 @@ fn open_tree(layers: &Layers) -> Diagnosed<Tree> {
     Ok(tree)
 }
 
+/// Puts the site's certificates where the tree wants them.
+fn add_ca_certificates(tree: &mut Tree, settings: &Settings) -> Diagnosed<()> {
+    let Some(file) = &settings.ca_certificates else { return Ok(()) };
+    let Some(path) = tree.manifest().ca_certificates.clone() else {
+        return Err(Diagnostic::new("the tree has no place for CA certificates")
+            .help("name one as ca_certificates in tree.toml, or leave out --ca-certificates")
+            .into());
+    };
+    tree.add_file(&path, file)
+}
+
 /// What templates are given.
 fn variables(settings: &Settings, tree: &Tree) -> Variables {
     let Settings { axis, base, naming, .. } = settings;
     let mut of_tree = tree.manifest().variables.clone();
+    of_tree.extend(settings.install_type.variables.clone());
     of_tree.extend(base.variables.clone());
     Variables {
         namespace: naming.namespace().to_owned(),
@@ -118,6 +133,7 @@ fn variables(settings: &Settings, tree: &Tree) -> Variables {
         base_package_type: base.package_type.clone(),
         distro_package_manager: base.package_manager.clone(),
         install_type: axis.install_type.clone(),
+        ca_certificates: settings.ca_certificates.is_some(),
         maintainer: settings.maintainer.clone(),
         users: tree.manifest().user_variables(),
         of_tree,
@@ -195,6 +211,7 @@ fn selection(settings: &Settings, tree: &Tree) -> Selection {
         .manifest()
         .unbuildable
         .iter()
+        .filter(|_| !settings.enable_unbuildable)
         .filter(|entry| entry.applies(&axis.base, &axis.install_type, &axis.arch))
         .flat_map(|entry| {
             entry.images.iter().map(|name| (ImageName::new(name), entry.reason.clone()))
@@ -205,6 +222,16 @@ fn selection(settings: &Settings, tree: &Tree) -> Selection {
         unbuildable,
         skip_parents: settings.skip_parents,
         existing: BTreeSet::new(),
+    }
+}
+
+/// Sources that belong to no image of the tree are most likely misspelled.
+fn warn_of_stray_sources(graph: &Graph, settings: &Settings) {
+    for source in &settings.sources {
+        let image = source::image_of(&source.name);
+        if graph.index_of(&ImageName::new(image)).is_none() {
+            terminal::warn(&format!("warning: the source [{}] belongs to no image", source.name));
+        }
     }
 }
 
@@ -341,14 +368,26 @@ async fn build(
         },
     };
     let name = format!("{} with {builder}", engine.description());
-    let contexts = contexts.into_iter().map(|(name, (_, context))| (name, context)).collect();
+    let materials = materials(contexts, settings);
     let mut reports = Reports::new(&settings.output)?;
     let interrupt = interrupts()?;
     let mut emit = |event: Event| reports.hear(&event);
     let outcomes =
-        runner::run(Arc::new(engine), name, plan, contexts, options, interrupt, &mut emit).await;
+        runner::run(Arc::new(engine), name, plan, materials, options, interrupt, &mut emit).await;
     reports.conclude(&settings.output)?;
     Ok(verdict(outcomes.values()))
+}
+
+/// The context of every image with the sources that belong into it.
+fn materials(contexts: Contexts, settings: &Settings) -> BTreeMap<ImageName, Material> {
+    let fetches = settings.install_type.fetches_sources;
+    contexts
+        .into_iter()
+        .map(|(name, (_, context))| {
+            let sources = fetches.then(|| source::of_image(&name, &settings.sources));
+            (name, Material { context, sources })
+        })
+        .collect()
 }
 
 /// Ready when the user asks to stop; a second time ends the program at once.

@@ -25,7 +25,18 @@ pub fn example() -> String {
     text.push_str(
         "\n# Profiles beside those of the tree, or in their place: patterns, separated by commas.\n\
          [profiles]\n\
-         #mine = ^first$, ^second-\n",
+         #mine = ^first$, ^second-\n\
+         \n# What an image of a source type is made of, instead of what the tree says. Sections called\n\
+         # <image>-plugin-<name> and <image>-additions-<name> add to it.\n\
+         #[some-image]\n\
+         # One of: url, git, local, pip.\n\
+         #type = git\n\
+         #location = https://git.example.com/some-image\n\
+         # The branch, tag or commit of a git source.\n\
+         #reference = main\n\
+         # The digest that the fetched file has to have.\n\
+         #sha256 =\n\
+         #enabled = true\n",
     );
     text
 }

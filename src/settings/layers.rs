@@ -1,7 +1,7 @@
 //! Where the values of options come from, and which one holds.
 //!
 //! From the weakest to the strongest: the option's own default, the manifest of the tree,
-//! configuration files, the environment, the command line. Every value remembers its source, so
+//! configuration files, the environment, the command line. Every value remembers its origin, so
 //! that a wrong one is shown where it was written.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use super::ini::{self, Entry, Ini};
 use super::options::{Fallback, Kind, OPTIONS, Opt, option};
-use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
+use super::sources::{self, Section};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, nearest};
 use crate::tree::Manifest;
 
 /// The section of a file that options stand in.
@@ -22,7 +23,7 @@ const PROFILE_SECTION: &str = "profiles";
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum Origin {
     /// The option's own default.
     Default,
     /// The manifest of the tree.
@@ -35,25 +36,25 @@ pub enum Source {
     Flag(String),
 }
 
-/// A value and its source.
+/// A value and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     /// As it was written.
     pub value: String,
     /// Where.
-    pub source: Source,
+    pub origin: Origin,
 }
 
 impl Given {
     /// An error about this value, shown where it was written.
     pub fn refuse(&self, message: impl Into<String>) -> Diagnostic {
         let diagnostic = Diagnostic::new(message);
-        match &self.source {
-            Source::Default => diagnostic,
-            Source::Manifest => diagnostic.note("the value comes from [defaults] in tree.toml"),
-            Source::File(place) => diagnostic.at(place.clone()),
-            Source::Environment(name) => diagnostic.note(format!("the value comes from ${name}")),
-            Source::Flag(flag) => diagnostic.note(format!("the value comes from {flag}")),
+        match &self.origin {
+            Origin::Default => diagnostic,
+            Origin::Manifest => diagnostic.note("the value comes from [defaults] in tree.toml"),
+            Origin::File(place) => diagnostic.at(place.clone()),
+            Origin::Environment(name) => diagnostic.note(format!("the value comes from ${name}")),
+            Origin::Flag(flag) => diagnostic.note(format!("the value comes from {flag}")),
         }
     }
 }
@@ -67,6 +68,7 @@ pub struct Layers {
     environment: Layer,
     flags: Layer,
     profiles: BTreeMap<String, Given>,
+    sources: BTreeMap<String, Section>,
 }
 
 impl Layers {
@@ -92,7 +94,7 @@ impl Layers {
             let name = option.environment();
             if let Some(value) = environment.get(&name) {
                 let value = value.clone();
-                let given = Given { value, source: Source::Environment(name) };
+                let given = Given { value, origin: Origin::Environment(name) };
                 layers.environment.insert(option.name, vec![given]);
             }
         }
@@ -103,7 +105,7 @@ impl Layers {
             };
             let given = values
                 .into_iter()
-                .map(|value| Given { value, source: Source::Flag(spelled.clone()) });
+                .map(|value| Given { value, origin: Origin::Flag(spelled.clone()) });
             layers.flags.insert(name, given.collect());
         }
         if errors.is_empty() { Ok(layers) } else { Err(Diagnostics(errors)) }
@@ -116,7 +118,7 @@ impl Layers {
         })?;
         let ini = ini::parse(&text, &shown)?;
         let file = File { path: &shown, text: text.as_str().into() };
-        let mut errors = file.unknown_sections(&ini);
+        let mut errors = file.empty_sections(&ini);
         for entry in ini.entries {
             match entry.section.as_str() {
                 OPTION_SECTION => match OPTIONS.iter().find(|option| option.name == entry.key) {
@@ -132,7 +134,11 @@ impl Layers {
                 PROFILE_SECTION => {
                     self.profiles.insert(entry.key.clone(), file.given(entry));
                 }
-                _ => {}
+                _ if sources::KEYS.contains(&entry.key.as_str()) => {
+                    let section = self.sources.entry(entry.section.clone()).or_default();
+                    section.insert(entry.key.clone(), file.given(entry));
+                }
+                _ => errors.push(file.unknown_in_section(&entry)),
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
@@ -141,6 +147,11 @@ impl Layers {
     /// The profiles that files define.
     pub fn profiles(&self) -> &BTreeMap<String, Given> {
         &self.profiles
+    }
+
+    /// The sections of files that describe sources, by name.
+    pub(super) fn sources(&self) -> &BTreeMap<String, Section> {
+        &self.sources
     }
 
     /// The value of an option before the tree is known.
@@ -167,11 +178,11 @@ impl Layers {
         self.early(name)
             .or_else(|| {
                 let value = manifest.defaults.get(name)?.clone();
-                Some(Given { value, source: Source::Manifest })
+                Some(Given { value, origin: Origin::Manifest })
             })
             .or_else(|| match option(name).default {
                 Fallback::Is(value) => {
-                    Some(Given { value: value.to_owned(), source: Source::Default })
+                    Some(Given { value: value.to_owned(), origin: Origin::Default })
                 }
                 Fallback::Unset | Fallback::OfTree | Fallback::Found(_) => None,
             })
@@ -194,20 +205,36 @@ struct File<'a> {
 impl File<'_> {
     fn given(&self, entry: Entry) -> Given {
         let place = Place::new(self.path, self.text.clone(), entry.value_span);
-        Given { value: entry.value, source: Source::File(place) }
+        Given { value: entry.value, origin: Origin::File(place) }
     }
 
-    fn unknown_sections(&self, ini: &Ini) -> Vec<Diagnostic> {
+    /// A section of any name may describe a source, but then it says something.
+    fn empty_sections(&self, ini: &Ini) -> Vec<Diagnostic> {
         let known = [OPTION_SECTION, PROFILE_SECTION];
         ini.sections
             .iter()
             .filter(|section| !known.contains(&section.name.as_str()))
+            .filter(|section| !ini.entries.iter().any(|entry| entry.section == section.name))
             .map(|section| {
                 Diagnostic::new(format!("there is no section [{}]", section.name))
                     .at(Place::new(self.path, self.text.clone(), section.span.clone()))
                     .suggest(&section.name, known)
             })
             .collect()
+    }
+
+    /// A key that a source does not have, in a section that is no other: one of the two is wrong.
+    fn unknown_in_section(&self, entry: &Entry) -> Diagnostic {
+        let diagnostic = Diagnostic::new(format!(
+            "there is no key '{}' in a section like [{}], which describes a source",
+            entry.key, entry.section
+        ))
+        .at(Place::new(self.path, self.text.clone(), entry.key_span.clone()));
+        let sections = [OPTION_SECTION, PROFILE_SECTION];
+        match nearest(&entry.section, &sections) {
+            Some(section) => diagnostic.help(format!("did you mean the section [{section}]?")),
+            None => diagnostic.suggest(&entry.key, sources::KEYS),
+        }
     }
 
     fn unknown_key(&self, entry: &Entry) -> Diagnostic {

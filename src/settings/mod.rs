@@ -9,6 +9,7 @@ pub mod ini;
 mod layers;
 pub mod options;
 mod profiles;
+mod sources;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,10 +18,11 @@ use regex::Regex;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 use crate::image::Naming;
-use crate::tree::{Base, Manifest};
+use crate::source::Source;
+use crate::tree::{Base, InstallType, Manifest};
 
 pub use example::example;
-pub use layers::{Given, Layers, Source};
+pub use layers::{Given, Layers, Origin};
 use options::{Kind, option};
 pub use profiles::Profiles;
 
@@ -29,7 +31,7 @@ pub use profiles::Profiles;
 pub struct Axis {
     /// The base distro's name.
     pub base: String,
-    /// Where the software comes from.
+    /// Where the software comes from: the type that images are named and rendered as.
     pub install_type: String,
     /// The external image, without tag.
     pub base_image: String,
@@ -114,8 +116,16 @@ pub struct Settings {
     pub naming: Naming,
     /// Who looks after them.
     pub maintainer: String,
+    /// What the manifest says about the install type.
+    pub install_type: InstallType,
+    /// All sources, by name; empty where the install type fetches none.
+    pub sources: Vec<Source>,
+    /// The file with the site's CA certificates.
+    pub ca_certificates: Option<PathBuf>,
     /// Searched in image names; `None` selects all.
     pub patterns: Option<Vec<Regex>>,
+    /// Build what is said to be unbuildable, too.
+    pub enable_unbuildable: bool,
     /// Leave out what the engine has.
     pub skip_existing: bool,
     /// Leave out what others are built on.
@@ -137,30 +147,53 @@ pub struct Settings {
 pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Result<Settings> {
     let mut values = Values { layers, manifest, errors: Vec::new() };
     let axis_and_base = values.axis();
-    let naming = axis_and_base.as_ref().and_then(|(axis, _)| values.naming(axis));
+    let naming = axis_and_base.as_ref().and_then(|(axis, ..)| values.naming(axis));
     let patterns = values.patterns(profiles);
     let building = values.building();
     let task = values.task();
     let output = values.output();
     let maintainer = values.text("maintainer").unwrap_or_default();
+    let sources = match &axis_and_base {
+        Some((_, _, install_type)) if install_type.fetches_sources => {
+            sources::sources(layers, manifest, &mut values.errors)
+        }
+        _ => Vec::new(),
+    };
+    let ca_certificates = values.path("ca_certificates");
+    let enable_unbuildable = values.flag("enable_unbuildable");
     let skip_existing = values.flag("skip_existing");
     let skip_parents = values.flag("skip_parents");
     let work_dir = values.path("work_dir");
     match (axis_and_base, naming, values.errors) {
-        (Some((axis, base)), Some(naming), errors) if errors.is_empty() => Ok(Settings {
-            axis,
-            base,
-            naming,
-            maintainer,
-            patterns,
-            skip_existing,
-            skip_parents,
-            building,
-            task,
-            work_dir,
-            output,
-        }),
+        (Some((axis, base, install_type)), Some(naming), errors) if errors.is_empty() => {
+            Ok(Settings {
+                axis,
+                base,
+                naming,
+                maintainer,
+                install_type,
+                sources,
+                ca_certificates,
+                patterns,
+                enable_unbuildable,
+                skip_existing,
+                skip_parents,
+                building,
+                task,
+                work_dir,
+                output,
+            })
+        }
         (_, _, errors) => Err(Diagnostics(errors)),
+    }
+}
+
+/// The truth of a word, in any of the spellings that oslo.config takes.
+fn boolean(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "1" | "on" | "yes" => Some(true),
+        "false" | "0" | "off" | "no" => Some(false),
+        _ => None,
     }
 }
 
@@ -201,10 +234,9 @@ impl Values<'_> {
 
     fn flag(&mut self, name: &str) -> bool {
         let Some(given) = self.given(name) else { return false };
-        match given.value.to_ascii_lowercase().as_str() {
-            "true" | "1" | "on" | "yes" => true,
-            "false" | "0" | "off" | "no" => false,
-            _ => {
+        match boolean(&given.value) {
+            Some(value) => value,
+            None => {
                 let message = format!("'{}' is neither true nor false, as {name} is", given.value);
                 self.errors.push(given.refuse(message).help("write true or false"));
                 false
@@ -238,7 +270,7 @@ impl Values<'_> {
         given.value
     }
 
-    fn axis(&mut self) -> Option<(Axis, Base)> {
+    fn axis(&mut self) -> Option<(Axis, Base, InstallType)> {
         let base = self.required("base")?;
         let Some(known) = self.manifest.bases.get(&base.value) else {
             let message = format!("the tree has no base '{}'", base.value);
@@ -253,14 +285,16 @@ impl Values<'_> {
             self.errors.push(install_type.refuse(message).suggest(&install_type.value, names));
             return None;
         }
+        let about = self.manifest.install_types.get(&install_type.value);
+        let about = about.cloned().unwrap_or_default();
         let axis = Axis {
             base: base.value,
-            install_type: install_type.value,
+            install_type: about.renders_as.clone().unwrap_or(install_type.value),
             base_image: self.text("base_image").unwrap_or_else(|| known.image.clone()),
             base_tag: self.text("base_tag").unwrap_or_else(|| known.tag.clone()),
             arch: self.text("base_arch").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         };
-        Some((axis, known.clone()))
+        Some((axis, known.clone(), about))
     }
 
     fn naming(&mut self, axis: &Axis) -> Option<Naming> {
@@ -274,7 +308,7 @@ impl Values<'_> {
             let mut refused =
                 Diagnostic::new(error.to_string()).help("check --registry, --namespace and --tag");
             for part in parts.iter().filter_map(|part| self.given(part)) {
-                if let Source::File(place) = part.source {
+                if let Origin::File(place) = part.origin {
                     refused = refused.at(place);
                 }
             }
@@ -370,12 +404,20 @@ mod tests {
         package_type = "deb"
         package_manager = "apt"
         install_types = ["binary"]
+        [install_types.variant]
+        renders_as = "binary"
+        variables = { flavour = "v" }
+        [install_types.source]
+        fetches_sources = true
+        [sources]
+        app = { type = "pip", location = "app==1", sha256 = "00" }
+        other = { type = "git", location = "r", reference = "v1" }
         [bases.two]
         image = "two"
         tag = "2"
         package_type = "rpm"
         package_manager = "dnf"
-        install_types = ["binary", "source"]
+        install_types = ["binary", "source", "variant"]
     "#;
 
     /// Settles these flags, this file and these variables.
@@ -480,7 +522,11 @@ mod tests {
                 "[DEFAULT]\nbase-tag = 1",
                 "there is no option 'base-tag' | in a file it is called 'base_tag'",
             ),
-            (&[], "[profile]\na = b", "there is no section [profile] | did you mean 'profiles'?"),
+            (
+                &[],
+                "[profile]\na = b",
+                "there is no key 'a' in a section like [profile], which describes a source | did you mean the section [profiles]?",
+            ),
             (
                 &[("namespace", "Upper")],
                 "",
@@ -490,6 +536,41 @@ mod tests {
         for (flags, file, expected) in table {
             assert_eq!(message(settled(flags, file, &[])), *expected);
         }
+    }
+
+    #[test]
+    fn a_variant_is_named_as_what_it_renders_as() {
+        let settings = settled(&[("base", "two"), ("install_type", "variant")], "", &[]).unwrap();
+        assert_eq!(settings.naming.prefix(), "two-binary-");
+        assert_eq!(settings.install_type.variables["flavour"].as_str(), Some("v"));
+        assert!(settings.sources.is_empty());
+    }
+
+    #[test]
+    fn sections_change_and_add_sources() {
+        let flags = [("base", "two"), ("install_type", "source")];
+        let sources = |file: &str| {
+            let found = settled(&flags, file, &[])?.sources;
+            let shown = found.into_iter().map(|s| {
+                format!("{} {:?} {} {:?} {:?}", s.name, s.kind, s.location, s.reference, s.sha256)
+            });
+            Ok::<_, Diagnostics>(shown.collect::<Vec<_>>())
+        };
+        let app = "app Pip app==1 None Some(\"00\")";
+        let other = "other Git r Some(\"v1\") None";
+        assert_eq!(sources("").unwrap(), [app, other]);
+        let changed = "[app]\nlocation = app==2\n[other]\nenabled = no\n[app-plugin-x]\ntype = local\nlocation = /p\n";
+        assert_eq!(
+            sources(changed).unwrap(),
+            ["app Pip app==2 None None", "app-plugin-x Local /p None None"]
+        );
+        let message = |file| sources(file).unwrap_err().0.remove(0).message;
+        assert_eq!(message("[app]\ntype = svn\n"), "the source [app] is of no known type: 'svn'");
+        assert_eq!(message("[new]\ntype = url\n"), "the source [new] has no location");
+        assert_eq!(
+            message("[app]\nlocaton = x\n"),
+            "there is no key 'locaton' in a section like [app], which describes a source"
+        );
     }
 
     #[test]

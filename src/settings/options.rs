@@ -192,6 +192,15 @@ pub const OPTIONS: &[Opt] = &[
         .value("TEXT"),
     opt(
         Images,
+        "ca_certificates",
+        "ca-certificates",
+        Path,
+        Unset,
+        "A file with the CA certificates of the site, for all images to trust",
+    )
+    .value("FILE"),
+    opt(
+        Images,
         "tree",
         "tree",
         Path,
@@ -243,6 +252,14 @@ pub const OPTIONS: &[Opt] = &[
         Bool,
         Is("false"),
         "Leave out images that others are built on",
+    ),
+    opt(
+        Selection,
+        "enable_unbuildable",
+        "enable-unbuildable",
+        Bool,
+        Is("false"),
+        "Also build images that the tree says can't be built for the base and type",
     ),
     opt(Build, "threads", "threads", Count(1), Is("8"), "How many images to build at once")
         .short('T')

@@ -41,6 +41,8 @@ pub struct Variables {
     pub distro_package_manager: String,
     /// Where the software comes from (`binary`, `source`).
     pub install_type: String,
+    /// Whether the site has CA certificates of its own.
+    pub ca_certificates: bool,
     /// Who looks after the images.
     pub maintainer: String,
     /// The service users.

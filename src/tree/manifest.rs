@@ -28,9 +28,53 @@ pub struct Manifest {
     /// The service users, by name.
     #[serde(default)]
     pub users: BTreeMap<String, User>,
+    /// What is to be known about install types, by name.
+    #[serde(default)]
+    pub install_types: BTreeMap<String, InstallType>,
+    /// What images of a type that fetches sources are made of, by image, plugin or addition.
+    #[serde(default)]
+    pub sources: BTreeMap<String, SourceEntry>,
+    /// Where in the tree the site's CA certificates are put, if there are any.
+    pub ca_certificates: Option<String>,
     /// Images that some bases or install types can't supply.
     #[serde(default)]
     pub unbuildable: Vec<Unbuildable>,
+    /// For an image a command that shows that its program runs; for the tree's own checks.
+    #[serde(default)]
+    pub checks: BTreeMap<String, String>,
+    /// Images that run as root, each with the reason; for the tree's own checks.
+    #[serde(default)]
+    pub root: BTreeMap<String, String>,
+}
+
+/// An install type.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstallType {
+    /// The type that its images are named and rendered as, if not itself.
+    pub renders_as: Option<String>,
+    /// Whether its images are built from fetched sources.
+    #[serde(default)]
+    pub fetches_sources: bool,
+    /// Variables given to templates for this type.
+    #[serde(default)]
+    pub variables: toml::Table,
+}
+
+/// A source of an image, with the keys that it has in configuration files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceEntry {
+    /// Its kind: url, git, local or pip.
+    pub r#type: String,
+    /// The URL, repository, path or requirement.
+    pub location: String,
+    /// The branch, tag or commit of a git source.
+    pub reference: Option<String>,
+    /// The SHA-256 digest of the file.
+    pub sha256: Option<String>,
+    /// Whether it is used.
+    pub enabled: Option<bool>,
 }
 
 /// A base distro.
@@ -127,6 +171,8 @@ impl Manifest {
         self.bases.extend(over.bases);
         self.variables.extend(over.variables);
         self.users.extend(over.users);
+        self.install_types.extend(over.install_types);
+        self.sources.extend(over.sources);
         self.unbuildable.extend(over.unbuildable);
     }
 

@@ -19,7 +19,7 @@ use crate::diagnostic::{Diagnostic, Result};
 use crate::image::ImageName;
 
 pub use embedded::export;
-pub use manifest::{Base, FILE_NAME, Manifest, UserVariables};
+pub use manifest::{Base, FILE_NAME, InstallType, Manifest, SourceEntry, UserVariables};
 
 /// The file that makes a folder an image.
 pub const TEMPLATE: &str = "Dockerfile.tera";
@@ -45,6 +45,11 @@ pub struct TreeFile {
 }
 
 impl TreeFile {
+    /// A file at `path` on disk, not executable.
+    pub fn on_disk(path: PathBuf) -> Self {
+        Self { content: Content::Disk(path), executable: false }
+    }
+
     /// The file's bytes.
     ///
     /// # Errors
@@ -145,6 +150,16 @@ impl Tree {
             self.profiles.extend(profiles);
         }
         self.files.extend(files);
+        Ok(())
+    }
+
+    /// Puts the file `on_disk` at `path` within the tree.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn add_file(&mut self, path: &str, on_disk: &Path) -> Result<()> {
+        fs::File::open(on_disk).map_err(|error| unreadable(on_disk, &error))?;
+        self.files.insert(path.to_owned(), TreeFile::on_disk(on_disk.to_owned()));
         Ok(())
     }
 

@@ -1,0 +1,168 @@
+//! What images installed from source are made of: archives, checkouts and folders that are fetched
+//! for one image and put into its build context.
+//!
+//! An image has at most one source of its own, and any number of plugins and additions. In the
+//! context the first becomes `<image>-archive`, the others one `plugins-archive` and one
+//! `additions-archive` with everything unpacked below `plugins/` and `additions/`, as kolla-build
+//! lays them out. These two are always there, so that a template can rely on them.
+
+mod archive;
+mod fetch;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::image::ImageName;
+
+/// Where a source comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An archive at a URL.
+    Url,
+    /// A branch, tag or commit of a git repository.
+    Git,
+    /// A file or folder of this machine.
+    Local,
+    /// The source distribution of a Python requirement, fetched by the configured pip.
+    Pip,
+}
+
+impl Kind {
+    /// All kinds by their names.
+    pub const NAMES: [(&'static str, Kind); 4] =
+        [("url", Self::Url), ("git", Self::Git), ("local", Self::Local), ("pip", Self::Pip)];
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+    }
+}
+
+/// One thing to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What it is called: an image, `<image>-plugin-<x>` or `<image>-additions-<x>`.
+    pub name: String,
+    /// Where from.
+    pub kind: Kind,
+    /// The URL, repository, path or requirement.
+    pub location: String,
+    /// The branch, tag or commit of a git source.
+    pub reference: Option<String>,
+    /// The SHA-256 digest that the fetched file has to have, in hexadecimal.
+    pub sha256: Option<String>,
+}
+
+/// All sources of one image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageSources {
+    /// Its own.
+    pub own: Option<Source>,
+    /// Its plugins, by name.
+    pub plugins: Vec<Source>,
+    /// Its additions, by name.
+    pub additions: Vec<Source>,
+}
+
+/// What is between an image's name and a plugin's.
+const PLUGIN: &str = "-plugin-";
+
+/// What is between an image's name and an addition's.
+const ADDITIONS: &str = "-additions-";
+
+/// Picks the sources of `image` out of `all`, which are sorted by name.
+pub fn of_image(image: &ImageName, all: &[Source]) -> ImageSources {
+    let starting = |what: &str| {
+        let start = format!("{image}{what}");
+        all.iter().filter(|source| source.name.starts_with(&start)).cloned().collect()
+    };
+    ImageSources {
+        own: all.iter().find(|source| source.name == image.as_str()).cloned(),
+        plugins: starting(PLUGIN),
+        additions: starting(ADDITIONS),
+    }
+}
+
+/// The image that a source called `name` belongs to.
+pub fn image_of(name: &str) -> &str {
+    let end = name.find(PLUGIN).or_else(|| name.find(ADDITIONS)).unwrap_or(name.len());
+    &name[..end]
+}
+
+/// Why a source could not be had, in one line with its location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchError {
+    /// The source's name.
+    pub name: String,
+    /// Its location.
+    pub location: String,
+    /// What went wrong.
+    pub reason: String,
+    /// Whether another try may go better.
+    pub transient: bool,
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the source [{}] {}: {}", self.name, self.location, self.reason)
+    }
+}
+
+impl std::error::Error for FetchError {}
+
+/// Fetches the sources of `image` into `folder`. Returns the files made, by their path in the
+/// image's build context.
+///
+/// # Errors
+/// For the first source that can't be had or is not what it should be.
+pub async fn fetch(
+    image: &ImageName,
+    sources: &ImageSources,
+    folder: &Path,
+) -> Result<Vec<(String, PathBuf)>, FetchError> {
+    let mut files = Vec::new();
+    if let Some(own) = &sources.own {
+        files.push((format!("{image}-archive"), fetch::fetch(own, folder).await?));
+    }
+    for (what, parts) in [("plugins", &sources.plugins), ("additions", &sources.additions)] {
+        let mut archives = Vec::new();
+        for source in parts {
+            archives.push((source.clone(), fetch::fetch(source, folder).await?));
+        }
+        let bundle = folder.join(format!("{what}-archive"));
+        let written = bundle.clone();
+        tokio::task::spawn_blocking(move || archive::bundle(what, &archives, &written))
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        files.push((format!("{what}-archive"), bundle));
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str) -> Source {
+        Source {
+            name: name.to_owned(),
+            kind: Kind::Local,
+            location: "x".to_owned(),
+            reference: None,
+            sha256: None,
+        }
+    }
+
+    #[test]
+    fn an_image_has_its_own_source_and_its_parts() {
+        let all =
+            ["a", "a-additions-x", "a-plugin-y", "a-plugin-z", "ab", "ab-plugin-y"].map(source);
+        let found = of_image(&ImageName::new("a"), &all);
+        assert_eq!(found.own.unwrap().name, "a");
+        let names = |of: &[Source]| of.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&found.plugins), ["a-plugin-y", "a-plugin-z"]);
+        assert_eq!(names(&found.additions), ["a-additions-x"]);
+        assert_eq!(image_of("a-plugin-y"), "a");
+        assert_eq!(image_of("some-base"), "some-base");
+    }
+}
