@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: all build engine demo test fast-test example clean
+.PHONY: all build engine demo test fast-test images example clean
 
 all: build
 
@@ -25,6 +25,11 @@ test: engine
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --no-deps --quiet
 	environment=$$(scripts/engine env); eval "$$environment"; cargo nextest run --no-fail-fast
+
+# Builds the whole tree on Debian, checks every image, and writes docs/images.md: takes long.
+images: build engine
+	scripts/install-tools
+	environment=$$(scripts/engine env); eval "$$environment"; scripts/images
 
 # What needs neither engine nor registry.
 fast-test:

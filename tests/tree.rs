@@ -11,13 +11,37 @@ use std::time::{Duration, Instant};
 
 use support::{Cleanup, Run, docker, files_below, kiln, registry, require_engine};
 
-const AXES: [(&str, &str); 6] = [
+const AXES: [(&str, &str); 10] = [
     ("centos", "binary"),
     ("centos", "source"),
     ("ubuntu", "binary"),
     ("ubuntu", "source"),
     ("debian", "binary"),
     ("debian", "source"),
+    ("rhel", "binary"),
+    ("rhel", "source"),
+    ("rhel", "rdo"),
+    ("rhel", "rhos"),
+];
+
+/// Images that stand for the others of their kind in the snapshots.
+const SAMPLES: &[&str] = &[
+    "base",
+    "cinder/cinder-volume",
+    "glance/glance-api",
+    "heat/heat-base",
+    "heat/heat-engine",
+    "horizon",
+    "keystone/keystone",
+    "keystone/keystone-base",
+    "mariadb",
+    "memcached",
+    "neutron/neutron-base",
+    "neutron/neutron-server",
+    "nova/nova-compute",
+    "openstack-base",
+    "openvswitch/openvswitch-vswitchd",
+    "redis/redis",
 ];
 
 /// `kiln build` on the project's tree for a base and an install type.
@@ -46,6 +70,7 @@ fn dockerfiles_of_every_axis() {
     for (base, install_type) in AXES {
         let all: String = dockerfiles(base, install_type)
             .into_iter()
+            .filter(|(folder, _)| SAMPLES.contains(&folder.as_str()))
             .map(|(folder, text)| format!("=== {folder}\n{}\n\n", text.trim_end()))
             .collect();
         insta::assert_snapshot!(format!("{base}-{install_type}"), all);
@@ -56,11 +81,12 @@ fn dockerfiles_of_every_axis() {
 fn dockerfiles_are_tidy_and_their_commands_are_shell() {
     for (base, install_type) in AXES {
         let all = dockerfiles(base, install_type);
-        assert!(all.len() >= 17, "{base} {install_type} has only {} images", all.len());
+        assert!(all.len() >= 150, "{base} {install_type} has only {} images", all.len());
         for (folder, text) in all {
             let place = format!("{folder} for {base} {install_type}:\n{text}");
             assert!(text.starts_with("FROM "), "{place}");
             assert!(!text.contains("\n\n\n"), "{place}");
+            assert!(!text.contains("install -y --no-install-recommends \\\n    &&"), "{place}");
             assert!(!text.lines().any(|line| line.ends_with([' ', '\t'])), "{place}");
             let joined = text.replace("\\\n", " ");
             for command in joined.lines().filter_map(|line| line.strip_prefix("RUN ")) {
@@ -174,10 +200,13 @@ fn built_from_the_packages_of_debian() {
     assert_eq!(second.names("built"), Vec::<String>::new());
     assert_eq!(second.names("skipped"), family);
 
-    let rest = debian(&["--skip-existing"]).expect(0);
+    let rest = [
+        "^(chrony|cron|haproxy|horizon|keepalived|mariadb|memcached|rabbitmq)$",
+        "^nova-(api|compute)$",
+    ];
+    let rest = debian(&["--skip-existing", rest[0], rest[1]]).expect(0);
     assert_eq!(rest.names("failed"), Vec::<String>::new());
-    let listed = debian(&["--list-images"]).expect(0).stdout.lines().count();
-    assert_eq!(rest.names("built").len() + rest.names("skipped").len(), listed);
+    assert_eq!(rest.names("built").len() + rest.names("skipped").len(), 13);
 
     let image = |name: &str| format!("{namespace}/debian-binary-{name}:t");
     let port = free_port();

@@ -1,7 +1,7 @@
 # Sourced by the start of images that serve through Apache: a killed server may
 # have left its pid file and sockets, and Debian's reads its environment from a file.
 
-if [[ "$KOLLA_BASE_DISTRO" == centos ]]; then
+if [[ "$KOLLA_BASE_DISTRO" == @(centos|rhel) ]]; then
     install --directory --mode 0710 --group apache /run/httpd
     rm -rf /run/httpd/* /tmp/httpd*
 else

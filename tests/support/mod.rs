@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -219,6 +220,12 @@ impl Drop for Cleanup {
             docker(&[["image", "rm", "--force"].as_slice(), &images].concat());
         }
     }
+}
+
+/// Loopback ports that nobody uses, no two of them the same.
+pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let bound = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    bound.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
 /// All files below a folder with their text, by path.

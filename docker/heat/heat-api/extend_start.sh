@@ -1,0 +1,9 @@
+# Sourced by kolla_start: migrations run in a container of their own, which then ends.
+
+if [[ -v KOLLA_BOOTSTRAP ]]; then
+    runuser --user heat -- heat-manage db_sync
+    exit 0
+fi
+
+# shellcheck source=/dev/null
+source kolla_httpd_setup
