@@ -135,6 +135,20 @@ pub fn collect<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>
     if errors.is_empty() { Ok(values) } else { Err(Diagnostics(errors)) }
 }
 
+/// An error with all that is behind it, each thing said once.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
 /// The entry of `known` that is spelled most like `word`, if one is alike enough to be meant.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     const ALIKE: f64 = 0.8;

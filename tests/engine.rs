@@ -6,7 +6,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Cleanup, Run, TestTree, docker, registry, require_engine};
+use support::{Cleanup, Run, TestTree, docker, pull_all_by_digest, registry, require_engine};
 
 /// A family whose builds take no time: each image adds a file.
 const FAMILY: &[(&str, &str)] = &[
@@ -158,14 +158,7 @@ fn pushed_images_can_be_pulled_by_digest() {
     let built = summary["built"].as_array().unwrap();
     assert_eq!(built.len(), FAMILY.len());
     drop(pushed);
-    for entry in built {
-        let reference = entry["reference"].as_str().unwrap();
-        let (name, _) = reference.rsplit_once(':').unwrap();
-        let digest = entry["digest"].as_str().unwrap();
-        let by_digest = format!("{name}@{digest}");
-        docker(&["pull", &by_digest]).expect(0);
-        docker(&["image", "rm", &by_digest]);
-    }
+    pull_all_by_digest(built);
 }
 
 #[test]

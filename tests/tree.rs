@@ -4,12 +4,15 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Cleanup, Run, docker, files_below, kiln, registry, require_engine};
+use support::{
+    Cleanup, Run, docker, files_below, free_ports, kiln, pull_all_by_digest, registry,
+    require_engine,
+};
 
 const AXES: [(&str, &str); 10] = [
     ("centos", "binary"),
@@ -139,17 +142,14 @@ fn every_profile_names_images_of_the_tree() {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A container that is removed when the test is over.
 struct Container(String);
 
 impl Container {
     /// Starts an image through its start contract with this `config.json`.
     fn start(image: &str, config: &str) -> Self {
-        let name = format!("kiln-test-{}", free_port());
+        let [number] = free_ports();
+        let name = format!("kiln-test-{number}");
         let config = format!("KOLLA_CONFIG={config}");
         let arguments = ["run", "--detach", "--name", &name, "--network", "host", "--env"];
         let settings = [&config, "--env", "KOLLA_CONFIG_STRATEGY=COPY_ALWAYS", image];
@@ -177,6 +177,13 @@ fn ask(port: u16, question: &str) -> String {
         assert!(Instant::now() < patience, "nobody listens on port {port}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Keystone's own program runs in an image.
+#[track_caller]
+fn keystone_runs(image: &str) {
+    let run = ["run", "--rm", "--network", "none", "--entrypoint", "keystone-manage"];
+    docker(&[run.as_slice(), &[image, "--version"]].concat()).expect(0);
 }
 
 /// The whole set in the packages of Debian: built, not built again, pushed, and run.
@@ -209,22 +216,12 @@ fn built_from_the_packages_of_debian() {
     assert_eq!(rest.names("built").len() + rest.names("skipped").len(), 13);
 
     let image = |name: &str| format!("{namespace}/debian-binary-{name}:t");
-    let port = free_port();
+    let [port] = free_ports();
     let command = format!(r#"{{"command": "memcached -l 127.0.0.1 -p {port}"}}"#);
     let _memcached = Container::start(&image("memcached"), &command);
     let answer = ask(port, "version\r\n");
     assert!(answer.starts_with("VERSION 1."), "{answer}");
-    let version = docker(&[
-        "run",
-        "--rm",
-        "--network",
-        "none",
-        "--entrypoint",
-        "keystone-manage",
-        &image("keystone"),
-        "--version",
-    ]);
-    assert_eq!(version.code, 0, "{version:?}");
+    keystone_runs(&image("keystone"));
 }
 
 #[test]
@@ -243,12 +240,7 @@ fn built_images_can_be_pulled_from_the_registry_by_digest() {
     let built = summary["built"].as_array().unwrap();
     assert_eq!(built.len(), 6);
     drop(cleanup);
-    for entry in built {
-        let (name, _) = entry["reference"].as_str().unwrap().rsplit_once(':').unwrap();
-        let by_digest = format!("{name}@{}", entry["digest"].as_str().unwrap());
-        docker(&["pull", &by_digest]).expect(0);
-        docker(&["image", "rm", &by_digest]);
-    }
+    pull_all_by_digest(built);
 }
 
 #[test]
@@ -267,15 +259,5 @@ fn built_from_source_releases_on_debian() {
         ["base", "keystone", "keystone-base", "memcached", "openstack-base"]
     );
     let image = format!("{namespace}/debian-source-keystone:t");
-    let version = docker(&[
-        "run",
-        "--rm",
-        "--network",
-        "none",
-        "--entrypoint",
-        "keystone-manage",
-        &image,
-        "--version",
-    ]);
-    assert_eq!(version.code, 0, "{version:?}");
+    keystone_runs(&image);
 }

@@ -28,6 +28,7 @@ use futures_util::{Stream, StreamExt as _};
 use regex::Regex;
 
 use super::{BuildOptions, Builder, Engine, EngineError, Output, Sink};
+use crate::diagnostic::with_causes;
 use crate::image::ImageRef;
 
 /// Names the daemon to talk to, for every client of the engine.
@@ -318,20 +319,6 @@ fn of_registry(error: EngineError) -> EngineError {
         }
         other => other,
     }
-}
-
-/// An error with all that is behind it, each thing said once.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Makes lines and steps of what either builder says, and keeps the image id.

@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use super::archive;
 use super::{FetchError, Kind, Source};
+use crate::diagnostic::with_causes;
 
 impl Source {
     fn failed(&self, reason: impl Into<String>) -> FetchError {
@@ -83,16 +84,6 @@ async fn download(source: &Source, folder: &Path) -> Result<PathBuf, FetchError>
         file.write_all(&chunk).map_err(|error| source.failed(error.to_string()))?;
     }
     Ok(path)
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 /// Runs a program to its end; gives its output, or the last line it said on standard error.

@@ -207,6 +207,18 @@ pub fn registry() -> String {
         .expect("these tests need a registry: run 'make engine' and eval \"$(scripts/engine env)\"")
 }
 
+/// Pulls every image of a summary's `built` list by the digest that it was pushed as.
+#[track_caller]
+pub fn pull_all_by_digest(built: &[Value]) {
+    for entry in built {
+        let reference = entry["reference"].as_str().expect("a reference");
+        let (name, _) = reference.rsplit_once(':').expect("a tag");
+        let by_digest = format!("{name}@{}", entry["digest"].as_str().expect("a digest"));
+        docker(&["pull", &by_digest]).expect(0);
+        docker(&["image", "rm", &by_digest]);
+    }
+}
+
 /// Removes the images of a namespace when the test is over.
 pub struct Cleanup(pub String);
 
