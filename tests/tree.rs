@@ -55,12 +55,15 @@ fn build(base: &str, install_type: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// The Dockerfile of every image for an axis, by the image's folder.
-fn dockerfiles(base: &str, install_type: &str) -> Vec<(String, String)> {
+/// The Dockerfile of every image that an axis can supply, or of all, by the image's folder.
+fn dockerfiles(base: &str, install_type: &str, of_all: bool) -> Vec<(String, String)> {
     let out = tempfile::tempdir().unwrap();
     let work_dir = out.path().to_str().unwrap();
-    let arguments =
-        ["--tag", "TAG", "--base-arch", "x86_64", "--template-only", "--work-dir", work_dir];
+    let mut arguments =
+        vec!["--tag", "TAG", "--base-arch", "x86_64", "--template-only", "--work-dir", work_dir];
+    if of_all {
+        arguments.push("--enable-unbuildable");
+    }
     Run::of(build(base, install_type, &arguments)).expect(0);
     files_below(&out.path().join("docker"))
         .into_iter()
@@ -71,7 +74,7 @@ fn dockerfiles(base: &str, install_type: &str) -> Vec<(String, String)> {
 #[test]
 fn dockerfiles_of_every_axis() {
     for (base, install_type) in AXES {
-        let all: String = dockerfiles(base, install_type)
+        let all: String = dockerfiles(base, install_type, true)
             .into_iter()
             .filter(|(folder, _)| SAMPLES.contains(&folder.as_str()))
             .map(|(folder, text)| format!("=== {folder}\n{}\n\n", text.trim_end()))
@@ -80,55 +83,199 @@ fn dockerfiles_of_every_axis() {
     }
 }
 
+/// What the project asks of a Dockerfile beyond what the engine does.
+fn lint(text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut complain = |is_wrong: bool, what: &str| {
+        if is_wrong {
+            wrong.push(what.to_owned());
+        }
+    };
+    let joined = text.replace("\\\n", " ");
+    complain(!text.starts_with("FROM "), "does not start with FROM");
+    complain(text.contains("\n\n\n"), "two blank lines");
+    complain(text.contains("{{") || text.contains("{%"), "something is not rendered");
+    complain(text.lines().any(|line| line.ends_with([' ', '\t'])), "a space at the end of a line");
+    complain(
+        text.lines().zip(text.lines().skip(1)).any(|(line, next)| {
+            line.ends_with('\\')
+                && (next.trim().is_empty() || next.starts_with(|c: char| c.is_ascii_uppercase()))
+        }),
+        "a continued line has nothing to continue with",
+    );
+    for command in joined.lines().filter_map(|line| line.strip_prefix("RUN")) {
+        complain(command.trim().is_empty(), "an empty RUN");
+        let checked = Command::new("sh").args(["-n", "-c", command]).output().unwrap();
+        complain(!checked.status.success(), &format!("not shell: {command}"));
+        for part in command.split(" && ") {
+            let words: Vec<&str> = part.split_whitespace().collect();
+            let (["apt-get" | "dnf", "install", rest @ ..] | ["gem", "install", rest @ ..]) =
+                &words[..]
+            else {
+                continue;
+            };
+            let names: Vec<&&str> = rest.iter().filter(|word| !word.starts_with('-')).collect();
+            complain(names.is_empty(), "installs nothing");
+            complain(!names.is_sorted(), &format!("packages are not sorted: {names:?}"));
+            complain(names.windows(2).any(|pair| pair[0] == pair[1]), "a package is named twice");
+        }
+    }
+    wrong
+}
+
 #[test]
-fn dockerfiles_are_tidy_and_their_commands_are_shell() {
+fn the_lint_finds_what_it_is_for() {
+    for (text, expected) in [
+        ("FROM a\nRUN dnf install -y a b\n", ""),
+        ("RUN true\n", "does not start with FROM"),
+        ("FROM a\nRUN dnf install -y b a\n", "packages are not sorted: [\"b\", \"a\"]"),
+        ("FROM a\nRUN dnf install -y a a\n", "a package is named twice"),
+        (
+            "FROM a\nRUN apt-get update \\\n    && apt-get install -y \\\n    && true\n",
+            "installs nothing",
+        ),
+        ("FROM a\nRUN true \\\nUSER a\n", "a continued line has nothing to continue with"),
+        ("FROM a\nRUN \\\n    \n", "a space at the end of a line"),
+        ("FROM a\nRUN\n", "an empty RUN"),
+        ("FROM a\nRUN if\n", "not shell:  if"),
+        ("FROM {{ a }}\n", "something is not rendered"),
+    ] {
+        assert_eq!(lint(text).first().map_or("", String::as_str), expected, "{text}");
+    }
+}
+
+#[test]
+fn dockerfiles_of_every_axis_pass_the_lint() {
     for (base, install_type) in AXES {
-        let all = dockerfiles(base, install_type);
-        assert!(all.len() >= 150, "{base} {install_type} has only {} images", all.len());
-        for (folder, text) in all {
-            let place = format!("{folder} for {base} {install_type}:\n{text}");
-            assert!(text.starts_with("FROM "), "{place}");
-            assert!(!text.contains("\n\n\n"), "{place}");
-            assert!(!text.contains("install -y --no-install-recommends \\\n    &&"), "{place}");
-            assert!(!text.lines().any(|line| line.ends_with([' ', '\t'])), "{place}");
-            let joined = text.replace("\\\n", " ");
-            for command in joined.lines().filter_map(|line| line.strip_prefix("RUN ")) {
-                let checked = Command::new("sh").args(["-n", "-c", command]).output().unwrap();
-                assert!(checked.status.success(), "{command}\nin {place}");
-            }
+        let all = dockerfiles(base, install_type, false);
+        assert!(all.len() >= 170, "{base} {install_type} has only {} images", all.len());
+        let names: Vec<&str> =
+            all.iter().map(|(folder, _)| folder.rsplit('/').next().unwrap()).collect();
+        for (folder, text) in &all {
+            assert_eq!(lint(text), [""; 0], "{folder} for {base} {install_type}:\n{text}");
+            let parent = text.lines().next().unwrap().strip_prefix("FROM ").unwrap();
+            let parent = parent.strip_suffix(":TAG").map(|name| name.rsplit_once('/').unwrap().1);
+            let is_root = folder == "base";
+            assert_eq!(parent.is_none(), is_root, "{folder} for {base} {install_type}");
+            let is_there =
+                |name: &&str| parent.is_some_and(|parent| parent.ends_with(&format!("-{name}")));
+            assert!(is_root || names.iter().any(is_there), "{folder} stands on {parent:?}");
         }
     }
 }
 
-/// Every axis has the whole set.
+/// The images of a default profile that users know by these names.
+const THE_SET: &str = "
+    base barbican-base barbican-keystone-listener chrony cron fluentd glance-api glance-base
+    glance-registry haproxy heat-all heat-api heat-api-cfn heat-base heat-engine horizon
+    ironic-neutron-agent keepalived keystone keystone-base keystone-fernet keystone-ssh
+    kolla-toolbox mariadb memcached neutron-base neutron-bgp-dragent neutron-dhcp-agent
+    neutron-infoblox-ipam-agent neutron-l3-agent neutron-linuxbridge-agent
+    neutron-metadata-agent neutron-metadata-agent-ovn neutron-metering-agent neutron-mlnx-agent
+    neutron-openvswitch-agent neutron-server neutron-server-opendaylight neutron-server-ovn
+    neutron-sriov-agent nova-api nova-base nova-compute nova-compute-ironic nova-conductor
+    nova-libvirt nova-novncproxy nova-scheduler nova-serialproxy nova-spicehtml5proxy nova-ssh
+    openstack-base openvswitch-base openvswitch-db-server openvswitch-vswitchd placement-api
+    placement-base prometheus-base prometheus-haproxy-exporter prometheus-memcached-exporter
+    rabbitmq";
+
+/// The images of the default profile on an axis, sorted.
+fn default_profile(base: &str, install_type: &str, arguments: &[&str]) -> Vec<String> {
+    let mut command = build(base, install_type, &["--list-images", "-p", "default"]);
+    command.args(["--base-arch", "x86_64"]).args(arguments);
+    let run = Run::of(command).expect(0);
+    let names = run.stdout.lines().filter_map(|line| Some(line.split_once(" : ")?.1.to_owned()));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn the_default_profile_names_the_set() {
+    let set: Vec<&str> = THE_SET.split_whitespace().collect();
+    assert_eq!(set.len(), 61);
+    let mut missing = String::new();
     for (base, install_type) in AXES {
-        let run = Run::of(build(base, install_type, &["--list-images", "-p", "default"])).expect(0);
-        let listed: Vec<&str> =
-            run.stdout.lines().filter_map(|line| Some(line.split_once(" : ")?.1)).collect();
-        for name in [
-            "base",
-            "openstack-base",
-            "chrony",
-            "cron",
-            "mariadb",
-            "memcached",
-            "rabbitmq",
-            "haproxy",
-            "keepalived",
-            "keystone-base",
-            "keystone",
-            "keystone-fernet",
-            "keystone-ssh",
-            "horizon",
-            "nova-base",
-            "nova-api",
-            "nova-compute",
-        ] {
-            assert!(listed.contains(&name), "{name} for {base} {install_type}");
+        let all = default_profile(base, install_type, &["--enable-unbuildable"]);
+        let listed = default_profile(base, install_type, &[]);
+        for name in &set {
+            assert!(all.iter().any(|listed| listed == name), "{name} for {base} {install_type}");
+        }
+        let left_out = set.iter().filter(|name| !listed.iter().any(|listed| listed == *name));
+        let left_out: Vec<&str> = left_out.copied().collect();
+        missing += &format!("{base} {install_type}: {}\n", left_out.join(" "));
+    }
+    insta::assert_snapshot!("default-profile-left-out", missing);
+}
+
+/// The fenced blocks of a Markdown text, without their fences.
+fn fenced(text: &str) -> impl Iterator<Item = &str> {
+    text.split("```").skip(1).step_by(2).filter_map(|block| Some(block.split_once('\n')?.1))
+}
+
+/// The example of the documentation is done as it says, on a copy of the tree.
+#[test]
+fn the_documented_way_to_add_an_image() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let copy = tempfile::tempdir().unwrap();
+    for folder in ["docker", "profiles"] {
+        let copied = Command::new("cp").arg("-r").arg(root.join(folder)).arg(copy.path()).status();
+        assert!(copied.unwrap().success());
+    }
+    let docs = fs::read_to_string(root.join("docs/adding-an-image.md")).unwrap();
+    let tree = copy.path().join("docker");
+    let mut manifest = fs::read_to_string(tree.join("tree.toml")).unwrap();
+    for block in fenced(&docs) {
+        if block.starts_with("FROM") {
+            assert!(block.lines().count() < 10, "an image takes under ten lines");
+            fs::create_dir(tree.join("lighttpd")).unwrap();
+            fs::write(tree.join("lighttpd/Dockerfile.tera"), block).unwrap();
+        } else if let Some((heading, facts)) =
+            block.strip_prefix("# ").and_then(|block| block.split_once('\n'))
+        {
+            let heading = format!("\n{heading}\n");
+            assert!(manifest.contains(&heading), "{heading}");
+            manifest = manifest.replacen(
+                &heading,
+                &format!(
+                    "{heading}{facts}{}",
+                    if heading.contains("[[") { heading.as_str() } else { "" }
+                ),
+                1,
+            );
         }
     }
+    fs::write(tree.join("tree.toml"), manifest).unwrap();
+
+    let mut shown = String::new();
+    for base in ["debian", "centos"] {
+        let out = tempfile::tempdir().unwrap();
+        let mut command = kiln();
+        command.args([
+            "build",
+            "--tag",
+            "1.0",
+            "--nopull",
+            "--template-only",
+            "--base-arch",
+            "x86_64",
+        ]);
+        command
+            .args(["-b", base, "^lighttpd$", "--tree"])
+            .arg(&tree)
+            .arg("--work-dir")
+            .arg(out.path());
+        let run = Run::of(command);
+        let text =
+            fs::read_to_string(out.path().join("docker/lighttpd/Dockerfile")).unwrap_or_default();
+        shown += &format!(
+            "=== {base}: exit code {}\n{}{}\n",
+            run.code,
+            if run.code == 0 { "" } else { &run.stderr },
+            text.trim_end()
+        );
+    }
+    insta::assert_snapshot!("documented-example", shown);
 }
 
 #[test]

@@ -260,7 +260,9 @@ fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure> {
             diagnostic = diagnostic.note(format!("'{}' is unbuildable: {reason}", image.name));
         }
     }
-    if let [pattern] = settings.patterns.as_deref().unwrap_or_default() {
+    if let [pattern] = settings.patterns.as_deref().unwrap_or_default()
+        && !names().any(|name| pattern.is_match(name))
+    {
         diagnostic = diagnostic.suggest(pattern.as_str(), names());
     }
     Err(Failure { exit: Exit::NothingMatched, diagnostics: diagnostic.into() })
