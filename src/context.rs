@@ -24,6 +24,7 @@ pub struct Context {
 enum Content {
     Text(String),
     File(TreeFile),
+    Folder,
 }
 
 impl Content {
@@ -31,11 +32,13 @@ impl Content {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
             Self::File(file) => file.read(),
+            Self::Folder => Ok(Vec::new()),
         }
     }
 
     fn mode(&self) -> u32 {
         match self {
+            Self::Folder => 0o755,
             Self::File(file) if file.executable() => 0o755,
             Self::File(_) | Self::Text(_) => 0o644,
         }
@@ -57,6 +60,11 @@ impl Context {
         self.files.insert(path, Content::File(file));
     }
 
+    /// Adds a folder at `path`, for an instruction that wants it even if nothing is in it.
+    pub fn add_folder(&mut self, path: String) {
+        self.files.insert(path, Content::Folder);
+    }
+
     /// Writes the context as a tar archive.
     ///
     /// # Errors
@@ -71,6 +79,9 @@ impl Context {
             header.set_uid(0);
             header.set_gid(0);
             header.set_mtime(0);
+            if *content == Content::Folder {
+                header.set_entry_type(tar::EntryType::Directory);
+            }
             archive.append_data(&mut header, path, bytes.as_slice())?;
         }
         archive.into_inner()
@@ -85,6 +96,9 @@ impl Context {
         for (path, content) in &self.files {
             let target = folder.join(path);
             let write = || {
+                if *content == Content::Folder {
+                    return fs::create_dir_all(&target);
+                }
                 fs::create_dir_all(target.parent().unwrap_or(folder))?;
                 fs::write(&target, content.read()?)?;
                 fs::set_permissions(&target, fs::Permissions::from_mode(content.mode()))
@@ -115,8 +129,8 @@ mod tests {
         fs::set_permissions(root.join("app/sub/run.sh"), fs::Permissions::from_mode(0o700))
             .unwrap();
         fs::set_permissions(root.join("app/z.txt"), fs::Permissions::from_mode(0o666)).unwrap();
-        let tree = Tree::open(root).unwrap();
-        Context::new("FROM x".to_owned(), tree.context(&tree.images()[0]))
+        let tree = Tree::open(root, None).unwrap();
+        Context::new("FROM x".to_owned(), tree.context(&tree.images().unwrap()[0]))
     }
 
     #[test]

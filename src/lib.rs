@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod context;
 pub mod diagnostic;
+pub mod dialect;
 pub mod dockerfile;
 pub mod engine;
 pub mod event;

@@ -10,9 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::Given;
 use super::config::print_out;
+use super::ingredients::ingredients;
 use super::{Exit, Failure, terminal};
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Place, Result as Diagnosed, collect};
+use crate::dialect::Dialect;
 use crate::dockerfile;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{BuildOptions, Engine as _};
@@ -25,10 +27,12 @@ use crate::report::logs::Logs;
 use crate::report::progress::{Detail, Progress};
 use crate::report::summary::Summary;
 use crate::runner::{self, Material};
-use crate::settings::{Building, Layers, Output, Profiles, Settings, Task, Verbosity, settle};
+use crate::settings::{
+    self, Building, Layers, Output, Profiles, Settings, Task, Verbosity, settle,
+};
 use crate::source;
-use crate::template::{self, Rendered, Variables};
-use crate::tree::Tree;
+use crate::template::{self, Rendered};
+use crate::tree::{Language, Tree, TreeFile};
 
 /// Where configuration files are looked for, the first found is read: below the working folder,
 /// the user's configuration folder, and the system's.
@@ -46,14 +50,16 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     let config_files = if config_files.is_empty() { found.as_slice() } else { config_files };
     let layers = Layers::gather(given.clone(), config_files, &environment)?;
     let mut tree = open_tree(&layers)?;
+    warn_of_guess(&tree);
     let profiles = Profiles::new(tree.profiles()?, &layers);
     let settings = settle(&layers, tree.manifest(), &profiles)?;
 
     add_ca_certificates(&mut tree, &settings)?;
-    let rendered = template::render_all(&tree, &variables(&settings, &tree))?;
+    add_apt_files(&mut tree, &settings)?;
+    let rendered = template::render_all(&tree, &ingredients(&settings, &tree)?)?;
     let graph = connect(&tree, &settings, &rendered)?;
     warn_of_stray_sources(&graph, &settings);
-    let contexts = contexts(&tree, rendered);
+    let contexts = contexts(&tree, &settings, rendered)?;
     let mut selection = selection(&settings, &tree);
     refuse_empty(&Plan::new(&graph, &selection), &settings)?;
     let runtime = runtime()?;
@@ -93,9 +99,13 @@ fn default_config_file(environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
 }
 
 fn open_tree(layers: &Layers) -> Diagnosed<Tree> {
+    let dialect = match layers.early("dialect") {
+        Some(given) if !given.value.is_empty() => Some(dialect(&given)?),
+        _ => None,
+    };
     let mut tree = match layers.early("tree") {
-        Some(given) if !given.value.is_empty() => Tree::open(Path::new(&given.value))?,
-        _ if Tree::is_at(Path::new(TREE_FOLDER)) => Tree::open(Path::new(TREE_FOLDER))?,
+        Some(given) if !given.value.is_empty() => Tree::open(Path::new(&given.value), dialect)?,
+        _ if Tree::is_at(Path::new(TREE_FOLDER)) => Tree::open(Path::new(TREE_FOLDER), dialect)?,
         _ => Tree::embedded()?,
     };
     for overlay in layers.all("docker_dir") {
@@ -115,39 +125,36 @@ fn add_ca_certificates(tree: &mut Tree, settings: &Settings) -> Diagnosed<()> {
     tree.add_file(&path, file)
 }
 
-/// What templates are given.
-fn variables(settings: &Settings, tree: &Tree) -> Variables {
-    let Settings { axis, base, naming, .. } = settings;
-    let mut of_tree = tree.manifest().variables.clone();
-    of_tree.extend(settings.install_type.variables.clone());
-    of_tree.extend(base.variables.clone());
-    Variables {
-        namespace: naming.namespace().to_owned(),
-        image_prefix: naming.prefix().to_owned(),
-        tag: naming.tag().to_owned(),
-        base_image: axis.base_image.clone(),
-        base_distro: axis.base.clone(),
-        base_distro_tag: axis.base_tag.clone(),
-        base_arch: axis.arch.clone(),
-        debian_arch: debian_arch(&axis.arch).to_owned(),
-        base_package_type: base.package_type.clone(),
-        distro_package_manager: base.package_manager.clone(),
-        install_type: axis.install_type.clone(),
-        ca_certificates: settings.ca_certificates.is_some(),
-        maintainer: settings.maintainer.clone(),
-        users: tree.manifest().user_variables(),
-        of_tree,
+/// The dialect that the user names.
+fn dialect(given: &settings::Given) -> Diagnosed<Dialect> {
+    let version = given.value.parse().map_err(|_| {
+        given
+            .refuse(format!("'{}' is no release of kolla-build", given.value))
+            .help("write it as 14.11, or 23 for the last of a series")
+    })?;
+    Ok(Dialect::of(version))
+}
+
+/// Says how the release was found out where nothing tells it.
+fn warn_of_guess(tree: &Tree) {
+    if let Some(guess) = tree.release().and_then(|release| release.guess.as_ref()) {
+        terminal::warn(&format!("warning: {guess}"));
     }
 }
 
-/// A machine architecture as Debian calls it; the kernel's word where Debian has no other.
-fn debian_arch(arch: &str) -> &str {
-    match arch {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "ppc64le" => "ppc64el",
-        other => other,
+/// Puts the user's files for apt where the images look for them.
+fn add_apt_files(tree: &mut Tree, settings: &Settings) -> Diagnosed<()> {
+    let templating = &settings.templating;
+    let files = [
+        ("base/sources.list", &templating.apt_sources_list),
+        ("base/apt_preferences", &templating.apt_preferences),
+    ];
+    for (path, file) in files {
+        if let Some(file) = file {
+            tree.add_file(path, file)?;
+        }
     }
+    Ok(())
 }
 
 /// Reads the references of all Dockerfiles and connects the images.
@@ -182,14 +189,42 @@ fn graph_image(tree: &Tree, settings: &Settings, rendered: &Rendered) -> Diagnos
 /// The folder and the context of every image, by name.
 type Contexts = BTreeMap<ImageName, (String, Context)>;
 
-fn contexts(tree: &Tree, rendered: Vec<Rendered>) -> Contexts {
-    rendered
-        .into_iter()
-        .map(|Rendered { folder, text }| {
-            let context = Context::new(text, tree.context(&folder));
-            (folder.name, (folder.path, context))
-        })
-        .collect()
+fn contexts(tree: &Tree, settings: &Settings, rendered: Vec<Rendered>) -> Diagnosed<Contexts> {
+    let patches = settings.templating.patches_path.as_deref();
+    let has_patches = tree.dialect().has_patches();
+    let contexts = rendered.into_iter().map(|Rendered { folder, text }| {
+        let mut context = Context::new(text, tree.context(&folder));
+        if has_patches && folder.language == Language::Jinja {
+            add_patches(&mut context, patches, &folder.name)?;
+        }
+        Ok((folder.name, (folder.path, context)))
+    });
+    Ok(collect(contexts)?.into_iter().collect())
+}
+
+/// The folder of an image's patches within its context, and the list of them.
+const PATCHES: &str = "patches";
+const SERIES: &str = "series";
+
+/// Puts the series of patches that the folder `patches` has for an image into its context.
+fn add_patches(context: &mut Context, patches: Option<&Path>, image: &ImageName) -> Diagnosed<()> {
+    context.add_folder(PATCHES.to_owned());
+    let Some(folder) = patches.map(|folder| folder.join(image.as_str())) else { return Ok(()) };
+    let series = folder.join(SERIES);
+    if !series.is_file() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(&series).map_err(|error| {
+        Diagnostic::new(format!("'{}' can't be read: {error}", series.display()))
+    })?;
+    let named = text.lines().filter(|line| !line.starts_with('#')).map(str::trim);
+    for name in named.chain([SERIES]) {
+        let path = folder.join(name);
+        if path.is_file() {
+            context.add(format!("{PATCHES}/{name}"), TreeFile::on_disk(path));
+        }
+    }
+    Ok(())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -212,7 +247,10 @@ fn selection(settings: &Settings, tree: &Tree) -> Selection {
         .unbuildable
         .iter()
         .filter(|_| !settings.enable_unbuildable)
-        .filter(|entry| entry.applies(&axis.base, &axis.install_type, &axis.arch))
+        .filter(|entry| {
+            let package_manager = &settings.base.package_manager;
+            entry.applies(axis.as_dialects_ask(), package_manager, tree.dialect())
+        })
         .flat_map(|entry| {
             entry.images.iter().map(|name| (ImageName::new(name), entry.reason.clone()))
         })
@@ -307,7 +345,11 @@ fn write_contexts(
         }
         _ => {}
     }
-    let names: Vec<_> = plan.to_build().map(|i| &plan.graph().images()[i].name).collect();
+    let images = plan.graph().images();
+    let names: Vec<_> = match tree.release() {
+        Some(release) if release.dialect.renders_all() => images.iter().map(|i| &i.name).collect(),
+        _ => plan.to_build().map(|i| &images[i].name).collect(),
+    };
     names
         .par_iter()
         .try_for_each(|name| {

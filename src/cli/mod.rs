@@ -4,6 +4,7 @@
 mod args;
 mod build;
 mod config;
+mod ingredients;
 mod terminal;
 mod tree;
 

@@ -50,6 +50,7 @@ fn note(option: &Opt) -> Option<String> {
         (Kind::Positional, _) => {
             Some("May stand several times; the command line replaces it.".to_owned())
         }
+        (Kind::List, _) => Some("Values are separated by commas.".to_owned()),
         (Kind::Choice(words), _) => Some(format!("One of: {}.", words.join(", "))),
         (_, Fallback::OfTree) => Some("Default: what the tree's manifest says.".to_owned()),
         (_, Fallback::Found(what)) => Some(format!("Default: {what}.")),

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use super::ini::{self, Entry, Ini};
 use super::options::{Fallback, Kind, OPTIONS, Opt, option};
 use super::sources::{self, Section};
+use super::users;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, nearest};
-use crate::tree::Manifest;
+use crate::tree::{Manifest, Preset};
 
 /// The section of a file that options stand in.
 const OPTION_SECTION: &str = "DEFAULT";
@@ -69,6 +70,8 @@ pub struct Layers {
     flags: Layer,
     profiles: BTreeMap<String, Given>,
     sources: BTreeMap<String, Section>,
+    users: BTreeMap<String, Section>,
+    variables: BTreeMap<String, String>,
 }
 
 impl Layers {
@@ -82,7 +85,7 @@ impl Layers {
         files: &[PathBuf],
         environment: &BTreeMap<String, String>,
     ) -> Result<Self> {
-        let mut layers = Self::default();
+        let mut layers = Self { variables: environment.clone(), ..Self::default() };
         let mut errors = Vec::new();
         for path in files {
             match layers.read_file(path) {
@@ -134,6 +137,14 @@ impl Layers {
                 PROFILE_SECTION => {
                     self.profiles.insert(entry.key.clone(), file.given(entry));
                 }
+                section
+                    if users::KEYS.contains(&entry.key.as_str())
+                        && users::of(section).is_some() =>
+                {
+                    let name = users::of(section).unwrap_or_default().to_owned();
+                    let section = self.users.entry(name).or_default();
+                    section.insert(entry.key.clone(), file.given(entry));
+                }
                 _ if sources::KEYS.contains(&entry.key.as_str()) => {
                     let section = self.sources.entry(entry.section.clone()).or_default();
                     section.insert(entry.key.clone(), file.given(entry));
@@ -177,8 +188,8 @@ impl Layers {
     pub fn one(&self, name: &str, manifest: &Manifest) -> Option<Given> {
         self.early(name)
             .or_else(|| {
-                let value = manifest.defaults.get(name)?.clone();
-                Some(Given { value, origin: Origin::Manifest })
+                let Preset::Text(value) = manifest.defaults.get(name)? else { return None };
+                Some(Given { value: value.clone(), origin: Origin::Manifest })
             })
             .or_else(|| match option(name).default {
                 Fallback::Is(value) => {
@@ -188,12 +199,41 @@ impl Layers {
             })
     }
 
+    /// The values of an option whose values are separated by commas.
+    pub fn list(&self, name: &str, manifest: &Manifest) -> Vec<String> {
+        match (self.early(name), manifest.defaults.get(name)) {
+            (Some(given), _) => split_list(&given.value),
+            (None, Some(Preset::List(values))) => values.clone(),
+            (None, Some(Preset::Text(value))) => split_list(value),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// A variable of the environment that is no option.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// The sections of files that describe users, by the user's name.
+    pub(super) fn users(&self) -> &BTreeMap<String, Section> {
+        &self.users
+    }
+
     fn strongest(&self, option: &Opt) -> Option<&Vec<Given>> {
         [&self.flags, &self.environment, &self.files]
             .into_iter()
             .filter_map(|layer| layer.get(option.name))
             .find(|values| !values.is_empty())
     }
+}
+
+/// The values in a list, as oslo.config takes them apart.
+fn split_list(text: &str) -> Vec<String> {
+    let text = text.trim().trim_end_matches(',');
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split(',').map(|value| value.trim().to_owned()).collect()
 }
 
 /// A configuration file, for messages.

@@ -10,21 +10,28 @@ mod layers;
 pub mod options;
 mod profiles;
 mod sources;
+mod templating;
+mod users;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use regex::Regex;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
+use crate::dialect;
 use crate::image::Naming;
 use crate::source::Source;
-use crate::tree::{Base, InstallType, Manifest};
+use crate::tree::{Base, InstallType, Manifest, UserVariables};
 
 pub use example::example;
 pub use layers::{Given, Layers, Origin};
 use options::{Kind, option};
 pub use profiles::Profiles;
+pub use templating::Templating;
 
 /// What the images are built on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +46,18 @@ pub struct Axis {
     pub base_tag: String,
     /// The machine architecture, as the kernel calls it.
     pub arch: String,
+}
+
+impl Axis {
+    /// The axis in the words of [`dialect`](crate::dialect).
+    pub fn as_dialects_ask(&self) -> dialect::Axis<'_> {
+        dialect::Axis {
+            base: &self.base,
+            base_tag: &self.base_tag,
+            arch: &self.arch,
+            install_type: &self.install_type,
+        }
+    }
 }
 
 /// How images are built and pushed.
@@ -118,6 +137,10 @@ pub struct Settings {
     pub maintainer: String,
     /// What the manifest says about the install type.
     pub install_type: InstallType,
+    /// What templates are given beside that.
+    pub templating: Templating,
+    /// The service users, by name.
+    pub users: BTreeMap<String, UserVariables>,
     /// All sources, by name; empty where the install type fetches none.
     pub sources: Vec<Source>,
     /// The file with the site's CA certificates.
@@ -134,6 +157,8 @@ pub struct Settings {
     pub building: Building,
     /// What is to be done.
     pub task: Task,
+    /// The day of the run, as `20260131`.
+    pub today: String,
     /// Where Dockerfiles and contexts are written.
     pub work_dir: Option<PathBuf>,
     /// What is said, and where.
@@ -152,6 +177,8 @@ pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Resu
     let building = values.building();
     let task = values.task();
     let output = values.output();
+    let templating = values.templating();
+    let users = users::users(layers, manifest, &mut values.errors);
     let maintainer = values.text("maintainer").unwrap_or_default();
     let sources = match &axis_and_base {
         Some((_, _, install_type)) if install_type.fetches_sources => {
@@ -172,6 +199,8 @@ pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Resu
                 naming,
                 maintainer,
                 install_type,
+                templating,
+                users,
                 sources,
                 ca_certificates,
                 patterns,
@@ -180,12 +209,25 @@ pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Resu
                 skip_parents,
                 building,
                 task,
+                today: today(layers),
                 work_dir,
                 output,
             })
         }
         (_, _, errors) => Err(Diagnostics(errors)),
     }
+}
+
+/// The day: the one that SOURCE_DATE_EPOCH names, else today's.
+fn today(layers: &Layers) -> String {
+    let epoch =
+        layers.variable("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.trim().parse().ok());
+    let named = epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let day = match named {
+        Some(named) => named.to_zoned(TimeZone::UTC),
+        None => Zoned::now(),
+    };
+    day.strftime("%Y%m%d").to_string()
 }
 
 /// The truth of a word, in any of the spellings that oslo.config takes.
@@ -294,13 +336,26 @@ impl Values<'_> {
             base_tag: self.text("base_tag").unwrap_or_else(|| known.tag.clone()),
             arch: self.text("base_arch").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         };
-        Some((axis, known.clone(), about))
+        let mut base = known.clone();
+        if let Some(dialect) = self.manifest.dialect {
+            dialect.package_manager(axis.as_dialects_ask()).clone_into(&mut base.package_manager);
+        }
+        if let Some(given) = self.text("distro_package_manager") {
+            base.package_manager = given;
+        }
+        if let Some(given) = self.text("base_package_type") {
+            base.package_type = given;
+        }
+        Some((axis, base, about))
     }
 
     fn naming(&mut self, axis: &Axis) -> Option<Naming> {
         let namespace = self.required("namespace")?;
-        let prefix = format!("{}-{}-", axis.base, axis.install_type);
-        let tag = self.text("tag").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
+        let prefix = match self.given("image_name_prefix") {
+            Some(given) => given.value,
+            None => format!("{}-{}-", axis.base, axis.install_type),
+        };
+        let tag = self.text("tag").unwrap_or_else(|| self.default_tag(axis));
         let registry = self.text("registry");
         let made = Naming::new(registry.as_deref(), &namespace.value, &prefix, &tag);
         made.map_err(|error| {
@@ -315,6 +370,16 @@ impl Values<'_> {
             self.errors.push(refused);
         })
         .ok()
+    }
+
+    fn default_tag(&self, axis: &Axis) -> String {
+        match self.manifest.dialect {
+            Some(dialect) if dialect.tags_by_release() => {
+                let release = self.text("openstack_release").unwrap_or_default();
+                format!("{release}-{}-{}", axis.base, axis.base_tag)
+            }
+            _ => env!("CARGO_PKG_VERSION").to_owned(),
+        }
     }
 
     /// The patterns on the command line or in a file, else those of the chosen profiles.
@@ -390,7 +455,6 @@ impl Values<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
     use std::fs;
 
     const MANIFEST: &str = r#"

@@ -16,6 +16,8 @@ pub enum Kind {
     Path,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Texts separated by commas.
+    List,
     /// Any number of texts: the option is repeated, a file's and the command line's add up.
     Many,
     /// Like `Many`, for paths.
@@ -42,6 +44,8 @@ pub enum Fallback {
 pub enum Group {
     /// What the images are.
     Images,
+    /// What is in them.
+    Templates,
     /// Which of them are wanted.
     Selection,
     /// How they are built.
@@ -59,6 +63,7 @@ impl Group {
     pub fn heading(self) -> &'static str {
         match self {
             Self::Images => "What the images are",
+            Self::Templates => "What is in the images",
             Self::Selection => "Which images",
             Self::Build => "Building",
             Self::Push => "Pushing",
@@ -136,8 +141,8 @@ impl Opt {
 }
 
 use Fallback::{Found, Is, OfTree, Unset};
-use Group::{Build, Images, Listing, Output, Push, Selection};
-use Kind::{Bool, Choice, Count, Many, Path, Paths, Positional, Text};
+use Group::{Build, Images, Listing, Output, Push, Selection, Templates};
+use Kind::{Bool, Choice, Count, List, Many, Path, Paths, Positional, Text};
 
 /// All options of `kiln build`.
 pub const OPTIONS: &[Opt] = &[
@@ -218,6 +223,200 @@ pub const OPTIONS: &[Opt] = &[
     )
     .short('D')
     .value("DIR"),
+    opt(
+        Images,
+        "image_name_prefix",
+        "image-name-prefix",
+        Text,
+        OfTree,
+        "What stands before the images' names",
+    )
+    .value("TEXT"),
+    opt(
+        Images,
+        "infra_rename",
+        "infra-rename",
+        Bool,
+        Is("false"),
+        "Name images apart that are the same for every type, where the tree's release does",
+    ),
+    opt(
+        Images,
+        "dialect",
+        "dialect",
+        Text,
+        Found("the release that the tree belongs to"),
+        "The release of kolla-build whose rules hold for the tree, as 14.11 or 23",
+    )
+    .value("VERSION"),
+    opt(
+        Templates,
+        "openstack_release",
+        "openstack-release",
+        Text,
+        OfTree,
+        "The release of the services in the images",
+    )
+    .value("RELEASE"),
+    opt(
+        Templates,
+        "openstack_release_codename",
+        "openstack-release-codename",
+        Text,
+        OfTree,
+        "The code name of that release, by which repositories of packages call it",
+    )
+    .value("NAME"),
+    opt(
+        Templates,
+        "openstack_branch",
+        "openstack-branch",
+        Text,
+        Found("what follows from the release"),
+        "The branch of the services' sources",
+    )
+    .value("BRANCH"),
+    opt(
+        Templates,
+        "openstack_branch_slashed",
+        "openstack-branch-slashed",
+        Text,
+        Found("what follows from the release"),
+        "The same, as git calls it",
+    )
+    .value("BRANCH"),
+    opt(
+        Templates,
+        "tarballs_base",
+        "tarballs-base",
+        Text,
+        OfTree,
+        "The URL below which the services' source archives lie",
+    )
+    .value("URL"),
+    opt(
+        Templates,
+        "template_override",
+        "template-override",
+        Paths,
+        Unset,
+        "A template laid over that of every image; may be repeated",
+    )
+    .value("FILE"),
+    opt(
+        Templates,
+        "repos_yaml",
+        "repos-yaml",
+        Path,
+        OfTree,
+        "A file with repositories of packages, for those that the tree knows",
+    )
+    .value("FILE"),
+    opt(
+        Templates,
+        "rpm_setup_config",
+        "rpm_setup_config",
+        List,
+        OfTree,
+        "The .rpm and .repo files and URLs that set up package sources, separated by commas",
+    )
+    .value("LIST"),
+    opt(
+        Templates,
+        "apt_sources_list",
+        "apt_sources_list",
+        Path,
+        Unset,
+        "A sources.list for the images, in place of the tree's",
+    )
+    .value("FILE"),
+    opt(
+        Templates,
+        "apt_preferences",
+        "apt_preferences",
+        Path,
+        Unset,
+        "Preferences of apt for the images, in place of the tree's",
+    )
+    .value("FILE"),
+    opt(
+        Templates,
+        "base_package_type",
+        "base_package_type",
+        Text,
+        Found("that of the base"),
+        "The kind of packages: rpm or deb",
+    )
+    .value("KIND"),
+    opt(
+        Templates,
+        "distro_package_manager",
+        "distro_package_manager",
+        Text,
+        Found("that of the base"),
+        "The program that installs packages",
+    )
+    .value("PROGRAM"),
+    opt(
+        Templates,
+        "clean_package_cache",
+        "clean_package_cache",
+        Bool,
+        Is("true"),
+        "Leave no caches of packages in the images",
+    ),
+    opt(
+        Templates,
+        "use_dumb_init",
+        "use-dumb-init",
+        Bool,
+        Is("true"),
+        "Start containers with dumb-init",
+    ),
+    opt(
+        Templates,
+        "docker_healthchecks",
+        "docker-healthchecks",
+        Bool,
+        Is("true"),
+        "Put the scripts of health checks into the images",
+    ),
+    opt(
+        Templates,
+        "patches_path",
+        "patches-path",
+        Path,
+        Unset,
+        "The folder of patches: a folder for each image, with a file called series",
+    )
+    .value("DIR"),
+    opt(
+        Templates,
+        "pip_index_url",
+        "pip_index_url",
+        Text,
+        Unset,
+        "The index that pip installs from during builds",
+    )
+    .value("URL"),
+    opt(
+        Templates,
+        "pip_extra_index_url",
+        "pip_extra_index_url",
+        Text,
+        Unset,
+        "A further index for pip",
+    )
+    .value("URL"),
+    opt(
+        Templates,
+        "pip_trusted_host",
+        "pip_trusted_host",
+        Text,
+        Unset,
+        "A host whose certificate pip does not check",
+    )
+    .value("HOST"),
     opt(
         Selection,
         "regex",

@@ -1,69 +1,54 @@
 //! Renders the templates of a tree: one Dockerfile's text for every image.
 //!
-//! A [`Renderer`] holds all templates of a tree, parsed once; rendering is then one independent
-//! piece of work for each image and runs on all processors. What templates are given is the
-//! [`Variables`]: the same for every engine.
+//! Two engines hold the templates of a tree, parsed once: one for `Dockerfile.tera`, one for
+//! `Dockerfile.j2`; rendering is then one independent piece of work for each image and runs on
+//! all processors. What templates are given is the same for both engines.
 
+mod jinja_engine;
 mod tera_engine;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::diagnostic::{Result, collect};
-use crate::tree::{ImageFolder, Tree, UserVariables};
+use crate::dialect::Functions;
+use crate::image::ImageName;
+use crate::tree::{ImageFolder, Language, Tree};
 
+use jinja_engine::JinjaEngine;
 use tera_engine::TeraEngine;
 
-/// What every template of a tree is given.
-#[derive(Debug, Clone, Serialize)]
-pub struct Variables {
-    /// The namespace of the images' references, with the registry before it if there is one.
-    pub namespace: String,
-    /// What stands before an image's name in its reference.
-    pub image_prefix: String,
-    /// The tag of the images.
-    pub tag: String,
-    /// The external image to build on, without tag.
-    pub base_image: String,
-    /// The name of the base distro.
-    pub base_distro: String,
-    /// The tag of the external image.
-    pub base_distro_tag: String,
-    /// The machine architecture, as the kernel calls it (`x86_64`).
-    pub base_arch: String,
-    /// The same, as Debian calls it (`amd64`).
-    pub debian_arch: String,
-    /// The kind of the base's packages (`rpm`, `deb`).
-    pub base_package_type: String,
-    /// The program that installs them (`dnf`, `apt`).
-    pub distro_package_manager: String,
-    /// Where the software comes from (`binary`, `source`).
-    pub install_type: String,
-    /// Whether the site has CA certificates of its own.
-    pub ca_certificates: bool,
-    /// Who looks after the images.
-    pub maintainer: String,
-    /// The service users.
-    pub users: BTreeMap<String, UserVariables>,
-    /// What the tree's manifest adds.
-    #[serde(flatten)]
-    pub of_tree: toml::Table,
+/// What templates are given, by name.
+pub type Variables = Map<String, Value>;
+
+/// All that goes into the templates of a tree.
+#[derive(Debug)]
+pub struct Ingredients {
+    /// The variables of all images; each image's name comes to them.
+    pub variables: Variables,
+    /// What templates call.
+    pub functions: Arc<Functions>,
+    /// Templates that the user lays over every image, as one, in this order.
+    pub overrides: Vec<Override>,
+    /// Build arguments to declare at the start of every Dockerfile.
+    pub build_arguments: Vec<String>,
 }
 
-/// The variables of one image.
-#[derive(Serialize)]
-struct ImageVariables<'a> {
-    image_name: &'a str,
-    #[serde(flatten)]
-    common: &'a Variables,
+/// A template that the user lays over every image.
+#[derive(Debug)]
+pub struct Override {
+    /// Where it lies.
+    pub path: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// An engine with the templates of a tree.
 trait Renderer: Sync {
-    /// The text that the template at `path` (from the tree's root) makes of `variables`.
-    fn render(&self, path: &str, variables: &ImageVariables<'_>) -> Result<String>;
+    /// The text that the template at `path` (from the tree's root) makes for `image`.
+    fn render(&self, path: &str, image: &ImageName) -> Result<String>;
 }
 
 /// An image with its Dockerfile.
@@ -79,15 +64,40 @@ pub struct Rendered {
 ///
 /// # Errors
 /// Every template that fails, each with its place.
-pub fn render_all(tree: &Tree, variables: &Variables) -> Result<Vec<Rendered>> {
-    let engine = TeraEngine::new(tree)?;
-    let results: Vec<_> =
-        tree.images().into_par_iter().map(|folder| render(&engine, folder, variables)).collect();
+pub fn render_all(tree: &Tree, ingredients: &Ingredients) -> Result<Vec<Rendered>> {
+    let images = tree.images()?;
+    let has = |language| images.iter().any(|folder| folder.language == language);
+    let tera = has(Language::Tera).then(|| TeraEngine::new(tree, ingredients)).transpose()?;
+    let jinja = has(Language::Jinja).then(|| JinjaEngine::new(tree, ingredients)).transpose()?;
+    let results: Vec<_> = images
+        .into_par_iter()
+        .map(|folder| {
+            let engine: Option<&dyn Renderer> = match folder.language {
+                Language::Tera => tera.as_ref().map(|engine| engine as _),
+                Language::Jinja => jinja.as_ref().map(|engine| engine as _),
+            };
+            let engine = engine.expect("there is an engine for each language of the tree");
+            let text = engine.render(&folder.template(), &folder.name)?;
+            Ok(Rendered { folder, text: declare(text, &ingredients.build_arguments) })
+        })
+        .collect();
     collect(results)
 }
 
-fn render(engine: &dyn Renderer, folder: ImageFolder, common: &Variables) -> Result<Rendered> {
-    let variables = ImageVariables { image_name: folder.name.as_str(), common };
-    let text = engine.render(&folder.template(), &variables)?;
-    Ok(Rendered { folder, text })
+/// Declares build arguments after the first `FROM`.
+fn declare(text: String, arguments: &[String]) -> String {
+    if arguments.is_empty() {
+        return text;
+    }
+    let is_from = |line: &str| {
+        let mut chars = line.chars();
+        let word: String = chars.by_ref().take(4).collect();
+        word.eq_ignore_ascii_case("from") && chars.next().is_some_and(char::is_whitespace)
+    };
+    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    if let Some(from) = lines.iter().position(|line| is_from(line)) {
+        let declared = arguments.iter().map(|name| format!("ARG {name}"));
+        lines.splice(from + 1..from + 1, declared);
+    }
+    lines.join("\n")
 }

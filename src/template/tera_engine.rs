@@ -5,11 +5,14 @@
 //! ways to the environment or the file system is registered.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use tera::{Context, Error, ErrorKind, ReportError, Tera};
+use tera::{Context, Error, ErrorKind, Kwargs, ReportError, State, Tera, TeraResult, Value};
 
-use super::{ImageVariables, Renderer};
+use super::{Ingredients, Renderer};
 use crate::diagnostic::{Diagnostic, Place, Result};
+use crate::dialect::Functions;
+use crate::image::ImageName;
 use crate::tree::Tree;
 
 /// The templates of a tree, parsed.
@@ -17,13 +20,17 @@ pub(super) struct TeraEngine<'a> {
     tera: Tera,
     sources: BTreeMap<String, String>,
     tree: &'a Tree,
+    context: Context,
 }
 
 impl<'a> TeraEngine<'a> {
-    /// Parses every template of `tree`.
-    pub(super) fn new(tree: &'a Tree) -> Result<Self> {
-        let mut engine = Self { tera: Tera::new(), sources: tree.templates()?, tree };
+    /// Parses every template of `tree`, and makes ready what they are given.
+    pub(super) fn new(tree: &'a Tree, ingredients: &Ingredients) -> Result<Self> {
+        let context = Context::from_serialize(&ingredients.variables);
+        let context = context.map_err(|error| Diagnostic::new(error.to_string()))?;
+        let mut engine = Self { tera: Tera::new(), sources: tree.templates()?, tree, context };
         engine.tera.autoescape_on(Vec::<&str>::new());
+        add_functions(&mut engine.tera, &ingredients.functions);
         match engine.tera.add_raw_templates(&engine.sources) {
             Ok(()) => Ok(engine),
             Err(error) => Err(engine.explain(None, &error).into()),
@@ -64,10 +71,10 @@ impl<'a> TeraEngine<'a> {
 }
 
 impl Renderer for TeraEngine<'_> {
-    fn render(&self, path: &str, variables: &ImageVariables<'_>) -> Result<String> {
-        Context::from_serialize(variables)
-            .and_then(|context| self.tera.render(path, &context))
-            .map_err(|error| self.explain(Some(path), &error).into())
+    fn render(&self, path: &str, image: &ImageName) -> Result<String> {
+        let mut context = self.context.clone();
+        context.insert("image_name", image.as_str());
+        self.tera.render(path, &context).map_err(|error| self.explain(Some(path), &error).into())
     }
 }
 
@@ -78,4 +85,46 @@ fn lower_first(text: &str) -> String {
         Some(first) => first.to_lowercase().chain(chars).collect(),
         None => String::new(),
     }
+}
+
+/// The functions and filters that templates of both languages have.
+fn add_functions(tera: &mut Tera, functions: &Arc<Functions>) {
+    tera.register_filter("customizable", |list: Vec<Value>, given: Kwargs, state: &State<'_>| {
+        customizable(list, &given, state)
+    });
+    let known = Arc::clone(functions);
+    tera.register_function("debian_package_install", move |given: Kwargs, _: &State| {
+        let packages: Vec<String> = given.must_get("packages")?;
+        let clean = given.get::<bool>("clean_package_cache")?.unwrap_or(true);
+        Ok::<_, Error>(known.install_packages(&packages, clean))
+    });
+    let known = Arc::clone(functions);
+    tera.register_function("handle_repos", move |given: Kwargs, _: &State| {
+        let names: Vec<String> = given.must_get("names")?;
+        let mode: String = given.must_get("mode")?;
+        known.handle_repos(&names, &mode).map_err(Error::message)
+    });
+    let known = Arc::clone(functions);
+    tera.register_function("cleanup_repos", move |_: Kwargs, _: &State| {
+        known.cleanup_repos().map_err(Error::message)
+    });
+}
+
+/// A list as the variables `<image>_<what>_override`, `_append` and `_remove` change it.
+fn customizable(list: Vec<Value>, given: &Kwargs, state: &State<'_>) -> TeraResult<Vec<Value>> {
+    let what: String = given.must_get("of")?;
+    let image: String = state.get("image_name")?.unwrap_or_default();
+    let variable =
+        |how: &str| state.get::<Vec<Value>>(&format!("{}_{what}_{how}", image.replace('-', "_")));
+    if let Some(instead) = variable("override")? {
+        return Ok(instead);
+    }
+    let mut values = list;
+    values.extend(variable("append")?.into_iter().flatten());
+    for unwanted in variable("remove")?.into_iter().flatten() {
+        if let Some(found) = values.iter().position(|value| *value == unwanted) {
+            values.remove(found);
+        }
+    }
+    Ok(values)
 }

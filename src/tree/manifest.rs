@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, Place, Result};
+use crate::dialect::{Axis, Dialect};
 
 /// The manifest's file name; a folder that has one is a tree.
 pub const FILE_NAME: &str = "tree.toml";
@@ -18,7 +19,7 @@ pub struct Manifest {
     pub profiles: Option<String>,
     /// Defaults of options, by option name.
     #[serde(default)]
-    pub defaults: BTreeMap<String, String>,
+    pub defaults: BTreeMap<String, Preset>,
     /// The base distros, by name.
     #[serde(default)]
     pub bases: BTreeMap<String, Base>,
@@ -42,9 +43,22 @@ pub struct Manifest {
     /// For an image a command that shows that its program runs; for the tree's own checks.
     #[serde(default)]
     pub checks: BTreeMap<String, String>,
+    /// The rules of the release of kolla-build that the manifest was made for.
+    #[serde(skip)]
+    pub dialect: Option<Dialect>,
     /// Images that run as root, each with the reason; for the tree's own checks.
     #[serde(default)]
     pub root: BTreeMap<String, String>,
+}
+
+/// What holds for an option that is not given.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Preset {
+    /// One value.
+    Text(String),
+    /// The values of an option that takes several.
+    List(Vec<String>),
 }
 
 /// An install type.
@@ -101,9 +115,9 @@ pub struct Base {
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// Numeric user id.
-    pub uid: u32,
+    pub uid: i64,
     /// Numeric group id.
-    pub gid: u32,
+    pub gid: i64,
     /// The group's name, where it is not the user's.
     pub group: Option<String>,
 }
@@ -111,12 +125,13 @@ pub struct User {
 /// A [`User`] as templates see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UserVariables {
-    /// Numeric user id.
-    pub uid: u32,
+    /// Numeric user id; none where a user was named and no id given.
+    pub uid: Option<i64>,
     /// Numeric group id.
-    pub gid: u32,
+    pub gid: Option<i64>,
     /// The group's name.
-    pub group: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// Images that can't be built where all of the given axes match; an axis not given matches.
@@ -131,13 +146,20 @@ pub struct Unbuildable {
     pub install_type: Option<Vec<String>>,
     /// Machine architectures.
     pub arch: Option<Vec<String>>,
+    /// A key of kolla-build's table, words joined by `+`, in place of the axes above.
+    #[serde(skip)]
+    pub key: Option<String>,
     /// Why not.
     pub reason: String,
 }
 
 impl Unbuildable {
-    /// Whether the entry speaks of this base, install type and architecture.
-    pub fn applies(&self, base: &str, install_type: &str, arch: &str) -> bool {
+    /// Whether the entry speaks of this axis.
+    pub fn applies(&self, axis: Axis<'_>, package_manager: &str, dialect: Dialect) -> bool {
+        let Axis { base, install_type, arch, .. } = axis;
+        if let Some(key) = &self.key {
+            return dialect.unbuildable_key_applies(key, axis, package_manager);
+        }
         let matches = |axis: &Option<Vec<String>>, value: &str| {
             axis.as_ref().is_none_or(|values| values.iter().any(|v| v == value))
         };
@@ -182,7 +204,8 @@ impl Manifest {
             .iter()
             .map(|(name, user)| {
                 let group = user.group.clone().unwrap_or_else(|| name.clone());
-                (name.clone(), UserVariables { uid: user.uid, gid: user.gid, group })
+                let (uid, gid) = (Some(user.uid), Some(user.gid));
+                (name.clone(), UserVariables { uid, gid, group: Some(group) })
             })
             .collect()
     }
@@ -197,11 +220,15 @@ mod tests {
         let entry = |text: &str| -> Unbuildable {
             toml::from_str(&format!("images = ['x']\nreason = 'r'\n{text}")).unwrap()
         };
-        assert!(entry("").applies("a", "b", "c"));
-        assert!(entry("base = ['a', 'z']").applies("a", "b", "c"));
-        assert!(!entry("base = ['z']").applies("a", "b", "c"));
-        assert!(!entry("base = ['a']\ninstall_type = ['z']").applies("a", "b", "c"));
-        assert!(!entry("arch = ['z']").applies("a", "b", "c"));
+        let applies = |text: &str| {
+            let axis = Axis { base: "a", base_tag: "1", arch: "c", install_type: "b" };
+            entry(text).applies(axis, "apt", Dialect::newest())
+        };
+        assert!(applies(""));
+        assert!(applies("base = ['a', 'z']"));
+        assert!(!applies("base = ['z']"));
+        assert!(!applies("base = ['a']\ninstall_type = ['z']"));
+        assert!(!applies("arch = ['z']"));
     }
 
     #[test]
@@ -217,7 +244,7 @@ mod tests {
     fn a_group_is_called_like_its_user_unless_it_says_otherwise() {
         let text = "[users]\na = {uid = 1, gid = 2}\nb = {uid = 3, gid = 4, group = 'g'}";
         let users = Manifest::parse(text, "t").unwrap().user_variables();
-        assert_eq!(users["a"].group, "a");
-        assert_eq!(users["b"].group, "g");
+        assert_eq!(users["a"].group.as_deref(), Some("a"));
+        assert_eq!(users["b"].group.as_deref(), Some("g"));
     }
 }

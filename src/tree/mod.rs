@@ -2,30 +2,57 @@
 //!
 //! A tree is read once into a sorted list of files; whether these lie on disk, come from an
 //! overlay or are embedded in the program makes no difference to anyone after that. An image is
-//! a folder that holds a template called [`TEMPLATE`]; the other files below that folder are its
-//! build context.
+//! a folder that holds a template in one of the [`Language`]s; the other files below that folder
+//! are its build context.
+//!
+//! A tree is either one with a manifest, or one of a release of kolla-build, whose manifest is
+//! made of what the Python files beside it say.
 
 mod embedded;
+mod facts;
 mod manifest;
+mod python;
+mod release;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use walkdir::WalkDir;
 
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, collect};
+use crate::dialect::Dialect;
 use crate::image::ImageName;
 
 pub use embedded::export;
-pub use manifest::{Base, FILE_NAME, InstallType, Manifest, SourceEntry, UserVariables};
+pub use manifest::{
+    Base, FILE_NAME, InstallType, Manifest, Preset, SourceEntry, Unbuildable, UserVariables,
+};
+pub use release::Release;
 
-/// The file that makes a folder an image.
-pub const TEMPLATE: &str = "Dockerfile.tera";
+/// The language of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Tera.
+    Tera,
+    /// Jinja2, with what kolla-build adds to it.
+    Jinja,
+}
 
-/// The ending of files that are templates.
-const TEMPLATE_SUFFIX: &str = ".tera";
+impl Language {
+    /// The file that makes a folder an image whose template is in this language.
+    pub fn template(self) -> &'static str {
+        match self {
+            Self::Tera => "Dockerfile.tera",
+            Self::Jinja => "Dockerfile.j2",
+        }
+    }
+}
+
+/// The ending of files that are templates in Tera.
+const TERA_SUFFIX: &str = ".tera";
 
 /// The ending of profile files.
 const PROFILE_SUFFIX: &str = ".list";
@@ -35,6 +62,7 @@ const PROFILE_SUFFIX: &str = ".list";
 enum Content {
     Disk(PathBuf),
     Embedded(&'static [u8]),
+    Text(String),
 }
 
 /// A file of a tree.
@@ -50,6 +78,11 @@ impl TreeFile {
         Self { content: Content::Disk(path), executable: false }
     }
 
+    /// A file of this text, not executable.
+    pub fn of_text(text: String) -> Self {
+        Self { content: Content::Text(text), executable: false }
+    }
+
     /// The file's bytes.
     ///
     /// # Errors
@@ -58,6 +91,7 @@ impl TreeFile {
         match &self.content {
             Content::Disk(path) => fs::read(path),
             Content::Embedded(bytes) => Ok(bytes.to_vec()),
+            Content::Text(text) => Ok(text.clone().into_bytes()),
         }
     }
 
@@ -68,7 +102,7 @@ impl TreeFile {
 }
 
 /// Files by their path from the tree's root, `/` between the parts.
-type Files = BTreeMap<String, TreeFile>;
+pub type Files = BTreeMap<String, TreeFile>;
 
 /// A folder that makes an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,12 +111,14 @@ pub struct ImageFolder {
     pub name: ImageName,
     /// The folder's path from the tree's root.
     pub path: String,
+    /// What its template is written in.
+    pub language: Language,
 }
 
 impl ImageFolder {
     /// The path of the folder's template from the tree's root.
     pub fn template(&self) -> String {
-        format!("{}/{TEMPLATE}", self.path)
+        format!("{}/{}", self.path, self.language.template())
     }
 }
 
@@ -90,29 +126,63 @@ impl ImageFolder {
 #[derive(Debug)]
 pub struct Tree {
     origin: String,
-    files: Files,
+    files: Arc<Files>,
     profiles: Files,
     manifest: Manifest,
+    release: Option<Release>,
 }
 
 impl Tree {
-    /// Reads the tree at `folder`, or at `folder/docker` where only that has a manifest.
+    /// Reads the tree at `folder`, or at `folder/docker` where only that has a manifest; else the
+    /// tree of the kolla-build that is found in `folder`, in the `dialect` given or its own.
     ///
     /// # Errors
-    /// When there is no manifest, or something in the folder can't be read.
-    pub fn open(folder: &Path) -> Result<Self> {
+    /// When there is no tree, or something in the folder can't be read.
+    pub fn open(folder: &Path, dialect: Option<Dialect>) -> Result<Self> {
         let root = [folder.to_owned(), folder.join("docker")]
             .into_iter()
-            .find(|candidate| candidate.join(FILE_NAME).is_file())
-            .ok_or_else(|| {
-                let found = if folder.is_dir() { "has no" } else { "is not a folder with a" };
-                Diagnostic::new(format!("'{}' {found} {FILE_NAME}", folder.display())).help(
-                    "a tree is a folder with that manifest; 'kiln tree export DIR' writes one to start from",
-                )
-            })?;
-        let files = walk(&root)?;
-        let (manifest, profiles) = read_manifest(&root, &files[FILE_NAME])?;
-        Ok(Self { origin: root.display().to_string(), files, profiles, manifest })
+            .find(|candidate| candidate.join(FILE_NAME).is_file());
+        if let Some(root) = root {
+            return Self::with_manifest(&root);
+        }
+        if let Some(place) = release::find(folder) {
+            return Self::of_release(&place, dialect);
+        }
+        let shown = folder.display();
+        let message = if folder.is_dir() {
+            format!("'{shown}' has neither a {FILE_NAME} nor the templates of kolla-build")
+        } else {
+            format!("'{shown}' is not a folder with a {FILE_NAME} or the templates of kolla-build")
+        };
+        Err(Diagnostic::new(message)
+        .help(
+            "name a folder with that manifest ('kiln tree export DIR' writes one to start from), \
+             a checkout or virtual environment of kolla-build, or its folder docker",
+        )
+        .into())
+    }
+
+    fn with_manifest(root: &Path) -> Result<Self> {
+        let files = walk(root)?;
+        let (manifest, profiles) = read_manifest(root, &files[FILE_NAME])?;
+        let origin = root.display().to_string();
+        Ok(Self { origin, files: files.into(), profiles, manifest, release: None })
+    }
+
+    fn of_release(place: &release::Place, dialect: Option<Dialect>) -> Result<Self> {
+        let files = walk(&place.templates)?;
+        let (release, facts) = release::read(place, dialect)?;
+        let profiles = facts.profiles.iter().map(|(name, patterns)| {
+            let text = TreeFile::of_text(patterns.join("\n"));
+            (format!("{name}{PROFILE_SUFFIX}"), text)
+        });
+        Ok(Self {
+            origin: place.templates.display().to_string(),
+            files: files.into(),
+            profiles: profiles.collect(),
+            manifest: release::manifest(&release, &facts),
+            release: Some(release),
+        })
     }
 
     /// Whether `folder` holds a tree's manifest.
@@ -129,7 +199,8 @@ impl Tree {
         let (files, profiles) = embedded::load();
         let text = read_text(&files[FILE_NAME], FILE_NAME)?;
         let manifest = Manifest::parse(&text, &format!("{origin}/{FILE_NAME}"))?;
-        Ok(Self { origin: origin.to_owned(), files, profiles, manifest })
+        let origin = origin.to_owned();
+        Ok(Self { origin, files: files.into(), profiles, manifest, release: None })
     }
 
     /// Lays the files of `folder` over the tree: same paths are replaced, others added. What a
@@ -149,7 +220,7 @@ impl Tree {
             self.manifest.overlay(manifest);
             self.profiles.extend(profiles);
         }
-        self.files.extend(files);
+        Arc::make_mut(&mut self.files).extend(files);
         Ok(())
     }
 
@@ -159,7 +230,8 @@ impl Tree {
     /// When it can't be read.
     pub fn add_file(&mut self, path: &str, on_disk: &Path) -> Result<()> {
         fs::File::open(on_disk).map_err(|error| unreadable(on_disk, &error))?;
-        self.files.insert(path.to_owned(), TreeFile::on_disk(on_disk.to_owned()));
+        let file = TreeFile::on_disk(on_disk.to_owned());
+        Arc::make_mut(&mut self.files).insert(path.to_owned(), file);
         Ok(())
     }
 
@@ -181,37 +253,68 @@ impl Tree {
         }
     }
 
-    /// The folders that make images, by path.
-    pub fn images(&self) -> Vec<ImageFolder> {
-        self.files
-            .keys()
-            .filter_map(|path| path.strip_suffix(TEMPLATE)?.strip_suffix('/'))
-            .map(|path| ImageFolder {
-                name: ImageName::new(path.rsplit('/').next().unwrap_or(path)),
-                path: path.to_owned(),
-            })
-            .collect()
+    /// The release of kolla-build that the tree belongs to.
+    pub fn release(&self) -> Option<&Release> {
+        self.release.as_ref()
     }
 
-    /// The build context of an image, by path from its folder: all its files but the template.
+    /// How the tree's templates are rendered and its images chosen.
+    pub fn dialect(&self) -> Dialect {
+        self.release.as_ref().map_or_else(Dialect::newest, |release| release.dialect)
+    }
+
+    /// All files of the tree.
+    pub fn files(&self) -> Arc<Files> {
+        Arc::clone(&self.files)
+    }
+
+    /// The folders that make images, by path.
+    ///
+    /// # Errors
+    /// Every folder with templates in two languages.
+    pub fn images(&self) -> Result<Vec<ImageFolder>> {
+        let mut folders: BTreeMap<&str, Vec<Language>> = BTreeMap::new();
+        for path in self.files.keys() {
+            let Some((folder, file)) = path.rsplit_once('/') else { continue };
+            let known = [Language::Tera, Language::Jinja].into_iter();
+            for language in known.filter(|language| language.template() == file) {
+                folders.entry(folder).or_default().push(language);
+            }
+        }
+        collect(folders.into_iter().map(|(folder, languages)| {
+            match languages[..] {
+                [language] => {
+                    let name = ImageName::new(folder.rsplit('/').next().unwrap_or(folder));
+                    Ok(ImageFolder { name, path: folder.to_owned(), language })
+                }
+                _ => Err(Diagnostic::new(format!("'{folder}' has two templates"))
+                    .note(languages.iter().map(|l| l.template()).collect::<Vec<_>>().join(" and "))
+                    .help("an image has one: remove the other")
+                    .into()),
+            }
+        }))
+    }
+
+    /// The build context of an image, by path from its folder: all its files but the template; one
+    /// in Jinja2 is a part of it, as it is for kolla-build.
     pub fn context(&self, folder: &ImageFolder) -> BTreeMap<String, TreeFile> {
         let below = format!("{}/", folder.path);
         self.files
             .range(below.clone()..)
             .map_while(|(path, file)| Some((path.strip_prefix(&below)?, file)))
-            .filter(|(path, _)| *path != TEMPLATE)
+            .filter(|(path, _)| *path != Language::Tera.template())
             .map(|(path, file)| (path.to_owned(), file.clone()))
             .collect()
     }
 
-    /// The text of every template, by path.
+    /// The text of every template in Tera, by path.
     ///
     /// # Errors
     /// When one can't be read or is not UTF-8.
     pub fn templates(&self) -> Result<BTreeMap<String, String>> {
         self.files
             .iter()
-            .filter(|(path, _)| path.ends_with(TEMPLATE_SUFFIX))
+            .filter(|(path, _)| path.ends_with(TERA_SUFFIX))
             .map(|(path, file)| Ok((path.clone(), read_text(file, &self.display_path(path))?)))
             .collect()
     }
@@ -338,11 +441,11 @@ mod tests {
     #[test]
     fn images_and_their_contexts_are_found() {
         let root = small_tree();
-        let tree = Tree::open(root.path()).unwrap();
-        let images = tree.images();
+        let tree = Tree::open(root.path(), None).unwrap();
+        let images = tree.images().unwrap();
         let names: Vec<_> = images.iter().map(|i| (i.name.as_str(), i.path.as_str())).collect();
-        assert_eq!(names, [("base", "base"), ("app-two", "group/app-two"), ("app", "group/app")]);
-        let context: Vec<_> = tree.context(&images[2]).into_keys().collect();
+        assert_eq!(names, [("base", "base"), ("app", "group/app"), ("app-two", "group/app-two")]);
+        let context: Vec<_> = tree.context(&images[1]).into_keys().collect();
         assert_eq!(context, ["etc/app.conf"]);
         assert_eq!(tree.templates().unwrap().len(), 4);
         assert_eq!(tree.profiles().unwrap()["all"], ".\n");
@@ -354,9 +457,9 @@ mod tests {
         let over = tempfile::tempdir().unwrap();
         write(over.path(), "base/Dockerfile.tera", "FROM other:1");
         write(over.path(), "new/Dockerfile.tera", "FROM new:1");
-        let mut tree = Tree::open(root.path()).unwrap();
+        let mut tree = Tree::open(root.path(), None).unwrap();
         tree.overlay(over.path()).unwrap();
-        assert_eq!(tree.images().len(), 4);
+        assert_eq!(tree.images().unwrap().len(), 4);
         assert_eq!(tree.templates().unwrap()["base/Dockerfile.tera"], "FROM other:1");
         assert!(
             tree.display_path("base/Dockerfile.tera").starts_with(over.path().to_str().unwrap())
@@ -370,9 +473,9 @@ mod tests {
         let over = tempfile::tempdir().unwrap();
         write(over.path(), FILE_NAME, "profiles = 'p'\n[users]\nnew = {uid = 7, gid = 8}\n");
         write(over.path(), "p/more.list", "x\n");
-        let mut tree = Tree::open(root.path()).unwrap();
+        let mut tree = Tree::open(root.path(), None).unwrap();
         tree.overlay(over.path()).unwrap();
-        assert_eq!(tree.manifest().user_variables()["new"].uid, 7);
+        assert_eq!(tree.manifest().user_variables()["new"].uid, Some(7));
         let profiles: Vec<_> = tree.profiles().unwrap().into_keys().collect();
         assert_eq!(profiles, ["all", "more"]);
     }
@@ -381,11 +484,11 @@ mod tests {
     fn links_are_followed_within_the_tree_and_refused_out_of_it() {
         let root = small_tree();
         symlink("app", root.path().join("group/app-three")).unwrap();
-        let tree = Tree::open(root.path()).unwrap();
-        assert!(tree.images().iter().any(|image| image.name.as_str() == "app-three"));
+        let tree = Tree::open(root.path(), None).unwrap();
+        assert!(tree.images().unwrap().iter().any(|image| image.name.as_str() == "app-three"));
 
         symlink("/etc/passwd", root.path().join("base/passwd")).unwrap();
-        let message = Tree::open(root.path()).unwrap_err().0.remove(0).message;
+        let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
         assert!(message.ends_with("base/passwd' is a link that leaves the tree"), "{message}");
     }
 
@@ -393,22 +496,26 @@ mod tests {
     fn a_loop_of_links_is_told() {
         let root = small_tree();
         symlink("..", root.path().join("group/up")).unwrap();
-        let message = Tree::open(root.path()).unwrap_err().0.remove(0).message;
+        let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
         assert!(message.contains("is a link back to"), "{message}");
     }
 
     #[test]
     fn a_folder_without_manifest_is_no_tree() {
         let empty = tempfile::tempdir().unwrap();
-        let message = Tree::open(empty.path()).unwrap_err().0.remove(0).message;
-        assert!(message.ends_with("has no tree.toml"), "{message}");
+        let message = Tree::open(empty.path(), None).unwrap_err().0.remove(0).message;
+        assert!(
+            message.ends_with("has neither a tree.toml nor the templates of kolla-build"),
+            "{message}"
+        );
     }
 
     #[test]
     fn text_that_is_not_utf8_is_refused_with_its_line() {
         let root = small_tree();
         fs::write(root.path().join("base/Dockerfile.tera"), b"FROM a:1\n\xff").unwrap();
-        let message = Tree::open(root.path()).unwrap().templates().unwrap_err().0.remove(0).message;
+        let message =
+            Tree::open(root.path(), None).unwrap().templates().unwrap_err().0.remove(0).message;
         assert!(message.ends_with("is not UTF-8 text, from line 2 on"), "{message}");
     }
 }

@@ -1,0 +1,168 @@
+//! Makes what templates are given out of the settings and the tree.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::diagnostic::{Diagnostic, Place, Result};
+use crate::dialect::{Dialect, Functions, yaml};
+use crate::settings::Settings;
+use crate::template::{Ingredients, Override, Variables};
+use crate::tree::Tree;
+
+/// All that goes into the templates of `tree`.
+///
+/// # Errors
+/// When a file that the user names can't be read.
+pub fn ingredients(settings: &Settings, tree: &Tree) -> Result<Ingredients> {
+    let templating = &settings.templating;
+    let declared = templating.pip_arguments.iter().map(|(name, _)| name.clone());
+    Ok(Ingredients {
+        variables: variables(settings, tree)?,
+        functions: Arc::new(functions(settings, tree)?),
+        overrides: overrides(&templating.overrides)?,
+        build_arguments: declared.filter(|_| tree.dialect().declares_pip_arguments()).collect(),
+    })
+}
+
+fn overrides(files: &[PathBuf]) -> Result<Vec<Override>> {
+    let read = |path: &PathBuf| {
+        let text = read(path, "template")?;
+        Ok(Override { path: path.display().to_string(), text })
+    };
+    files.iter().map(read).collect()
+}
+
+fn read(path: &Path, what: &str) -> Result<String> {
+    fs::read_to_string(path).map_err(|error| {
+        Diagnostic::new(format!("the {what} '{}' can't be read: {error}", path.display())).into()
+    })
+}
+
+fn functions(settings: &Settings, tree: &Tree) -> Result<Functions> {
+    let mut tables = tree.release().map(|release| release.tables.clone()).unwrap_or_default();
+    if let Some(path) = &settings.templating.repos_yaml {
+        let text = read(path, "file of repositories")?;
+        let site = yaml::parse(&text).map_err(|error| {
+            let shown = path.display().to_string();
+            Diagnostic::new(format!("the repositories can't be read: {}", error.message))
+                .at(Place::line(shown, text.as_str(), error.line))
+        })?;
+        tables.site = Some(site);
+    }
+    Ok(Functions {
+        dialect: tree.dialect(),
+        tables,
+        package_type: settings.base.package_type.clone(),
+        base: settings.axis.base.clone(),
+        base_tag: settings.axis.base_tag.clone(),
+        arch: settings.axis.arch.clone(),
+        codename: settings.templating.codename.clone(),
+    })
+}
+
+/// The variables of all images: those of every tree, those that the tree's release has, and those
+/// of the tree's manifest.
+fn variables(settings: &Settings, tree: &Tree) -> Result<Variables> {
+    let Settings { axis, base, naming, templating, .. } = settings;
+    let dialect = tree.dialect();
+    let mut variables = Variables::new();
+    let mut give = |name: &str, value: Value| {
+        variables.insert(name.to_owned(), value);
+    };
+    give("namespace", naming.namespace().into());
+    give("image_prefix", naming.prefix().into());
+    give("tag", naming.tag().into());
+    give("base_image", axis.base_image.as_str().into());
+    give("base_distro", axis.base.as_str().into());
+    give("base_distro_tag", axis.base_tag.as_str().into());
+    give("base_arch", axis.arch.as_str().into());
+    give("debian_arch", debian_arch(&axis.arch).into());
+    give("base_package_type", base.package_type.as_str().into());
+    give("distro_package_manager", base.package_manager.as_str().into());
+    give("maintainer", settings.maintainer.as_str().into());
+    give("users", users(settings, dialect));
+    give("openstack_release", templating.release.as_str().into());
+    give("use_dumb_init", templating.use_dumb_init.into());
+    give("clean_package_cache", templating.clean_package_cache.into());
+    give("env", json!(templating.environment));
+    if tree.release().is_none() {
+        give("ca_certificates", settings.ca_certificates.is_some().into());
+    }
+    if tree.release().is_none() || dialect.has_install_types() {
+        give("install_type", axis.install_type.as_str().into());
+    }
+    for (name, value) in of_release(settings, tree)? {
+        give(name, value);
+    }
+    let of_manifest =
+        [&tree.manifest().variables, &settings.install_type.variables, &base.variables];
+    for (name, value) in of_manifest.into_iter().flatten() {
+        give(name, json!(value));
+    }
+    Ok(variables)
+}
+
+/// The variables that not every release has.
+fn of_release(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Value)>> {
+    let Settings { axis, naming, templating, .. } = settings;
+    let dialect = tree.dialect();
+    let rpm_setup = dialect.rpm_setup(&templating.rpm_setup_config).map_err(|entry| {
+        Diagnostic::new(format!("'{entry}' in rpm_setup_config is no .rpm and no .repo"))
+            .help("write the path or URL of a file with one of these endings")
+    })?;
+    let mut found: Vec<(&str, Value)> = vec![("rpm_setup", json!(rpm_setup))];
+    if dialect.has_infra_prefix() {
+        let apart = format!("{}-infra-", axis.base);
+        let prefix = if templating.infra_rename { apart.as_str() } else { naming.prefix() };
+        found.push(("infra_image_prefix", prefix.into()));
+    }
+    if dialect.has_healthchecks() {
+        found.push(("docker_healthchecks", templating.healthchecks.into()));
+    }
+    if dialect.has_repos_yaml() {
+        let path = templating.repos_yaml.as_ref().map(|path| path.display().to_string());
+        found.push(("repos_yaml", path.unwrap_or_default().into()));
+    }
+    if dialect.has_patches() {
+        found.push(("patches_path", json!(templating.patches_path)));
+    }
+    if dialect.has_branches() {
+        found.push(("openstack_branch", templating.branch.as_str().into()));
+        found.push(("openstack_branch_slashed", templating.branch_slashed.as_str().into()));
+    }
+    if dialect.has_codename() {
+        found.push(("openstack_release_codename", json!(templating.codename)));
+    }
+    if let Some(python) = dialect.python_version(axis.as_dialects_ask()) {
+        found.push(("distro_python_version", python.into()));
+    }
+    if let Some(release) = tree.release() {
+        found.push(("kolla_version", release.version.as_str().into()));
+        if dialect.has_build_date() {
+            found.push(("build_date", settings.today.as_str().into()));
+        }
+    }
+    Ok(found)
+}
+
+/// The users as templates see them.
+fn users(settings: &Settings, dialect: Dialect) -> Value {
+    let mut users = settings.users.clone();
+    if !dialect.has_groups() {
+        users.values_mut().for_each(|user| user.group = None);
+    }
+    json!(users)
+}
+
+/// A machine architecture as Debian calls it; the kernel's word where Debian has no other.
+fn debian_arch(arch: &str) -> &str {
+    match arch {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "ppc64le" => "ppc64el",
+        other => other,
+    }
+}

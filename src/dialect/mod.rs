@@ -1,0 +1,296 @@
+//! What differs between the releases of kolla-build in how templates are rendered and images are
+//! chosen: one small dialect for each difference, chosen by the exact release.
+//!
+//! The dialects are functions of the release and of plain values. What a release keeps as tables
+//! (bases, users, sources and so on) is not here: it is read from where it stands.
+
+mod packages;
+mod repos;
+mod version;
+pub mod yaml;
+
+use regex::Regex;
+
+pub use repos::Tables;
+pub use version::Version;
+
+/// The variable under which templates find what the base's release calls itself.
+const RELEASE_NAME_SINCE_12: &str = "supported_distro_name";
+const RELEASE_NAME_BEFORE_12: &str = "supported_distro_release";
+
+/// How a release renders and chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dialect {
+    version: Version,
+}
+
+/// What the images of a run are built on, as dialects ask for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Axis<'a> {
+    /// The base distro's name.
+    pub base: &'a str,
+    /// The tag of the base image.
+    pub base_tag: &'a str,
+    /// The machine architecture, as the kernel calls it.
+    pub arch: &'a str,
+    /// The install type that images are named after.
+    pub install_type: &'a str,
+}
+
+impl Dialect {
+    /// The dialect of a release.
+    pub fn of(version: Version) -> Self {
+        Self { version }
+    }
+
+    /// The dialect of trees that are of no release: the newest there is.
+    pub fn newest() -> Self {
+        Self { version: Version { major: u32::MAX, minor: u32::MAX, patch: u32::MAX } }
+    }
+
+    /// The release.
+    pub fn version(self) -> Version {
+        self.version
+    }
+
+    fn since(self, major: u32, minor: u32) -> bool {
+        self.version >= Version { major, minor, patch: 0 }
+    }
+
+    /// The series that templates are of, by what the macros and the template of the base image
+    /// hold, and by the services' release in the tables beside them.
+    pub fn guess_major(macros: &str, base: &str, release: &str) -> Option<u32> {
+        // Since 16 there is one series for each of the two releases a year.
+        if let Some((year, number)) = release.split_once('.') {
+            let (year, number) = (year.parse::<u32>().ok()?, number.parse::<u32>().ok()?);
+            return (2 * year + number).checked_sub(2 * 2023 + 1).map(|later| 16 + later);
+        }
+        let (m, b) = (|marker| macros.contains(marker), |marker| base.contains(marker));
+        Some(match () {
+            () if m("kolla_cleanup_repos") => 23,
+            () if b("openstack_release_codename") => 22,
+            () if m("kolla_patch_sources") => 20,
+            () if b("distro_python_version") && !m("add_binary_source_envs") && !m("td-agent") => {
+                18
+            }
+            () if m("upper_constraints_remove") => 16,
+            () if !m("handle_repos(") => 9,
+            () if !m("add_binary_source_envs") && b("supported_distro_name") => 15,
+            () if !m("add_binary_source_envs") => 10,
+            () if !b("supported_distro_name") => 11,
+            () if b("install_metatype") => 12,
+            () if b("'keyid'") && !b("env.http_proxy") => 13,
+            () => 14,
+        })
+    }
+
+    /// Whether the release tells binary from source images.
+    pub fn has_install_types(self) -> bool {
+        !self.since(15, 0)
+    }
+
+    /// Whether the install type has a second name that templates ask for.
+    pub fn has_install_metatype(self) -> bool {
+        !self.since(13, 0)
+    }
+
+    /// Whether images that need no release of the services may be named apart.
+    pub fn has_infra_prefix(self) -> bool {
+        self.since(11, 0) && !self.since(15, 0)
+    }
+
+    /// Whether templates know a branch beside the release.
+    pub fn has_branches(self) -> bool {
+        self.since(14, 1)
+    }
+
+    /// Whether templates know the release's code name.
+    pub fn has_codename(self) -> bool {
+        self.since(21, 0)
+    }
+
+    /// Whether templates know the day.
+    pub fn has_build_date(self) -> bool {
+        !self.since(23, 0)
+    }
+
+    /// Whether templates know which repositories file the user gave.
+    pub fn has_repos_yaml(self) -> bool {
+        match self.version.major {
+            ..12 => false,
+            12 => self.since(12, 3),
+            13 => self.since(13, 2),
+            14 => self.since(14, 2),
+            15.. => true,
+        }
+    }
+
+    /// Whether images have a folder of patches.
+    pub fn has_patches(self) -> bool {
+        self.since(20, 0)
+    }
+
+    /// Whether templates know if images get health checks.
+    pub fn has_healthchecks(self) -> bool {
+        self.since(10, 0)
+    }
+
+    /// Whether a user has a group of another name.
+    pub fn has_groups(self) -> bool {
+        self.since(12, 1)
+    }
+
+    /// Whether the settings of pip are declared as build arguments in each Dockerfile.
+    pub fn declares_pip_arguments(self) -> bool {
+        self.since(23, 0)
+    }
+
+    /// Whether rendering alone leaves all images, selected or not.
+    pub fn renders_all(self) -> bool {
+        !self.since(10, 0)
+    }
+
+    /// Whether images are tagged with release, base and base tag, and not with the version.
+    pub fn tags_by_release(self) -> bool {
+        self.since(23, 0)
+    }
+
+    /// The variable for what the base's release calls itself.
+    pub fn release_name_variable(self) -> &'static str {
+        if self.since(12, 0) { RELEASE_NAME_SINCE_12 } else { RELEASE_NAME_BEFORE_12 }
+    }
+
+    /// The kind of packages of a base.
+    pub fn package_type(self, base: &str) -> &'static str {
+        if matches!(base, "debian" | "ubuntu") { "deb" } else { "rpm" }
+    }
+
+    /// The program that installs packages on a base.
+    pub fn package_manager(self, axis: Axis<'_>) -> &'static str {
+        let is_old = || axis.base_tag.split('.').next().and_then(|n| n.parse().ok()) < Some(8_u32);
+        match self.package_type(axis.base) {
+            "deb" => "apt",
+            _ if !self.since(10, 0) && is_old() => "yum",
+            _ => "dnf",
+        }
+    }
+
+    /// The version of Python that a base has, where templates ask for it.
+    pub fn python_version(self, axis: Axis<'_>) -> Option<&'static str> {
+        let Axis { base, base_tag, .. } = axis;
+        let noble =
+            self.since(18, 7) && (base_tag.starts_with("24.04") || base_tag.starts_with("noble"));
+        Some(match (self.version.major, base) {
+            (19.., _) => return None,
+            (17.., "debian") => "3.11",
+            (17.., "ubuntu") if noble => "3.12",
+            (15.., "ubuntu") => "3.10",
+            (15.., _) | (12.., "debian") | (14, "rocky") => "3.9",
+            (14, "centos") if base_tag.starts_with("stream9") => "3.9",
+            (11.., "ubuntu") => "3.8",
+            (..12, "debian") => "3.7",
+            (..11, "ubuntu") => "3.6",
+            (9, _) if !base_tag.starts_with('8') => "2.7",
+            _ => "3.6",
+        })
+    }
+
+    /// The commands by which templates set up the package sources of `config` (`.rpm` and `.repo`
+    /// files and URLs).
+    ///
+    /// # Errors
+    /// The entry that is neither.
+    pub fn rpm_setup(self, config: &[String]) -> Result<Vec<String>, String> {
+        let manager = if self.since(10, 0) { "dnf" } else { "yum" };
+        let command = |entry: &String| {
+            let name = entry.rsplit('/').next().unwrap_or(entry);
+            Ok(match entry.as_str() {
+                "" => String::new(),
+                e if e.ends_with(".rpm") => format!("RUN {manager} -y install {e}"),
+                e if e.ends_with(".repo") && e.starts_with("http") => {
+                    format!("RUN curl -L {e} -o /etc/yum.repos.d/{name}")
+                }
+                e if e.ends_with(".repo") => format!("COPY {e} /etc/yum.repos.d/"),
+                e => return Err(e.to_owned()),
+            })
+        };
+        config.iter().map(command).collect()
+    }
+
+    /// Whether a key of the table of unbuildable images, words joined by `+`, speaks of an axis.
+    pub fn unbuildable_key_applies(self, key: &str, axis: Axis<'_>, package_manager: &str) -> bool {
+        let base = match (axis.base, axis.base_tag) {
+            ("centos", "stream9") if self.version.major == 14 && self.since(14, 10) => "centos9",
+            ("centos", _)
+                if self.version.major == 9 && self.since(9, 1) && package_manager == "dnf" =>
+            {
+                "centos8"
+            }
+            (base, _) => base,
+        };
+        let is_tag = |word: &str| {
+            let says_tag = self.version.major == 20 && self.since(20, 4);
+            let pattern = Regex::new(&format!("^(?:{})$", axis.base_tag));
+            says_tag && pattern.is_ok_and(|pattern| pattern.is_match(word))
+        };
+        key.split('+').all(|word| {
+            word == base
+                || word == axis.arch
+                || (self.has_install_types() && word == axis.install_type)
+                || is_tag(word)
+        })
+    }
+}
+
+/// The functions that templates call, with all that they depend on.
+#[derive(Debug)]
+pub struct Functions {
+    /// The dialect they speak.
+    pub dialect: Dialect,
+    /// The repositories of packages.
+    pub tables: Tables,
+    /// The kind of the base's packages.
+    pub package_type: String,
+    /// The base distro's name.
+    pub base: String,
+    /// The tag of the base image.
+    pub base_tag: String,
+    /// The machine architecture.
+    pub arch: String,
+    /// The code name of the services' release.
+    pub codename: Option<String>,
+}
+
+impl Functions {
+    fn about(&self) -> repos::About<'_> {
+        repos::About {
+            version: self.dialect.version,
+            package_type: &self.package_type,
+            distro: &self.base,
+            arch: &self.arch,
+            distro_tag: &self.base_tag,
+            codename: self.codename.as_deref(),
+        }
+    }
+
+    /// The commands that install `packages` (names, and URLs of packages) with apt.
+    pub fn install_packages(&self, packages: &[String], clean: bool) -> String {
+        packages::debian_package_install(self.dialect.version, packages, clean)
+    }
+
+    /// The instruction that enables or disables (`mode`) the repositories called `names`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn handle_repos(&self, names: &[String], mode: &str) -> Result<String, String> {
+        repos::handle_repos(&self.tables, &self.about(), names, mode)
+    }
+
+    /// The instruction that takes away what was enabled for the build alone.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn cleanup_repos(&self) -> Result<String, String> {
+        repos::cleanup_repos(&self.tables, &self.about())
+    }
+}

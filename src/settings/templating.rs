@@ -1,0 +1,99 @@
+//! What templates are given beside the axis and the images' names.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Values;
+
+/// The variables of the environment that templates may see: what a proxy is called.
+const VISIBLE_ENVIRONMENT: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+];
+
+/// The settings of pip that builds may be given, as build arguments.
+const PIP_OPTIONS: [&str; 3] = ["pip_index_url", "pip_trusted_host", "pip_extra_index_url"];
+
+/// What templates are given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Templating {
+    /// The release of the services.
+    pub release: String,
+    /// The release's code name.
+    pub codename: Option<String>,
+    /// The branch of the services' sources.
+    pub branch: String,
+    /// The branch as git calls it.
+    pub branch_slashed: String,
+    /// Where the services' source archives lie.
+    pub tarballs_base: String,
+    /// Templates laid over those of all images.
+    pub overrides: Vec<PathBuf>,
+    /// The user's file of package repositories.
+    pub repos_yaml: Option<PathBuf>,
+    /// What sets up package sources on bases with rpm.
+    pub rpm_setup_config: Vec<String>,
+    /// The user's sources.list.
+    pub apt_sources_list: Option<PathBuf>,
+    /// The user's preferences of apt.
+    pub apt_preferences: Option<PathBuf>,
+    /// Whether no caches of packages are to stay.
+    pub clean_package_cache: bool,
+    /// Whether containers start with dumb-init.
+    pub use_dumb_init: bool,
+    /// Whether images get the scripts of health checks.
+    pub healthchecks: bool,
+    /// Whether images that are the same for every type are named apart.
+    pub infra_rename: bool,
+    /// The folder of patches.
+    pub patches_path: Option<PathBuf>,
+    /// The settings of pip, as build arguments with their values.
+    pub pip_arguments: Vec<(String, String)>,
+    /// What templates see of the environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Values<'_> {
+    pub(super) fn templating(&mut self) -> Templating {
+        let release = self.text("openstack_release").unwrap_or_default();
+        let of_release =
+            if release == "master" { release.clone() } else { format!("stable-{release}") };
+        let branch = self.text("openstack_branch").unwrap_or_else(|| of_release.clone());
+        let branch_slashed =
+            self.text("openstack_branch_slashed").unwrap_or_else(|| of_release.replace('-', "/"));
+        let overrides = self.layers.all("template_override");
+        let pip_arguments = PIP_OPTIONS
+            .iter()
+            .filter_map(|name| Some((name.to_ascii_uppercase(), self.text(name)?)))
+            .collect();
+        let environment = VISIBLE_ENVIRONMENT
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), self.layers.variable(name)?.to_owned())))
+            .collect();
+        Templating {
+            codename: self.text("openstack_release_codename"),
+            release,
+            branch,
+            branch_slashed,
+            tarballs_base: self.text("tarballs_base").unwrap_or_default(),
+            overrides: overrides.into_iter().map(|given| given.value.into()).collect(),
+            repos_yaml: self.path("repos_yaml"),
+            rpm_setup_config: self.layers.list("rpm_setup_config", self.manifest),
+            apt_sources_list: self.path("apt_sources_list"),
+            apt_preferences: self.path("apt_preferences"),
+            clean_package_cache: self.flag("clean_package_cache"),
+            use_dumb_init: self.flag("use_dumb_init"),
+            healthchecks: self.flag("docker_healthchecks"),
+            infra_rename: self.flag("infra_rename"),
+            patches_path: self.path("patches_path"),
+            pip_arguments,
+            environment,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! `Dockerfile.j2`, rendered by minijinja as Jinja2 renders it for kolla-build: undefined
+//! variables are empty text, nothing is escaped, one newline at the end of a template is dropped.
+//!
+//! Where the two differ in what template trees rely on, the difference is made up for here: the
+//! length of something undefined is 0, texts and lists put together are sequences, line ends are
+//! normalised, and a no-break space inside a tag
+//! is a space. Templates are data from someone else: they reach the files of the tree and nothing
+//! else.
+
+use std::sync::Arc;
+
+use minijinja::value::{Kwargs, Serde, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
+use minijinja_contrib::pycompat::unknown_method_callback;
+
+use super::{Ingredients, Override, Renderer};
+use crate::diagnostic::{Diagnostic, Place, Result};
+use crate::dialect::Functions;
+use crate::image::ImageName;
+use crate::tree::Tree;
+
+/// The name under which templates that the user lays over all images are known to the engine.
+const OVERRIDE_PREFIX: &str = "override:";
+
+/// How deep templates may call each other.
+const RECURSION_LIMIT: usize = 200;
+
+/// How many steps a template may take: far more than any that ends.
+const FUEL: u64 = 50_000_000;
+
+/// The templates of a tree, parsed when they are first asked for.
+pub(super) struct JinjaEngine<'a> {
+    environment: Environment<'static>,
+    tree: &'a Tree,
+    overriding: Option<String>,
+}
+
+impl<'a> JinjaEngine<'a> {
+    /// Makes the templates of `tree` ready, with what they are given.
+    pub(super) fn new(tree: &'a Tree, ingredients: &Ingredients) -> Result<Self> {
+        let mut environment = Environment::new();
+        environment.set_debug(true);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.set_recursion_limit(RECURSION_LIMIT);
+        environment.set_fuel(Some(FUEL));
+        let files = tree.files();
+        environment.set_loader(move |path| {
+            let Some(file) = files.get(path) else { return Ok(None) };
+            let unreadable = |what: String| Error::new(ErrorKind::InvalidOperation, what);
+            let bytes = file.read().map_err(|error| unreadable(error.to_string()))?;
+            let text = String::from_utf8(bytes);
+            text.map(|text| Some(as_jinja2_reads(&text)))
+                .map_err(|_| unreadable("the file is not UTF-8".to_owned()))
+        });
+        add_filters(&mut environment);
+        add_functions(&mut environment, &ingredients.functions);
+        for (name, value) in &ingredients.variables {
+            environment.add_global(name.clone(), Value::from(Serde(value)));
+        }
+        let mut engine = Self { environment, tree, overriding: None };
+        engine.lay_over(&ingredients.overrides)?;
+        Ok(engine)
+    }
+
+    /// Joins what the user lays over all images into one template.
+    fn lay_over(&mut self, overrides: &[Override]) -> Result<()> {
+        let Some((first, others)) = overrides.split_first() else { return Ok(()) };
+        let mut text = first.text.clone();
+        for other in others {
+            text.push_str(&without_extends(&other.text));
+        }
+        let name = format!("{OVERRIDE_PREFIX}{}", first.path);
+        let added = self.environment.add_template_owned(name.clone(), as_jinja2_reads(&text));
+        added.map_err(|error| self.explain(&name, &error))?;
+        self.overriding = Some(name);
+        Ok(())
+    }
+
+    /// Says what minijinja says, with the paths as the user knows them: the innermost place first,
+    /// then the way there.
+    fn explain(&self, template: &str, error: &Error) -> Diagnostic {
+        let mut chain = vec![error];
+        while let Some(inner) = chain.last().and_then(|error| {
+            std::error::Error::source(*error).and_then(|source| source.downcast_ref::<Error>())
+        }) {
+            chain.push(inner);
+        }
+        let innermost = chain[chain.len() - 1];
+        let what = match innermost.kind() {
+            ErrorKind::SyntaxError => "the template can't be parsed",
+            ErrorKind::TemplateNotFound => "a template is missing",
+            _ => "the template can't be rendered",
+        };
+        let detail = match innermost.detail() {
+            Some(detail) => detail.to_owned(),
+            None => innermost.kind().to_string(),
+        };
+        let mut diagnostic = Diagnostic::new(format!("{what}: {detail}"));
+        for error in chain.iter().rev() {
+            match self.place(error) {
+                Some(place) if !diagnostic.places.contains(&place) => {
+                    diagnostic = diagnostic.at(place);
+                }
+                _ => {}
+            }
+        }
+        let shown = self.display_path(template);
+        if !diagnostic.places.iter().any(|place| place.path == shown) {
+            diagnostic = diagnostic.note(format!("while rendering {shown}"));
+        }
+        diagnostic
+    }
+
+    fn place(&self, error: &Error) -> Option<Place> {
+        let source = error.template_source()?;
+        let span = error.range().or_else(|| line_span(source, error.line()?))?;
+        Some(Place::new(self.display_path(error.name()?), source, span))
+    }
+
+    fn display_path(&self, template: &str) -> String {
+        match template.strip_prefix(OVERRIDE_PREFIX) {
+            Some(path) => path.to_owned(),
+            None => self.tree.display_path(template),
+        }
+    }
+}
+
+impl Renderer for JinjaEngine<'_> {
+    fn render(&self, path: &str, image: &ImageName) -> Result<String> {
+        let name = self.overriding.as_deref().unwrap_or(path);
+        let context = minijinja::context! {
+            image_name => image.as_str(),
+            parent_template => self.overriding.as_ref().map_or(Value::UNDEFINED, |_| path.into()),
+        };
+        self.environment
+            .get_template(name)
+            .and_then(|template| template.render(context))
+            .map_err(|error| self.explain(path, &error).into())
+    }
+}
+
+/// The bytes of a line, counted from 1.
+fn line_span(source: &str, line: usize) -> Option<std::ops::Range<usize>> {
+    let mut start = 0;
+    for (index, text) in source.split_inclusive('\n').enumerate() {
+        if index + 1 == line {
+            return Some(start..start + text.trim_end().len());
+        }
+        start += text.len();
+    }
+    None
+}
+
+/// A template's text with line ends and tags as Jinja2 takes them.
+fn as_jinja2_reads(text: &str) -> String {
+    const NO_BREAK_SPACE: char = '\u{a0}';
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    if !text.contains(NO_BREAK_SPACE) {
+        return text;
+    }
+    let mut read = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(start) = rest.find("{%").into_iter().chain(rest.find("{{")).min() {
+        let close = if rest[start..].starts_with("{%") { "%}" } else { "}}" };
+        let end = rest[start..].find(close).map_or(rest.len(), |end| start + end);
+        read.push_str(&rest[..start]);
+        read.push_str(&rest[start..end].replace(NO_BREAK_SPACE, " "));
+        rest = &rest[end..];
+    }
+    read + rest
+}
+
+/// A template without the lines that say what it extends.
+fn without_extends(text: &str) -> String {
+    let extends = |line: &str| {
+        line.ends_with('\n')
+            && line.find("{%").is_some_and(|start| line[start..].contains("extends"))
+    };
+    text.split_inclusive('\n').filter(|line| !extends(line)).collect()
+}
+
+fn add_filters(environment: &mut Environment<'static>) {
+    environment.add_filter("customizable", customizable);
+    for name in ["length", "count"] {
+        environment.add_filter(name, |value: Value| length(&value));
+    }
+    environment.add_test("sequence", |value: Value| is_sequence(&value));
+}
+
+/// Whether a value has a length and members: what Jinja2 calls a sequence.
+fn is_sequence(value: &Value) -> bool {
+    use ValueKind::{Iterable, Map, Seq, String, Undefined};
+    matches!(value.kind(), Seq | Iterable | Map | String | Undefined)
+}
+
+/// The length of a value; 0 of what is undefined.
+fn length(value: &Value) -> std::result::Result<usize, Error> {
+    if value.is_undefined() {
+        return Ok(0);
+    }
+    value.len().ok_or_else(|| {
+        Error::new(ErrorKind::InvalidOperation, format!("a {} has no length", value.kind()))
+    })
+}
+
+/// A list as the variables `<image>_<what>_override`, `_append` and `_remove` change it. What is
+/// undefined stays so.
+fn customizable(state: &State, list: Value, what: &str) -> std::result::Result<Value, Error> {
+    if list.is_undefined() {
+        return Ok(list);
+    }
+    let image = state.lookup("image_name").map(|name| name.to_string()).unwrap_or_default();
+    let variable = |how: &str| state.lookup(&format!("{}_{what}_{how}", image.replace('-', "_")));
+    if let Some(instead) = variable("override") {
+        return Ok(instead);
+    }
+    let (append, remove) = (variable("append"), variable("remove"));
+    if append.is_none() && remove.is_none() {
+        return Ok(list);
+    }
+    let mut values: Vec<Value> = list.try_iter()?.collect();
+    if let Some(append) = append {
+        values.extend(append.try_iter()?);
+    }
+    for value in remove.iter().map(Value::try_iter).collect::<std::result::Result<Vec<_>, _>>()? {
+        for unwanted in value {
+            if let Some(found) = values.iter().position(|value| *value == unwanted) {
+                values.remove(found);
+            }
+        }
+    }
+    Ok(values.into())
+}
+
+fn add_functions(environment: &mut Environment<'static>, functions: &Arc<Functions>) {
+    let refuse = |message: String| Error::new(ErrorKind::InvalidOperation, message);
+    environment.add_function("raise_error", move |message: Value| {
+        Err::<Value, _>(refuse(message.to_string()))
+    });
+    let known = Arc::clone(functions);
+    environment.add_function(
+        "debian_package_install",
+        move |packages: Value, clean: Option<bool>, named: Kwargs| {
+            let named_clean = named.get::<Option<bool>>("clean_package_cache")?;
+            named.assert_all_used()?;
+            let clean = clean.or(named_clean).unwrap_or(true);
+            Ok::<_, Error>(known.install_packages(&texts(&packages)?, clean))
+        },
+    );
+    let known = Arc::clone(functions);
+    environment.add_function("handle_repos", move |names: Value, mode: &str| {
+        if !matches!(names.kind(), ValueKind::Seq | ValueKind::Iterable) {
+            return Err(refuse("handle_repos takes a list of repositories".to_owned()));
+        }
+        known.handle_repos(&texts(&names)?, mode).map_err(refuse)
+    });
+    let known = Arc::clone(functions);
+    environment.add_function("cleanup_repos", move || known.cleanup_repos().map_err(refuse));
+}
+
+/// The members of a list as text; none of what is undefined.
+fn texts(list: &Value) -> std::result::Result<Vec<String>, Error> {
+    if list.is_undefined() {
+        return Ok(Vec::new());
+    }
+    Ok(list.try_iter()?.map(|value| value.to_string()).collect())
+}

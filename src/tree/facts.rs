@@ -1,0 +1,349 @@
+//! What a released Kolla knows besides its templates: the tables of its Python package.
+//!
+//! Base distros, options, profiles, users, sources and unbuildable images are Python values (and,
+//! of late, YAML), and have moved between files over the years. Each table is looked for in every
+//! place that it has ever been in, newest first, so that nobody needs to know the version first.
+
+use std::collections::BTreeMap;
+
+use super::python::{self, Literal, Module};
+use crate::dialect::yaml::{self, Yaml};
+
+const CONFIG: &str = "common/config.py";
+const USERS: [&str; 2] = ["common/users.py", CONFIG];
+const SOURCES: [&str; 2] = ["common/sources.py", CONFIG];
+const SOURCES_YAML: &str = "common/sources.yaml";
+const UNBUILDABLE: [&str; 2] = ["image/unbuildable.py", "image/build.py"];
+
+/// The tables of a release.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// The base distros, in Kolla's order.
+    pub bases: Vec<String>,
+    /// The machine architectures.
+    pub arches: Vec<String>,
+    /// The install types; none where the release has no such thing (16 and later).
+    pub install_types: Vec<String>,
+    /// The image that a base distro is built on unless the user says otherwise.
+    pub base_images: BTreeMap<String, BaseImage>,
+    /// What `/etc/os-release` must say of a base distro: its pretty name, or up to 11 its release.
+    pub release_names: BTreeMap<String, String>,
+    /// The options of the command line and of configuration files, by the key they have in files.
+    pub options: BTreeMap<String, Option_>,
+    /// The profiles: parts of image names.
+    pub profiles: BTreeMap<String, Vec<String>>,
+    /// The service users, by name (without `-user`).
+    pub users: BTreeMap<String, User>,
+    /// Where the sources of images, plugins and additions come from.
+    pub sources: BTreeMap<String, SourceFacts>,
+    /// Images that can't be built and why not (or nothing), by the axes (`centos+source`,
+    /// `aarch64`) that they can't be built on.
+    pub unbuildable: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// An image to build on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseImage {
+    /// Its name, perhaps with a registry.
+    pub name: String,
+    /// Its tag.
+    pub tag: String,
+}
+
+/// An option. (`Option` means something else.)
+#[derive(Debug, Clone, PartialEq)]
+pub struct Option_ {
+    /// Its class in oslo.config: `StrOpt`, `BoolOpt`, `ListOpt`...
+    pub kind: String,
+    /// Its default: `None` if none is given, [`Literal::Unknown`] where it depends on the machine
+    /// (`base_arch`, `debian_arch`), and a call of `cached_version_string` for the version of
+    /// Kolla (`tag` up to 22).
+    pub default: Literal,
+}
+
+/// A service user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Numeric user id.
+    pub uid: i64,
+    /// Numeric group id.
+    pub gid: i64,
+    /// The group's name, where it is not the user's.
+    pub group: Option<String>,
+}
+
+/// Where a source comes from. Texts may name options (`$tarballs_base`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// Its kind: url, git or local.
+    pub kind: String,
+    /// The URL, repository or path.
+    pub location: String,
+    /// The branch, tag or commit of a git source.
+    pub reference: Option<String>,
+    /// Whether it is used, where the table says so; otherwise it is.
+    pub enabled: Option<bool>,
+    /// The version that the location names.
+    pub version: Option<String>,
+    /// The SHA-256 digests of the file, by the architecture's name in Debian.
+    pub sha256: BTreeMap<String, String>,
+}
+
+/// Why a package's tables can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {message}")]
+pub struct FactsError {
+    /// The file, relative to the package.
+    pub file: String,
+    /// The byte of the file that is meant.
+    pub offset: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+type Result<T> = std::result::Result<T, FactsError>;
+
+/// Reads the tables of a `kolla` Python package; `package` gives the text of one of its files
+/// (such as `common/config.py`), if there is such a file.
+///
+/// # Errors
+/// When a table is missing or of an unexpected shape, or a file can't be parsed.
+pub fn read(package: &dyn Fn(&str) -> Option<String>) -> Result<Facts> {
+    let mut files = Files { package, modules: BTreeMap::new() };
+    let install_types = files.find("INSTALL_TYPE_CHOICES", &[CONFIG])?;
+    let release_names = match files.find("DISTRO_PRETTY_NAME", &[CONFIG])? {
+        Some(table) => table,
+        None => files.need("DISTRO_RELEASE", &[CONFIG])?,
+    };
+    let mut options = options(&files.need("_CLI_OPTS", &[CONFIG])?)?;
+    options.extend(self::options(&files.need("_BASE_OPTS", &[CONFIG])?)?);
+    Ok(Facts {
+        bases: files.need("BASE_OS_DISTRO", &[CONFIG])?.texts()?,
+        arches: files.need("BASE_ARCH", &[CONFIG])?.texts()?,
+        install_types: install_types.map_or(Ok(Vec::new()), |table| table.texts())?,
+        base_images: files.need("DEFAULT_BASE_TAGS", &[CONFIG])?.entries(base_image)?,
+        release_names: release_names.entries(|_, name| Some(name.text()?.to_owned()))?,
+        options,
+        profiles: profiles(&files.need("_PROFILE_OPTS", &[CONFIG])?)?,
+        users: users(&files.need("USERS", &USERS)?)?,
+        sources: files.sources()?.entries(source)?,
+        unbuildable: files.unbuildable()?,
+    })
+}
+
+/// The files of a package, each read when it is first asked for.
+struct Files<'a> {
+    package: &'a dyn Fn(&str) -> Option<String>,
+    modules: BTreeMap<&'static str, Option<Module>>,
+}
+
+impl Files<'_> {
+    /// A Python file, if the package has it.
+    fn module(&mut self, file: &'static str) -> Result<Option<&Module>> {
+        if !self.modules.contains_key(file) {
+            let text = (self.package)(file);
+            let module = text.map(|text| python::parse(&text)).transpose().map_err(|error| {
+                FactsError { file: file.to_owned(), offset: error.offset, message: error.message }
+            })?;
+            self.modules.insert(file, module);
+        }
+        Ok(self.modules.get(file).and_then(Option::as_ref))
+    }
+
+    /// The table `name` in the first of `places` that has it.
+    fn find(&mut self, name: &'static str, places: &[&'static str]) -> Result<Option<Table>> {
+        for &file in places {
+            let Some(module) = self.module(file)? else { continue };
+            if let (Some(value), Some(offset)) = (module.get(name), module.offset(name)) {
+                return Ok(Some(Table { file, name, offset, value: value.clone() }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A table that every release has.
+    fn need(&mut self, name: &'static str, places: &[&'static str]) -> Result<Table> {
+        if let Some(table) = self.find(name, places)? {
+            return Ok(table);
+        }
+        let present = places.iter().find(|place| matches!(self.modules.get(*place), Some(Some(_))));
+        let (file, message) = match present {
+            Some(file) => (*file, format!("there is no table {name}")),
+            None => (places[0], format!("there is no such file, nor another that has {name}")),
+        };
+        Err(FactsError { file: file.to_owned(), offset: 0, message })
+    }
+
+    /// The table of sources.
+    fn sources(&mut self) -> Result<Table> {
+        let Some(text) = (self.package)(SOURCES_YAML) else {
+            return self.need("SOURCES", &SOURCES);
+        };
+        let yaml = yaml::parse(&text).map_err(|error| FactsError {
+            file: SOURCES_YAML.to_owned(),
+            offset: line_offset(&text, error.line),
+            message: error.message,
+        })?;
+        Ok(Table { file: SOURCES_YAML, name: "SOURCES", offset: 0, value: literal(yaml) })
+    }
+
+    /// The table of unbuildable images, with the comments that say why.
+    fn unbuildable(&mut self) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+        let table = self.need("UNBUILDABLE_IMAGES", &UNBUILDABLE)?;
+        let remarks = self.module(table.file)?.and_then(|module| module.remarks(table.name));
+        let remarks = remarks.ok_or_else(|| table.wrong("is not a dictionary of sets of names"))?;
+        Ok(remarks.into_iter().map(|(key, images)| (key, images.into_iter().collect())).collect())
+    }
+}
+
+/// A table and where it is.
+struct Table {
+    file: &'static str,
+    name: &'static str,
+    offset: usize,
+    value: Literal,
+}
+
+impl Table {
+    /// The error that the table `problem`.
+    fn wrong(&self, problem: &str) -> FactsError {
+        let message = format!("the table {} {problem}", self.name);
+        FactsError { file: self.file.to_owned(), offset: self.offset, message }
+    }
+
+    /// The strings of a list.
+    fn texts(&self) -> Result<Vec<String>> {
+        self.value.texts().ok_or_else(|| self.wrong("is not a list of strings"))
+    }
+
+    /// The entries of a dictionary, each made of its key and value by `read`.
+    fn entries<T>(
+        &self,
+        read: impl Fn(&str, &Literal) -> Option<T>,
+    ) -> Result<BTreeMap<String, T>> {
+        let entries = self.value.entries().ok_or_else(|| self.wrong("is not a dictionary"))?;
+        let entry = |(key, value): (&str, &Literal)| match read(key, value) {
+            Some(read) => Ok((key.to_owned(), read)),
+            None => Err(self.wrong(&format!("has an entry '{key}' of an unexpected shape"))),
+        };
+        entries.into_iter().map(entry).collect()
+    }
+}
+
+/// What `DEFAULT_BASE_TAGS` has for a base distro: up to 11.2 a tag of the image of its name.
+fn base_image(base: &str, value: &Literal) -> Option<BaseImage> {
+    let (name, tag) = match value {
+        Literal::Text(tag) => (base, tag.as_str()),
+        _ => (value.field("name")?.text()?, value.field("tag")?.text()?),
+    };
+    Some(BaseImage { name: name.to_owned(), tag: tag.to_owned() })
+}
+
+/// The options of a list of them.
+fn options(table: &Table) -> Result<BTreeMap<String, Option_>> {
+    let list = table.value.list().ok_or_else(|| table.wrong("is not a list"))?;
+    let options = list.iter().map(|literal| {
+        option(literal).ok_or_else(|| table.wrong("has an element that is no option"))
+    });
+    options.collect()
+}
+
+/// An option with the key it has in files.
+fn option(literal: &Literal) -> Option<(String, Option_)> {
+    let Literal::Call { name: kind, positional, keywords } = literal else { return None };
+    let keyword =
+        |name| keywords.iter().find(|(keyword, _)| keyword == name).map(|(_, value)| value);
+    let key = match keyword("dest") {
+        Some(key) => key.text()?.to_owned(),
+        None => positional.first().or_else(|| keyword("name"))?.text()?.replace('-', "_"),
+    };
+    let default = keyword("default").cloned().unwrap_or(Literal::None);
+    Some((key, Option_ { kind: kind.clone(), default }))
+}
+
+/// The profiles: options whose defaults are lists.
+fn profiles(table: &Table) -> Result<BTreeMap<String, Vec<String>>> {
+    let profile = |(name, option): (String, Option_)| match option.default.texts() {
+        Some(names) => Ok((name, names)),
+        None => Err(table.wrong(&format!("has a profile '{name}' that is no list of strings"))),
+    };
+    options(table)?.into_iter().map(profile).collect()
+}
+
+/// The users; like Kolla's, an entry whose name doesn't end in `-user` is none.
+fn users(table: &Table) -> Result<BTreeMap<String, User>> {
+    let users = table.entries(user)?;
+    let named = |(key, user): (String, User)| Some((key.strip_suffix("-user")?.to_owned(), user));
+    Ok(users.into_iter().filter_map(named).collect())
+}
+
+/// What `USERS` has for a user.
+fn user(_: &str, value: &Literal) -> Option<User> {
+    let id = |key| match value.field(key) {
+        Some(Literal::Int(id)) => Some(*id),
+        _ => None,
+    };
+    Some(User { uid: id("uid")?, gid: id("gid")?, group: optional(value.field("group"))? })
+}
+
+/// What `SOURCES` has for a source.
+fn source(_: &str, value: &Literal) -> Option<SourceFacts> {
+    let enabled = match value.field("enabled") {
+        None | Some(Literal::None) => None,
+        Some(Literal::Bool(enabled)) => Some(*enabled),
+        Some(_) => return None,
+    };
+    let digests = match value.field("sha256") {
+        None | Some(Literal::None) => Vec::new(),
+        Some(digests) => digests.entries()?,
+    };
+    let digest = |(arch, digest): (&str, &Literal)| Some((arch.to_owned(), scalar(digest)?));
+    Some(SourceFacts {
+        kind: value.field("type")?.text()?.to_owned(),
+        location: value.field("location")?.text()?.to_owned(),
+        reference: optional(value.field("reference"))?,
+        enabled,
+        version: optional(value.field("version"))?,
+        sha256: digests.into_iter().map(digest).collect::<Option<_>>()?,
+    })
+}
+
+/// A string that may be missing; none at all if there is something else in its place.
+#[expect(clippy::option_option, reason = "the outer one is a failure")]
+fn optional(value: Option<&Literal>) -> Option<Option<String>> {
+    match value {
+        None | Some(Literal::None) => Some(None),
+        Some(value) => scalar(value).map(Some),
+    }
+}
+
+/// A string or number as text: YAML makes a number of a version without quotes.
+fn scalar(value: &Literal) -> Option<String> {
+    match value {
+        Literal::Text(text) => Some(text.clone()),
+        Literal::Int(number) => Some(number.to_string()),
+        Literal::Float(number) => Some(format!("{number:?}")),
+        _ => None,
+    }
+}
+
+/// A value from a YAML file as if it had been one in Python.
+fn literal(yaml: Yaml) -> Literal {
+    match yaml {
+        Yaml::Null => Literal::None,
+        Yaml::Bool(value) => Literal::Bool(value),
+        Yaml::Int(value) => Literal::Int(value),
+        Yaml::Float(value) => Literal::Float(value),
+        Yaml::Text(value) => Literal::Text(value),
+        Yaml::List(values) => Literal::List(values.into_iter().map(literal).collect()),
+        Yaml::Map(items) => {
+            let item = |(key, value)| (Literal::Text(key), literal(value));
+            Literal::Dict(items.into_iter().map(item).collect())
+        }
+    }
+}
+
+/// The byte at which a line (counted from 1) begins.
+fn line_offset(text: &str, line: usize) -> usize {
+    text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum()
+}

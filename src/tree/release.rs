@@ -1,0 +1,359 @@
+//! The tree of a release of kolla-build: where its parts lie, which release it is, and the
+//! manifest that its tables amount to.
+//!
+//! The parts belong together but lie apart: templates, repositories of packages, and the Python
+//! package whose modules hold the tables. They are found in a checkout, in the prefix of an
+//! installation (a virtual environment), and from the folder of the templates alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::facts::{self, Facts};
+use super::manifest::{Base, InstallType, Manifest, Preset, SourceEntry, Unbuildable, User};
+use super::python::Literal;
+use crate::diagnostic::{Diagnostic, Place as Shown, Result};
+use crate::dialect::{Axis, Dialect, Tables, Version, yaml};
+
+/// The folder of templates, and that of the Python package if there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The folder of the templates.
+    pub(super) templates: PathBuf,
+    package: Option<PathBuf>,
+}
+
+/// A release of kolla-build as it lies on disk.
+#[derive(Debug)]
+pub struct Release {
+    /// How it renders and chooses.
+    pub dialect: Dialect,
+    /// The version as the release itself tells it.
+    pub version: String,
+    /// How the version was guessed, where nothing tells it.
+    pub guess: Option<String>,
+    /// The repositories of packages that it knows.
+    pub tables: Tables,
+}
+
+/// The folder of the image that all others stand on: what has it is a folder of templates.
+const ROOT_IMAGE: &str = "base/Dockerfile.j2";
+
+/// The name of the Python package.
+const PACKAGE: &str = "kolla";
+
+/// The module that every such package has.
+const CONFIG_MODULE: &str = "common/config.py";
+
+/// Finds the parts in a checkout, a prefix, or a folder of templates.
+pub(super) fn find(folder: &Path) -> Option<Place> {
+    let packages = packages_below(folder);
+    let of_packages = packages.iter().map(|package| package.join("docker"));
+    let usual = ["docker", "share/kolla/docker", "local/share/kolla/docker", ""];
+    let templates = of_packages
+        .chain(usual.iter().map(|below| folder.join(below)))
+        .find(|candidate| candidate.join(ROOT_IMAGE).is_file())?;
+    let package = packages.into_iter().next().or_else(|| package_beside(&templates));
+    Some(Place { templates, package })
+}
+
+/// The Python packages in a checkout or prefix.
+fn packages_below(folder: &Path) -> Vec<PathBuf> {
+    let mut site_packages: Vec<PathBuf> = ["lib", "lib64", "local/lib"]
+        .iter()
+        .filter_map(|lib| fs::read_dir(folder.join(lib)).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("python")))
+        .flat_map(|path| [path.join("site-packages"), path.join("dist-packages")])
+        .collect();
+    site_packages.sort();
+    site_packages.insert(0, folder.to_owned());
+    site_packages.iter().map(|path| path.join(PACKAGE)).filter(|path| is_package(path)).collect()
+}
+
+fn is_package(folder: &Path) -> bool {
+    folder.join(CONFIG_MODULE).is_file()
+}
+
+/// The Python package that a folder of templates belongs to: above it, or in the prefix whose
+/// share it is of.
+fn package_beside(templates: &Path) -> Option<PathBuf> {
+    let templates = templates.canonicalize().ok()?;
+    let above = templates.parent()?;
+    if is_package(above) {
+        return Some(above.to_owned());
+    }
+    above.ancestors().take(4).find_map(|folder| packages_below(folder).into_iter().next())
+}
+
+/// Reads which release it is, in the `dialect` given or its own, and its tables.
+///
+/// # Errors
+/// When the release can't be told or a table can't be read.
+pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, Facts)> {
+    let Some(package) = &place.package else {
+        return Err(Diagnostic::new(format!(
+            "there is no Python package of kolla beside '{}'",
+            place.templates.display()
+        ))
+        .note("bases, users, sources and profiles of a release are read from it")
+        .help("name the checkout or the virtual environment that the templates belong to")
+        .into());
+    };
+    let module = |path: &str| fs::read_to_string(package.join(path)).ok();
+    let facts = facts::read(&module).map_err(|error| unreadable(package, &error))?;
+    let told = version_beside(package);
+    let (dialect, guess) = match (dialect, &told) {
+        (Some(dialect), _) => (dialect, None),
+        (None, Some(text)) => (Dialect::of(parse(text)?), None),
+        (None, None) => guess(place, &facts)?,
+    };
+    let version = told.unwrap_or_else(|| dialect.version().to_string());
+    let tables = read_tables(package)?;
+    Ok((Release { dialect, version, guess, tables }, facts))
+}
+
+fn parse(version: &str) -> Result<Version> {
+    version.parse().map_err(|_| {
+        Diagnostic::new(format!("'{version}' is no version of kolla-build"))
+            .help("say which one it is with --dialect, as in --dialect 14.11")
+            .into()
+    })
+}
+
+fn unreadable(package: &Path, error: &facts::FactsError) -> Diagnostic {
+    let path = package.join(&error.file);
+    let diagnostic = Diagnostic::new(format!("kolla's tables can't be read: {}", error.message));
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let offset = error.offset.min(text.len());
+            diagnostic.at(Shown::new(path.display().to_string(), text, offset..offset))
+        }
+        Err(_) => diagnostic.note(format!("in {}", path.display())),
+    }
+}
+
+/// The version in the metadata of an installation or a built checkout, else what git says of a
+/// checkout.
+fn version_beside(package: &Path) -> Option<String> {
+    let above = package.parent()?;
+    let metadata = fs::read_dir(above).ok()?.filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        let is_ours = name.strip_prefix(PACKAGE).is_some_and(|rest| {
+            rest.starts_with('-') && rest.ends_with(".dist-info") || rest.ends_with(".egg-info")
+        });
+        is_ours.then(|| above.join(name))
+    });
+    let mut texts = metadata.flat_map(|folder| {
+        ["METADATA", "PKG-INFO"]
+            .map(|file| fs::read_to_string(folder.join(file)).unwrap_or_default())
+    });
+    let of_metadata = texts.find_map(|text| {
+        text.lines().find_map(|line| line.strip_prefix("Version:").map(|v| v.trim().to_owned()))
+    });
+    of_metadata.or_else(|| described_by_git(above))
+}
+
+/// The nearest tag of a checkout; only where the folder is the top of one.
+fn described_by_git(checkout: &Path) -> Option<String> {
+    if !checkout.join(".git").exists() {
+        return None;
+    }
+    let described = Command::new("git")
+        .arg("-C")
+        .arg(checkout)
+        .args(["describe", "--tags", "--abbrev=0", "--match", "[0-9]*"])
+        .output()
+        .ok()?;
+    let tag = String::from_utf8(described.stdout).ok()?.trim().to_owned();
+    (described.status.success() && !tag.is_empty()).then_some(tag)
+}
+
+/// The dialect that what is in the templates speaks for.
+fn guess(place: &Place, facts: &Facts) -> Result<(Dialect, Option<String>)> {
+    let read = |path: &str| fs::read_to_string(place.templates.join(path)).unwrap_or_default();
+    let (macros, base) = (read("macros.j2"), read(ROOT_IMAGE));
+    let release =
+        facts.options.get("openstack_release").and_then(|o| o.default.text()).unwrap_or_default();
+    let Some(major) = Dialect::guess_major(&macros, &base, release) else {
+        return Err(Diagnostic::new(format!(
+            "nothing tells which release of kolla-build '{}' belongs to",
+            place.templates.display()
+        ))
+        .help("say which one it is with --dialect, as in --dialect 14.11")
+        .into());
+    };
+    let version = Version { major, minor: u32::MAX, patch: u32::MAX };
+    let said = format!(
+        "the templates look like those of the last release {major} of kolla-build; --dialect says which it is"
+    );
+    Ok((Dialect::of(version), Some(said)))
+}
+
+/// The repositories in the YAML files beside the package's own templates.
+fn read_tables(package: &Path) -> Result<Tables> {
+    let folder = package.join("template");
+    let mut tables = Tables::default();
+    let entries = fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        (name.starts_with("repos") && name.ends_with(".yaml")).then_some(name)
+    });
+    for name in entries {
+        let path = folder.join(&name);
+        let text = fs::read_to_string(&path).map_err(|error| {
+            Diagnostic::new(format!("'{}' can't be read: {error}", path.display()))
+        })?;
+        let table = yaml::parse(&text).map_err(|error| {
+            Diagnostic::new(format!("the repositories can't be read: {}", error.message))
+                .at(Shown::line(path.display().to_string(), text.as_str(), error.line))
+        })?;
+        tables.files.insert(name, table);
+    }
+    Ok(tables)
+}
+
+/// What the tables of a release amount to.
+pub(super) fn manifest(release: &Release, facts: &Facts) -> Manifest {
+    let dialect = release.dialect;
+    Manifest {
+        dialect: Some(dialect),
+        defaults: defaults(release, facts),
+        bases: facts
+            .bases
+            .iter()
+            .filter_map(|name| Some((name.clone(), base(dialect, facts, name)?)))
+            .collect(),
+        install_types: install_types(dialect),
+        users: facts
+            .users
+            .iter()
+            .map(|(name, user)| {
+                (name.clone(), User { uid: user.uid, gid: user.gid, group: user.group.clone() })
+            })
+            .collect(),
+        sources: facts
+            .sources
+            .iter()
+            .map(|(name, source)| {
+                (
+                    name.clone(),
+                    SourceEntry {
+                        r#type: source.kind.clone(),
+                        location: source.location.clone(),
+                        reference: source.reference.clone(),
+                        sha256: None,
+                        enabled: source.enabled,
+                    },
+                )
+            })
+            .collect(),
+        unbuildable: facts
+            .unbuildable
+            .iter()
+            .flat_map(|(key, images)| {
+                images.iter().map(move |(name, reason)| Unbuildable {
+                    images: vec![name.clone()],
+                    base: None,
+                    install_type: None,
+                    arch: None,
+                    key: Some(key.clone()),
+                    reason: if reason.is_empty() {
+                        format!("kolla says so for {key}")
+                    } else {
+                        reason.clone()
+                    },
+                })
+            })
+            .collect(),
+        ..Manifest::default()
+    }
+}
+
+/// The defaults of options: the release's own, but for those that follow from others.
+fn defaults(release: &Release, facts: &Facts) -> BTreeMap<String, Preset> {
+    const FOLLOW_FROM_OTHERS: [&str; 2] = ["base_tag", "base_image"];
+    let simple = |literal: &Literal| match literal {
+        Literal::Bool(value) => Some(Preset::Text(value.to_string())),
+        Literal::Int(value) => Some(Preset::Text(value.to_string())),
+        Literal::Text(value) => Some(Preset::Text(value.clone())),
+        Literal::List(values) => Some(Preset::List(
+            values
+                .iter()
+                .filter_map(|value| match value {
+                    Literal::Text(text) => Some(text.clone()),
+                    _ => None,
+                })
+                .collect(),
+        )),
+        _ => None,
+    };
+    let mut defaults: BTreeMap<_, _> = facts
+        .options
+        .iter()
+        .filter(|(name, _)| !FOLLOW_FROM_OTHERS.contains(&name.as_str()))
+        .filter_map(|(name, option)| Some((name.clone(), simple(&option.default)?)))
+        .collect();
+    let dialect = release.dialect;
+    if !dialect.has_install_types() {
+        defaults.insert("install_type".to_owned(), Preset::Text(SOURCE.to_owned()));
+    }
+    if !dialect.tags_by_release() {
+        defaults.insert("tag".to_owned(), Preset::Text(release.version.clone()));
+    }
+    defaults
+}
+
+const SOURCE: &str = "source";
+const BINARY: &str = "binary";
+
+fn base(dialect: Dialect, facts: &Facts, name: &str) -> Option<Base> {
+    let image = facts.base_images.get(name)?;
+    let package_type = dialect.package_type(name);
+    let axis = Axis { base: name, base_tag: &image.tag, arch: "", install_type: "" };
+    let only_of_rpm = ["rdo", "rhos"];
+    let install_types = match dialect.has_install_types() {
+        true => facts
+            .install_types
+            .iter()
+            .filter(|t| package_type == "rpm" || !only_of_rpm.contains(&t.as_str()))
+            .cloned()
+            .collect(),
+        false => vec![SOURCE.to_owned()],
+    };
+    let mut variables = toml::Table::new();
+    if let Some(said) = facts.release_names.get(name) {
+        variables.insert(dialect.release_name_variable().to_owned(), said.clone().into());
+    }
+    Some(Base {
+        image: image.name.clone(),
+        tag: image.tag.clone(),
+        package_type: package_type.to_owned(),
+        package_manager: dialect.package_manager(axis).to_owned(),
+        install_types,
+        variables,
+    })
+}
+
+fn install_types(dialect: Dialect) -> BTreeMap<String, InstallType> {
+    let known = [
+        (BINARY, None, "rdo"),
+        (SOURCE, None, "mixed"),
+        ("rdo", Some(BINARY), "rdo"),
+        ("rhos", Some(BINARY), "rhos"),
+    ];
+    let made = known.into_iter().map(|(name, renders_as, metatype)| {
+        let mut variables = toml::Table::new();
+        if dialect.has_install_metatype() {
+            variables.insert("install_metatype".to_owned(), metatype.into());
+        }
+        let install_type = InstallType {
+            renders_as: renders_as.map(str::to_owned),
+            fetches_sources: name == SOURCE,
+            variables,
+        };
+        (name.to_owned(), install_type)
+    });
+    made.collect()
+}
