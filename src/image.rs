@@ -189,6 +189,12 @@ impl Naming {
         Ok(naming)
     }
 
+    /// The same rule with another prefix.
+    #[must_use]
+    pub fn with_prefix(&self, prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), ..self.clone() }
+    }
+
     /// The namespace, with the registry before it if there is one: what templates are given.
     pub fn namespace(&self) -> &str {
         &self.namespace

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -80,6 +81,30 @@ fn dockerfiles_of_every_axis() {
             .map(|(folder, text)| format!("=== {folder}\n{}\n\n", text.trim_end()))
             .collect();
         insta::assert_snapshot!(format!("{base}-{install_type}"), all);
+    }
+}
+
+/// Of every family the image that its others stand on, and the first of those.
+#[test]
+fn dockerfiles_of_every_family() {
+    for (base, install_type) in
+        [("centos", "binary"), ("centos", "source"), ("debian", "binary"), ("debian", "source")]
+    {
+        let mut families: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (folder, text) in dockerfiles(base, install_type, true) {
+            let Some((family, name)) = folder.split_once('/') else { continue };
+            let shown = format!("=== {folder}\n{}\n\n", text.trim_end());
+            let family = families.entry(family.to_owned()).or_default();
+            if name.ends_with("-base") {
+                family.insert(0, shown);
+            } else {
+                family.push(shown);
+            }
+        }
+        assert!(families.len() > 25, "{}", families.len());
+        let few: String =
+            families.values().flat_map(|family| family.iter().take(2)).cloned().collect();
+        insta::assert_snapshot!(format!("families-{base}-{install_type}"), few);
     }
 }
 

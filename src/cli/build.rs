@@ -20,7 +20,7 @@ use crate::engine::docker::DockerEngine;
 use crate::engine::{BuildOptions, Engine as _};
 use crate::event::{Event, Outcome};
 use crate::graph::{self, Graph, Index};
-use crate::image::ImageName;
+use crate::image::{ImageName, Naming};
 use crate::plan::{Decision, Plan, Selection};
 use crate::report::Subscriber;
 use crate::report::logs::Logs;
@@ -161,7 +161,40 @@ fn add_apt_files(tree: &mut Tree, settings: &Settings) -> Diagnosed<()> {
 fn connect(tree: &Tree, settings: &Settings, rendered: &[Rendered]) -> Diagnosed<Graph> {
     let images: Vec<_> =
         rendered.par_iter().map(|image| graph_image(tree, settings, image)).collect();
-    Graph::new(collect(images)?, &settings.naming)
+    let mut images = collect(images)?;
+    if let Some(apart) = &settings.naming_apart {
+        name_apart(&mut images, &settings.naming, apart, &tree.manifest().named_by_type)?;
+    }
+    Graph::new(images, &settings.naming)
+}
+
+/// Gives the names of `apart` to all `images` but those of `kept` and what is built on them.
+fn name_apart(
+    images: &mut [graph::Image],
+    naming: &Naming,
+    apart: &Naming,
+    kept: &[String],
+) -> Diagnosed<()> {
+    let parents: BTreeMap<String, String> = images
+        .iter()
+        .filter_map(|image| {
+            let parent = &image.dockerfile.parent()?.image;
+            let name = naming.name_in(parent).or_else(|| apart.name_in(parent))?;
+            Some((image.name.to_string(), name.to_owned()))
+        })
+        .collect();
+    for image in images {
+        let mut line = std::iter::successors(Some(image.name.as_str()), |name| {
+            parents.get(*name).map(String::as_str)
+        });
+        // A line that never ends is a cycle, which the graph tells of.
+        if line.by_ref().take(parents.len() + 1).any(|name| kept.iter().any(|kept| kept == name)) {
+            continue;
+        }
+        let reference = apart.reference(image.name.as_str());
+        image.reference = reference.map_err(|error| Diagnostic::new(error.to_string()))?;
+    }
+    Ok(())
 }
 
 fn graph_image(tree: &Tree, settings: &Settings, rendered: &Rendered) -> Diagnosed<graph::Image> {

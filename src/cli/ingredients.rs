@@ -115,9 +115,8 @@ fn of_release(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Val
     })?;
     let mut found: Vec<(&str, Value)> = vec![("rpm_setup", json!(rpm_setup))];
     if dialect.has_infra_prefix() {
-        let apart = format!("{}-infra-", axis.base);
-        let prefix = if templating.infra_rename { apart.as_str() } else { naming.prefix() };
-        found.push(("infra_image_prefix", prefix.into()));
+        let naming = settings.naming_apart.as_ref().unwrap_or(naming);
+        found.push(("infra_image_prefix", naming.prefix().into()));
     }
     if dialect.has_healthchecks() {
         found.push(("docker_healthchecks", templating.healthchecks.into()));

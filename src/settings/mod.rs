@@ -22,7 +22,7 @@ use jiff::{Timestamp, Zoned};
 use regex::Regex;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
-use crate::dialect;
+use crate::dialect::{self, Dialect};
 use crate::image::Naming;
 use crate::source::Source;
 use crate::tree::{Base, InstallType, Manifest, UserVariables};
@@ -133,6 +133,8 @@ pub struct Settings {
     pub base: Base,
     /// How images are called.
     pub naming: Naming,
+    /// How those are called that are the same for every install type, if apart.
+    pub naming_apart: Option<Naming>,
     /// Who looks after them.
     pub maintainer: String,
     /// What the manifest says about the install type.
@@ -194,9 +196,10 @@ pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Resu
     match (axis_and_base, naming, values.errors) {
         (Some((axis, base, install_type)), Some(naming), errors) if errors.is_empty() => {
             Ok(Settings {
-                axis,
                 base,
+                naming_apart: apart(&naming, &axis, manifest, &templating),
                 naming,
+                axis,
                 maintainer,
                 install_type,
                 templating,
@@ -216,6 +219,17 @@ pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Resu
         }
         (_, _, errors) => Err(Diagnostics(errors)),
     }
+}
+
+/// The naming of the images that are the same for every install type.
+fn apart(
+    naming: &Naming,
+    axis: &Axis,
+    manifest: &Manifest,
+    templating: &Templating,
+) -> Option<Naming> {
+    let knows = manifest.dialect.is_some_and(Dialect::has_infra_prefix);
+    (knows && templating.infra_rename).then(|| naming.with_prefix(&format!("{}-infra-", axis.base)))
 }
 
 /// The day: the one that SOURCE_DATE_EPOCH names, else today's.

@@ -7,11 +7,13 @@
 //! is a space. Templates are data from someone else: they reach the files of the tree and nothing
 //! else.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use minijinja::value::{Kwargs, Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
+use regex::Regex;
 
 use super::{Ingredients, Override, Renderer};
 use crate::diagnostic::{Diagnostic, Place, Result};
@@ -105,17 +107,41 @@ impl<'a> JinjaEngine<'a> {
                 _ => {}
             }
         }
+        self.add_caller(diagnostic, template)
+    }
+
+    /// Adds where `template` calls the macro in which the error is. The engine keeps no calls, so
+    /// this is read off the text; where several calls come into question, all are named.
+    fn add_caller(&self, diagnostic: Diagnostic, template: &str) -> Diagnostic {
         let shown = self.display_path(template);
-        if !diagnostic.places.iter().any(|place| place.path == shown) {
-            diagnostic = diagnostic.note(format!("while rendering {shown}"));
+        if diagnostic.places.iter().any(|place| place.path == shown) {
+            return diagnostic;
         }
-        diagnostic
+        let text = self.tree.files().get(template).and_then(|file| file.read().ok());
+        let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let calls = match diagnostic.places.last() {
+            Some(inner) => calls_of_macro(&inner.source, inner.span.start, &text),
+            None => Vec::new(),
+        };
+        match &calls[..] {
+            [] => diagnostic.note(format!("while rendering {shown}")),
+            [call] => diagnostic.at(Place::new(shown, text, call.clone()).labelled("called here")),
+            several => {
+                let lines = several.iter().map(|call| 1 + text[..call.start].matches('\n').count());
+                let lines: Vec<_> = lines.map(|line| line.to_string()).collect();
+                diagnostic
+                    .note(format!("called by {shown}, in one of the lines {}", lines.join(", ")))
+            }
+        }
     }
 
     fn place(&self, error: &Error) -> Option<Place> {
-        let source = error.template_source()?;
-        let span = error.range().or_else(|| line_span(source, error.line()?))?;
-        Some(Place::new(self.display_path(error.name()?), source, span))
+        let (source, path) = (error.template_source()?, self.display_path(error.name()?));
+        match (error.range(), error.line()) {
+            (Some(span), _) => Some(Place::new(path, source, span)),
+            (None, Some(line)) => Some(Place::line(path, source, line)),
+            (None, None) => None,
+        }
     }
 
     fn display_path(&self, template: &str) -> String {
@@ -140,18 +166,6 @@ impl Renderer for JinjaEngine<'_> {
     }
 }
 
-/// The bytes of a line, counted from 1.
-fn line_span(source: &str, line: usize) -> Option<std::ops::Range<usize>> {
-    let mut start = 0;
-    for (index, text) in source.split_inclusive('\n').enumerate() {
-        if index + 1 == line {
-            return Some(start..start + text.trim_end().len());
-        }
-        start += text.len();
-    }
-    None
-}
-
 /// A template's text with line ends and tags as Jinja2 takes them.
 fn as_jinja2_reads(text: &str) -> String {
     const NO_BREAK_SPACE: char = '\u{a0}';
@@ -169,6 +183,29 @@ fn as_jinja2_reads(text: &str) -> String {
         rest = &rest[end..];
     }
     read + rest
+}
+
+/// Where `caller` calls the macro of `library` that holds the byte `offset`, or one that calls it.
+fn calls_of_macro(library: &str, offset: usize, caller: &str) -> Vec<Range<usize>> {
+    let definition = Regex::new(r"\{%-?\s*macro\s+(\w+)").expect("a literal");
+    let macros: Vec<(usize, &str)> = definition
+        .captures_iter(library)
+        .filter_map(|found| Some((found.get(0)?.start(), found.get(1)?.as_str())))
+        .collect();
+    let around = |offset: usize| macros.iter().rev().find(|(start, _)| *start <= offset);
+    let mut open: Vec<&str> = around(offset).map(|(_, name)| *name).into_iter().collect();
+    let mut seen = Vec::new();
+    while let Some(name) = open.pop() {
+        let call = Regex::new(&format!(r"\b{name}\s*\(")).expect("a name is no pattern");
+        let calls: Vec<_> = call.find_iter(caller).map(|found| found.range()).collect();
+        if !calls.is_empty() {
+            return calls;
+        }
+        seen.push(name);
+        let callers = call.find_iter(library).filter_map(|found| around(found.start()));
+        open.extend(callers.map(|(_, name)| *name).filter(|name| !seen.contains(name)));
+    }
+    Vec::new()
 }
 
 /// A template without the lines that say what it extends.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::diagnostic::{Result, collect};
+use crate::diagnostic::{Diagnostic, Diagnostics, Result, collect};
 use crate::dialect::Functions;
 use crate::image::ImageName;
 use crate::tree::{ImageFolder, Language, Tree};
@@ -81,7 +81,29 @@ pub fn render_all(tree: &Tree, ingredients: &Ingredients) -> Result<Vec<Rendered
             Ok(Rendered { folder, text: declare(text, &ingredients.build_arguments) })
         })
         .collect();
-    collect(results)
+    collect(results).map_err(one_for_each_place)
+}
+
+/// Says a fault in what many templates share once, with how many it keeps from being rendered.
+fn one_for_each_place(errors: Diagnostics) -> Diagnostics {
+    let mut kept: Vec<(Diagnostic, usize)> = Vec::new();
+    for error in errors.0 {
+        let same = |(known, _): &&mut (Diagnostic, usize)| {
+            known.message == error.message
+                && error.places.first().is_some()
+                && known.places.first() == error.places.first()
+        };
+        match kept.iter_mut().find(same) {
+            Some((_, others)) => *others += 1,
+            None => kept.push((error, 0)),
+        }
+    }
+    let told = kept.into_iter().map(|(error, others)| match others {
+        0 => error,
+        1 => error.note("one other image fails for the same reason"),
+        n => error.note(format!("{n} other images fail for the same reason")),
+    });
+    Diagnostics(told.collect())
 }
 
 /// Declares build arguments after the first `FROM`.

@@ -13,7 +13,8 @@ const CONFIG: &str = "common/config.py";
 const USERS: [&str; 2] = ["common/users.py", CONFIG];
 const SOURCES: [&str; 2] = ["common/sources.py", CONFIG];
 const SOURCES_YAML: &str = "common/sources.yaml";
-const UNBUILDABLE: [&str; 2] = ["image/unbuildable.py", "image/build.py"];
+const BUILD: &str = "image/build.py";
+const UNBUILDABLE: [&str; 2] = ["image/unbuildable.py", BUILD];
 
 /// The tables of a release.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,6 +40,8 @@ pub struct Facts {
     /// Images that can't be built and why not (or nothing), by the axes (`centos+source`,
     /// `aarch64`) that they can't be built on.
     pub unbuildable: BTreeMap<String, BTreeMap<String, String>>,
+    /// The images that, with all that is built on them, are not the same for every install type.
+    pub named_by_type: Vec<String>,
 }
 
 /// An image to build on.
@@ -115,6 +118,7 @@ pub fn read(package: &dyn Fn(&str) -> Option<String>) -> Result<Facts> {
         Some(table) => table,
         None => files.need("DISTRO_RELEASE", &[CONFIG])?,
     };
+    let named_by_type = files.find("BINARY_SOURCE_IMAGES", &[BUILD])?;
     let mut options = options(&files.need("_CLI_OPTS", &[CONFIG])?)?;
     options.extend(self::options(&files.need("_BASE_OPTS", &[CONFIG])?)?);
     Ok(Facts {
@@ -128,6 +132,7 @@ pub fn read(package: &dyn Fn(&str) -> Option<String>) -> Result<Facts> {
         users: users(&files.need("USERS", &USERS)?)?,
         sources: files.sources()?.entries(source)?,
         unbuildable: files.unbuildable()?,
+        named_by_type: named_by_type.map_or(Ok(Vec::new()), |table| table.texts())?,
     })
 }
 

@@ -43,6 +43,10 @@ pub struct Manifest {
     /// For an image a command that shows that its program runs; for the tree's own checks.
     #[serde(default)]
     pub checks: BTreeMap<String, String>,
+    /// The images that, with all that is built on them, keep the install type in their names where
+    /// others are named apart.
+    #[serde(skip)]
+    pub named_by_type: Vec<String>,
     /// The rules of the release of kolla-build that the manifest was made for.
     #[serde(skip)]
     pub dialect: Option<Dialect>,

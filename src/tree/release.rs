@@ -219,6 +219,7 @@ pub(super) fn manifest(release: &Release, facts: &Facts) -> Manifest {
     let dialect = release.dialect;
     Manifest {
         dialect: Some(dialect),
+        named_by_type: facts.named_by_type.clone(),
         defaults: defaults(release, facts),
         bases: facts
             .bases
