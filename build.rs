@@ -1,4 +1,4 @@
-//! Packs the template tree and the profiles into one archive for `src/tree/embedded.rs`.
+//! Packs the template tree, the profiles and the tables of releases into one archive for `src/tree/embedded.rs`.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("set by cargo"));
     let archive = File::create(out.join("tree.tar")).expect("the output folder is writable");
     let mut archive = tar::Builder::new(archive);
-    for folder in ["docker", "profiles"] {
+    for folder in ["docker", "profiles", "releases"] {
         println!("cargo::rerun-if-changed={folder}");
         append_folder(&mut archive, &root, Path::new(folder));
     }

@@ -336,3 +336,45 @@ fn a_closed_pipe_is_no_failure() {
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
 }
+
+/// An image is the same in both languages, with the same variables and functions.
+#[test]
+fn one_image_in_two_languages() {
+    let tree = TestTree::new(&[(
+        "in-tera",
+        "FROM {{ base_image }}:{{ base_distro_tag }}\n\
+         {% set in_tera_packages_append = [\"c\"] -%}\n\
+         {% set packages = [\"b\", \"a\"] | customizable(of=\"packages\") -%}\n\
+         RUN {{ debian_package_install(packages=packages) }}\n\
+         {% for name, user in users -%}\n\
+         USER {{ user.uid }}:{{ user.gid }}\n\
+         {%- endfor %}\n\
+         {% if not clean_package_cache %}RUN false{% endif %}LABEL {{ namespace }} {{ tag }}",
+    )])
+    .in_namespace("family");
+    tree.write(
+        "in-jinja/Dockerfile.j2",
+        "FROM {{ base_image }}:{{ base_distro_tag }}\n\
+         {% set in_jinja_packages_append = [\"c\"] -%}\n\
+         {% set packages = [\"b\", \"a\"] | customizable(\"packages\") -%}\n\
+         RUN {{ debian_package_install(packages) }}\n\
+         {% for name, user in users.items() -%}\n\
+         USER {{ user.uid }}:{{ user.gid }}\n\
+         {%- endfor %}\n\
+         {% if not clean_package_cache %}RUN false{% endif %}LABEL {{ namespace }} {{ tag }}",
+    );
+    let out = tempfile::tempdir().unwrap();
+    let work_dir = out.path().to_str().unwrap();
+    build(&tree, &["--template-only", "--work-dir", work_dir]).expect(0);
+    let files = files_below(&out.path().join("docker"));
+    assert_eq!(files["in-tera/Dockerfile"], files["in-jinja/Dockerfile"]);
+    insta::assert_snapshot!("two-languages", files["in-jinja/Dockerfile"]);
+}
+
+#[test]
+fn an_image_has_one_template() {
+    let tree = family();
+    tree.write("lone/Dockerfile.j2", "FROM debian:trixie");
+    let run = build(&tree, &["--list-images"]);
+    insta::assert_snapshot!("two-templates", shown(&tree, &run));
+}

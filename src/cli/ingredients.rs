@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::diagnostic::{Diagnostic, Place, Result};
-use crate::dialect::{Dialect, Functions, yaml};
+use crate::dialect::{DEFAULT_TABLE, Dialect, Functions, yaml};
 use crate::settings::Settings;
 use crate::template::{Ingredients, Override, Variables};
 use crate::tree::Tree;
@@ -50,7 +50,20 @@ fn functions(settings: &Settings, tree: &Tree) -> Result<Functions> {
             Diagnostic::new(format!("the repositories can't be read: {}", error.message))
                 .at(Place::line(shown, text.as_str(), error.line))
         })?;
-        tables.site = Some(site);
+        if tables.files.is_empty() {
+            tables.files.insert(DEFAULT_TABLE.to_owned(), site);
+        } else {
+            tables.site = Some(site);
+        }
+    }
+    if let Some(release) = tree.release()
+        && release.dialect.has_repositories()
+        && tables.files.is_empty()
+    {
+        let message = format!("nothing beside '{}' names repositories of packages", tree.origin());
+        return Err(Diagnostic::new(message)
+            .help("give theirs with --repos-yaml, or name the checkout or virtual environment that the templates belong to as --tree")
+            .into());
     }
     Ok(Functions {
         dialect: tree.dialect(),

@@ -1,10 +1,11 @@
-//! `kiln tree`: the template tree that the program carries.
+//! `kiln tree`: the template tree that the program carries, and the tables of other trees.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
+use super::config::print_out;
 use super::{Exit, Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::tree;
@@ -12,12 +13,12 @@ use crate::tree;
 /// The grammar of `kiln tree`.
 pub fn command() -> Command {
     Command::new("tree")
-        .about("Work with the template tree that kiln carries")
+        .about("Work with template trees")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
             Command::new("export")
-                .about("Write the tree and its profiles to a folder, to start your own from")
+                .about("Write the tree that kiln carries and its profiles to a folder, to start your own from")
                 .arg(
                     Arg::new("DIR")
                         .required(true)
@@ -25,14 +26,29 @@ pub fn command() -> Command {
                         .help("The folder; DIR/docker and DIR/profiles are made in it"),
                 ),
         )
+        .subcommand(
+            Command::new("tables")
+                .about("Show as JSON what kiln reads from the Python files of a kolla-build")
+                .arg(
+                    Arg::new("DIR")
+                        .required(true)
+                        .value_parser(ValueParser::path_buf())
+                        .help("A checkout or virtual environment of kolla-build"),
+                ),
+        )
 }
 
 /// Does what is asked for.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
-    let Some(("export", matches)) = matches.subcommand() else {
-        unreachable!("clap asks for a subcommand")
-    };
+    let (what, matches) = matches.subcommand().expect("clap asks for a subcommand");
     let folder = matches.get_one::<PathBuf>("DIR").expect("clap asks for it");
+    match what {
+        "export" => export(folder),
+        _ => print_out(&format!("{}\n", tree::tables(folder)?.1)),
+    }
+}
+
+fn export(folder: &Path) -> Result<Exit, Failure> {
     let files = tree::export(folder).map_err(|error| {
         Diagnostic::new(format!("the tree can't be exported: {error}"))
             .help("give a folder without docker and profiles in it; nothing is overwritten")

@@ -11,7 +11,7 @@ pub mod yaml;
 
 use regex::Regex;
 
-pub use repos::Tables;
+pub use repos::{DEFAULT_FILE as DEFAULT_TABLE, Tables};
 pub use version::Version;
 
 /// The variable under which templates find what the base's release calls itself.
@@ -73,7 +73,8 @@ impl Dialect {
             () if b("distro_python_version") && !m("add_binary_source_envs") && !m("td-agent") => {
                 18
             }
-            () if m("upper_constraints_remove") => 16,
+            () if m("upper_constraints_remove") && m("td-agent") => 16,
+            () if m("upper_constraints_remove") => 19,
             () if !m("handle_repos(") => 9,
             () if !m("add_binary_source_envs") && b("supported_distro_name") => 15,
             () if !m("add_binary_source_envs") => 10,
@@ -112,6 +113,11 @@ impl Dialect {
     /// Whether templates know the day.
     pub fn has_build_date(self) -> bool {
         !self.since(23, 0)
+    }
+
+    /// Whether templates take repositories of packages from tables.
+    pub fn has_repositories(self) -> bool {
+        self.since(10, 0)
     }
 
     /// Whether templates know which repositories file the user gave.
@@ -158,6 +164,19 @@ impl Dialect {
     /// The variable for what the base's release calls itself.
     pub fn release_name_variable(self) -> &'static str {
         if self.since(12, 0) { RELEASE_NAME_SINCE_12 } else { RELEASE_NAME_BEFORE_12 }
+    }
+
+    /// Why the release has no images for an axis, if it says so.
+    pub fn refusal(self, axis: Axis<'_>) -> Option<&'static str> {
+        let Axis { base, base_tag, arch, install_type } = axis;
+        let is_binary = self.has_install_types() && install_type == "binary";
+        if is_binary && self.since(10, 0) && base == "debian" && arch != "x86_64" {
+            return Some("it has binary images of debian for x86_64 alone");
+        }
+        if is_binary && self.since(14, 10) && base_tag.starts_with("stream9") {
+            return Some("it has no binary images on CentOS Stream 9");
+        }
+        None
     }
 
     /// The kind of packages of a base.
@@ -292,5 +311,119 @@ impl Functions {
     /// Why there is none.
     pub fn cleanup_repos(&self) -> Result<String, String> {
         repos::cleanup_repos(&self.tables, &self.about())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialect(version: &str) -> Dialect {
+        Dialect::of(version.parse().unwrap())
+    }
+
+    fn axis<'a>(base: &'a str, base_tag: &'a str) -> Axis<'a> {
+        Axis { base, base_tag, arch: "x86_64", install_type: "source" }
+    }
+
+    #[test]
+    fn python_is_that_of_the_base() {
+        let table = [
+            ("9.4.0", "centos", "7", Some("2.7")),
+            ("9.4.0", "centos", "8", Some("3.6")),
+            ("9.4.0", "rhel", "latest", Some("2.7")),
+            ("9.4.0", "ubuntu", "18.04", Some("3.6")),
+            ("10.4.0", "debian", "10", Some("3.7")),
+            ("11.3.0", "ubuntu", "20.04", Some("3.8")),
+            ("13.0.0", "debian", "bullseye", Some("3.9")),
+            ("14.12.0", "centos", "stream8", Some("3.6")),
+            ("14.12.0", "centos", "stream9", Some("3.9")),
+            ("14.12.0", "rocky", "9", Some("3.9")),
+            ("15.0.0", "ubuntu", "22.04", Some("3.10")),
+            ("17.0.0", "debian", "bookworm", Some("3.11")),
+            ("18.6.0", "ubuntu", "24.04", Some("3.10")),
+            ("18.7.0", "ubuntu", "24.04", Some("3.12")),
+            ("18.8.0", "rocky", "9", Some("3.9")),
+            ("19.0.0", "ubuntu", "24.04", None),
+        ];
+        for (version, base, tag, expected) in table {
+            let found = dialect(version).python_version(axis(base, tag));
+            assert_eq!(found, expected, "{version} {base} {tag}");
+        }
+    }
+
+    #[test]
+    fn packages_are_installed_by_what_the_base_has() {
+        let table = [
+            ("9.0.0", "centos", "7", "yum"),
+            ("9.0.0", "centos", "8.1", "dnf"),
+            ("9.0.0", "ubuntu", "18.04", "apt"),
+            ("10.0.0", "centos", "7", "dnf"),
+            ("23.0.0", "debian", "trixie", "apt"),
+        ];
+        for (version, base, tag, expected) in table {
+            assert_eq!(dialect(version).package_manager(axis(base, tag)), expected);
+        }
+    }
+
+    #[test]
+    fn a_key_speaks_of_an_axis_if_all_its_words_do() {
+        let applies = |version: &str, base, tag, key: &str| {
+            let dialect = dialect(version);
+            let axis = axis(base, tag);
+            dialect.unbuildable_key_applies(key, axis, dialect.package_manager(axis))
+        };
+        assert!(applies("12.0.0", "debian", "10", "debian"));
+        assert!(applies("12.0.0", "debian", "10", "debian+source"));
+        assert!(applies("12.0.0", "debian", "10", "x86_64"));
+        assert!(!applies("12.0.0", "debian", "10", "debian+aarch64"));
+        assert!(!applies("16.0.0", "debian", "10", "debian+source"));
+        assert!(applies("9.4.0", "centos", "8", "centos8"));
+        assert!(!applies("9.4.0", "centos", "8", "centos"));
+        assert!(!applies("9.0.1", "centos", "8", "centos8"));
+        assert!(applies("9.4.0", "centos", "7", "centos"));
+        assert!(applies("14.10.0", "centos", "stream9", "centos9"));
+        assert!(!applies("14.9.0", "centos", "stream9", "centos9"));
+        assert!(applies("20.4.0", "rocky", "10", "rocky+10"));
+        assert!(!applies("20.3.0", "rocky", "10", "rocky+10"));
+        assert!(!applies("21.0.0", "rocky", "10", "rocky+10"));
+    }
+
+    #[test]
+    fn package_sources_are_set_up_by_their_ending() {
+        let setup = |version: &str, entry: &str| dialect(version).rpm_setup(&[entry.to_owned()]);
+        let one = |command: &str| Ok(vec![command.to_owned()]);
+        assert_eq!(setup("9.0.0", "a.rpm"), one("RUN yum -y install a.rpm"));
+        assert_eq!(setup("10.0.0", "http://h/a.rpm"), one("RUN dnf -y install http://h/a.rpm"));
+        let fetched = "RUN curl -L http://h/d/a.repo -o /etc/yum.repos.d/a.repo";
+        assert_eq!(setup("10.0.0", "http://h/d/a.repo"), one(fetched));
+        assert_eq!(setup("10.0.0", "d/a.repo"), one("COPY d/a.repo /etc/yum.repos.d/"));
+        assert_eq!(setup("15.1.0", ""), one(""));
+        assert_eq!(setup("10.0.0", "a.deb"), Err("a.deb".to_owned()));
+    }
+
+    #[test]
+    fn a_release_may_have_no_images_for_an_axis() {
+        let refused = |version: &str, base, base_tag, arch, install_type| {
+            dialect(version).refusal(Axis { base, base_tag, arch, install_type }).is_some()
+        };
+        assert!(refused("10.0.0", "debian", "10", "aarch64", "binary"));
+        assert!(!refused("10.0.0", "debian", "10", "aarch64", "source"));
+        assert!(!refused("9.4.0", "debian", "10", "aarch64", "binary"));
+        assert!(refused("14.10.0", "centos", "stream9", "x86_64", "binary"));
+        assert!(!refused("14.10.0", "centos", "stream8", "x86_64", "binary"));
+    }
+
+    #[test]
+    fn the_series_follows_from_the_services_release() {
+        for (release, major) in [("2023.1", 16), ("2023.2", 17), ("2025.1", 20), ("2026.2", 23)] {
+            assert_eq!(Dialect::guess_major("", "", release), Some(major));
+        }
+        let guess = |macros, base| Dialect::guess_major(macros, base, "").unwrap();
+        assert_eq!(guess("kolla_cleanup_repos kolla_patch_sources", ""), 23);
+        assert_eq!(guess("handle_repos( kolla_patch_sources", ""), 20);
+        assert_eq!(guess("handle_repos( upper_constraints_remove td-agent", ""), 16);
+        assert_eq!(guess("handle_repos( upper_constraints_remove", ""), 19);
+        assert_eq!(guess("", "distro_release"), 9);
     }
 }

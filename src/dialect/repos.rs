@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::version::Version;
 use super::yaml::{Yaml, set};
 
-/// The tables' file names, as far as a tree has them.
-const DEFAULT_FILE: &str = "repos.yaml";
+/// The one that every tree with tables has.
+pub const DEFAULT_FILE: &str = "repos.yaml";
 const NOBLE_FILE: &str = "repos-noble.yaml";
 const EL10_FILE: &str = "repos-el10.yaml";
 

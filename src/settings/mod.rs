@@ -350,6 +350,18 @@ impl Values<'_> {
             base_tag: self.text("base_tag").unwrap_or_else(|| known.tag.clone()),
             arch: self.text("base_arch").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         };
+        if axis.base_image.is_empty() {
+            let message = format!("the image to build '{}' on is not known", axis.base);
+            self.errors.push(Diagnostic::new(message).help("name it with --base-image"));
+            return None;
+        }
+        let dialect = self.manifest.dialect;
+        if let Some(reason) = dialect.and_then(|d| d.refusal(axis.as_dialects_ask())) {
+            let message =
+                format!("the tree's release can't do {} {}", axis.base, axis.install_type);
+            self.errors.push(Diagnostic::new(message).note(reason).help("choose --type source"));
+            return None;
+        }
         let mut base = known.clone();
         if let Some(dialect) = self.manifest.dialect {
             dialect.package_manager(axis.as_dialects_ask()).clone_into(&mut base.package_manager);

@@ -303,3 +303,151 @@ fn texts(list: &Value) -> std::result::Result<Vec<String>, Error> {
     }
     Ok(list.try_iter()?.map(|value| value.to_string()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::{Dialect, Tables};
+    use serde_json::json;
+    use std::fs;
+
+    /// Renders the images of these templates, `(path, text)`; only `Dockerfile.j2` makes an image.
+    fn rendered(
+        templates: &[(&str, &str)],
+        overrides: &[&str],
+        variables: &serde_json::Value,
+    ) -> std::result::Result<Vec<String>, Vec<Diagnostic>> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("tree.toml"), "").unwrap();
+        for (path, text) in templates {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let tree = Tree::open(folder.path(), None).unwrap();
+        let functions = Functions {
+            dialect: Dialect::newest(),
+            tables: Tables::default(),
+            package_type: "deb".to_owned(),
+            base: "debian".to_owned(),
+            base_tag: "1".to_owned(),
+            arch: "x86_64".to_owned(),
+            codename: None,
+        };
+        let ingredients = Ingredients {
+            variables: variables.as_object().unwrap().clone(),
+            functions: functions.into(),
+            overrides: overrides
+                .iter()
+                .map(|text| Override { path: "over.j2".to_owned(), text: (*text).to_owned() })
+                .collect(),
+            build_arguments: Vec::new(),
+        };
+        let rendered = super::super::render_all(&tree, &ingredients).map_err(|errors| errors.0)?;
+        Ok(rendered.into_iter().map(|image| image.text).collect())
+    }
+
+    fn one(template: &str) -> String {
+        let variables = json!({"yes": true, "nothing": null, "packages": ["a", "b"]});
+        rendered(&[("my-app/Dockerfile.j2", template)], &[], &variables).unwrap().remove(0)
+    }
+
+    #[test]
+    fn templates_mean_what_they_mean_to_jinja2() {
+        let table = [
+            ("FROM {{ unknown }}x\n", "FROM x"),
+            ("a\n\n", "a\n"),
+            ("a\r\nb\rc", "a\nb\nc"),
+            ("{%\u{a0}if yes %}a{{\u{a0}'\u{a0}' }}{% endif %}\u{a0}", "a \u{a0}"),
+            ("{{ unknown | length }}", "0"),
+            ("{{ unknown is sequence }} {{ ([1] + [2]) is sequence }}", "True True"),
+            ("{{ 'x' is sequence }} {{ 1 is sequence }}", "True False"),
+            ("{{ yes }} {{ nothing }} {{ packages }}", "True None ['a', 'b']"),
+            ("{{ '<&>' }}", "<&>"),
+            ("{{ 'abc'.startswith('ab') }}", "True"),
+            ("{{ (['x'] * packages | length) | join }}", "xx"),
+            ("{{ debian_package_install([]) }}", ""),
+            ("{{ debian_package_install(unknown) }}", ""),
+        ];
+        for (template, expected) in table {
+            assert_eq!(one(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn lists_are_customised_by_variables() {
+        let list = "{{ packages | customizable('packages') | join(' ') }}";
+        let with = |set: &str| one(&format!("{{% set {set} %}}{list}"));
+        assert_eq!(one(list), "a b");
+        assert_eq!(with("my_app_packages_append = ['c']"), "a b c");
+        assert_eq!(with("my_app_packages_remove = ['a', 'x']"), "b");
+        assert_eq!(with("my_app_packages_override = ['z']"), "z");
+        assert_eq!(with("other_packages_append = ['c']"), "a b");
+        assert_eq!(one("{{ unknown | customizable('packages') is defined }}"), "False");
+    }
+
+    #[test]
+    fn overrides_fill_the_blocks_of_every_image() {
+        let template =
+            "FROM x\n{% block header %}old{% endblock %}\n{% block b %}kept{% endblock %}";
+        let overrides = [
+            "{% extends parent_template %}\n{% block header %}new {{ super() }}{% endblock %}\n",
+            "{% extends parent_template %}\n{% block b %}{{ image_name }}{% endblock %}\n",
+        ];
+        let images = [("a/Dockerfile.j2", template), ("c/Dockerfile.j2", "FROM y")];
+        let texts = rendered(&images, &overrides, &json!({})).unwrap();
+        assert_eq!(texts, ["FROM x\nnew old\na", "FROM y"]);
+    }
+
+    fn error(templates: &[(&str, &str)]) -> Diagnostic {
+        rendered(templates, &[], &json!({})).unwrap_err().remove(0)
+    }
+
+    #[test]
+    fn an_error_in_a_macro_is_shown_with_its_caller() {
+        let macros = "{% macro outer() %}{{ inner() }}{% endmacro %}\n\
+                      {% macro inner() %}\n{{ raise_error('no') }}{% endmacro %}";
+        let image = "FROM x\n{% import 'macros.j2' as m with context %}\n{{ m.outer() }}";
+        let error = error(&[("macros.j2", macros), ("a/Dockerfile.j2", image)]);
+        assert_eq!(error.message, "the template can't be rendered: no");
+        let places: Vec<_> = error
+            .places
+            .iter()
+            .map(|place| {
+                let line = 1 + place.source[..place.span.start].matches('\n').count();
+                format!("{}:{line}", place.path.rsplit('/').next().unwrap())
+            })
+            .collect();
+        assert_eq!(places, ["macros.j2:3", "Dockerfile.j2:3"]);
+    }
+
+    #[test]
+    fn a_fault_that_images_share_is_told_once() {
+        let image = "FROM x\n{% import 'macros.j2' as m %}\n{{ m.m() }}";
+        let macros = "{% macro m() %}{{ raise_error('no') }}{% endmacro %}";
+        let templates =
+            [("macros.j2", macros), ("a/Dockerfile.j2", image), ("b/Dockerfile.j2", image)];
+        let errors = rendered(&templates, &[], &json!({})).unwrap_err();
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].notes, ["one other image fails for the same reason"]);
+    }
+
+    #[test]
+    fn nothing_outside_the_tree_is_reached() {
+        for path in ["/etc/passwd", "../../../../../../etc/passwd", "./a/Dockerfile.j2"] {
+            let image = format!("FROM x\n{{% include '{path}' %}}");
+            let error = error(&[("a/Dockerfile.j2", &image)]);
+            assert!(error.message.starts_with("a template is missing"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_template_without_end_is_ended() {
+        let deep = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
+        let error_of_deep = error(&[("a/Dockerfile.j2", deep)]);
+        assert!(error_of_deep.message.contains("recursion"), "{}", error_of_deep.message);
+        let long = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+        let error_of_long = error(&[("a/Dockerfile.j2", long)]);
+        assert!(error_of_long.message.contains("fuel"), "{}", error_of_long.message);
+    }
+}

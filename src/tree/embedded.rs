@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::{Content, Files, TreeFile};
@@ -25,6 +26,15 @@ pub(super) fn load() -> (Files, Files) {
     (tree, profiles)
 }
 
+/// The texts of the releases' tables, by file name.
+pub(super) fn releases() -> Vec<(String, String)> {
+    let of_releases = entries().filter_map(|(path, file)| {
+        let text = String::from_utf8(file.read().ok()?).ok()?;
+        Some((path.strip_prefix("releases/")?.to_owned(), text))
+    });
+    of_releases.collect()
+}
+
 /// Writes the embedded tree to `folder/docker` and its profiles to `folder/profiles`.
 ///
 /// Returns the number of files written.
@@ -40,8 +50,16 @@ pub fn export(folder: &Path) -> io::Result<usize> {
         }
     }
     fs::create_dir_all(folder)?;
-    tar::Archive::new(ARCHIVE).unpack(folder)?;
-    Ok(entries().count())
+    let mut written = 0;
+    for (path, file) in entries().filter(|(path, _)| !path.starts_with("releases/")) {
+        let target = folder.join(&path);
+        fs::create_dir_all(target.parent().unwrap_or(folder))?;
+        fs::write(&target, file.read()?)?;
+        let mode = if file.executable() { 0o755 } else { 0o644 };
+        fs::set_permissions(&target, fs::Permissions::from_mode(mode))?;
+        written += 1;
+    }
+    Ok(written)
 }
 
 /// The regular files of the archive with their paths.

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::python::{self, Literal, Module};
 use crate::dialect::yaml::{self, Yaml};
 
@@ -17,7 +19,7 @@ const BUILD: &str = "image/build.py";
 const UNBUILDABLE: [&str; 2] = ["image/unbuildable.py", BUILD];
 
 /// The tables of a release.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// The base distros, in Kolla's order.
     pub bases: Vec<String>,
@@ -45,7 +47,7 @@ pub struct Facts {
 }
 
 /// An image to build on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseImage {
     /// Its name, perhaps with a registry.
     pub name: String,
@@ -54,7 +56,7 @@ pub struct BaseImage {
 }
 
 /// An option. (`Option` means something else.)
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Option_ {
     /// Its class in oslo.config: `StrOpt`, `BoolOpt`, `ListOpt`...
     pub kind: String,
@@ -65,30 +67,35 @@ pub struct Option_ {
 }
 
 /// A service user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Numeric user id.
     pub uid: i64,
     /// Numeric group id.
     pub gid: i64,
     /// The group's name, where it is not the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
 
 /// Where a source comes from. Texts may name options (`$tarballs_base`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFacts {
     /// Its kind: url, git or local.
     pub kind: String,
     /// The URL, repository or path.
     pub location: String,
     /// The branch, tag or commit of a git source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// Whether it is used, where the table says so; otherwise it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// The version that the location names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The SHA-256 digests of the file, by the architecture's name in Debian.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sha256: BTreeMap<String, String>,
 }
 

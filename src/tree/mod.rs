@@ -13,6 +13,7 @@ mod facts;
 mod manifest;
 mod python;
 mod release;
+mod shipped;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,6 +32,7 @@ pub use manifest::{
     Base, FILE_NAME, InstallType, Manifest, Preset, SourceEntry, Unbuildable, UserVariables,
 };
 pub use release::Release;
+pub use shipped::tables;
 
 /// The language of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use ruff_python_ast::statement_visitor::{StatementVisitor, walk_stmt};
 use ruff_python_ast::token::TokenKind;
 use ruff_python_ast::{Expr, ExprCall, ModModule, Number, Operator, Stmt, UnaryOp};
@@ -14,7 +16,8 @@ use ruff_python_parser::{Parsed, parse_module};
 use ruff_text_size::{Ranged, TextRange};
 
 /// A Python value, as far as it can be told without running anything.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Literal {
     /// `None`.
     None,
@@ -29,8 +32,10 @@ pub enum Literal {
     /// A list, tuple or set.
     List(Vec<Literal>),
     /// A dictionary, in the order it is written in.
+    #[serde(skip)]
     Dict(Vec<(Literal, Literal)>),
     /// A call of a function that the module doesn't hold as a literal itself.
+    #[serde(skip)]
     Call {
         /// The function's name without what leads to it: `StrOpt` for `cfg.StrOpt(...)`.
         name: String,
@@ -40,6 +45,7 @@ pub enum Literal {
         keywords: Vec<(String, Literal)>,
     },
     /// Anything else.
+    #[serde(skip)]
     Unknown,
 }
 

@@ -13,6 +13,7 @@ use std::process::Command;
 use super::facts::{self, Facts};
 use super::manifest::{Base, InstallType, Manifest, Preset, SourceEntry, Unbuildable, User};
 use super::python::Literal;
+use super::shipped;
 use crate::diagnostic::{Diagnostic, Place as Shown, Result};
 use crate::dialect::{Axis, Dialect, Tables, Version, yaml};
 
@@ -94,13 +95,7 @@ fn package_beside(templates: &Path) -> Option<PathBuf> {
 /// When the release can't be told or a table can't be read.
 pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, Facts)> {
     let Some(package) = &place.package else {
-        return Err(Diagnostic::new(format!(
-            "there is no Python package of kolla beside '{}'",
-            place.templates.display()
-        ))
-        .note("bases, users, sources and profiles of a release are read from it")
-        .help("name the checkout or the virtual environment that the templates belong to")
-        .into());
+        return read_bare(place, dialect);
     };
     let module = |path: &str| fs::read_to_string(package.join(path)).ok();
     let facts = facts::read(&module).map_err(|error| unreadable(package, &error))?;
@@ -108,11 +103,38 @@ pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, 
     let (dialect, guess) = match (dialect, &told) {
         (Some(dialect), _) => (dialect, None),
         (None, Some(text)) => (Dialect::of(parse(text)?), None),
-        (None, None) => guess(place, &facts)?,
+        (None, None) => {
+            let release = facts.options.get("openstack_release").and_then(|o| o.default.text());
+            let dialect = guess(place, release.unwrap_or_default())?;
+            (dialect, Some(told_as_guess(dialect)))
+        }
     };
     let version = told.unwrap_or_else(|| dialect.version().to_string());
     let tables = read_tables(package)?;
     Ok((Release { dialect, version, guess, tables }, facts))
+}
+
+/// Reads a folder of templates that nothing stands beside, with the tables that the program
+/// carries for the nearest release.
+fn read_bare(place: &Place, dialect: Option<Dialect>) -> Result<(Release, Facts)> {
+    let (dialect, guess) = match dialect {
+        Some(dialect) => (dialect, None),
+        None => {
+            let dialect = guess(place, "")?;
+            (dialect, Some(told_as_guess(dialect)))
+        }
+    };
+    let (nearest, facts) = shipped::nearest(dialect.version());
+    let version = nearest.to_string();
+    Ok((Release { dialect, version, guess, tables: Tables::default() }, facts))
+}
+
+/// What is said where the release was guessed.
+fn told_as_guess(dialect: Dialect) -> String {
+    format!(
+        "the templates look like those of the last release {} of kolla-build; --dialect says which it is",
+        dialect.version()
+    )
 }
 
 fn parse(version: &str) -> Result<Version> {
@@ -171,13 +193,10 @@ fn described_by_git(checkout: &Path) -> Option<String> {
     (described.status.success() && !tag.is_empty()).then_some(tag)
 }
 
-/// The dialect that what is in the templates speaks for.
-fn guess(place: &Place, facts: &Facts) -> Result<(Dialect, Option<String>)> {
+/// The dialect that what is in the templates speaks for, with the services' release if known.
+fn guess(place: &Place, release: &str) -> Result<Dialect> {
     let read = |path: &str| fs::read_to_string(place.templates.join(path)).unwrap_or_default();
-    let (macros, base) = (read("macros.j2"), read(ROOT_IMAGE));
-    let release =
-        facts.options.get("openstack_release").and_then(|o| o.default.text()).unwrap_or_default();
-    let Some(major) = Dialect::guess_major(&macros, &base, release) else {
+    let Some(major) = Dialect::guess_major(&read("macros.j2"), &read(ROOT_IMAGE), release) else {
         return Err(Diagnostic::new(format!(
             "nothing tells which release of kolla-build '{}' belongs to",
             place.templates.display()
@@ -185,11 +204,7 @@ fn guess(place: &Place, facts: &Facts) -> Result<(Dialect, Option<String>)> {
         .help("say which one it is with --dialect, as in --dialect 14.11")
         .into());
     };
-    let version = Version { major, minor: u32::MAX, patch: u32::MAX };
-    let said = format!(
-        "the templates look like those of the last release {major} of kolla-build; --dialect says which it is"
-    );
-    Ok((Dialect::of(version), Some(said)))
+    Ok(Dialect::of(Version { major, minor: u32::MAX, patch: u32::MAX }))
 }
 
 /// The repositories in the YAML files beside the package's own templates.
@@ -357,4 +372,89 @@ fn install_types(dialect: Dialect) -> BTreeMap<String, InstallType> {
         (name.to_owned(), install_type)
     });
     made.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn root_of(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            write(root.path(), file, "");
+        }
+        root
+    }
+
+    /// Where the parts are found, as paths from the root.
+    fn found(root: &Path, from: &str) -> Option<(String, Option<String>)> {
+        let place = find(&root.join(from))?;
+        let shown = |path: PathBuf| {
+            let path = path.canonicalize().unwrap();
+            path.strip_prefix(root.canonicalize().unwrap()).unwrap().display().to_string()
+        };
+        Some((shown(place.templates), place.package.map(shown)))
+    }
+
+    #[test]
+    fn the_parts_of_a_release_are_found_from_wherever_one_is() {
+        let layouts: [(&[&str], &str, &str); 3] = [
+            (&["docker/base/Dockerfile.j2", "kolla/common/config.py"], "docker", "kolla"),
+            (
+                &[
+                    "share/kolla/docker/base/Dockerfile.j2",
+                    "lib/python3.11/site-packages/kolla/common/config.py",
+                ],
+                "share/kolla/docker",
+                "lib/python3.11/site-packages/kolla",
+            ),
+            (
+                &[
+                    "lib/python3.12/site-packages/kolla/docker/base/Dockerfile.j2",
+                    "lib/python3.12/site-packages/kolla/common/config.py",
+                ],
+                "lib/python3.12/site-packages/kolla/docker",
+                "lib/python3.12/site-packages/kolla",
+            ),
+        ];
+        for (files, templates, package) in layouts {
+            let root = root_of(files);
+            let expected = Some((templates.to_owned(), Some(package.to_owned())));
+            assert_eq!(found(root.path(), ""), expected);
+            assert_eq!(found(root.path(), templates), expected, "from {templates}");
+        }
+        let bare = root_of(&["docker/base/Dockerfile.j2"]);
+        assert_eq!(found(bare.path(), "docker"), Some(("docker".to_owned(), None)));
+        assert_eq!(found(bare.path(), "docker/base"), None);
+    }
+
+    #[test]
+    fn the_version_stands_in_the_metadata() {
+        let root = root_of(&["site/kolla/common/config.py"]);
+        write(root.path(), "site/kolla_ansible-9.0.dist-info/METADATA", "Version: 9.0.0\n");
+        let package = root.path().join("site/kolla");
+        assert_eq!(version_beside(&package), None);
+        write(
+            root.path(),
+            "site/kolla-14.11.0.dist-info/METADATA",
+            "Name: kolla\nVersion: 14.11.0\n",
+        );
+        assert_eq!(version_beside(&package).as_deref(), Some("14.11.0"));
+    }
+
+    #[test]
+    fn carried_tables_stand_in_for_the_releases_near_them() {
+        let nearest = |version: &str| shipped::nearest(version.parse().unwrap()).0.to_string();
+        assert_eq!(nearest("23"), "23.0.0");
+        assert_eq!(nearest("14"), "14.12.0");
+        assert_eq!(nearest("14.3.0"), "14.12.0");
+        assert_eq!(nearest("40"), "23.0.0");
+        assert_eq!(nearest("8.0.0"), "9.4.0");
+    }
 }
