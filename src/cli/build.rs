@@ -442,6 +442,7 @@ async fn build(
             cache,
             keep,
             network_mode: settings.building.network_mode.clone(),
+            build_args: settings.building.build_args.clone(),
         },
     };
     let name = format!("{} with {builder}", engine.description());

@@ -92,7 +92,7 @@ fn variables(settings: &Settings, tree: &Tree) -> Result<Variables> {
     give("base_distro", axis.base.as_str().into());
     give("base_distro_tag", axis.base_tag.as_str().into());
     give("base_arch", axis.arch.as_str().into());
-    give("debian_arch", debian_arch(&axis.arch).into());
+    give("debian_arch", axis.debian_arch().into());
     give("base_package_type", base.package_type.as_str().into());
     give("distro_package_manager", base.package_manager.as_str().into());
     give("maintainer", settings.maintainer.as_str().into());
@@ -167,14 +167,4 @@ fn users(settings: &Settings, dialect: Dialect) -> Value {
         users.values_mut().for_each(|user| user.group = None);
     }
     json!(users)
-}
-
-/// A machine architecture as Debian calls it; the kernel's word where Debian has no other.
-fn debian_arch(arch: &str) -> &str {
-    match arch {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "ppc64le" => "ppc64el",
-        other => other,
-    }
 }

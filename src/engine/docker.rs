@@ -5,7 +5,7 @@
 //! so a build needs an id, and the id has to be what an inspect finds under the reference. A
 //! stream may also stall for ever: every wait for its next record is bounded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
@@ -193,13 +193,15 @@ impl Engine for DockerEngine {
         sink: Sink<'_>,
     ) -> Result<String, EngineError> {
         let session = session_id();
+        let build_args: HashMap<_, _> = options.build_args.clone().into_iter().collect();
         let mut query = BuildImageOptionsBuilder::default()
             .dockerfile(crate::context::DOCKERFILE)
             .t(&reference.to_string())
             .nocache(!options.cache)
             .rm(true)
             .forcerm(!options.keep)
-            .networkmode(&options.network_mode);
+            .networkmode(&options.network_mode)
+            .buildargs(&build_args);
         if options.builder == Builder::BuildKit {
             query = query.version(BuilderVersion::BuilderBuildKit).session(&session);
         }

@@ -7,7 +7,7 @@
 
 pub mod docker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -45,6 +45,8 @@ pub struct BuildOptions {
     pub keep: bool,
     /// The network that instructions run in.
     pub network_mode: String,
+    /// The values of build arguments.
+    pub build_args: BTreeMap<String, String>,
 }
 
 /// A part of what an engine says while it works.

@@ -6,6 +6,7 @@
 
 mod example;
 pub mod ini;
+mod interpolate;
 mod layers;
 pub mod options;
 mod profiles;
@@ -49,6 +50,16 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// The machine architecture as Debian calls it; the kernel's word where Debian has no other.
+    pub fn debian_arch(&self) -> &str {
+        match self.arch.as_str() {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "ppc64le" => "ppc64el",
+            other => other,
+        }
+    }
+
     /// The axis in the words of [`dialect`](crate::dialect).
     pub fn as_dialects_ask(&self) -> dialect::Axis<'_> {
         dialect::Axis {
@@ -81,6 +92,8 @@ pub struct Building {
     pub buildkit: bool,
     /// The network that builds run in.
     pub network_mode: String,
+    /// The values of build arguments.
+    pub build_args: BTreeMap<String, String>,
 }
 
 /// What is to be done with the plan.
@@ -176,15 +189,15 @@ pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Resu
     let axis_and_base = values.axis();
     let naming = axis_and_base.as_ref().and_then(|(axis, ..)| values.naming(axis));
     let patterns = values.patterns(profiles);
-    let building = values.building();
+    let templating = values.templating();
+    let building = values.building(&templating);
     let task = values.task();
     let output = values.output();
-    let templating = values.templating();
     let users = users::users(layers, manifest, &mut values.errors);
     let maintainer = values.text("maintainer").unwrap_or_default();
     let sources = match &axis_and_base {
-        Some((_, _, install_type)) if install_type.fetches_sources => {
-            sources::sources(layers, manifest, &mut values.errors)
+        Some((axis, _, install_type)) if install_type.fetches_sources => {
+            values.sources(axis, &templating)
         }
         _ => Vec::new(),
     };
@@ -251,6 +264,32 @@ fn boolean(word: &str) -> Option<bool> {
         "false" | "0" | "off" | "no" => Some(false),
         _ => None,
     }
+}
+
+/// The pairs in a dictionary's text, as oslo.config takes them apart: a part without a colon belongs
+/// to the value after which it stands.
+///
+/// # Errors
+/// The part that is no pair, or whose name is empty or was there before.
+fn dictionary(text: &str) -> std::result::Result<BTreeMap<String, String>, String> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for part in text.split(',').filter(|_| !text.trim().is_empty()) {
+        match (part.split_once(':'), pairs.last_mut()) {
+            (Some((name, value)), _) => {
+                let name = name.trim();
+                if name.is_empty() || pairs.iter().any(|(known, _)| known == name) {
+                    return Err(part.trim().to_owned());
+                }
+                pairs.push((name.to_owned(), value.trim().to_owned()));
+            }
+            (None, Some((_, value))) => {
+                value.push(',');
+                value.push_str(part.trim());
+            }
+            (None, None) => return Err(part.trim().to_owned()),
+        }
+    }
+    Ok(pairs.into_iter().collect())
 }
 
 /// Reads values by type and collects what is wrong with them.
@@ -431,9 +470,54 @@ impl Values<'_> {
         Some(patterns)
     }
 
-    fn building(&mut self) -> Building {
+    /// The sources of all images, their references to options replaced.
+    fn sources(&mut self, axis: &Axis, templating: &Templating) -> Vec<Source> {
+        let (layers, manifest) = (self.layers, self.manifest);
+        let value_of = |name: &str| match name {
+            "openstack_branch" => Some(templating.branch.clone()),
+            "openstack_branch_slashed" => Some(templating.branch_slashed.clone()),
+            "debian_arch" => Some(axis.debian_arch().to_owned()),
+            "base_arch" => Some(axis.arch.clone()),
+            "base_tag" => Some(axis.base_tag.clone()),
+            _ => {
+                let known = options::OPTIONS.iter().any(|option| option.name == name);
+                known.then(|| {
+                    layers.one(name, manifest).map(|given| given.value).unwrap_or_default()
+                })
+            }
+        };
+        let surroundings =
+            sources::Surroundings { value_of: &value_of, debian_arch: axis.debian_arch() };
+        sources::sources(layers, manifest, &surroundings, &mut self.errors)
+    }
+
+    /// The build arguments: the user's, those of pip, and the proxies of the environment.
+    fn build_args(&mut self, templating: &Templating) -> BTreeMap<String, String> {
+        let mut build_args = self.dictionary("build_args");
+        let others = templating.pip_arguments.iter().map(|(name, value)| (name, value));
+        for (name, value) in others.chain(&templating.environment) {
+            build_args.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        build_args
+    }
+
+    /// An option whose value is `key:value` pairs; what has no colon belongs to the pair before.
+    fn dictionary(&mut self, name: &str) -> BTreeMap<String, String> {
+        let Some(given) = self.given(name) else { return BTreeMap::new() };
+        match dictionary(&given.value) {
+            Ok(pairs) => pairs,
+            Err(wrong) => {
+                let message = format!("'{wrong}' in {name} is no pair");
+                self.errors.push(given.refuse(message).help("write name:value, name:value"));
+                BTreeMap::new()
+            }
+        }
+    }
+
+    fn building(&mut self, templating: &Templating) -> Building {
         let push_threads = self.count("push_threads");
         Building {
+            build_args: self.build_args(templating),
             threads: self.count("threads"),
             push_threads: self.flag("push").then_some(push_threads),
             retries: self.count("retries"),

@@ -18,6 +18,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Texts separated by commas.
     List,
+    /// Pairs of name and value, with a colon between them and separated by commas.
+    Dict,
     /// Any number of texts: the option is repeated, a file's and the command line's add up.
     Many,
     /// Like `Many`, for paths.
@@ -142,7 +144,7 @@ impl Opt {
 
 use Fallback::{Found, Is, OfTree, Unset};
 use Group::{Build, Images, Listing, Output, Push, Selection, Templates};
-use Kind::{Bool, Choice, Count, List, Many, Path, Paths, Positional, Text};
+use Kind::{Bool, Choice, Count, Dict, List, Many, Path, Paths, Positional, Text};
 
 /// All options of `kiln build`.
 pub const OPTIONS: &[Opt] = &[
@@ -493,6 +495,15 @@ pub const OPTIONS: &[Opt] = &[
         Is("true"),
         "Build with BuildKit where the engine has it",
     ),
+    opt(
+        Build,
+        "build_args",
+        "build-args",
+        Dict,
+        Unset,
+        "The values of build arguments, as name:value, name:value",
+    )
+    .value("PAIRS"),
     opt(Build, "network_mode", "network_mode", Text, Is("host"), "The network that builds run in")
         .value("MODE"),
     opt(Push, "push", "push", Bool, Is("false"), "Push each image once it is built"),

@@ -3,21 +3,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::interpolate::interpolate;
 use super::layers::{Given, Layers};
 use crate::diagnostic::Diagnostic;
 use crate::source::{Kind, Source};
 use crate::tree::{Manifest, SourceEntry};
 
 /// The keys of a section that describes a source.
-pub(super) const KEYS: [&str; 5] = ["type", "location", "reference", "sha256", "enabled"];
+pub(super) const KEYS: [&str; 6] =
+    ["type", "location", "reference", "sha256", "enabled", "version"];
 
 /// A section of a configuration file that describes a source: its values by key.
 pub(super) type Section = BTreeMap<String, Given>;
+
+/// What a source depends on beside its own values.
+pub(super) struct Surroundings<'a> {
+    /// The value of an option, for references to it.
+    pub(super) value_of: &'a dyn Fn(&str) -> Option<String>,
+    /// The architecture as Debian calls it.
+    pub(super) debian_arch: &'a str,
+}
 
 /// All enabled sources, by name. What is wrong is added to `errors`.
 pub(super) fn sources(
     layers: &Layers,
     manifest: &Manifest,
+    surroundings: &Surroundings<'_>,
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Source> {
     let names: BTreeSet<&String> = manifest.sources.keys().chain(layers.sources().keys()).collect();
@@ -26,7 +37,7 @@ pub(super) fn sources(
         .into_iter()
         .filter_map(|name| {
             let section = layers.sources().get(name).unwrap_or(&nothing);
-            match source(name, manifest.sources.get(name), section) {
+            match source(name, manifest.sources.get(name), section, surroundings) {
                 Ok(source) => source,
                 Err(error) => {
                     errors.push(error);
@@ -41,6 +52,7 @@ fn source(
     name: &str,
     entry: Option<&SourceEntry>,
     section: &Section,
+    surroundings: &Surroundings<'_>,
 ) -> Result<Option<Source>, Diagnostic> {
     let text = |key: &str, of_tree: Option<&String>| {
         section.get(key).map(|given| given.value.clone()).or_else(|| of_tree.cloned())
@@ -67,13 +79,46 @@ fn source(
     let Some(location) = location.filter(|location| !location.is_empty()) else {
         return Err(Diagnostic::new(format!("the source [{name}] has no location")));
     };
-    // A reference or digest of the tree's belongs to the tree's location.
-    let of_tree = entry.filter(|_| !section.contains_key("location"));
+    // A reference or digest of the tree's belongs to the tree's location and version.
+    let changed = ["location", "version"].iter().any(|key| section.contains_key(*key));
+    let of_tree = entry.filter(|_| !changed);
+    let version = text("version", entry.and_then(|entry| entry.version.as_ref()));
+    let value_of = |name: &str| match name {
+        "version" => Some(version.clone().unwrap_or_default()),
+        _ => (surroundings.value_of)(name),
+    };
+    let complete = |key: &str, value: String| {
+        interpolate(&value, &value_of).map_err(|unknown| {
+            let message =
+                format!("there is no option '{unknown}', which the source [{name}] refers to");
+            let diagnostic = match section.get(key) {
+                Some(given) => given.refuse(message),
+                None => Diagnostic::new(message),
+            };
+            diagnostic.help("write $$ for a dollar sign")
+        })
+    };
+    let reference = text("reference", of_tree.and_then(|entry| entry.reference.as_ref()));
+    let digest = match section.get("sha256") {
+        Some(given) => digest_for(&given.value, surroundings.debian_arch),
+        None => of_tree.and_then(|entry| {
+            let by_arch = entry.sha256_by_arch.get(surroundings.debian_arch);
+            entry.sha256.as_ref().or(by_arch).cloned()
+        }),
+    };
     Ok(Some(Source {
         name: name.to_owned(),
         kind,
-        location,
-        reference: text("reference", of_tree.and_then(|entry| entry.reference.as_ref())),
-        sha256: text("sha256", of_tree.and_then(|entry| entry.sha256.as_ref())),
+        location: complete("location", location)?,
+        reference: reference.map(|reference| complete("reference", reference)).transpose()?,
+        sha256: digest,
     }))
+}
+
+/// The digest in a text: the text itself, or what pairs of architecture and digest have for `arch`.
+fn digest_for(text: &str, arch: &str) -> Option<String> {
+    match super::dictionary(text) {
+        Ok(by_arch) => by_arch.get(arch).cloned(),
+        Err(_) => Some(text.to_owned()),
+    }
 }

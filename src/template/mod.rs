@@ -90,7 +90,7 @@ fn one_for_each_place(errors: Diagnostics) -> Diagnostics {
     for error in errors.0 {
         let same = |(known, _): &&mut (Diagnostic, usize)| {
             known.message == error.message
-                && error.places.first().is_some()
+                && !error.places.is_empty()
                 && known.places.first() == error.places.first()
         };
         match kept.iter_mut().find(same) {

@@ -93,6 +93,12 @@ pub struct SourceEntry {
     pub sha256: Option<String>,
     /// Whether it is used.
     pub enabled: Option<bool>,
+    /// The version that the location may refer to.
+    #[serde(skip)]
+    pub version: Option<String>,
+    /// The digests by the architecture's name with Debian, where there is one for each.
+    #[serde(skip)]
+    pub sha256_by_arch: BTreeMap<String, String>,
 }
 
 /// A base distro.

@@ -261,6 +261,8 @@ pub(super) fn manifest(release: &Release, facts: &Facts) -> Manifest {
                         reference: source.reference.clone(),
                         sha256: None,
                         enabled: source.enabled,
+                        version: source.version.clone(),
+                        sha256_by_arch: source.sha256.clone(),
                     },
                 )
             })
