@@ -58,7 +58,7 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     add_apt_files(&mut tree, &settings)?;
     let rendered = template::render_all(&tree, &ingredients(&settings, &tree)?)?;
     let graph = connect(&tree, &settings, &rendered)?;
-    warn_of_stray_sources(&graph, &settings);
+    warn_of_stray_sources(&tree, &graph, &settings);
     let contexts = contexts(&tree, &settings, rendered)?;
     let mut selection = selection(&settings, &tree);
     refuse_empty(&Plan::new(&graph, &selection), &settings)?;
@@ -296,9 +296,10 @@ fn selection(settings: &Settings, tree: &Tree) -> Selection {
     }
 }
 
-/// Sources that belong to no image of the tree are most likely misspelled.
-fn warn_of_stray_sources(graph: &Graph, settings: &Settings) {
-    for source in &settings.sources {
+/// Sources of the user's that belong to no image of the tree are most likely misspelled.
+fn warn_of_stray_sources(tree: &Tree, graph: &Graph, settings: &Settings) {
+    let of_tree = &tree.manifest().sources;
+    for source in settings.sources.iter().filter(|source| !of_tree.contains_key(&source.name)) {
         let image = source::image_of(&source.name);
         if graph.index_of(&ImageName::new(image)).is_none() {
             terminal::warn(&format!("warning: the source [{}] belongs to no image", source.name));
