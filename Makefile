@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: all build engine demo test fast-test images example clean
+.PHONY: all build engine demo test fast-test images conformance bench example clean
 
 all: build
 
@@ -30,6 +30,18 @@ test: engine
 images: build engine
 	scripts/install-tools
 	environment=$$(scripts/engine env); eval "$$environment"; scripts/images
+
+# Compares what is rendered with the real kolla-build for all releases of tests/conformance/matrix.toml,
+# builds a part of a tree of Kolla, and writes the table in docs/kolla.md: takes long.
+conformance: build engine
+	scripts/install-tools
+	scripts/engine base-image debian:trixie
+	environment=$$(scripts/engine env); eval "$$environment"; \
+	    cargo nextest run --test conformance --test kolla_build --run-ignored all --no-fail-fast
+
+# What planning costs beside kolla-build.
+bench: build
+	scripts/bench "$$(scripts/kolla-releases 23.0.0)" ubuntu
 
 # What needs neither engine nor registry.
 fast-test:

@@ -28,6 +28,8 @@ pub struct Image {
     pub name: ImageName,
     /// What it is tagged when built.
     pub reference: ImageRef,
+    /// Another name that templates may call it by.
+    pub alias: Option<ImageRef>,
     /// Where its template lies, for messages.
     pub template: String,
     /// The rendered Dockerfile's text.
@@ -67,8 +69,11 @@ impl Graph {
         refuse_duplicates(&images)?;
         let by_name: BTreeMap<_, _> =
             images.iter().enumerate().map(|(index, image)| (image.name.clone(), index)).collect();
-        let by_reference: BTreeMap<&ImageRef, Index> =
-            images.iter().enumerate().map(|(index, image)| (&image.reference, index)).collect();
+        let references = images.iter().enumerate().flat_map(|(index, image)| {
+            let names = image.alias.iter().chain([&image.reference]);
+            names.map(move |name| (name, index))
+        });
+        let by_reference: BTreeMap<&ImageRef, Index> = references.collect();
 
         let mut dag = DiGraph::new();
         let mut externals: BTreeMap<ImageRef, NodeIndex> = BTreeMap::new();
@@ -180,16 +185,22 @@ impl Graph {
     }
 
     /// The images for which `shown` is true as nested JSON: a leaf is a string, an image with
-    /// children in the tree an object of one key. Images without a parent stand at the top.
+    /// children in the tree an object of one key. Images without a parent stand at the top, shown
+    /// also for what stands on them.
     pub fn nested(&self, shown: &dyn Fn(Index) -> bool) -> Value {
         let mut children: BTreeMap<Option<Index>, Vec<Index>> = BTreeMap::new();
         for index in 0..self.images.len() {
             children.entry(self.parent[index]).or_default().push(index);
         }
         let roots = children.get(&None).map(Vec::as_slice).unwrap_or_default();
-        let entries = roots.iter().filter(|root| shown(**root)).map(|root| {
-            (self.images[*root].name.to_string(), self.nested_children(*root, &children, shown))
-        });
+        let below =
+            |root: &Index| children.get(&Some(*root)).map(Vec::as_slice).unwrap_or_default();
+        let entries = roots
+            .iter()
+            .filter(|root| shown(**root) || below(root).iter().any(|child| shown(*child)))
+            .map(|root| {
+                (self.images[*root].name.to_string(), self.nested_children(*root, &children, shown))
+            });
         Value::Object(entries.collect())
     }
 
@@ -347,6 +358,7 @@ pub(crate) mod tests {
             Image {
                 name: ImageName::new(name),
                 reference: naming.reference(name).unwrap(),
+                alias: None,
                 template: format!("{name}/Dockerfile.tera"),
                 dockerfile: dockerfile::parse(&text, &BTreeMap::new()).unwrap(),
                 text: text.into(),

@@ -192,7 +192,8 @@ fn name_apart(
             continue;
         }
         let reference = apart.reference(image.name.as_str());
-        image.reference = reference.map_err(|error| Diagnostic::new(error.to_string()))?;
+        let reference = reference.map_err(|error| Diagnostic::new(error.to_string()))?;
+        image.alias = Some(std::mem::replace(&mut image.reference, reference));
     }
     Ok(())
 }
@@ -213,6 +214,7 @@ fn graph_image(tree: &Tree, settings: &Settings, rendered: &Rendered) -> Diagnos
     Ok(graph::Image {
         name: name.clone(),
         reference,
+        alias: None,
         template,
         text: rendered.text.as_str().into(),
         dockerfile,

@@ -22,15 +22,16 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use regex::Regex;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, Result, nearest};
 use crate::dialect::{self, Dialect};
 use crate::image::Naming;
 use crate::source::Source;
 use crate::tree::{Base, InstallType, Manifest, UserVariables};
 
 pub use example::example;
+use interpolate::interpolate;
 pub use layers::{Given, Layers, Origin};
-use options::{Kind, option};
+use options::{Kind, OPTIONS, option};
 pub use profiles::Profiles;
 pub use templating::Templating;
 
@@ -300,15 +301,61 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
-    fn given(&self, name: &str) -> Option<Given> {
-        self.layers.one(name, self.manifest)
+    /// The value of an option, its references to other options replaced.
+    fn given(&mut self, name: &str) -> Option<Given> {
+        let given = self.layers.one(name, self.manifest)?;
+        Some(self.complete(name, given))
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    /// A value of the option `name`, its references to other options replaced.
+    fn complete(&mut self, name: &str, mut given: Given) -> Given {
+        match interpolate(&given.value, &|other| self.referred_to(other, 0)) {
+            Ok(value) => given.value = value,
+            Err(unknown) => {
+                let message = format!("there is no option '{unknown}', which {name} refers to");
+                let names = OPTIONS.iter().map(|option| option.name);
+                let refused = given.refuse(message).help("write $$ for a dollar sign");
+                let refused = match nearest(&unknown, &names.collect::<Vec<_>>()) {
+                    Some(near) => refused.help(format!("did you mean '{near}'?")),
+                    None => refused,
+                };
+                // An option is read more than once.
+                if !self.errors.contains(&refused) {
+                    self.errors.push(refused);
+                }
+            }
+        }
+        given
+    }
+
+    /// What a reference to the option called `name` stands for.
+    fn referred_to(&self, name: &str, depth: usize) -> Option<String> {
+        const DEEPEST: usize = 10;
+        let option = OPTIONS.iter().find(|option| option.name == name)?;
+        let value = self.layers.one(option.name, self.manifest).map(|given| given.value);
+        let value = value.unwrap_or_else(|| self.of_base(name).unwrap_or_default());
+        if depth == DEEPEST {
+            return Some(value);
+        }
+        interpolate(&value, &|other| self.referred_to(other, depth + 1)).ok()
+    }
+
+    /// What the manifest says of the base, for the options that follow from it.
+    fn of_base(&self, name: &str) -> Option<String> {
+        let base = self.layers.one("base", self.manifest)?;
+        let base = self.manifest.bases.get(&base.value)?;
+        match name {
+            "base_tag" => Some(base.tag.clone()),
+            "base_image" => Some(base.image.clone()),
+            _ => None,
+        }
+    }
+
+    fn text(&mut self, name: &str) -> Option<String> {
         self.given(name).map(|given| given.value).filter(|value| !value.is_empty())
     }
 
-    fn path(&self, name: &str) -> Option<PathBuf> {
+    fn path(&mut self, name: &str) -> Option<PathBuf> {
         self.text(name).map(PathBuf::from)
     }
 
@@ -437,7 +484,7 @@ impl Values<'_> {
         .ok()
     }
 
-    fn default_tag(&self, axis: &Axis) -> String {
+    fn default_tag(&mut self, axis: &Axis) -> String {
         match self.manifest.dialect {
             Some(dialect) if dialect.tags_by_release() => {
                 let release = self.text("openstack_release").unwrap_or_default();
@@ -480,7 +527,7 @@ impl Values<'_> {
             "base_arch" => Some(axis.arch.clone()),
             "base_tag" => Some(axis.base_tag.clone()),
             _ => {
-                let known = options::OPTIONS.iter().any(|option| option.name == name);
+                let known = OPTIONS.iter().any(|option| option.name == name);
                 known.then(|| {
                     layers.one(name, manifest).map(|given| given.value).unwrap_or_default()
                 })

@@ -65,9 +65,11 @@ impl Values<'_> {
         let of_release =
             if release == "master" { release.clone() } else { format!("stable-{release}") };
         let branch = self.text("openstack_branch").unwrap_or_else(|| of_release.clone());
-        let branch_slashed =
-            self.text("openstack_branch_slashed").unwrap_or_else(|| of_release.replace('-', "/"));
-        let overrides = self.layers.all("template_override");
+        let branch_slashed = self.text("openstack_branch_slashed");
+        let branch_slashed = branch_slashed.unwrap_or_else(|| of_release.replace('-', "/"));
+        let overrides = self.layers.all("template_override").into_iter();
+        let overrides =
+            overrides.map(|given| self.complete("template_override", given).value.into()).collect();
         let pip_arguments = PIP_OPTIONS
             .iter()
             .filter_map(|name| Some((name.to_ascii_uppercase(), self.text(name)?)))
@@ -82,7 +84,7 @@ impl Values<'_> {
             branch,
             branch_slashed,
             tarballs_base: self.text("tarballs_base").unwrap_or_default(),
-            overrides: overrides.into_iter().map(|given| given.value.into()).collect(),
+            overrides,
             repos_yaml: self.path("repos_yaml"),
             rpm_setup_config: self.layers.list("rpm_setup_config", self.manifest),
             apt_sources_list: self.path("apt_sources_list"),
