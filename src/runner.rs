@@ -628,6 +628,7 @@ mod tests {
                 cache: true,
                 keep: false,
                 network_mode: "host".to_owned(),
+                platform: None,
                 build_args: BTreeMap::new(),
             },
         }

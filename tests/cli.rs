@@ -378,3 +378,33 @@ fn an_image_has_one_template() {
     let run = build(&tree, &["--list-images"]);
     insta::assert_snapshot!("two-templates", shown(&tree, &run));
 }
+
+/// Called `kolla-build`, the program is `kiln build`.
+#[test]
+fn the_name_of_kolla_build_stands_for_the_command() {
+    let tree = family();
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("kolla-build");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kiln"), &link).unwrap();
+    let mut command = Command::new(link);
+    command.arg("--tree").arg(tree.path()).args(["--list-images", "lone"]);
+    let output = command.env_clear().output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 : lone\n");
+}
+
+#[test]
+fn the_files_of_a_configuration_folder_are_read_in_order() {
+    let tree = family();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("2.conf"), "[DEFAULT]\ntag = two\n").unwrap();
+    fs::write(folder.path().join("1.conf"), "[DEFAULT]\ntag = one\nnamespace = $tag\n").unwrap();
+    fs::write(folder.path().join("3.txt"), "[DEFAULT]\ntag = three\n").unwrap();
+    let out = tempfile::tempdir().unwrap();
+    tree.write("said/Dockerfile.tera", "FROM x\nLABEL {{ namespace }} {{ tag }}");
+    let mut command = kiln();
+    command.args(["build", "--template-only", "^said$", "--tree"]).arg(tree.path());
+    command.arg("--config-dir").arg(folder.path()).arg("--work-dir").arg(out.path());
+    Run::of(command).expect(0);
+    let files = files_below(&out.path().join("docker"));
+    assert_eq!(files["said/Dockerfile"], "FROM x\nLABEL two two");
+}

@@ -6,10 +6,17 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::diagnostic::{Diagnostic, Result};
 use crate::settings::options::{Fallback, Kind, OPTIONS, Opt};
 
 /// The argument of the configuration files: the one option that can't stand in such a file.
 const CONFIG_FILE: &str = "config_file";
+
+/// The argument of the folders of configuration files.
+const CONFIG_DIR: &str = "config_dir";
+
+/// The ending of the files that are read in such a folder.
+const CONFIG_SUFFIX: &str = "conf";
 
 /// The values that options were given, by option name.
 pub type Given = BTreeMap<&'static str, Vec<String>>;
@@ -44,8 +51,18 @@ fn build() -> Command {
                 .help_heading("Configuration")
                 .help(
                     "Read options from this file; may be repeated \
-                     [default: ./build.conf, ~/.config/kiln/build.conf or /etc/kiln/build.conf]",
+                     [default: the first of ./build.conf, ~/.config/kiln/build.conf and /etc/kiln/build.conf, \
+                     else kolla-build.conf where kolla-build looks for it]",
                 ),
+        )
+        .arg(
+            Arg::new(CONFIG_DIR)
+                .long("config-dir")
+                .value_name("DIR")
+                .value_parser(ValueParser::path_buf())
+                .action(ArgAction::Append)
+                .help_heading("Configuration")
+                .help("Read options from the *.conf files of this folder, after the files; may be repeated"),
         );
     OPTIONS.iter().fold(command, |command, option| match option.kind {
         Kind::Bool => command.args(switch(option)),
@@ -148,9 +165,25 @@ fn switched(option: &Opt, matches: &ArgMatches) -> Option<String> {
     }
 }
 
-/// The configuration files that the command line names.
-pub fn config_files(matches: &ArgMatches) -> Vec<PathBuf> {
-    matches.get_many::<PathBuf>(CONFIG_FILE).unwrap_or_default().cloned().collect()
+/// The configuration files that the command line names, and those in the folders that it names.
+///
+/// # Errors
+/// When a folder can't be read.
+pub fn config_files(matches: &ArgMatches) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> =
+        matches.get_many::<PathBuf>(CONFIG_FILE).unwrap_or_default().cloned().collect();
+    for folder in matches.get_many::<PathBuf>(CONFIG_DIR).unwrap_or_default() {
+        let entries = std::fs::read_dir(folder).map_err(|error| {
+            let shown = folder.display();
+            Diagnostic::new(format!("the configuration folder '{shown}' can't be read: {error}"))
+        })?;
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut found: Vec<PathBuf> =
+            paths.filter(|path| path.extension().is_some_and(|e| e == CONFIG_SUFFIX)).collect();
+        found.sort();
+        files.extend(found);
+    }
+    Ok(files)
 }
 
 #[cfg(test)]

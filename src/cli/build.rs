@@ -38,6 +38,9 @@ use crate::tree::{Language, Tree, TreeFile};
 /// the user's configuration folder, and the system's.
 const CONFIG_FILE: &str = "build.conf";
 
+/// What kolla-build calls its configuration file.
+const KOLLA_CONFIG_FILE: &str = "kolla-build.conf";
+
 /// The folder that is the tree if it holds a manifest.
 const TREE_FOLDER: &str = "docker";
 
@@ -64,7 +67,8 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     refuse_empty(&Plan::new(&graph, &selection), &settings)?;
     let runtime = runtime()?;
     let engine = if needs_engine(&settings) {
-        Some(runtime.block_on(DockerEngine::connect(settings.building.timeout))?)
+        let Building { endpoint, timeout, .. } = &settings.building;
+        Some(runtime.block_on(DockerEngine::connect(endpoint.as_deref(), *timeout))?)
     } else {
         None
     };
@@ -81,7 +85,7 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     }
 }
 
-/// The first of the usual configuration files that exists.
+/// The first of the usual configuration files that exists: Kiln's, else kolla-build's.
 fn default_config_file(environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let of_user = match (environment.get("XDG_CONFIG_HOME"), environment.get("HOME")) {
         (Some(folder), _) if !folder.is_empty() => Some(PathBuf::from(folder)),
@@ -90,9 +94,18 @@ fn default_config_file(environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
     };
     let of_user = of_user.map(|folder| folder.join("kiln").join(CONFIG_FILE));
     let of_system = Path::new("/etc/kiln").join(CONFIG_FILE);
+    let home = environment.get("HOME").map(PathBuf::from);
+    let of_kolla_build = [
+        home.as_ref().map(|home| home.join(".kolla")),
+        home,
+        Some(PathBuf::from("/etc/kolla")),
+        Some(PathBuf::from("/etc")),
+    ];
+    let of_kolla_build = of_kolla_build.into_iter().flatten().map(|f| f.join(KOLLA_CONFIG_FILE));
     [Some(PathBuf::from(CONFIG_FILE)), of_user, Some(of_system)]
         .into_iter()
         .flatten()
+        .chain(of_kolla_build)
         .find(|path| path.is_file())
         .into_iter()
         .collect()
@@ -445,6 +458,7 @@ async fn build(
             cache,
             keep,
             network_mode: settings.building.network_mode.clone(),
+            platform: settings.building.platform.clone(),
             build_args: settings.building.build_args.clone(),
         },
     };
@@ -456,7 +470,16 @@ async fn build(
     let outcomes =
         runner::run(Arc::new(engine), name, plan, materials, options, interrupt, &mut emit).await;
     reports.conclude(&settings.output)?;
-    Ok(verdict(outcomes.values()))
+    let allowed = &settings.building.allowed_to_fail;
+    let is_allowed = |name: &ImageName| allowed.iter().any(|allowed| allowed == name.as_str());
+    let counted = outcomes.iter().filter(|(name, outcome)| {
+        let forgiven = is_allowed(name) && !matches!(outcome, Outcome::Built { .. });
+        if forgiven {
+            terminal::warn(&format!("warning: '{name}' is allowed to fail"));
+        }
+        !forgiven
+    });
+    Ok(verdict(counted.map(|(_, outcome)| outcome), &is_allowed))
 }
 
 /// The context of every image with the sources that belong into it.
@@ -492,11 +515,15 @@ fn interrupts() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// The exit code for these outcomes: the worst of them decides.
-fn verdict<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Exit {
+/// The exit code for these outcomes: the worst of them decides. Whatever an ancestor came to decides
+/// for its descendants, unless it is forgiven.
+fn verdict<'a>(
+    outcomes: impl Iterator<Item = &'a Outcome>,
+    is_forgiven: &dyn Fn(&ImageName) -> bool,
+) -> Exit {
     let exits = outcomes.map(|outcome| match outcome {
         Outcome::Built { .. } => (0, Exit::Done),
-        // Whatever the ancestor came to decides.
+        Outcome::ParentError { ancestor } if is_forgiven(ancestor) => (2, Exit::Failed),
         Outcome::ParentError { .. } => (0, Exit::Done),
         Outcome::ConnectionError(_) => (1, Exit::OutOfReach),
         Outcome::Error(_) | Outcome::PushError(_) => (2, Exit::Failed),
@@ -577,10 +604,14 @@ mod tests {
         let error = Outcome::Error(String::new());
         let connection = Outcome::ConnectionError(String::new());
         let parent = Outcome::ParentError { ancestor: ImageName::new("a") };
-        assert_eq!(verdict([].iter()), Exit::Done);
-        assert_eq!(verdict([built.clone()].iter()), Exit::Done);
-        assert_eq!(verdict([built.clone(), connection.clone(), parent].iter()), Exit::OutOfReach);
-        assert_eq!(verdict([connection, error.clone(), built].iter()), Exit::Failed);
-        assert_eq!(verdict([error, Outcome::Interrupted].iter()), Exit::Interrupted);
+        let nobody = |_: &ImageName| false;
+        let verdict_of = |outcomes: &[Outcome]| verdict(outcomes.iter(), &nobody);
+        assert_eq!(verdict_of(&[]), Exit::Done);
+        assert_eq!(verdict_of(std::slice::from_ref(&built)), Exit::Done);
+        assert_eq!(verdict_of(&[built.clone(), connection.clone(), parent]), Exit::OutOfReach);
+        assert_eq!(verdict_of(&[connection, error.clone(), built]), Exit::Failed);
+        assert_eq!(verdict_of(&[error, Outcome::Interrupted]), Exit::Interrupted);
+        let forgiven = [Outcome::ParentError { ancestor: ImageName::new("a") }];
+        assert_eq!(verdict(forgiven.iter(), &|name| name.as_str() == "a"), Exit::Failed);
     }
 }

@@ -152,7 +152,8 @@ fn of_release(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Val
         found.push(("distro_python_version", python.into()));
     }
     if let Some(release) = tree.release() {
-        found.push(("kolla_version", release.version.as_str().into()));
+        let version = release.commit.as_ref().unwrap_or(&release.version);
+        found.push(("kolla_version", version.as_str().into()));
         if dialect.has_build_date() {
             found.push(("build_date", settings.today.as_str().into()));
         }

@@ -8,7 +8,8 @@ mod ingredients;
 mod terminal;
 mod tree;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::diagnostic::Diagnostics;
@@ -76,13 +77,28 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// The name by which the program is `kiln build`.
+const KOLLA_BUILD: &str = "kolla-build";
+
+/// The arguments with the command that the program's name stands for.
+fn in_full(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    if name == Some(OsStr::new(KOLLA_BUILD)) && arguments.get(1) != Some(&"--version".into()) {
+        arguments.insert(1, "build".into());
+    }
+    arguments
+}
+
 fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
+    let arguments = in_full(arguments.into_iter().collect());
     let matches = match args::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return Ok(terminal::print_usage(&error)),
     };
     match matches.subcommand() {
-        Some(("build", matches)) => build::run(&args::given(matches), &args::config_files(matches)),
+        Some(("build", matches)) => {
+            build::run(&args::given(matches), &args::config_files(matches)?)
+        }
         Some(("config", matches)) => config::run(matches),
         Some(("tree", matches)) => tree::run(matches),
         _ => unreachable!("clap asks for a subcommand"),

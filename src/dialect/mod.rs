@@ -110,6 +110,11 @@ impl Dialect {
         self.since(21, 0)
     }
 
+    /// Whether a checkout calls itself by its commit.
+    pub fn tells_commit(self) -> bool {
+        self.since(15, 0)
+    }
+
     /// Whether templates know the day.
     pub fn has_build_date(self) -> bool {
         !self.since(23, 0)

@@ -68,14 +68,15 @@ pub struct DockerEngine {
 }
 
 impl DockerEngine {
-    /// Connects to the engine that `DOCKER_HOST` names, or to the one at the usual socket, and
-    /// waits for `timeout` at most for any word of it.
+    /// Connects to the engine at `endpoint`, else to the one that `DOCKER_HOST` names, else to the
+    /// one at the usual socket, and waits for `timeout` at most for any word of it.
     ///
     /// # Errors
     /// When no engine answers.
-    pub async fn connect(timeout: Duration) -> Result<Self, EngineError> {
-        let endpoint = std::env::var(HOST_VARIABLE)
-            .ok()
+    pub async fn connect(endpoint: Option<&str>, timeout: Duration) -> Result<Self, EngineError> {
+        let endpoint = endpoint
+            .map(str::to_owned)
+            .or_else(|| std::env::var(HOST_VARIABLE).ok())
             .filter(|host| !host.is_empty())
             .unwrap_or_else(|| DEFAULT_HOST.to_owned());
         let unreachable = |error: bollard::errors::Error| EngineError::Unreachable {
@@ -202,6 +203,9 @@ impl Engine for DockerEngine {
             .forcerm(!options.keep)
             .networkmode(&options.network_mode)
             .buildargs(&build_args);
+        if let Some(platform) = &options.platform {
+            query = query.platform(platform);
+        }
         if options.builder == Builder::BuildKit {
             query = query.version(BuilderVersion::BuilderBuildKit).session(&session);
         }

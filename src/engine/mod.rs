@@ -45,6 +45,8 @@ pub struct BuildOptions {
     pub keep: bool,
     /// The network that instructions run in.
     pub network_mode: String,
+    /// The platform to build for, if it is not the engine's own.
+    pub platform: Option<String>,
     /// The values of build arguments.
     pub build_args: BTreeMap<String, String>,
 }

@@ -93,6 +93,12 @@ pub struct Building {
     pub buildkit: bool,
     /// The network that builds run in.
     pub network_mode: String,
+    /// The platform to build for, if it is not the engine's own.
+    pub platform: Option<String>,
+    /// Where the engine listens, if that is not for the environment to say.
+    pub endpoint: Option<String>,
+    /// Images whose failure does not make the run fail.
+    pub allowed_to_fail: Vec<String>,
     /// The values of build arguments.
     pub build_args: BTreeMap<String, String>,
 }
@@ -520,10 +526,13 @@ impl Values<'_> {
     /// The sources of all images, their references to options replaced.
     fn sources(&mut self, axis: &Axis, templating: &Templating) -> Vec<Source> {
         let (layers, manifest) = (self.layers, self.manifest);
+        let debian_arch = self.text("debian_arch");
+        let debian_arch = debian_arch.unwrap_or_else(|| axis.debian_arch().to_owned());
+        let locals_base = self.path("locals_base").unwrap_or_default();
         let value_of = |name: &str| match name {
             "openstack_branch" => Some(templating.branch.clone()),
             "openstack_branch_slashed" => Some(templating.branch_slashed.clone()),
-            "debian_arch" => Some(axis.debian_arch().to_owned()),
+            "debian_arch" => Some(debian_arch.clone()),
             "base_arch" => Some(axis.arch.clone()),
             "base_tag" => Some(axis.base_tag.clone()),
             _ => {
@@ -533,8 +542,11 @@ impl Values<'_> {
                 })
             }
         };
-        let surroundings =
-            sources::Surroundings { value_of: &value_of, debian_arch: axis.debian_arch() };
+        let surroundings = sources::Surroundings {
+            value_of: &value_of,
+            debian_arch: &debian_arch,
+            locals_base: &locals_base,
+        };
         sources::sources(layers, manifest, &surroundings, &mut self.errors)
     }
 
@@ -565,6 +577,12 @@ impl Values<'_> {
         let push_threads = self.count("push_threads");
         Building {
             build_args: self.build_args(templating),
+            platform: self.text("platform"),
+            endpoint: match self.choice("engine").as_str() {
+                "podman" => self.text("podman_base_url"),
+                _ => None,
+            },
+            allowed_to_fail: self.layers.list("allowed_to_fail", self.manifest),
             threads: self.count("threads"),
             push_threads: self.flag("push").then_some(push_threads),
             retries: self.count("retries"),

@@ -298,6 +298,24 @@ pub const OPTIONS: &[Opt] = &[
     .value("URL"),
     opt(
         Templates,
+        "locals_base",
+        "locals-base",
+        Path,
+        Is("."),
+        "The folder that the paths of local sources start from",
+    )
+    .value("DIR"),
+    opt(
+        Templates,
+        "debian_arch",
+        "debian-arch",
+        Text,
+        Found("what follows from --base-arch"),
+        "The architecture in the locations of sources, as Debian calls it",
+    )
+    .value("ARCH"),
+    opt(
+        Templates,
         "template_override",
         "template-override",
         Paths,
@@ -477,6 +495,42 @@ pub const OPTIONS: &[Opt] = &[
         "Seconds without any word from the engine after which an operation has failed",
     )
     .value("SECONDS"),
+    opt(
+        Build,
+        "allowed_to_fail",
+        "allowed-to-fail",
+        List,
+        Unset,
+        "Images whose failure is told but does not make the run fail, separated by commas",
+    )
+    .value("LIST"),
+    opt(
+        Build,
+        "engine",
+        "engine",
+        Choice(&["docker", "podman"]),
+        Is("docker"),
+        "The engine: docker where DOCKER_HOST says, or podman at its socket",
+    )
+    .value("ENGINE"),
+    opt(
+        Build,
+        "podman_base_url",
+        "podman_base_url",
+        Text,
+        Is("unix:///run/podman/podman.sock"),
+        "Where podman listens",
+    )
+    .value("URL"),
+    opt(
+        Build,
+        "platform",
+        "platform",
+        Text,
+        Unset,
+        "The platform to build for, as linux/arm64; goes with --base-arch",
+    )
+    .value("PLATFORM"),
     opt(Build, "pull", "pull", Bool, Is("true"), "Ask for newer versions of external base images"),
     opt(Build, "cache", "cache", Bool, Is("true"), "Let the engine use its build cache"),
     opt(

@@ -2,6 +2,7 @@
 //! files key by key, as kolla-build's sections are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::interpolate::interpolate;
 use super::layers::{Given, Layers};
@@ -22,6 +23,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) value_of: &'a dyn Fn(&str) -> Option<String>,
     /// The architecture as Debian calls it.
     pub(super) debian_arch: &'a str,
+    /// The folder that the paths of local sources start from.
+    pub(super) locals_base: &'a Path,
 }
 
 /// All enabled sources, by name. What is wrong is added to `errors`.
@@ -106,10 +109,15 @@ fn source(
             entry.sha256.as_ref().or(by_arch).cloned()
         }),
     };
+    let location = complete("location", location)?;
+    let location = match kind {
+        Kind::Local => surroundings.locals_base.join(location).display().to_string(),
+        _ => location,
+    };
     Ok(Some(Source {
         name: name.to_owned(),
         kind,
-        location: complete("location", location)?,
+        location,
         reference: reference.map(|reference| complete("reference", reference)).transpose()?,
         sha256: digest,
     }))

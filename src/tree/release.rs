@@ -32,6 +32,8 @@ pub struct Release {
     pub dialect: Dialect,
     /// The version as the release itself tells it.
     pub version: String,
+    /// The commit of a checkout, short, where the release tells that in place of the version.
+    pub commit: Option<String>,
     /// How the version was guessed, where nothing tells it.
     pub guess: Option<String>,
     /// The repositories of packages that it knows.
@@ -111,7 +113,11 @@ pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, 
     };
     let version = told.unwrap_or_else(|| dialect.version().to_string());
     let tables = read_tables(package)?;
-    Ok((Release { dialect, version, guess, tables }, facts))
+    let commit = package
+        .parent()
+        .filter(|_| dialect.tells_commit())
+        .and_then(|checkout| said_by_git(checkout, &["log", "-n1", "--pretty=format:%h"]));
+    Ok((Release { dialect, version, commit, guess, tables }, facts))
 }
 
 /// Reads a folder of templates that nothing stands beside, with the tables that the program
@@ -126,7 +132,8 @@ fn read_bare(place: &Place, dialect: Option<Dialect>) -> Result<(Release, Facts)
     };
     let (nearest, facts) = shipped::nearest(dialect.version());
     let version = nearest.to_string();
-    Ok((Release { dialect, version, guess, tables: Tables::default() }, facts))
+    let tables = Tables::default();
+    Ok((Release { dialect, version, commit: None, guess, tables }, facts))
 }
 
 /// What is said where the release was guessed.
@@ -178,19 +185,19 @@ fn version_beside(package: &Path) -> Option<String> {
     of_metadata.or_else(|| described_by_git(above))
 }
 
-/// The nearest tag of a checkout; only where the folder is the top of one.
+/// The nearest tag of a checkout.
 fn described_by_git(checkout: &Path) -> Option<String> {
+    said_by_git(checkout, &["describe", "--tags", "--abbrev=0", "--match", "[0-9]*"])
+}
+
+/// What git says of a checkout; only where the folder is the top of one.
+fn said_by_git(checkout: &Path, question: &[&str]) -> Option<String> {
     if !checkout.join(".git").exists() {
         return None;
     }
-    let described = Command::new("git")
-        .arg("-C")
-        .arg(checkout)
-        .args(["describe", "--tags", "--abbrev=0", "--match", "[0-9]*"])
-        .output()
-        .ok()?;
-    let tag = String::from_utf8(described.stdout).ok()?.trim().to_owned();
-    (described.status.success() && !tag.is_empty()).then_some(tag)
+    let output = Command::new("git").arg("-C").arg(checkout).args(question).output().ok()?;
+    let answer = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !answer.is_empty()).then_some(answer)
 }
 
 /// The dialect that what is in the templates speaks for, with the services' release if known.

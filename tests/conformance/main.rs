@@ -3,7 +3,7 @@
 //!
 //! `make test` does a few cases of two releases; `make conformance` the whole of matrix.toml, and
 //! puts what came of it into docs/kolla.md. KILN_CONFORMANCE_RELEASES="9.4.0 23.0.0" keeps it to
-//! some releases.
+//! some releases. All differences are in target/conformance/differences/ afterwards.
 
 mod compare;
 mod matrix;
@@ -13,7 +13,8 @@ mod report;
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use compare::{Difference, Outcome, compare, without_dates};
 use matrix::{Case, Matrix};
@@ -68,7 +69,8 @@ fn quick(version: &str, listed: &str, rendered: &[&str]) {
 #[ignore = "the whole matrix: make conformance"]
 fn the_matrix_is_rendered_alike() {
     let matrix = Matrix::read();
-    let mut report = Report::default();
+    let document = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/kolla.md"));
+    let mut report = Report::of(document);
     let mut unknown = String::new();
     for release in chosen(&matrix) {
         let version = release.version.to_string();
@@ -77,6 +79,7 @@ fn the_matrix_is_rendered_alike() {
             matrix.cause(release, case, path)
         });
         eprintln!("{row}");
+        keep(&version, &compared);
         if row.unknown > 0 {
             let (shown, _) = show(&compared);
             unknown += &format!("\nkolla {version}: {} differences\n{shown}", row.unknown);
@@ -84,9 +87,9 @@ fn the_matrix_is_rendered_alike() {
         report.rows.push(row);
     }
     if report.rows.len() == matrix.releases.len() {
-        report.write(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/kolla.md")));
+        report.write();
     }
-    assert_eq!(unknown, "");
+    assert!(unknown.is_empty(), "{unknown}");
 }
 
 /// A configuration that changes nothing would compare the same files twice.
@@ -94,7 +97,7 @@ fn the_matrix_is_rendered_alike() {
 #[ignore = "the whole matrix: make conformance"]
 fn every_configuration_of_the_matrix_shows_something() {
     let matrix = Matrix::read();
-    let mut idle = Vec::new();
+    let mut wrong = Vec::new();
     for release in chosen(&matrix) {
         let version = release.version.to_string();
         let cases = matrix.cases(release);
@@ -106,13 +109,14 @@ fn every_configuration_of_the_matrix_shows_something() {
             .collect();
         for case in cases.iter().filter(|case| case.renders()) {
             let Some(plain) = outcomes.get(case.plain.as_str()) else { continue };
-            if case.name != case.plain && compare(plain, &outcomes[case.name.as_str()]).is_empty() {
-                idle.push(format!("{version} {}", case.name));
+            let same = compare(plain, &outcomes[case.name.as_str()]).is_empty();
+            if case.name != case.plain && same == case.changes {
+                wrong.push(format!("{version} {}: changes something: {}", case.name, !same));
             }
         }
         eprintln!("kolla {version}: {} cases", cases.len());
     }
-    assert_eq!(idle, [""; 0]);
+    assert_eq!(wrong, [""; 0]);
 }
 
 /// The oracle runs many cases in one go, and remembers a little from one to the next. Nobody must
@@ -150,18 +154,19 @@ fn chosen(matrix: &Matrix) -> Vec<&matrix::Release> {
 /// A case with what kolla-build came to and where Kiln differs.
 struct Compared {
     case: Case,
-    expected: Outcome,
+    /// How many files were compared.
+    files: usize,
     differences: Vec<Difference>,
 }
 
 /// Runs both programs on cases of a release.
 fn compare_release(version: &str, cases: &[Case]) -> Vec<Compared> {
     let release = oracle::Release::install(version);
-    let both = |(case, (left, folder)): (&Case, (Left, std::path::PathBuf))| {
+    let both = |(case, (left, folder)): (&Case, (Left, PathBuf))| {
         let actual = kiln_on(case, &release.prefix, &folder);
         let expected = outcome(case, left);
         let differences = compare(&expected, &outcome(case, actual));
-        Compared { case: case.clone(), expected, differences }
+        Compared { case: case.clone(), files: expected.files(), differences }
     };
     cases.par_iter().zip(release.run(cases)).map(both).collect()
 }
@@ -259,6 +264,16 @@ fn lists_are_compared_as_sets_and_trees() {
     assert_ne!(tree, image_tree(r#"{"base": ["cron", {"b": ["d"]}, "a", "c"]}"#));
     assert_ne!(image_tree(r#"["a"]"#), image_tree(r#"[{"a": []}]"#), "an image with children");
     assert_eq!(image_tree("Nothing matched!\n"), "Nothing matched!\n");
+}
+
+/// Leaves all differences of a release in a file, for whoever works on them.
+fn keep(version: &str, compared: &[Compared]) {
+    let path = oracle::directory().join(format!("differences/{version}.txt"));
+    fs::create_dir_all(path.parent().expect("it is below")).expect("a folder");
+    let all = compared.iter().flat_map(|c| c.differences.iter().map(|d| (&c.case, d)));
+    let text: String =
+        all.map(|(case, difference)| format!("=== {}\n{difference}", case.name)).collect();
+    fs::write(path, text).expect("a file");
 }
 
 /// How many differences are shown in full.

@@ -86,6 +86,12 @@ struct Configuration {
     arch: Option<String>,
     #[serde(default)]
     own_repos: bool,
+    #[serde(default = "yes")]
+    changes: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn defaults() -> String {
@@ -119,8 +125,10 @@ mod pattern {
 #[derive(Clone, Debug)]
 pub struct Case {
     pub name: String,
-    /// The case without the configuration, if there is one.
+    /// The case without the configuration, if there is one, and whether kolla-build renders the
+    /// same there.
     pub plain: String,
+    pub changes: bool,
     pub arguments: Vec<String>,
     pub environment: BTreeMap<String, String>,
     /// The folder of the configuration, below configurations/.
@@ -229,6 +237,7 @@ fn case(
     Case {
         name: configuration.map_or(plain.clone(), |of| format!("{plain}-{}", of.name)),
         plain,
+        changes: configuration.is_none_or(|of| of.changes),
         arguments,
         environment: configuration.map(|of| of.environment.clone()).unwrap_or_default(),
         folder: configuration.map_or_else(defaults, |of| of.folder.clone()),
@@ -265,6 +274,24 @@ mod tests {
                 assert!(count >= 8, "{} {configured}: {count} configurations", release.version);
             }
         }
+    }
+
+    #[test]
+    fn a_known_difference_has_a_cause() {
+        let known = r#"
+            cause = "a cause"
+            from = "9.1.0"
+            case = "centos-.*"
+            path = "nova/.*/Dockerfile"
+        "#;
+        let mut matrix = Matrix::read();
+        matrix.differences = vec![toml::from_str(known).unwrap()];
+        let cause = |version, case, path| matrix.cause(matrix.release(version), case, path);
+        let path = "nova/nova-api/Dockerfile";
+        assert_eq!(cause("9.4.0", "centos-source-x86_64", path), Some("a cause"));
+        assert_eq!(cause("9.0.0", "centos-source-x86_64", path), None);
+        assert_eq!(cause("9.4.0", "ubuntu-source-x86_64", path), None);
+        assert_eq!(cause("9.4.0", "centos-source-x86_64", "nova/nova-api/Dockerfile.j2"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Compared;
 
@@ -45,7 +45,7 @@ impl Row {
             version: version.to_owned(),
             why: why.to_owned(),
             cases: compared.len(),
-            files: compared.iter().map(|of| of.expected.files()).sum(),
+            files: compared.iter().map(|of| of.files).sum(),
             different: compared.iter().map(|of| of.differences.len()).sum(),
             causes,
             unknown,
@@ -66,20 +66,30 @@ impl fmt::Display for Row {
     }
 }
 
-/// The whole table.
-#[derive(Default)]
+/// The whole table, and the document that it is for.
 pub struct Report {
+    document: PathBuf,
     pub rows: Vec<Row>,
 }
 
 impl Report {
-    /// Puts the table between the marks of a document.
-    pub fn write(&self, document: &Path) {
-        let text =
-            fs::read_to_string(document).unwrap_or_else(|e| panic!("{}: {e}", document.display()));
+    /// An empty one. That the document has its marks had better be known before the long run.
+    pub fn of(document: &Path) -> Self {
+        let report = Self { document: document.to_owned(), rows: Vec::new() };
+        report.filled_in();
+        report
+    }
+
+    /// Puts the table between the marks of the document.
+    pub fn write(&self) {
+        fs::write(&self.document, self.filled_in()).expect("a document that can be written");
+    }
+
+    fn filled_in(&self) -> String {
+        let name = self.document.display();
+        let text = fs::read_to_string(&self.document).unwrap_or_else(|e| panic!("{name}: {e}"));
         let text = between_marks(&text, &self.to_string());
-        let text = text.unwrap_or_else(|| panic!("{}: no {BEGIN}, {END}", document.display()));
-        fs::write(document, text).unwrap_or_else(|e| panic!("{}: {e}", document.display()));
+        text.unwrap_or_else(|| panic!("{name}: needs the lines {BEGIN} and {END}"))
     }
 }
 
@@ -130,7 +140,7 @@ mod tests {
             causes: [("Jinja2 sorts otherwise".to_owned(), 2)].into(),
             unknown: 1,
         };
-        let report = Report { rows: vec![row] }.to_string();
+        let report = Report { document: PathBuf::new(), rows: vec![row] }.to_string();
         let document = format!("# Kolla\n\n{BEGIN}\nold\n{END}\nThe end.\n");
         let written = between_marks(&document, &report).unwrap();
         let expected = "\
