@@ -387,7 +387,7 @@ fn the_name_of_kolla_build_stands_for_the_command() {
     let link = folder.path().join("kolla-build");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kiln"), &link).unwrap();
     let mut command = Command::new(link);
-    command.arg("--tree").arg(tree.path()).args(["--list-images", "lone"]);
+    command.arg("--tree").arg(tree.path()).args(["-n", "family", "--list-images", "lone"]);
     let output = command.env_clear().output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 : lone\n");
 }
