@@ -36,6 +36,7 @@ images: build engine
 conformance: build engine
 	scripts/install-tools
 	scripts/engine base-image debian:trixie
+	scripts/kolla-releases 23.0.0
 	environment=$$(scripts/engine env); eval "$$environment"; \
 	    cargo nextest run --test conformance --test kolla_build --run-ignored all --no-fail-fast
 

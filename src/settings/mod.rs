@@ -61,7 +61,7 @@ impl Axis {
         }
     }
 
-    /// The axis in the words of [`dialect`](crate::dialect).
+    /// The axis in the words of [`dialect`].
     pub fn as_dialects_ask(&self) -> dialect::Axis<'_> {
         dialect::Axis {
             base: &self.base,

@@ -139,7 +139,8 @@ async fn check_out(source: &Source, folder: &Path) -> Result<PathBuf, FetchError
         source.failed(format!("the repository has no branch, tag or commit '{wanted}'"))
     })?;
     run(source, &mut git(&["-C", &clone_text, "checkout", "--quiet", "--detach", &commit])).await?;
-    let top = format!("{}-{}", source.name, &commit[..commit.len().min(12)]);
+    let reference = source.reference.as_deref().unwrap_or(&commit[..commit.len().min(12)]);
+    let top = format!("{}-archive-{}", source.name, reference.replace('/', "-"));
     pack(source, clone, top, folder.join("archive")).await
 }
 
@@ -165,8 +166,9 @@ fn take(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
         return Ok(path.to_owned());
     }
     let target = folder.join("archive");
-    archive::pack_folder(path, &source.name, &target)
-        .map_err(|error| source.failed(error.to_string()))?;
+    let top =
+        path.file_name().map_or(source.name.as_str().into(), std::ffi::OsStr::to_string_lossy);
+    archive::pack_folder(path, &top, &target).map_err(|error| source.failed(error.to_string()))?;
     Ok(target)
 }
 
@@ -305,16 +307,16 @@ mod tests {
             wanted.reference = reference.map(str::to_owned);
             fetched(&wanted, folder.path()).map(|file| entries(&file))
         };
-        let listing = |commit: &str, files: &[&str]| -> Vec<String> {
-            let top = format!("app-{}", &commit[..12]);
+        let listing = |reference: &str, files: &[&str]| -> Vec<String> {
+            let top = format!("app-archive-{}", reference.replace('/', "-"));
             let below = files.iter().map(|file| format!("{top}/{file}"));
             std::iter::once(format!("{top}/")).chain(below).collect()
         };
-        assert_eq!(contents(None).unwrap(), listing(&second, &["one", "two"]));
+        assert_eq!(contents(None).unwrap(), listing(&second[..12], &["one", "two"]));
         for reference in ["v1", "stable/x", first.as_str()] {
             assert_eq!(
                 contents(Some(reference)).unwrap(),
-                listing(&first, &["one"]),
+                listing(reference, &["one"]),
                 "{reference}"
             );
         }
@@ -330,7 +332,9 @@ mod tests {
         fs::write(local.path().join("sub/file"), "x").unwrap();
         let file =
             fetched(&source(Kind::Local, local.path().to_str().unwrap()), folder.path()).unwrap();
-        assert_eq!(entries(&file), ["app/", "app/sub/", "app/sub/file"]);
+        let top = local.path().file_name().unwrap().to_str().unwrap();
+        let expected = ["", "sub/", "sub/file"].map(|below| format!("{top}/{below}"));
+        assert_eq!(entries(&file), expected);
 
         let archive = local.path().join("sub/file");
         let used = fetched(&source(Kind::Local, archive.to_str().unwrap()), folder.path()).unwrap();
