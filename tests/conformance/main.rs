@@ -9,6 +9,7 @@ mod compare;
 mod matrix;
 mod oracle;
 mod report;
+mod sources;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,0 +1,199 @@
+//! Sources of every kind lie in the context of an image as kolla-build lays them out.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use kiln::image::ImageName;
+use kiln::settings::{Layers, Profiles, settle};
+use kiln::source;
+use kiln::tree::Tree;
+
+use crate::oracle::Release;
+
+/// By image and archive the entries: name, type, size.
+type Listings = BTreeMap<String, BTreeMap<String, Vec<(String, String, u64)>>>;
+
+const RELEASE: &str = "23.0.0";
+
+/// Images of the release that have a source and no plugins or additions.
+const IMAGES: [&str; 7] = [
+    "aodh-base",
+    "barbican-base",
+    "cinder-base",
+    "designate-base",
+    "glance-base",
+    "heat-base",
+    "keystone-base",
+];
+
+fn run(program: &mut Command) -> String {
+    let output = program.output().expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program:?}: {said}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn git(at: &Path, arguments: &[&str]) -> String {
+    let who = ["-c", "user.name=x", "-c", "user.email=x@example.com"];
+    run(Command::new("git").arg("-C").arg(at).args(who).args(arguments)).trim().to_owned()
+}
+
+/// A bare repository with a branch, a tag, and a commit that is neither's last; gives that commit.
+fn make_repository(at: &Path) -> String {
+    let work = at.join("work");
+    fs::create_dir_all(&work).unwrap();
+    git(&work, &["init", "--quiet", "--initial-branch", "main"]);
+    let commit = |name: &str| {
+        fs::create_dir_all(work.join("package")).unwrap();
+        fs::write(work.join("package").join(name), name).unwrap();
+        git(&work, &["add", "."]);
+        git(&work, &["commit", "--quiet", "-m", name]);
+        git(&work, &["rev-parse", "HEAD"])
+    };
+    let first = commit("one");
+    commit("second");
+    git(&work, &["tag", "v1"]);
+    git(&work, &["branch", "stable/x"]);
+    commit("the-third");
+    run(Command::new("git").args(["clone", "--quiet", "--bare"]).args([&work, &at.join("bare")]));
+    first
+}
+
+/// A folder with files, and the same packed.
+fn make_folder_and_archive(at: &Path) {
+    let folder = at.join("thing-1.0");
+    fs::create_dir_all(folder.join("sub")).unwrap();
+    fs::write(folder.join("setup.cfg"), "[metadata]\n").unwrap();
+    fs::write(folder.join("sub/module.py"), "x = 1\n").unwrap();
+    let packed = at.join("thing-1.0.tar.gz");
+    run(Command::new("tar").arg("-czf").arg(packed).arg("-C").arg(at).arg("thing-1.0"));
+}
+
+/// Serves one file on loopback to whoever asks; gives its URL.
+fn serve(file: &Path) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/thing-1.0.tar.gz", listener.local_addr().unwrap());
+    let body = fs::read(file).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let _request: Vec<_> =
+                lines.map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            )
+            .unwrap();
+            stream.write_all(&body).unwrap();
+        }
+    });
+    url
+}
+
+/// What kolla-build makes of a configuration.
+fn theirs(release: &Release, config: &Path) -> Listings {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/sources.py");
+    let mut python = Command::new(release.prefix.join("bin/python"));
+    let images = IMAGES.join(",");
+    python.env("NO_PROXY", "127.0.0.1").args([
+        script,
+        &images,
+        "--base",
+        "debian",
+        "--config-file",
+    ]);
+    serde_json::from_str(&run(python.arg(config))).expect("JSON")
+}
+
+/// What Kiln makes of it.
+fn ours(release: &Release, config: &Path) -> Listings {
+    let flags = BTreeMap::from([("base", vec!["debian".to_owned()])]);
+    let layers = Layers::gather(flags, &[config.to_owned()], &BTreeMap::new()).unwrap();
+    let tree = Tree::open(&release.prefix, None).unwrap();
+    let profiles = Profiles::new(tree.profiles().unwrap(), &layers);
+    let settings = settle(&layers, tree.manifest(), &profiles).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let of_image = |name: &str| {
+        let image = ImageName::new(name);
+        let sources = source::of_image(&image, &settings.sources);
+        let folder = tempfile::tempdir().unwrap();
+        let files = runtime.block_on(source::fetch(&image, &sources, folder.path())).unwrap();
+        files.into_iter().map(|(archive, path)| (archive, listing(&path))).collect()
+    };
+    IMAGES.iter().map(|name| ((*name).to_owned(), of_image(name))).collect()
+}
+
+fn listing(archive: &Path) -> Vec<(String, String, u64)> {
+    let bytes = File::open(archive).unwrap();
+    let mut start = [0; 2];
+    File::open(archive).unwrap().read_exact(&mut start).unwrap();
+    let reader: Box<dyn std::io::Read> = match start {
+        [0x1f, 0x8b] => Box::new(flate2::read::GzDecoder::new(bytes)),
+        _ => Box::new(bytes),
+    };
+    let mut archive = tar::Archive::new(reader);
+    let entries = archive.entries().unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let kind = if entry.header().entry_type().is_dir() { "d" } else { "f" };
+        (name.trim_end_matches('/').to_owned(), kind.to_owned(), entry.size())
+    });
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort();
+    entries
+}
+
+/// Without what git keeps of a clone, which no two clones have alike.
+fn without_git(mut listings: Listings) -> Listings {
+    let is_of_git = |name: &str| name.contains("/.git/");
+    let archives = listings.values_mut().flat_map(BTreeMap::values_mut);
+    archives.for_each(|entries| entries.retain(|(name, ..)| !is_of_git(name)));
+    listings
+}
+
+#[test]
+fn sources_lie_as_kolla_build_lays_them_out() {
+    let release = Release::install(RELEASE);
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let commit = make_repository(at);
+    make_folder_and_archive(at);
+    let url = serve(&at.join("thing-1.0.tar.gz"));
+    let (bare, thing) =
+        (at.join("bare").display().to_string(), at.join("thing-1.0").display().to_string());
+    let section = |name: &str, kind: &str, location: &str, reference: &str| {
+        let reference = match reference {
+            "" => String::new(),
+            given => format!("reference = {given}\n"),
+        };
+        format!("[{name}]\ntype = {kind}\nlocation = {location}\n{reference}\n")
+    };
+    let [branch, tag, at_commit, archive_by_url, folder_here, archive_here, with_parts] = IMAGES;
+    let text = [
+        section(branch, "git", &bare, "stable/x"),
+        section(tag, "git", &bare, "v1"),
+        section(at_commit, "git", &bare, &commit),
+        section(archive_by_url, "url", &url, ""),
+        section(folder_here, "local", &thing, ""),
+        section(archive_here, "local", &format!("{thing}.tar.gz"), ""),
+        section(with_parts, "local", &thing, ""),
+        section(&format!("{with_parts}-plugin-a"), "git", &bare, "v1"),
+        section(&format!("{with_parts}-plugin-b"), "url", &url, ""),
+        section(&format!("{with_parts}-additions-c"), "local", &thing, ""),
+        section(&format!("{with_parts}-additions-d"), "local", "/nowhere", "")
+            + "enabled = false\n",
+    ];
+    let config = at.join("build.conf");
+    fs::write(&config, text.concat()).unwrap();
+    let (theirs, ours) =
+        (without_git(theirs(&release, &config)), without_git(ours(&release, &config)));
+    for image in IMAGES {
+        assert_eq!(ours[image], theirs[image], "{image}");
+    }
+}
