@@ -282,18 +282,20 @@ fn sources_are_built_from_and_a_missing_one_harms_nobody_else() {
         tree(&[("app", unpack), ("lost", unpack), ("plain", "FROM debian:bookworm\n")]);
     tree.write("tree.toml", FETCHING);
     let sources = tempfile::tempdir().unwrap();
-    fs::write(sources.path().join("file"), "of the source\n").unwrap();
+    let folder = sources.path().join("app-1.0");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("file"), "of the source\n").unwrap();
     let archive = sources.path().join("plugin.tar");
     let packed = Command::new("tar")
         .arg("-cf")
         .arg(&archive)
         .arg("-C")
-        .arg(sources.path())
+        .arg(&folder)
         .arg("file")
         .status();
     assert!(packed.unwrap().success());
     let conf = tree.path().join("build.conf");
-    let (folder, archive) = (sources.path().display(), archive.display());
+    let (folder, archive) = (folder.display(), archive.display());
     let text = format!(
         "[app]\ntype = local\nlocation = {folder}\n\
          [app-plugin-x]\ntype = local\nlocation = {archive}\n\
@@ -306,7 +308,7 @@ fn sources_are_built_from_and_a_missing_one_harms_nobody_else() {
     let reason = run.summary()["failed"][0]["reason"].as_str().unwrap().to_owned();
     assert!(reason.starts_with("the source [lost] /nonexistent/source: "), "{reason}");
     let image = format!("{}/one-source-app:t", tree.namespace());
-    assert_eq!(file_in(&image, "/app/app/file"), "of the source\n");
+    assert_eq!(file_in(&image, "/app/app-1.0/file"), "of the source\n");
     assert_eq!(file_in(&image, "/plugins/file"), "of the source\n");
 }
 

@@ -37,6 +37,9 @@ const HOST_VARIABLE: &str = "DOCKER_HOST";
 /// Where an engine listens if nothing else is said.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
+/// What Podman puts before the names of images that are of no registry.
+const PODMANS_OWN: &str = "localhost/";
+
 /// Step lines of the classic builder.
 static CLASSIC_STEP: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^Step (\d+)/(\d+) : (.*)").expect("a literal"));
@@ -156,7 +159,7 @@ impl Engine for DockerEngine {
         Ok(images
             .into_iter()
             .flat_map(|image| image.repo_tags)
-            .filter_map(|tag| tag.parse().ok())
+            .filter_map(|tag| tag.strip_prefix(PODMANS_OWN).unwrap_or(&tag).parse().ok())
             .collect())
     }
 
