@@ -408,3 +408,12 @@ fn the_files_of_a_configuration_folder_are_read_in_order() {
     let files = files_below(&out.path().join("docker"));
     assert_eq!(files["said/Dockerfile"], "FROM x\nLABEL two two");
 }
+
+#[test]
+fn an_override_is_refused_where_nothing_can_take_it() {
+    let tree = family();
+    tree.write("over.j2", "{% extends parent_template %}");
+    let file = tree.path().join("over.j2");
+    let run = build(&tree, &["--list-images", "--template-override", file.to_str().unwrap()]);
+    insta::assert_snapshot!("override-of-tera", shown(&tree, &run));
+}

@@ -286,13 +286,8 @@ fn sources_are_built_from_and_a_missing_one_harms_nobody_else() {
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("file"), "of the source\n").unwrap();
     let archive = sources.path().join("plugin.tar");
-    let packed = Command::new("tar")
-        .arg("-cf")
-        .arg(&archive)
-        .arg("-C")
-        .arg(&folder)
-        .arg("file")
-        .status();
+    let packed =
+        Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&folder).arg("file").status();
     assert!(packed.unwrap().success());
     let conf = tree.path().join("build.conf");
     let (folder, archive) = (folder.display(), archive.display());

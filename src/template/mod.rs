@@ -67,6 +67,13 @@ pub struct Rendered {
 pub fn render_all(tree: &Tree, ingredients: &Ingredients) -> Result<Vec<Rendered>> {
     let images = tree.images()?;
     let has = |language| images.iter().any(|folder| folder.language == language);
+    if let (Some(file), false) = (ingredients.overrides.first(), has(Language::Jinja)) {
+        let message = format!("'{}' can't be laid over the images of this tree", file.path);
+        return Err(Diagnostic::new(message)
+            .note("--template-override is for templates in Jinja2, and the tree has none")
+            .help("lay a folder with templates of your own over the tree with --docker-dir")
+            .into());
+    }
     let tera = has(Language::Tera).then(|| TeraEngine::new(tree, ingredients)).transpose()?;
     let jinja = has(Language::Jinja).then(|| JinjaEngine::new(tree, ingredients)).transpose()?;
     let results: Vec<_> = images
