@@ -95,6 +95,8 @@ pub struct SetAside {
     pub aside: Aside,
     /// The reason in words.
     pub reason: String,
+    /// Whether the selection speaks of it by name.
+    pub asked_for: bool,
 }
 
 /// One thing that happened in a run.

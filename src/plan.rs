@@ -48,11 +48,21 @@ pub struct Selection {
     pub existing: BTreeSet<ImageRef>,
 }
 
+impl Selection {
+    /// Whether the selection speaks of the image called `name`.
+    fn asks_for(&self, name: &ImageName) -> bool {
+        let patterns = self.patterns.as_ref();
+        patterns.is_none_or(|patterns| patterns.iter().any(|p| p.is_match(name.as_str())))
+    }
+}
+
 /// The decisions for all images of a graph.
 #[derive(Debug)]
 pub struct Plan<'a> {
     graph: &'a Graph,
     decisions: Vec<Decision>,
+    /// Whether the selection speaks of an image by name.
+    asked_for: Vec<bool>,
 }
 
 impl<'a> Plan<'a> {
@@ -62,7 +72,9 @@ impl<'a> Plan<'a> {
         mark_unbuildable(graph, selection, &mut decisions);
         mark_matched(graph, selection, &mut decisions);
         mark_skipped(graph, selection, &mut decisions);
-        Self { graph, decisions }
+        let asked_for =
+            graph.images().iter().map(|image| selection.asks_for(&image.name)).collect();
+        Self { graph, decisions, asked_for }
     }
 
     /// The graph decided upon.
@@ -128,7 +140,8 @@ impl<'a> Plan<'a> {
                 Decision::NotMatched => (Aside::NotMatched, "not selected".to_owned()),
                 Decision::Unbuildable(reason) => (Aside::Unbuildable, reason.clone()),
             };
-            set_aside.push(SetAside { name: image.name.clone(), wave, aside, reason });
+            let asked_for = self.asked_for[index];
+            set_aside.push(SetAside { name: image.name.clone(), wave, aside, reason, asked_for });
         }
         (to_build, set_aside)
     }
@@ -154,11 +167,7 @@ fn mark_unbuildable(graph: &Graph, selection: &Selection, decisions: &mut [Decis
 
 fn mark_matched(graph: &Graph, selection: &Selection, decisions: &mut [Decision]) {
     for (index, image) in graph.images().iter().enumerate() {
-        let hit = match &selection.patterns {
-            None => true,
-            Some(patterns) => patterns.iter().any(|p| p.is_match(image.name.as_str())),
-        };
-        if hit && decisions[index] == Decision::NotMatched {
+        if selection.asks_for(&image.name) && decisions[index] == Decision::NotMatched {
             decisions[index] = Decision::Build;
             for ancestor in graph.ancestors(index) {
                 decisions[ancestor] = Decision::Build;

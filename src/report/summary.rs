@@ -128,8 +128,10 @@ impl Summary {
             }
         }
         for (title, aside) in [("Skipped", Aside::Skipped), ("Unbuildable", Aside::Unbuildable)] {
-            heading(&mut text, title, self.aside(aside).next().is_some());
-            for image in self.aside(aside) {
+            // What is unbuildable and was not asked for is counted, and stands in the JSON.
+            let told = |image: &&SetAside| image.asked_for || aside != Aside::Unbuildable;
+            heading(&mut text, title, self.aside(aside).any(|image| told(&image)));
+            for image in self.aside(aside).filter(told) {
                 let SetAside { wave, name, reason, .. } = image;
                 writeln!(text, "  wave {wave}  {name:width$}  {reason}")
                     .expect("a string takes all");
@@ -194,6 +196,7 @@ pub(super) mod tests {
             wave,
             aside,
             reason: reason.to_owned(),
+            asked_for: n != "elsewhere",
         };
         let finished = |n: &str, outcome, millis| Event::Finished {
             name: name(n),
@@ -217,6 +220,7 @@ pub(super) mod tests {
                     set_aside("root", 1, Aside::Skipped, "the engine has family/root:1"),
                     set_aside("other", 1, Aside::NotMatched, "not selected"),
                     set_aside("never", 2, Aside::Unbuildable, "no such package"),
+                    set_aside("elsewhere", 2, Aside::Unbuildable, "nor this"),
                 ],
             },
             Event::BuildStarted { name: name("base"), attempt: 1 },
