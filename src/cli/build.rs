@@ -121,8 +121,8 @@ fn open_tree(layers: &Layers) -> Diagnosed<Tree> {
         _ if Tree::is_at(Path::new(TREE_FOLDER)) => Tree::open(Path::new(TREE_FOLDER), dialect)?,
         _ => Tree::embedded()?,
     };
-    for overlay in layers.all("docker_dir") {
-        tree.overlay(Path::new(&overlay.value))?;
+    for folder in settings::overlays(layers, tree.manifest())? {
+        tree.overlay(&folder)?;
     }
     Ok(tree)
 }

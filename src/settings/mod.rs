@@ -192,7 +192,8 @@ pub struct Settings {
 /// # Errors
 /// Every value that is wrong, shown where it was written.
 pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Result<Settings> {
-    let mut values = Values { layers, manifest, errors: Vec::new() };
+    let mut values = Values::new(layers, manifest);
+    values.check_all();
     let axis_and_base = values.axis();
     let naming = axis_and_base.as_ref().and_then(|(axis, ..)| values.naming(axis));
     let patterns = values.patterns(profiles);
@@ -241,6 +242,16 @@ pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Resu
     }
 }
 
+/// The folders that are laid over a tree with this `manifest`.
+///
+/// # Errors
+/// When one refers to an option that there is not.
+pub fn overlays(layers: &Layers, manifest: &Manifest) -> Result<Vec<PathBuf>> {
+    let mut values = Values::new(layers, manifest);
+    let folders = values.all("docker_dir").into_iter().map(|given| given.value.into()).collect();
+    if values.errors.is_empty() { Ok(folders) } else { Err(Diagnostics(values.errors)) }
+}
+
 /// The naming of the images that are the same for every install type.
 fn apart(
     naming: &Naming,
@@ -274,29 +285,27 @@ fn boolean(word: &str) -> Option<bool> {
 }
 
 /// The pairs in a dictionary's text, as oslo.config takes them apart: a part without a colon belongs
-/// to the value after which it stands.
+/// to the name of the pair that comes next.
 ///
 /// # Errors
 /// The part that is no pair, or whose name is empty or was there before.
 fn dictionary(text: &str) -> std::result::Result<BTreeMap<String, String>, String> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut pairs = BTreeMap::new();
+    let mut open: Option<String> = None;
     for part in text.split(',').filter(|_| !text.trim().is_empty()) {
-        match (part.split_once(':'), pairs.last_mut()) {
-            (Some((name, value)), _) => {
-                let name = name.trim();
-                if name.is_empty() || pairs.iter().any(|(known, _)| known == name) {
-                    return Err(part.trim().to_owned());
-                }
-                pairs.push((name.to_owned(), value.trim().to_owned()));
+        let part = open.take().map_or(part.to_owned(), |before| format!("{before},{part}"));
+        match part.split_once(':').map(|(name, value)| (name.trim(), value.trim())) {
+            None => open = Some(part),
+            Some((name, _)) if name.is_empty() || pairs.contains_key(name) => {
+                return Err(part.trim().to_owned());
             }
-            (None, Some((_, value))) => {
-                value.push(',');
-                value.push_str(part.trim());
-            }
-            (None, None) => return Err(part.trim().to_owned()),
+            Some((name, value)) => drop(pairs.insert(name.to_owned(), value.to_owned())),
         }
     }
-    Ok(pairs.into_iter().collect())
+    match open {
+        Some(part) => Err(part.trim().to_owned()),
+        None => Ok(pairs),
+    }
 }
 
 /// Reads values by type and collects what is wrong with them.
@@ -306,7 +315,11 @@ struct Values<'a> {
     errors: Vec<Diagnostic>,
 }
 
-impl Values<'_> {
+impl<'a> Values<'a> {
+    fn new(layers: &'a Layers, manifest: &'a Manifest) -> Self {
+        Self { layers, manifest, errors: Vec::new() }
+    }
+
     /// The value of an option, its references to other options replaced.
     fn given(&mut self, name: &str) -> Option<Given> {
         let given = self.layers.one(name, self.manifest)?;
@@ -325,13 +338,46 @@ impl Values<'_> {
                     Some(near) => refused.help(format!("did you mean '{near}'?")),
                     None => refused,
                 };
-                // An option is read more than once.
-                if !self.errors.contains(&refused) {
-                    self.errors.push(refused);
-                }
+                self.refuse(refused);
             }
         }
         given
+    }
+
+    /// All values of an option that adds up, their references replaced.
+    fn all(&mut self, name: &str) -> Vec<Given> {
+        let values = self.layers.all(name).into_iter();
+        values.map(|given| self.complete(name, given)).collect()
+    }
+
+    /// The values of an option that takes a list, their references replaced.
+    fn list(&mut self, name: &str) -> Vec<String> {
+        let origin = self.layers.early(name).map_or(Origin::Manifest, |given| given.origin);
+        let values = self.layers.list(name, self.manifest).into_iter();
+        let given = values.map(|value| Given { value, origin: origin.clone() });
+        given.map(|given| self.complete(name, given).value).collect()
+    }
+
+    /// Adds what is wrong, unless it was told before: an option may be read more than once.
+    fn refuse(&mut self, error: Diagnostic) {
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
+    }
+
+    /// Reads every option, also those that something else leaves without use.
+    fn check_all(&mut self) {
+        for option in OPTIONS {
+            match option.kind {
+                Kind::Bool => drop(self.flag(option.name)),
+                Kind::Count(_) => drop(self.count(option.name)),
+                Kind::Choice(_) => drop(self.choice(option.name)),
+                Kind::Dict => drop(self.dictionary(option.name)),
+                Kind::List => drop(self.list(option.name)),
+                Kind::Text | Kind::Path => drop(self.given(option.name)),
+                Kind::Many | Kind::Paths | Kind::Positional => {}
+            }
+        }
     }
 
     /// What a reference to the option called `name` stands for.
@@ -370,7 +416,7 @@ impl Values<'_> {
         let given = self.given(name).filter(|given| !given.value.is_empty());
         if given.is_none() {
             let flag = option(name).flag;
-            self.errors.push(
+            self.refuse(
                 Diagnostic::new(format!(
                     "--{flag} is not given, and the tree has no default for it"
                 ))
@@ -386,7 +432,7 @@ impl Values<'_> {
             Some(value) => value,
             None => {
                 let message = format!("'{}' is neither true nor false, as {name} is", given.value);
-                self.errors.push(given.refuse(message).help("write true or false"));
+                self.refuse(given.refuse(message).help("write true or false"));
                 false
             }
         }
@@ -399,7 +445,7 @@ impl Values<'_> {
             Ok(count) if count >= least => count,
             _ => {
                 let message = format!("{name} can't be '{}'", given.value);
-                self.errors.push(
+                self.refuse(
                     given.refuse(message).help(format!("it is a whole number of at least {least}")),
                 );
                 least
@@ -412,8 +458,7 @@ impl Values<'_> {
         let Some(given) = self.given(name) else { return words[0].to_owned() };
         if !words.contains(&given.value.as_str()) {
             let message = format!("{name} can't be '{}'", given.value);
-            self.errors
-                .push(given.refuse(message).help(format!("it is one of: {}", words.join(", "))));
+            self.refuse(given.refuse(message).help(format!("it is one of: {}", words.join(", "))));
         }
         given.value
     }
@@ -567,7 +612,7 @@ impl Values<'_> {
             Ok(pairs) => pairs,
             Err(wrong) => {
                 let message = format!("'{wrong}' in {name} is no pair");
-                self.errors.push(given.refuse(message).help("write name:value, name:value"));
+                self.refuse(given.refuse(message).help("write name:value, name:value"));
                 BTreeMap::new()
             }
         }
@@ -582,7 +627,7 @@ impl Values<'_> {
                 "podman" => self.text("podman_base_url"),
                 _ => None,
             },
-            allowed_to_fail: self.layers.list("allowed_to_fail", self.manifest),
+            allowed_to_fail: self.list("allowed_to_fail"),
             threads: self.count("threads"),
             push_threads: self.flag("push").then_some(push_threads),
             retries: self.count("retries"),
@@ -616,12 +661,13 @@ impl Values<'_> {
             (false, true) => Verbosity::Quiet,
             (false, false) => Verbosity::Normal,
         };
-        let summary_json_file = self.path("summary_json_file");
+        let json = self.choice("format") == "json";
+        let summary_json_file = self.path("summary_json_file").filter(|_| json);
         Output {
             verbosity,
             logs_dir: self.path("logs_dir"),
             summary: self.flag("summary"),
-            json: self.choice("format") == "json" && summary_json_file.is_none(),
+            json: json && summary_json_file.is_none(),
             summary_json_file,
         }
     }
@@ -699,6 +745,38 @@ mod tests {
         let of_tree = settled(&[], "", &[]).unwrap();
         assert_eq!(of_tree.axis.base, "one");
         assert_eq!(settled(&[], "[DEFAULT]\nbase = two", &[]).unwrap().axis.base_image, "two");
+    }
+
+    #[test]
+    fn pairs_are_taken_apart_as_oslo_config_does() {
+        let pairs = |text: &str| {
+            let pairs = dictionary(text)?;
+            Ok(pairs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "))
+        };
+        let table = [
+            ("", Ok("")),
+            (" a : b , c : d:e ", Ok("a=b c=d:e")),
+            ("a:b,c,d:e", Ok("a=b c,d=e")),
+            ("a:,b:c", Ok("a= b=c")),
+            ("a:b,c", Err("c")),
+            ("a:b,", Err("")),
+            ("a", Err("a")),
+            (":b", Err(":b")),
+            ("a:b, a:c", Err("a:c")),
+        ];
+        for (text, expected) in table {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(pairs(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_summary_goes_to_a_file_as_json_alone() {
+        let output = |flags| settled(flags, "", &[]).unwrap().output;
+        let to_file = output(&[("summary_json_file", "f")]);
+        assert_eq!((to_file.json, to_file.summary_json_file), (false, Some(PathBuf::from("f"))));
+        let none = output(&[("summary_json_file", "f"), ("format", "none")]);
+        assert_eq!((none.json, none.summary_json_file), (false, None));
     }
 
     #[test]

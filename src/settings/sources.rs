@@ -80,7 +80,11 @@ fn source(
     };
     let location = text("location", entry.map(|entry| &entry.location));
     let Some(location) = location.filter(|location| !location.is_empty()) else {
-        return Err(Diagnostic::new(format!("the source [{name}] has no location")));
+        let message = format!("the source [{name}] has no location");
+        return Err(match section.values().next() {
+            Some(given) => given.refuse(message),
+            None => Diagnostic::new(message),
+        });
     };
     // A reference or digest of the tree's belongs to the tree's location and version.
     let changed = ["location", "version"].iter().any(|key| section.contains_key(*key));

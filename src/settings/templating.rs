@@ -67,9 +67,8 @@ impl Values<'_> {
         let branch = self.text("openstack_branch").unwrap_or_else(|| of_release.clone());
         let branch_slashed = self.text("openstack_branch_slashed");
         let branch_slashed = branch_slashed.unwrap_or_else(|| of_release.replace('-', "/"));
-        let overrides = self.layers.all("template_override").into_iter();
-        let overrides =
-            overrides.map(|given| self.complete("template_override", given).value.into()).collect();
+        let overrides = self.all("template_override").into_iter();
+        let overrides = overrides.map(|given| given.value.into()).collect();
         let pip_arguments = PIP_OPTIONS
             .iter()
             .filter_map(|name| Some((name.to_ascii_uppercase(), self.text(name)?)))
@@ -86,7 +85,7 @@ impl Values<'_> {
             tarballs_base: self.text("tarballs_base").unwrap_or_default(),
             overrides,
             repos_yaml: self.path("repos_yaml"),
-            rpm_setup_config: self.layers.list("rpm_setup_config", self.manifest),
+            rpm_setup_config: self.list("rpm_setup_config"),
             apt_sources_list: self.path("apt_sources_list"),
             apt_preferences: self.path("apt_preferences"),
             clean_package_cache: self.flag("clean_package_cache"),

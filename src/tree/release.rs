@@ -314,11 +314,16 @@ fn defaults(release: &Release, facts: &Facts) -> BTreeMap<String, Preset> {
         )),
         _ => None,
     };
+    // Where a release has no default for a text, one of another release does not hold.
+    let preset = |option: &facts::Option_| match (&option.default, option.kind.as_str()) {
+        (Literal::None, "StrOpt") => Some(Preset::Text(String::new())),
+        (default, _) => simple(default),
+    };
     let mut defaults: BTreeMap<_, _> = facts
         .options
         .iter()
         .filter(|(name, _)| !FOLLOW_FROM_OTHERS.contains(&name.as_str()))
-        .filter_map(|(name, option)| Some((name.clone(), simple(&option.default)?)))
+        .filter_map(|(name, option)| Some((name.clone(), preset(option)?)))
         .collect();
     let dialect = release.dialect;
     if !dialect.has_install_types() {
