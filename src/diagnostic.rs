@@ -33,6 +33,11 @@ impl Place {
         Self::new(path, source, span)
     }
 
+    /// The line that it begins in, counted from 1.
+    pub fn line_number(&self) -> usize {
+        1 + self.source[..self.span.start].matches('\n').count()
+    }
+
     /// Puts `label` beside the caret.
     #[must_use]
     pub fn labelled(mut self, label: impl Into<String>) -> Self {
@@ -179,6 +184,8 @@ mod tests {
         assert_eq!(&text[line_span(text, 2)], "second");
         assert_eq!(&text[line_span(text, 3)], "last");
         assert_eq!(line_span(text, 9), text.len()..text.len());
+        let numbers = [1, 2, 3].map(|line| Place::line("f", text, line).line_number());
+        assert_eq!(numbers, [1, 2, 3]);
     }
 
     #[test]

@@ -386,10 +386,24 @@ fn the_name_of_kolla_build_stands_for_the_command() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("kolla-build");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kiln"), &link).unwrap();
-    let mut command = Command::new(link);
+    let mut command = Command::new(&link);
     command.arg("--tree").arg(tree.path()).args(["-n", "family", "--list-images", "lone"]);
     let output = command.env_clear().output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 : lone\n");
+
+    let output = Command::new(link).arg("--version").env_clear().output().unwrap();
+    let version = concat!(env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
+}
+
+/// What kolla-build has and Kiln has no use for is accepted; what would change images is not.
+#[test]
+fn options_without_effect_say_so() {
+    let tree = family();
+    let run = build(&tree, &["--list-images", "lone", "--nosquash", "--nosquash-cleanup"]);
+    insta::assert_snapshot!("no-effect", shown(&tree, &run));
+    let run = build(&tree, &["--list-images", "lone", "--squash"]);
+    insta::assert_snapshot!("refused", shown(&tree, &run));
 }
 
 #[test]

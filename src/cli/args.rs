@@ -7,13 +7,16 @@ use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::diagnostic::{Diagnostic, Result};
-use crate::settings::options::{Fallback, Kind, OPTIONS, Opt};
+use crate::settings::options::{Effect, Fallback, Kind, OPTIONS, Opt};
 
 /// The argument of the configuration files: the one option that can't stand in such a file.
 const CONFIG_FILE: &str = "config_file";
 
 /// The argument of the folders of configuration files.
 const CONFIG_DIR: &str = "config_dir";
+
+/// The switch that asks for the version, as kolla-build has it.
+const VERSION: &str = "version";
 
 /// The ending of the files that are read in such a folder.
 const CONFIG_SUFFIX: &str = "conf";
@@ -41,6 +44,12 @@ fn build() -> Command {
              or in the environment as KILN_<OPTION>.\n\n\
              Exit codes: 0 all is built, 1 an image failed, 2 wrong usage or configuration, \
              3 the engine or the registry is out of reach, 4 nothing matched, 130 interrupted.",
+        )
+        .arg(
+            Arg::new(VERSION)
+                .long("version")
+                .action(ArgAction::SetTrue)
+                .help("Print the version, and nothing else"),
         )
         .arg(
             Arg::new(CONFIG_FILE)
@@ -74,7 +83,8 @@ fn build() -> Command {
 fn switch(option: &Opt) -> [Arg; 2] {
     let on_by_default = option.default == Fallback::Is("true");
     let off = negative(option);
-    let help = format!("{} [default: {}]", option.help, if on_by_default { "yes" } else { "no" });
+    let default = if on_by_default { "yes" } else { "no" };
+    let help = format!("{} [default: {default}]{}", option.help, effect(option));
     let mut positive = Arg::new(option.name)
         .long(option.flag)
         .action(ArgAction::SetTrue)
@@ -128,17 +138,32 @@ fn valued(option: &Opt) -> Arg {
 }
 
 fn help(option: &Opt) -> String {
-    match option.default {
-        Fallback::Unset => option.help.to_owned(),
-        Fallback::Is(value) => format!("{} [default: {value}]", option.help),
-        Fallback::OfTree => format!("{} [default: as the tree says]", option.help),
-        Fallback::Found(what) => format!("{} [default: {what}]", option.help),
+    let default = match option.default {
+        Fallback::Unset => String::new(),
+        Fallback::Is(value) => format!(" [default: {value}]"),
+        Fallback::OfTree => " [default: as the tree says]".to_owned(),
+        Fallback::Found(what) => format!(" [default: {what}]"),
+    };
+    format!("{}{default}{}", option.help, effect(option))
+}
+
+/// What the help adds for an option that does not do what it says.
+fn effect(option: &Opt) -> String {
+    match option.effect {
+        Effect::AsSaid => String::new(),
+        Effect::Nothing(reason) => format!(" [no effect: {reason}]"),
+        Effect::Refused { reason, .. } => format!(" [refused: {reason}]"),
     }
 }
 
 /// The flag with hyphens for underscores, or the other way round: both are understood.
 fn other_spelling(flag: &'static str) -> String {
     if flag.contains('_') { flag.replace('_', "-") } else { flag.replace('-', "_") }
+}
+
+/// Whether the version of the program is asked for instead of a build.
+pub fn wants_version(matches: &ArgMatches) -> bool {
+    matches.get_flag(VERSION)
 }
 
 /// What the command line of `build` gives.

@@ -52,6 +52,7 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     let found = default_config_file(&environment);
     let config_files = if config_files.is_empty() { found.as_slice() } else { config_files };
     let layers = Layers::gather(given.clone(), config_files, &environment)?;
+    warn_of_no_effect(&layers);
     let mut tree = open_tree(&layers)?;
     warn_of_guess(&tree);
     let profiles = Profiles::new(tree.profiles()?, &layers);
@@ -146,6 +147,13 @@ fn dialect(given: &settings::Given) -> Diagnosed<Dialect> {
             .help("write it as 14.11, or 23 for the last of a series")
     })?;
     Ok(Dialect::of(version))
+}
+
+/// Says of each option that is given in vain why it is.
+fn warn_of_no_effect(layers: &Layers) {
+    for line in layers.without_effect() {
+        terminal::warn(&format!("warning: {line}"));
+    }
 }
 
 /// Says how the release was found out where nothing tells it.

@@ -83,7 +83,7 @@ const KOLLA_BUILD: &str = "kolla-build";
 /// The arguments with the command that the program's name stands for.
 fn in_full(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
-    if name == Some(OsStr::new(KOLLA_BUILD)) && arguments.get(1) != Some(&"--version".into()) {
+    if name == Some(OsStr::new(KOLLA_BUILD)) {
         arguments.insert(1, "build".into());
     }
     arguments
@@ -96,6 +96,9 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Err(error) => return Ok(terminal::print_usage(&error)),
     };
     match matches.subcommand() {
+        Some(("build", matches)) if args::wants_version(matches) => {
+            config::print_out(concat!(env!("CARGO_PKG_VERSION"), "\n"))
+        }
         Some(("build", matches)) => {
             build::run(&args::given(matches), &args::config_files(matches)?)
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::options::{Fallback, Kind, OPTIONS, Opt};
+use super::options::{Effect, Fallback, Kind, OPTIONS, Opt};
 
 /// The text of the example file.
 pub fn example() -> String {
@@ -20,6 +20,12 @@ pub fn example() -> String {
         if let Some(note) = note(option) {
             writeln!(text, "# {note}").expect("a string takes all");
         }
+        match option.effect {
+            Effect::AsSaid => Ok(()),
+            Effect::Nothing(reason) => writeln!(text, "# No effect: {reason}."),
+            Effect::Refused { reason, .. } => writeln!(text, "# Refused: {reason}."),
+        }
+        .expect("a string takes all");
         writeln!(text, "#{} = {}", option.name, shown_default(option)).expect("a string takes all");
     }
     text.push_str(

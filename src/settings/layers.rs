@@ -5,12 +5,13 @@
 //! that a wrong one is shown where it was written.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ini::{self, Entry, Ini};
-use super::options::{Fallback, Kind, OPTIONS, Opt, option};
+use super::options::{Effect, Fallback, Kind, OPTIONS, Opt, option};
 use super::sources::{self, Section};
 use super::users;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, nearest};
@@ -35,6 +36,18 @@ pub enum Origin {
     Environment(String),
     /// The command line, as this flag.
     Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Manifest => f.write_str("tree"),
+            Self::File(place) => write!(f, "{}:{}", place.path, place.line_number()),
+            Self::Environment(name) => write!(f, "${name}"),
+            Self::Flag(flag) => f.write_str(flag),
+        }
+    }
 }
 
 /// A value and its origin.
@@ -102,8 +115,9 @@ impl Layers {
             }
         }
         for (name, values) in flags {
-            let spelled = match option(name).kind {
-                Kind::Positional => option(name).value.to_owned(),
+            let spelled = match (option(name).kind, values.as_slice()) {
+                (Kind::Positional, _) => option(name).value.to_owned(),
+                (Kind::Bool, [value]) if value == "false" => format!("--no{}", option(name).flag),
                 _ => format!("--{}", option(name).flag),
             };
             let given = values
@@ -168,6 +182,16 @@ impl Layers {
     /// The value of an option before the tree is known.
     pub fn early(&self, name: &str) -> Option<Given> {
         self.strongest(option(name)).and_then(|values| values.last().cloned())
+    }
+
+    /// A line for each option that is given and has no effect, with the reason.
+    pub fn without_effect(&self) -> Vec<String> {
+        let line = |option: &Opt| {
+            let Effect::Nothing(reason) = option.effect else { return None };
+            let origin = self.early(option.name)?.origin;
+            Some(format!("{} ({origin}) has no effect: {reason}", option.name))
+        };
+        OPTIONS.iter().filter_map(line).collect()
     }
 
     /// All values of an option that adds up.

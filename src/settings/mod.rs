@@ -31,7 +31,7 @@ use crate::tree::{Base, InstallType, Manifest, UserVariables};
 pub use example::example;
 use interpolate::interpolate;
 pub use layers::{Given, Layers, Origin};
-use options::{Kind, OPTIONS, option};
+use options::{Effect, Kind, OPTIONS, Opt, option};
 pub use profiles::Profiles;
 pub use templating::Templating;
 
@@ -365,11 +365,12 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Reads every option, also those that something else leaves without use.
+    /// Reads every option, also those that something else leaves without use, and refuses switches
+    /// that ask for what there is not.
     fn check_all(&mut self) {
         for option in OPTIONS {
             match option.kind {
-                Kind::Bool => drop(self.flag(option.name)),
+                Kind::Bool => self.check_switch(option),
                 Kind::Count(_) => drop(self.count(option.name)),
                 Kind::Choice(_) => drop(self.choice(option.name)),
                 Kind::Dict => drop(self.dictionary(option.name)),
@@ -377,6 +378,16 @@ impl<'a> Values<'a> {
                 Kind::Text | Kind::Path => drop(self.given(option.name)),
                 Kind::Many | Kind::Paths | Kind::Positional => {}
             }
+        }
+    }
+
+    fn check_switch(&mut self, option: &Opt) {
+        let asked_for = self.flag(option.name);
+        if let (true, Effect::Refused { reason, instead }) = (asked_for, option.effect)
+            && let Some(given) = self.given(option.name)
+        {
+            let message = format!("{} can't be true: {reason}", option.name);
+            self.refuse(given.refuse(message).help(instead));
         }
     }
 

@@ -41,6 +41,22 @@ pub enum Fallback {
     Found(&'static str),
 }
 
+/// What comes of giving an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// What its help says.
+    AsSaid,
+    /// Nothing, for this reason: it is accepted since kolla-build has it.
+    Nothing(&'static str),
+    /// An error where a switch asks for it; without it, nothing.
+    Refused {
+        /// Why.
+        reason: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+}
+
 /// Which heading of the help an option stands under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
@@ -58,6 +74,8 @@ pub enum Group {
     Listing,
     /// What is said about a run.
     Output,
+    /// What kolla-build has, and Kiln has no use for.
+    Compatibility,
 }
 
 impl Group {
@@ -71,6 +89,7 @@ impl Group {
             Self::Push => "Pushing",
             Self::Listing => "Instead of building",
             Self::Output => "Output",
+            Self::Compatibility => "Accepted since kolla-build has them",
         }
     }
 }
@@ -94,6 +113,8 @@ pub struct Opt {
     pub group: Group,
     /// What it means, in a sentence.
     pub help: &'static str,
+    /// What comes of giving it.
+    pub effect: Effect,
 }
 
 impl Opt {
@@ -127,7 +148,8 @@ const fn opt(
     default: Fallback,
     help: &'static str,
 ) -> Opt {
-    Opt { name, flag, short: None, kind, default, value: "VALUE", group, help }
+    let effect = Effect::AsSaid;
+    Opt { name, flag, short: None, kind, default, value: "VALUE", group, help, effect }
 }
 
 impl Opt {
@@ -140,11 +162,24 @@ impl Opt {
         self.value = value;
         self
     }
+
+    const fn without_effect(mut self, reason: &'static str) -> Self {
+        self.effect = Effect::Nothing(reason);
+        self
+    }
+
+    const fn refused(mut self, reason: &'static str, instead: &'static str) -> Self {
+        self.effect = Effect::Refused { reason, instead };
+        self
+    }
 }
 
 use Fallback::{Found, Is, OfTree, Unset};
-use Group::{Build, Images, Listing, Output, Push, Selection, Templates};
+use Group::{Build, Compatibility, Images, Listing, Output, Push, Selection, Templates};
 use Kind::{Bool, Choice, Count, Dict, List, Many, Path, Paths, Positional, Text};
+
+/// Why options about squashing do nothing.
+const NO_SQUASHING: &str = "Kiln squashes no images";
 
 /// All options of `kiln build`.
 pub const OPTIONS: &[Opt] = &[
@@ -638,6 +673,47 @@ pub const OPTIONS: &[Opt] = &[
         "Write the summary as JSON to this file and not to standard output",
     )
     .value("FILE"),
+    opt(
+        Compatibility,
+        "squash",
+        "squash",
+        Bool,
+        Is("false"),
+        "Make one layer of what an image adds to its parent",
+    )
+    .refused(
+        NO_SQUASHING,
+        "leave it out, and squash an image once it is built: docker-squash --from-layer PARENT --tag IMAGE IMAGE",
+    ),
+    opt(
+        Compatibility,
+        "squash_cleanup",
+        "squash-cleanup",
+        Bool,
+        Is("true"),
+        "Remove an image once it is squashed",
+    )
+    .without_effect(NO_SQUASHING),
+    opt(
+        Compatibility,
+        "squash_tmp_dir",
+        "squash-tmp-dir",
+        Path,
+        Unset,
+        "The folder to squash images in",
+    )
+    .value("DIR")
+    .without_effect(NO_SQUASHING),
+    opt(
+        Compatibility,
+        "buildkit_builder",
+        "buildkit-builder",
+        Text,
+        Unset,
+        "The builder that docker buildx uses",
+    )
+    .value("NAME")
+    .without_effect("Kiln builds with the BuildKit of the engine itself, and not with docker buildx"),
 ];
 
 #[cfg(test)]
