@@ -316,6 +316,8 @@ fn help() {
         ("help", vec!["--help"]),
         ("help-build", vec!["build", "--help"]),
         ("help-tree", vec!["tree", "export", "--help"]),
+        ("help-config", vec!["config", "--help"]),
+        ("help-config-check", vec!["config", "check", "--help"]),
         ("version", vec!["--version"]),
         ("no-command", vec![]),
         ("wrong-command", vec!["biuld"]),
@@ -394,6 +396,51 @@ fn the_name_of_kolla_build_stands_for_the_command() {
     let output = Command::new(link).arg("--version").env_clear().output().unwrap();
     let version = concat!(env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
+}
+
+/// `kiln config` in the folder of a tree with these configuration files.
+fn config(tree: &TestTree, arguments: &[&str]) -> Run {
+    let mut command = kiln();
+    command.arg("config").args(arguments).args(["--tree", "."]).current_dir(tree.path());
+    Run::of({
+        command.env("KILN_RETRIES", "0");
+        command
+    })
+}
+
+#[test]
+fn what_holds_is_shown_with_its_origin() {
+    let tree = family();
+    tree.write(
+        "build.conf",
+        "[DEFAULT]\nregistry = example.com\nallowed_to_fail = one,\n  two\n\
+         tag = of-$namespace\nbuild_args = a:1, b:$threads\n\
+         pip_index_url = https://someone:sec@ret@example.com/simple\n\
+         template_override = first.j2\nbuildkit_builder = mine\n",
+    );
+    let arguments = ["--namespace=n", "--template-override=second.j2", "--base-arch=x86_64", "^l"];
+    let shown = config(&tree, &[&["show"], arguments.as_slice()].concat());
+    insta::assert_snapshot!("config-show", shown.shown(&[]));
+}
+
+#[test]
+fn a_configuration_file_is_checked() {
+    let tree = family();
+    tree.write("good.conf", "[DEFAULT]\nprofile = mine\nsquash_tmp_dir = /tmp\n");
+    tree.write("profiles.conf", "[profiles]\nmine = ^lone$\n");
+    let good = config(&tree, &["check", "good.conf", "profiles.conf"]);
+    insta::assert_snapshot!("config-check", good.shown(&[]));
+    tree.write(
+        "wrong.conf",
+        "[DEFAULT]\nthraeds = 1\nretries = many\nbase = two\nsquash = yes\n\
+         squash_cleanup = maybe\nregistry = $host\nprofile = yours\nbuild_args = a\n\
+         [profiles]\nmine = (\n[lone]\ntype = svn\n",
+    );
+    let wrong = config(&tree, &["check", "wrong.conf", "missing.conf"]);
+    insta::assert_snapshot!("config-check-wrong", wrong.shown(&[]));
+    tree.write("sources.conf", "[profiles]\nmine = (\n[lone]\ntype = svn\n");
+    let unused = config(&tree, &["check", "sources.conf"]);
+    insta::assert_snapshot!("config-check-unused", unused.shown(&[]));
 }
 
 /// What kolla-build has and Kiln has no use for is accepted; what would change images is not.

@@ -50,7 +50,13 @@ fn build() -> Command {
                 .long("version")
                 .action(ArgAction::SetTrue)
                 .help("Print the version, and nothing else"),
-        )
+        );
+    with_options(command)
+}
+
+/// Adds the options of `build`.
+pub fn with_options(command: Command) -> Command {
+    let command = command
         .arg(
             Arg::new(CONFIG_FILE)
                 .long("config-file")

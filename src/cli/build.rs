@@ -44,8 +44,18 @@ const KOLLA_CONFIG_FILE: &str = "kolla-build.conf";
 /// The folder that is the tree if it holds a manifest.
 const TREE_FOLDER: &str = "docker";
 
-/// Runs the command with these options and configuration files.
-pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
+/// What is settled before the work begins, and what it was settled from.
+pub struct Prepared {
+    /// All that was given.
+    pub layers: Layers,
+    /// The tree that it was given for.
+    pub tree: Tree,
+    /// What it comes to.
+    pub settings: Settings,
+}
+
+/// Settles these options and configuration files.
+pub fn prepare(given: &Given, config_files: &[PathBuf]) -> Result<Prepared, Failure> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -53,11 +63,16 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     let config_files = if config_files.is_empty() { found.as_slice() } else { config_files };
     let layers = Layers::gather(given.clone(), config_files, &environment)?;
     warn_of_no_effect(&layers);
-    let mut tree = open_tree(&layers)?;
+    let tree = open_tree(&layers)?;
     warn_of_guess(&tree);
     let profiles = Profiles::new(tree.profiles()?, &layers);
     let settings = settle(&layers, tree.manifest(), &profiles)?;
+    Ok(Prepared { layers, tree, settings })
+}
 
+/// Runs the command with these options and configuration files.
+pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
+    let Prepared { mut tree, settings, .. } = prepare(given, config_files)?;
     add_ca_certificates(&mut tree, &settings)?;
     add_apt_files(&mut tree, &settings)?;
     let rendered = template::render_all(&tree, &ingredients(&settings, &tree)?)?;
@@ -112,7 +127,8 @@ fn default_config_file(environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
         .collect()
 }
 
-fn open_tree(layers: &Layers) -> Diagnosed<Tree> {
+/// The tree that is asked for, with all that is laid over it.
+pub fn open_tree(layers: &Layers) -> Diagnosed<Tree> {
     let dialect = match layers.early("dialect") {
         Some(given) if !given.value.is_empty() => Some(dialect(&given)?),
         _ => None,
@@ -150,7 +166,7 @@ fn dialect(given: &settings::Given) -> Diagnosed<Dialect> {
 }
 
 /// Says of each option that is given in vain why it is.
-fn warn_of_no_effect(layers: &Layers) {
+pub fn warn_of_no_effect(layers: &Layers) {
     for line in layers.without_effect() {
         terminal::warn(&format!("warning: {line}"));
     }

@@ -1,30 +1,143 @@
-//! `kiln config`: what there is to configure.
+//! `kiln config`: what there is to configure, what holds, and what is wrong with a file.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
-use clap::{ArgMatches, Command};
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use regex::Regex;
 
+use super::args::{self, Given};
+use super::build::{self, Prepared};
 use super::{Exit, Failure};
-use crate::diagnostic::Diagnostic;
-use crate::settings::example;
+use crate::diagnostic::{Diagnostic, Diagnostics, Result as Diagnosed};
+use crate::settings::options::{Fallback, option};
+use crate::settings::{Layers, Profiles, Shown, check, example, show};
+use crate::tree::Tree;
+
+/// The argument of the files to check.
+const FILES: &str = "FILE";
+
+/// The option of the tree that files are checked for.
+const TREE: &str = "tree";
 
 /// The grammar of `kiln config`.
 pub fn command() -> Command {
     Command::new("config")
-        .about("Show what can be configured")
+        .about("Show and check what is configured")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
             Command::new("example").about("Print a build.conf with every option and its default"),
         )
+        .subcommand(args::with_options(Command::new("show").about(
+            "Show the value of every option that kiln build would take with the same arguments, and where it comes from",
+        )))
+        .subcommand(
+            Command::new("check")
+                .about("Say what is wrong with configuration files")
+                .after_help("Exit codes: 0 nothing is wrong, 2 something is.")
+                .arg(
+                    Arg::new(FILES)
+                        .required(true)
+                        .action(ArgAction::Append)
+                        .num_args(1..)
+                        .value_parser(ValueParser::path_buf())
+                        .help("A file; several are read as one configuration, as --config-file reads them"),
+                )
+                .arg(
+                    Arg::new(TREE)
+                        .long(option(TREE).flag)
+                        .value_name(option(TREE).value)
+                        .help("The template tree that they are for, unless they name it"),
+                ),
+        )
 }
 
 /// Prints what is asked for.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
-    match matches.subcommand_name() {
-        Some("example") => print_out(&example()),
+    match matches.subcommand() {
+        Some(("example", _)) => print_out(&example()),
+        Some(("show", matches)) => {
+            let prepared = build::prepare(&args::given(matches), &args::config_files(matches)?)?;
+            print_out(&table(&lines(&prepared)))
+        }
+        Some(("check", matches)) => {
+            let files: Vec<PathBuf> =
+                matches.get_many(FILES).unwrap_or_default().cloned().collect();
+            let tree = matches.get_many::<String>(TREE).unwrap_or_default().cloned().collect();
+            check_files(&files, tree)
+        }
         _ => unreachable!("clap asks for a subcommand"),
     }
+}
+
+/// Says what is wrong with `files` for a tree: theirs, unless one is given.
+fn check_files(files: &[PathBuf], tree: Vec<String>) -> Result<Exit, Failure> {
+    let given = if tree.is_empty() { Given::new() } else { Given::from([(TREE, tree)]) };
+    let (layers, mut errors) = Layers::gather_all(given, files, &BTreeMap::new());
+    build::warn_of_no_effect(&layers);
+    match tree_and_profiles(&layers) {
+        Ok((tree, profiles)) => errors.extend(check(&layers, tree.manifest(), &profiles)),
+        Err(found) => errors.extend(found.0),
+    }
+    errors.sort_by_cached_key(|error| match error.places.first() {
+        Some(place) => (position(files, &place.path), place.span.start),
+        None => (files.len(), 0),
+    });
+    if errors.is_empty() { Ok(Exit::Done) } else { Err(Diagnostics(errors).into()) }
+}
+
+/// Where the file called `path` stands among `files`.
+fn position(files: &[PathBuf], path: &str) -> usize {
+    let found = files.iter().position(|file| file.display().to_string() == path);
+    found.unwrap_or(files.len())
+}
+
+fn tree_and_profiles(layers: &Layers) -> Diagnosed<(Tree, Profiles)> {
+    let tree = build::open_tree(layers)?;
+    let profiles = Profiles::new(tree.profiles()?, layers);
+    Ok((tree, profiles))
+}
+
+/// An option's key in a file, its value, and where that comes from.
+type Line = [String; 3];
+
+fn lines(prepared: &Prepared) -> Vec<Line> {
+    let Prepared { layers, tree, settings } = prepared;
+    let credentials = Regex::new(CREDENTIALS).expect("a literal");
+    let line = |shown: Shown| {
+        let value = match (shown.value.as_str(), shown.option.name, shown.option.default) {
+            ("", TREE, _) => tree.origin().to_owned(),
+            ("", "dialect", _) if let Some(release) = tree.release() => release.version.clone(),
+            ("", _, Fallback::Found(what)) => format!("({what})"),
+            ("", ..) => "-".to_owned(),
+            (value, ..) => value.replace('\n', "\\n"),
+        };
+        let value = credentials.replace_all(&value, "$1***@").into_owned();
+        [shown.option.name.to_owned(), value, shown.origin.to_string()]
+    };
+    show(layers, tree.manifest(), settings).into_iter().map(line).collect()
+}
+
+/// What stands before the host in a URL and is not for everyone to see.
+const CREDENTIALS: &str = r"(://)[^/\s]+@";
+
+/// The lines in columns. A value that is far longer than others does not move their column.
+fn table(lines: &[Line]) -> String {
+    const WIDEST: usize = 48;
+    let width = |column: usize| {
+        let lengths = lines.iter().map(|line| line[column].chars().count());
+        lengths.filter(|length| *length <= WIDEST).max().unwrap_or_default()
+    };
+    let (names, values) = (width(0), width(1));
+    let mut text = String::new();
+    for [name, value, origin] in lines {
+        writeln!(text, "{name:names$}  {value:values$}  {origin}").expect("a string takes all");
+    }
+    text
 }
 
 /// Writes data to standard output.

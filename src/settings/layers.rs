@@ -98,6 +98,16 @@ impl Layers {
         files: &[PathBuf],
         environment: &BTreeMap<String, String>,
     ) -> Result<Self> {
+        let (layers, errors) = Self::gather_all(flags, files, environment);
+        if errors.is_empty() { Ok(layers) } else { Err(Diagnostics(errors)) }
+    }
+
+    /// The same, with what is wrong beside what can be used.
+    pub fn gather_all(
+        flags: BTreeMap<&'static str, Vec<String>>,
+        files: &[PathBuf],
+        environment: &BTreeMap<String, String>,
+    ) -> (Self, Vec<Diagnostic>) {
         let mut layers = Self { variables: environment.clone(), ..Self::default() };
         let mut errors = Vec::new();
         for path in files {
@@ -125,7 +135,7 @@ impl Layers {
                 .map(|value| Given { value, origin: Origin::Flag(spelled.clone()) });
             layers.flags.insert(name, given.collect());
         }
-        if errors.is_empty() { Ok(layers) } else { Err(Diagnostics(errors)) }
+        (layers, errors)
     }
 
     fn read_file(&mut self, path: &Path) -> Result<()> {

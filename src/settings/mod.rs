@@ -10,6 +10,7 @@ mod interpolate;
 mod layers;
 pub mod options;
 mod profiles;
+mod show;
 mod sources;
 mod templating;
 mod users;
@@ -33,6 +34,7 @@ use interpolate::interpolate;
 pub use layers::{Given, Layers, Origin};
 use options::{Effect, Kind, OPTIONS, Opt, option};
 pub use profiles::Profiles;
+pub use show::{Shown, show};
 pub use templating::Templating;
 
 /// What the images are built on.
@@ -192,7 +194,11 @@ pub struct Settings {
 /// # Errors
 /// Every value that is wrong, shown where it was written.
 pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Result<Settings> {
-    let mut values = Values::new(layers, manifest);
+    settle_values(Values::new(layers, manifest), profiles)
+}
+
+fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings> {
+    let (layers, manifest) = (values.layers, values.manifest);
     values.check_all();
     let axis_and_base = values.axis();
     let naming = axis_and_base.as_ref().and_then(|(axis, ..)| values.naming(axis));
@@ -240,6 +246,21 @@ pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Resu
         }
         (_, _, errors) => Err(Diagnostics(errors)),
     }
+}
+
+/// What is wrong with configuration files for a tree, also in what a build would not use. What they
+/// leave to the command line may be missing.
+pub fn check(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Vec<Diagnostic> {
+    let partial = || Values { is_partial: true, ..Values::new(layers, manifest) };
+    let mut values = Values { errors: profiles.wrong(), ..partial() };
+    let templating = values.templating();
+    if let Some((axis, ..)) = values.axis() {
+        values.sources(&axis, &templating);
+    }
+    if let Err(found) = settle_values(partial(), profiles) {
+        found.0.into_iter().for_each(|error| values.refuse(error));
+    }
+    values.errors
 }
 
 /// The folders that are laid over a tree with this `manifest`.
@@ -313,11 +334,13 @@ struct Values<'a> {
     layers: &'a Layers,
     manifest: &'a Manifest,
     errors: Vec<Diagnostic>,
+    /// Whether an option that has to be set may be missing.
+    is_partial: bool,
 }
 
 impl<'a> Values<'a> {
     fn new(layers: &'a Layers, manifest: &'a Manifest) -> Self {
-        Self { layers, manifest, errors: Vec::new() }
+        Self { layers, manifest, errors: Vec::new(), is_partial: false }
     }
 
     /// The value of an option, its references to other options replaced.
@@ -425,7 +448,7 @@ impl<'a> Values<'a> {
     /// The value of an option that a tree's manifest or the user has to set.
     fn required(&mut self, name: &str) -> Option<Given> {
         let given = self.given(name).filter(|given| !given.value.is_empty());
-        if given.is_none() {
+        if given.is_none() && !self.is_partial {
             let flag = option(name).flag;
             self.refuse(
                 Diagnostic::new(format!(

@@ -1,0 +1,107 @@
+//! What holds for every option, and where it comes from: for people to look at.
+
+use super::layers::{Given, Layers, Origin};
+use super::options::Fallback;
+use super::options::{Kind, OPTIONS, Opt};
+use super::{Settings, Values, boolean};
+use crate::tree::Manifest;
+
+/// A value that holds for an option.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The option.
+    pub option: &'static Opt,
+    /// The value as it is understood, its references to other options replaced; empty for none.
+    pub value: String,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// What holds for every option, in the order of the table. An option whose values add up is there
+/// once for each of them, and one that takes pairs once for each pair.
+pub fn show(layers: &Layers, manifest: &Manifest, settings: &Settings) -> Vec<Shown> {
+    let mut values = Values::new(layers, manifest);
+    OPTIONS.iter().flat_map(|option| values.shown(option, settings)).collect()
+}
+
+impl Values<'_> {
+    fn shown(&mut self, option: &'static Opt, settings: &Settings) -> Vec<Shown> {
+        let given: Vec<Given> = match option.kind {
+            Kind::Many | Kind::Positional => self.layers.all(option.name),
+            Kind::Paths => self.all(option.name),
+            Kind::List => vec![self.shown_list(option.name)],
+            Kind::Dict => self.shown_pairs(option.name),
+            _ => self.given(option.name).into_iter().collect(),
+        };
+        let shown = given.into_iter().map(|given| Shown {
+            option,
+            value: understood(option.kind, given.value),
+            origin: given.origin,
+        });
+        let mut shown: Vec<Shown> = shown.collect();
+        if shown.iter().all(|shown| shown.value.is_empty()) {
+            let nothing = match (option.default, shown.pop()) {
+                (Fallback::Is(_) | Fallback::OfTree, Some(shown)) => shown.origin,
+                (_, Some(shown)) if shown.origin != Origin::Manifest => shown.origin,
+                // The tree says what would hold without it.
+                _ => Origin::Default,
+            };
+            let follows = follows(option.name, settings);
+            let (value, origin) = follows.unwrap_or((String::new(), nothing));
+            shown = vec![Shown { option, value, origin }];
+        }
+        shown
+    }
+
+    fn shown_pairs(&mut self, name: &str) -> Vec<Given> {
+        let Some(origin) = self.layers.early(name).map(|given| given.origin) else {
+            return Vec::new();
+        };
+        let pairs = self.dictionary(name).into_iter();
+        let given = pairs.map(|(name, value)| Given {
+            value: format!("{name}:{value}"),
+            origin: origin.clone(),
+        });
+        given.collect()
+    }
+
+    fn shown_list(&mut self, name: &str) -> Given {
+        let origin = match self.layers.early(name) {
+            Some(given) => given.origin,
+            None if self.manifest.defaults.contains_key(name) => Origin::Manifest,
+            None => Origin::Default,
+        };
+        Given { value: self.list(name).join(","), origin }
+    }
+}
+
+/// A value in the spelling that all that mean the same have.
+fn understood(kind: Kind, value: String) -> String {
+    match kind {
+        Kind::Bool => boolean(&value).map_or(value, |truth| truth.to_string()),
+        Kind::Count(_) => value.trim().to_owned(),
+        _ => value,
+    }
+}
+
+/// The value of an option that is not given, where that follows from others.
+fn follows(name: &str, settings: &Settings) -> Option<(String, Origin)> {
+    let Settings { axis, base, naming, templating, .. } = settings;
+    let has_release = !templating.release.is_empty();
+    let (value, origin) = match name {
+        "base_image" => (axis.base_image.as_str(), Origin::Manifest),
+        "base_tag" => (axis.base_tag.as_str(), Origin::Manifest),
+        "base_package_type" => (base.package_type.as_str(), Origin::Manifest),
+        "distro_package_manager" => (base.package_manager.as_str(), Origin::Manifest),
+        "base_arch" => (axis.arch.as_str(), Origin::Default),
+        "debian_arch" => (axis.debian_arch(), Origin::Default),
+        "tag" => (naming.tag(), Origin::Default),
+        "image_name_prefix" => (naming.prefix(), Origin::Default),
+        "openstack_branch" if has_release => (templating.branch.as_str(), Origin::Default),
+        "openstack_branch_slashed" if has_release => {
+            (templating.branch_slashed.as_str(), Origin::Default)
+        }
+        _ => return None,
+    };
+    (!value.is_empty()).then(|| (value.to_owned(), origin))
+}
