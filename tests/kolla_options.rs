@@ -65,14 +65,7 @@ struct Release {
 impl Release {
     /// Installs a release unless it is there, and asks it.
     fn new(version: &'static str) -> Self {
-        let script = format!("{ROOT}/scripts/kolla-releases");
-        let installed = Run::of({
-            let mut command = Command::new(script);
-            command.arg(version);
-            command
-        })
-        .expect(0);
-        let prefix = PathBuf::from(installed.stdout.trim_end());
+        let prefix = support::kolla::install(version);
         let scratch = tempfile::tempdir().unwrap();
         let empty = scratch.path().join("empty");
         fs::create_dir(&empty).unwrap();

@@ -19,11 +19,12 @@ use std::path::{Path, PathBuf};
 
 use compare::{Difference, Outcome, compare, without_dates};
 use matrix::{Case, Matrix};
-use oracle::{Left, isolate, read_folder, scratch};
+use oracle::{Left, read_folder};
 use rayon::prelude::*;
 use report::{Report, Row};
 use serde_json::Value;
 use support::Run;
+use support::kolla::{directory, isolate, scratch};
 
 // ------------------------------------------------------------------------------------ make test
 
@@ -269,7 +270,7 @@ fn lists_are_compared_as_sets_and_trees() {
 
 /// Leaves all differences of a release in a file, for whoever works on them.
 fn keep(version: &str, compared: &[Compared]) {
-    let path = oracle::directory().join(format!("differences/{version}.txt"));
+    let path = directory().join(format!("differences/{version}.txt"));
     fs::create_dir_all(path.parent().expect("it is below")).expect("a folder");
     let all = compared.iter().flat_map(|c| c.differences.iter().map(|d| (&c.case, d)));
     let text: String =

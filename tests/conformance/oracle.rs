@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::compare::Entry;
 use crate::matrix::Case;
+use crate::support::kolla::{directory, install, isolate};
 
 /// Goes up when oracle.py or the pinned requirements change in a way that shows in results.
 const FORMAT: u32 = 1;
@@ -32,14 +33,6 @@ pub struct Left {
     pub entries: BTreeMap<String, Entry>,
 }
 
-/// Where everything about conformance is kept; scripts/kolla-releases says the same.
-pub fn directory() -> PathBuf {
-    std::env::var_os("KILN_CONFORMANCE_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/conformance"),
-        PathBuf::from,
-    )
-}
-
 /// An installed release.
 pub struct Release {
     version: String,
@@ -49,12 +42,7 @@ pub struct Release {
 impl Release {
     /// Installs a release, unless it is there.
     pub fn install(version: &str) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kolla-releases");
-        let output = Command::new(script).arg(version).output().expect("the script starts");
-        let [stdout, stderr] =
-            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        assert!(output.status.success(), "kolla {version} from PyPI is needed:\n{stderr}");
-        Self { version: version.to_owned(), prefix: PathBuf::from(stdout.trim_end()) }
+        Self { version: version.to_owned(), prefix: install(version) }
     }
 
     /// What kolla-build came to in each of some cases, and the folder of each.
@@ -135,27 +123,6 @@ struct Planned<'a> {
     case: &'a Case,
     folder: PathBuf,
     result: PathBuf,
-}
-
-/// Keeps what a program does from depending on whose machine this is: no configuration but the
-/// case's own, no engine, no proxies.
-pub fn isolate(command: &mut Command) {
-    command.env_clear();
-    for name in ["PATH", "TZ"] {
-        command.envs(std::env::var_os(name).map(|value| (name, value)));
-    }
-    command
-        .env("TMPDIR", scratch())
-        .env("LANG", "C.UTF-8")
-        .env("HOME", "/nonexistent")
-        .env("XDG_CONFIG_HOME", "/nonexistent")
-        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-}
-
-/// Where working directories are: in memory if that can be, since there are millions of files.
-pub fn scratch() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    if tempfile::tempdir_in(memory).is_ok() { memory.to_owned() } else { std::env::temp_dir() }
 }
 
 fn hex(bytes: &[u8]) -> String {

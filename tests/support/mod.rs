@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Every test file uses its own part.
 
+pub mod kolla;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
