@@ -4,10 +4,13 @@
 //! comments only at the start of a line, one pair of quotes around a value, and repeated keys.
 //! No crate on crates.io keeps the continuation and quoting rules and tells line numbers, so this
 //! is written by hand. Keys and values are kept with their place, for messages.
+//!
+//! `tests/oslo` holds it against oslo.config itself.
 
 use std::ops::Range;
 
-use crate::diagnostic::{Diagnostic, Place, Result};
+use super::types::{is_space, strip};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 
 /// One `key = value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,75 +50,128 @@ pub struct Ini {
 /// # Errors
 /// At the first line that is neither a section, an entry, a continuation nor a comment.
 pub fn parse(text: &str, path: &str) -> Result<Ini> {
-    let mut ini = Ini::default();
-    let mut open = false;
-    let mut position = 0;
-    for (index, whole) in text.split_inclusive('\n').enumerate() {
-        let start = position;
-        position += whole.len();
-        let line = whole.trim_end();
-        let refuse = |message: &str, help: &str| {
-            Err(Diagnostic::new(message).at(Place::line(path, text, index + 1)).help(help).into())
-        };
-        if line.is_empty() {
-            open = false;
-        } else if line.starts_with([' ', '\t']) {
-            match ini.entries.last_mut() {
-                Some(entry) if open => {
-                    entry.value.push('\n');
-                    entry.value.push_str(line.trim());
-                }
-                _ => {
-                    return refuse(
-                        "this line continues nothing",
-                        "a key begins in the first column",
-                    );
-                }
-            }
-        } else if line.starts_with(['#', ';']) {
-        } else if let Some(rest) = line.strip_prefix('[') {
-            let Some(name) = rest.strip_suffix(']') else {
-                return refuse("the section's name is not closed", "write it as [name]");
-            };
-            let span = start + 1..start + 1 + name.len();
-            ini.sections.push(Section { name: name.to_owned(), span });
-            open = false;
-        } else {
-            let Some(at) = line.find(['=', ':']) else {
-                return refuse("this line has no '='", "write key = value");
-            };
-            let Some(section) = ini.sections.last() else {
-                return refuse(
-                    "this key stands before any section",
-                    "begin the file with [DEFAULT]",
-                );
-            };
-            let key = line[..at].trim();
-            if key.is_empty() {
-                return refuse("this line has no key", "write key = value");
-            }
-            let value = line[at + 1..].trim();
-            let value_start =
-                start + at + 1 + (line[at + 1..].len() - line[at + 1..].trim_start().len());
-            ini.entries.push(Entry {
-                section: section.name.clone(),
-                key: key.to_owned(),
-                value: unquote(value).to_owned(),
-                key_span: start..start + key.len(),
-                value_span: value_start..value_start + value.len(),
-            });
-            open = true;
-        }
+    let mut reader = Reader { text, path, ini: Ini::default(), open: false };
+    for (start, line) in lines(text) {
+        reader.line(start, line.trim_end_matches(is_space))?;
     }
-    Ok(ini)
+    Ok(reader.ini)
 }
 
-/// Takes one pair of like quotes from around a value.
+/// The lines of a text with where they start, without what ends them: a line feed, a carriage
+/// return, or both.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let start = next;
+        let rest = text.get(start..).filter(|rest| !rest.is_empty())?;
+        let end = rest.find(['\n', '\r']).unwrap_or(rest.len());
+        next = start + end + if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+        Some((start, &rest[..end]))
+    })
+}
+
+/// A file while it is read.
+struct Reader<'a> {
+    text: &'a str,
+    path: &'a str,
+    ini: Ini,
+    /// Whether the last value may be continued.
+    open: bool,
+}
+
+impl Reader<'_> {
+    /// Reads a line that starts at `start` and has no white space at its end.
+    fn line(&mut self, start: usize, line: &str) -> Result<()> {
+        if line.starts_with([' ', '\t']) {
+            return self.continuation(start, line);
+        }
+        self.open = false;
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            Ok(())
+        } else if line.starts_with('[') {
+            self.section(start, line)
+        } else {
+            self.open = true;
+            self.entry(start, line)
+        }
+    }
+
+    fn continuation(&mut self, start: usize, line: &str) -> Result<()> {
+        match self.ini.entries.last_mut() {
+            Some(entry) if self.open => {
+                entry.value.push('\n');
+                entry.value.push_str(strip(line));
+                Ok(())
+            }
+            _ => Err(self.refuse(
+                start,
+                line,
+                "this line continues nothing",
+                "a key begins in the first column",
+            )),
+        }
+    }
+
+    fn section(&mut self, start: usize, line: &str) -> Result<()> {
+        let name = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let problem = match name {
+            Some("") => "this section has no name",
+            Some(name) => {
+                let span = start + 1..start + 1 + name.len();
+                self.ini.sections.push(Section { name: name.to_owned(), span });
+                return Ok(());
+            }
+            None => "the section's name is not closed",
+        };
+        Err(self.refuse(start, line, problem, "write it as [name]"))
+    }
+
+    fn entry(&mut self, start: usize, line: &str) -> Result<()> {
+        if line.starts_with('\u{feff}') && start == 0 {
+            let message = "the file begins with a byte order mark";
+            return Err(self.refuse(start, line, message, "save it as UTF-8 without one"));
+        }
+        let Some(at) = line.find(['=', ':']) else {
+            return Err(self.refuse(start, line, "this line has no '='", "write key = value"));
+        };
+        let Some(section) = self.ini.sections.last() else {
+            let message = "this key stands before any section";
+            return Err(self.refuse(start, line, message, "begin the file with [DEFAULT]"));
+        };
+        let (key, value) = (&line[..at], &line[at + 1..]);
+        if strip(key).is_empty() {
+            return Err(self.refuse(start, line, "this line has no key", "write key = value"));
+        }
+        self.ini.entries.push(Entry {
+            section: section.name.clone(),
+            key: strip(key).to_owned(),
+            value: unquote(strip(value)).to_owned(),
+            key_span: inner(start, key),
+            value_span: inner(start + at + 1, value),
+        });
+        Ok(())
+    }
+
+    fn refuse(&self, start: usize, line: &str, message: &str, help: &str) -> Diagnostics {
+        let place = Place::new(self.path, self.text, inner(start, line));
+        Diagnostic::new(message).at(place).help(help).into()
+    }
+}
+
+/// The bytes of a part that starts at `start`, less the white space around it.
+fn inner(start: usize, part: &str) -> Range<usize> {
+    let begin = start + part.len() - part.trim_start_matches(is_space).len();
+    begin..begin + strip(part).len()
+}
+
+/// Takes one pair of like quotes from around a value. A quote alone is both of its pair.
 fn unquote(value: &str) -> &str {
-    ['"', '\'']
-        .iter()
-        .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
-        .unwrap_or(value)
+    match (value.chars().next(), value.chars().next_back()) {
+        (Some(first @ ('"' | '\'')), Some(last)) if first == last => {
+            value.get(1..value.len() - 1).unwrap_or_default()
+        }
+        _ => value,
+    }
 }
 
 #[cfg(test)]
@@ -149,6 +205,9 @@ mod tests {
             ("a = b\n  # part of the value", entry("a", "b\n# part of the value")),
             ("# comment\n; comment\na = b\r\n", entry("a", "b")),
             ("two words = b", entry("two words", "b")),
+            ("a = \"", entry("a", "")),
+            ("\u{a0}a =\u{1f} b \u{a0}", entry("a", "b")),
+            ("a = b\r  c\r\n\td", entry("a", "b\nc\nd")),
         ];
         for (text, expected) in table {
             assert_eq!(values(&format!("[DEFAULT]\n{text}")), [expected], "{text}");
@@ -168,6 +227,10 @@ mod tests {
             ("a = b", "before any section", "a = b"),
             ("[s]\n  a = b", "continues nothing", "a = b"),
             ("[s]\na = b\n\n  c", "continues nothing", "c"),
+            ("[s]\na = b\n# d\n  c", "continues nothing", "c"),
+            ("[s]\na = b\r\r\n  c\r\n", "continues nothing", "c"),
+            ("[]\na = b", "no name", "[]"),
+            ("\u{feff}[s]\r\na = b", "byte order mark", "\u{feff}[s]"),
             ("[s\na = b", "not closed", "[s"),
             ("[s]\nword", "no '='", "word"),
             ("[s]\n= v", "no key", "= v"),

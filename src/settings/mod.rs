@@ -13,6 +13,7 @@ mod profiles;
 mod show;
 mod sources;
 mod templating;
+mod types;
 mod users;
 
 use std::collections::BTreeMap;
