@@ -1,31 +1,29 @@
 //! References to other options within a value: `$name` and `${name}`, as oslo.config reads them.
 
-/// `text` with every reference replaced by what `value_of` knows; `$$` and `\\$` are a dollar sign,
-/// and a dollar sign before anything else stands for itself.
+/// `text` with every reference replaced by what `value_of` makes of the name; `$$` and `\\$` are a
+/// dollar sign, and a dollar sign before anything else stands for itself.
 ///
 /// # Errors
-/// The first name that `value_of` does not know.
-pub(super) fn interpolate(
+/// The first that `value_of` has.
+pub(super) fn interpolate<E>(
     text: &str,
-    value_of: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, String> {
+    mut value_of: impl FnMut(&str) -> Result<String, E>,
+) -> Result<String, E> {
+    // Not both at once: the dollar sign that an escape leaves may stand after another one.
+    let text = text.replace("\\$", "$$");
     let mut result = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        let escaped = rest[..at].ends_with('\\');
-        result.push_str(rest[..at].strip_suffix('\\').unwrap_or(&rest[..at]));
-        rest = &rest[at + 1..];
-        if escaped || rest.starts_with('$') {
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once('$') {
+        result.push_str(before);
+        rest = after;
+        if let Some(after) = rest.strip_prefix('$') {
             result.push('$');
-            rest = if escaped { rest } else { &rest[1..] };
-            continue;
-        }
-        match name_at(rest) {
-            Some((name, after)) => {
-                result.push_str(&value_of(name).ok_or_else(|| name.to_owned())?);
-                rest = after;
-            }
-            None => result.push('$'),
+            rest = after;
+        } else if let Some((name, after)) = name_at(rest) {
+            result.push_str(&value_of(name)?);
+            rest = after;
+        } else {
+            result.push('$');
         }
     }
     result.push_str(rest);
@@ -58,22 +56,23 @@ mod tests {
     #[test]
     fn references_are_replaced() {
         let known = |name: &str| match name {
-            "a" => Some("1".to_owned()),
-            "long_name" => Some("2".to_owned()),
-            _ => None,
+            "a" => Ok("1".to_owned()),
+            "long_name" => Ok("2".to_owned()),
+            _ => Err(name.to_owned()),
         };
         let table = [
             ("plain", Ok("plain")),
             ("$a/$long_name", Ok("1/2")),
             ("x${a}y", Ok("x1y")),
             ("$$a \\$a", Ok("$a $a")),
+            ("$\\$a \\\\$a", Ok("$1 \\$a")),
             ("$1 $ ${} ${a", Ok("$1 $ ${} ${a")),
             ("$other", Err("other")),
             ("$a.b", Err("a.b")),
         ];
         for (text, expected) in table {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
-            assert_eq!(interpolate(text, &known), expected, "{text}");
+            assert_eq!(interpolate(text, known), expected, "{text}");
         }
     }
 }

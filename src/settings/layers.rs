@@ -4,7 +4,7 @@
 //! configuration files, the environment, the command line. Every value remembers its origin, so
 //! that a wrong one is shown where it was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::ini::{self, Entry, Ini};
 use super::options::{Effect, Fallback, Kind, OPTIONS, Opt, option};
-use super::sources::{self, Section};
+use super::sources;
 use super::users;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, nearest};
 use crate::tree::{Manifest, Preset};
@@ -21,7 +21,7 @@ use crate::tree::{Manifest, Preset};
 const OPTION_SECTION: &str = "DEFAULT";
 
 /// The section that adds and redefines profiles.
-const PROFILE_SECTION: &str = "profiles";
+pub(super) const PROFILE_SECTION: &str = "profiles";
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,40 @@ impl Given {
 
 type Layer = BTreeMap<&'static str, Vec<Given>>;
 
+/// What a section says: its values by key.
+pub(super) type Section = BTreeMap<String, Given>;
+
+/// Sections by their names in small letters, each with its name as it was written first.
+#[derive(Debug, Default)]
+pub(super) struct Sections(BTreeMap<String, (String, Section)>);
+
+impl Sections {
+    /// The section called `name`, in capital or small letters.
+    pub(super) fn get(&self, name: &str) -> Option<&Section> {
+        self.0.get(&normalized(name)).map(|(_, section)| section)
+    }
+
+    /// The names, as they were written, of the sections that are none of the `known`.
+    pub(super) fn names_beside<'a>(
+        &self,
+        known: impl Iterator<Item = &'a String>,
+    ) -> impl Iterator<Item = &String> {
+        let known: BTreeSet<String> = known.map(|name| normalized(name)).collect();
+        self.0.iter().filter(move |(name, _)| !known.contains(*name)).map(|(_, (name, _))| name)
+    }
+
+    /// The section called `name`, which may be new.
+    fn entry(&mut self, name: &str) -> &mut Section {
+        let new = || (name.to_owned(), Section::new());
+        &mut self.0.entry(normalized(name)).or_insert_with(new).1
+    }
+}
+
+/// A section's name as names are compared: in small letters, but for the one of the options.
+fn normalized(section: &str) -> String {
+    if section == OPTION_SECTION { section.to_owned() } else { section.to_lowercase() }
+}
+
 /// All that was given from outside the tree.
 #[derive(Debug, Default)]
 pub struct Layers {
@@ -82,8 +116,8 @@ pub struct Layers {
     environment: Layer,
     flags: Layer,
     profiles: BTreeMap<String, Given>,
-    sources: BTreeMap<String, Section>,
-    users: BTreeMap<String, Section>,
+    sources: Sections,
+    users: Sections,
     variables: BTreeMap<String, String>,
 }
 
@@ -145,38 +179,41 @@ impl Layers {
         })?;
         let ini = ini::parse(&text, &shown)?;
         let file = File { path: &shown, text: text.as_str().into() };
-        let mut errors = file.empty_sections(&ini);
-        for entry in ini.entries {
-            match entry.section.as_str() {
-                OPTION_SECTION => match OPTIONS.iter().find(|option| option.name == entry.key) {
-                    Some(option) => {
-                        let earlier = self.files.entry(option.name).or_default();
-                        if !matches!(option.kind, Kind::Many | Kind::Paths | Kind::Positional) {
-                            earlier.clear();
-                        }
-                        earlier.push(file.given(entry));
-                    }
-                    None => errors.push(file.unknown_key(&entry)),
-                },
-                PROFILE_SECTION => {
-                    self.profiles.insert(entry.key.clone(), file.given(entry));
-                }
-                section
-                    if users::KEYS.contains(&entry.key.as_str())
-                        && users::of(section).is_some() =>
-                {
-                    let name = users::of(section).unwrap_or_default().to_owned();
-                    let section = self.users.entry(name).or_default();
-                    section.insert(entry.key.clone(), file.given(entry));
-                }
-                _ if sources::KEYS.contains(&entry.key.as_str()) => {
-                    let section = self.sources.entry(entry.section.clone()).or_default();
-                    section.insert(entry.key.clone(), file.given(entry));
-                }
-                _ => errors.push(file.unknown_in_section(&entry)),
-            }
+        let mut errors = file.misspelt_sections(&ini);
+        for user in ini.sections.iter().filter_map(|section| users::of(&section.name)) {
+            self.users.entry(user);
         }
+        errors.extend(ini.entries.iter().filter_map(|entry| self.take(&file, entry).err()));
         if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
+    }
+
+    fn take(&mut self, file: &File<'_>, entry: &Entry) -> std::result::Result<(), Diagnostic> {
+        let (section, key) = (entry.section.as_str(), entry.key.as_str());
+        let given = file.given(entry);
+        match normalized(section).as_str() {
+            OPTION_SECTION => {
+                let option = OPTIONS.iter().find(|option| option.name == key);
+                let option = option.ok_or_else(|| file.unknown_key(entry))?;
+                let earlier = self.files.entry(option.name).or_default();
+                if !matches!(option.kind, Kind::Many | Kind::Paths | Kind::Positional) {
+                    earlier.clear();
+                }
+                earlier.push(given);
+            }
+            PROFILE_SECTION => {
+                self.profiles.insert(key.to_owned(), given);
+            }
+            _ => match users::of(section) {
+                Some(user) if users::kind_of(key).is_some() => {
+                    self.users.entry(user).insert(key.to_owned(), given);
+                }
+                _ if sources::kind_of(key).is_some() => {
+                    self.sources.entry(section).insert(key.to_owned(), given);
+                }
+                _ => return Err(file.unknown_in_section(entry)),
+            },
+        }
+        Ok(())
     }
 
     /// The profiles that files define.
@@ -185,7 +222,7 @@ impl Layers {
     }
 
     /// The sections of files that describe sources, by name.
-    pub(super) fn sources(&self) -> &BTreeMap<String, Section> {
+    pub(super) fn sources(&self) -> &Sections {
         &self.sources
     }
 
@@ -233,23 +270,13 @@ impl Layers {
             })
     }
 
-    /// The values of an option whose values are separated by commas.
-    pub fn list(&self, name: &str, manifest: &Manifest) -> Vec<String> {
-        match (self.early(name), manifest.defaults.get(name)) {
-            (Some(given), _) => split_list(&given.value),
-            (None, Some(Preset::List(values))) => values.clone(),
-            (None, Some(Preset::Text(value))) => split_list(value),
-            (None, None) => Vec::new(),
-        }
-    }
-
     /// A variable of the environment that is no option.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
 
     /// The sections of files that describe users, by the user's name.
-    pub(super) fn users(&self) -> &BTreeMap<String, Section> {
+    pub(super) fn users(&self) -> &Sections {
         &self.users
     }
 
@@ -261,15 +288,6 @@ impl Layers {
     }
 }
 
-/// The values in a list, as oslo.config takes them apart.
-fn split_list(text: &str) -> Vec<String> {
-    let text = text.trim().trim_end_matches(',');
-    if text.is_empty() {
-        return Vec::new();
-    }
-    text.split(',').map(|value| value.trim().to_owned()).collect()
-}
-
 /// A configuration file, for messages.
 struct File<'a> {
     path: &'a str,
@@ -277,22 +295,22 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn given(&self, entry: Entry) -> Given {
-        let place = Place::new(self.path, self.text.clone(), entry.value_span);
-        Given { value: entry.value, origin: Origin::File(place) }
+    fn given(&self, entry: &Entry) -> Given {
+        let place = Place::new(self.path, self.text.clone(), entry.value_span.clone());
+        Given { value: entry.value.clone(), origin: Origin::File(place) }
     }
 
-    /// A section of any name may describe a source, but then it says something.
-    fn empty_sections(&self, ini: &Ini) -> Vec<Diagnostic> {
-        let known = [OPTION_SECTION, PROFILE_SECTION];
+    /// A section of any name may describe a source, and be empty; but not one whose name is nearly
+    /// another.
+    fn misspelt_sections(&self, ini: &Ini) -> Vec<Diagnostic> {
         ini.sections
             .iter()
-            .filter(|section| !known.contains(&section.name.as_str()))
             .filter(|section| !ini.entries.iter().any(|entry| entry.section == section.name))
-            .map(|section| {
-                Diagnostic::new(format!("there is no section [{}]", section.name))
-                    .at(Place::new(self.path, self.text.clone(), section.span.clone()))
-                    .suggest(&section.name, known)
+            .filter_map(|section| {
+                let meant = meant(&section.name)?;
+                let message = format!("there is no section [{}]", section.name);
+                let place = Place::new(self.path, self.text.clone(), section.span.clone());
+                Some(Diagnostic::new(message).at(place).help(format!("did you mean [{meant}]?")))
             })
             .collect()
     }
@@ -304,10 +322,9 @@ impl File<'_> {
             entry.key, entry.section
         ))
         .at(Place::new(self.path, self.text.clone(), entry.key_span.clone()));
-        let sections = [OPTION_SECTION, PROFILE_SECTION];
-        match nearest(&entry.section, &sections) {
+        match meant(&entry.section) {
             Some(section) => diagnostic.help(format!("did you mean the section [{section}]?")),
-            None => diagnostic.suggest(&entry.key, sources::KEYS),
+            None => diagnostic.suggest(&entry.key, sources::KEYS.map(|(key, _)| key)),
         }
     }
 
@@ -319,4 +336,14 @@ impl File<'_> {
             None => diagnostic.suggest(&entry.key, OPTIONS.iter().map(|option| option.name)),
         }
     }
+}
+
+/// The section that is meant by one of another name.
+fn meant(section: &str) -> Option<&'static str> {
+    let known = [OPTION_SECTION, PROFILE_SECTION];
+    if known.contains(&normalized(section).as_str()) {
+        return None;
+    }
+    let spelt_alike = known.into_iter().find(|known| known.eq_ignore_ascii_case(section.trim()));
+    spelt_alike.or_else(|| nearest(section, &known))
 }

@@ -10,6 +10,7 @@ mod interpolate;
 mod layers;
 pub mod options;
 mod profiles;
+mod references;
 mod show;
 mod sources;
 mod templating;
@@ -24,17 +25,17 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use regex::Regex;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Result, nearest};
+use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 use crate::dialect::{self, Dialect};
 use crate::image::Naming;
 use crate::source::Source;
-use crate::tree::{Base, InstallType, Manifest, UserVariables};
+use crate::tree::{Base, InstallType, Manifest, Preset, UserVariables};
 
 pub use example::example;
-use interpolate::interpolate;
 pub use layers::{Given, Layers, Origin};
 use options::{Effect, Kind, OPTIONS, Opt, option};
 pub use profiles::Profiles;
+use references::References;
 pub use show::{Shown, show};
 pub use templating::Templating;
 
@@ -56,12 +57,7 @@ pub struct Axis {
 impl Axis {
     /// The machine architecture as Debian calls it; the kernel's word where Debian has no other.
     pub fn debian_arch(&self) -> &str {
-        match self.arch.as_str() {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            "ppc64le" => "ppc64el",
-            other => other,
-        }
+        debian_arch(&self.arch)
     }
 
     /// The axis in the words of [`dialect`].
@@ -211,9 +207,7 @@ fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings
     let users = users::users(layers, manifest, &mut values.errors);
     let maintainer = values.text("maintainer").unwrap_or_default();
     let sources = match &axis_and_base {
-        Some((axis, _, install_type)) if install_type.fetches_sources => {
-            values.sources(axis, &templating)
-        }
+        Some((_, _, install_type)) if install_type.fetches_sources => values.sources(),
         _ => Vec::new(),
     };
     let ca_certificates = values.path("ca_certificates");
@@ -253,11 +247,9 @@ fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings
 /// leave to the command line may be missing.
 pub fn check(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Vec<Diagnostic> {
     let partial = || Values { is_partial: true, ..Values::new(layers, manifest) };
-    let mut values = Values { errors: profiles.wrong(), ..partial() };
-    let templating = values.templating();
-    if let Some((axis, ..)) = values.axis() {
-        values.sources(&axis, &templating);
-    }
+    let mut values =
+        Values { errors: profiles.wrong(References::new(layers, manifest)), ..partial() };
+    drop(values.sources());
     if let Err(found) = settle_values(partial(), profiles) {
         found.0.into_iter().for_each(|error| values.refuse(error));
     }
@@ -297,36 +289,13 @@ fn today(layers: &Layers) -> String {
     day.strftime("%Y%m%d").to_string()
 }
 
-/// The truth of a word, in any of the spellings that oslo.config takes.
-fn boolean(word: &str) -> Option<bool> {
-    match word.to_ascii_lowercase().as_str() {
-        "true" | "1" | "on" | "yes" => Some(true),
-        "false" | "0" | "off" | "no" => Some(false),
-        _ => None,
-    }
-}
-
-/// The pairs in a dictionary's text, as oslo.config takes them apart: a part without a colon belongs
-/// to the name of the pair that comes next.
-///
-/// # Errors
-/// The part that is no pair, or whose name is empty or was there before.
-fn dictionary(text: &str) -> std::result::Result<BTreeMap<String, String>, String> {
-    let mut pairs = BTreeMap::new();
-    let mut open: Option<String> = None;
-    for part in text.split(',').filter(|_| !text.trim().is_empty()) {
-        let part = open.take().map_or(part.to_owned(), |before| format!("{before},{part}"));
-        match part.split_once(':').map(|(name, value)| (name.trim(), value.trim())) {
-            None => open = Some(part),
-            Some((name, _)) if name.is_empty() || pairs.contains_key(name) => {
-                return Err(part.trim().to_owned());
-            }
-            Some((name, value)) => drop(pairs.insert(name.to_owned(), value.to_owned())),
-        }
-    }
-    match open {
-        Some(part) => Err(part.trim().to_owned()),
-        None => Ok(pairs),
+/// A machine architecture as Debian calls it.
+fn debian_arch(arch: &str) -> &str {
+    match arch {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "ppc64le" => "ppc64el",
+        other => other,
     }
 }
 
@@ -344,42 +313,28 @@ impl<'a> Values<'a> {
         Self { layers, manifest, errors: Vec::new(), is_partial: false }
     }
 
+    fn references(&self) -> References<'a> {
+        References::new(self.layers, self.manifest)
+    }
+
     /// The value of an option, its references to other options replaced.
     fn given(&mut self, name: &str) -> Option<Given> {
         let given = self.layers.one(name, self.manifest)?;
         Some(self.complete(name, given))
     }
 
-    /// A value of the option `name`, its references to other options replaced.
-    fn complete(&mut self, name: &str, mut given: Given) -> Given {
-        match interpolate(&given.value, &|other| self.referred_to(other, 0)) {
-            Ok(value) => given.value = value,
-            Err(unknown) => {
-                let message = format!("there is no option '{unknown}', which {name} refers to");
-                let names = OPTIONS.iter().map(|option| option.name);
-                let refused = given.refuse(message).help("write $$ for a dollar sign");
-                let refused = match nearest(&unknown, &names.collect::<Vec<_>>()) {
-                    Some(near) => refused.help(format!("did you mean '{near}'?")),
-                    None => refused,
-                };
-                self.refuse(refused);
-            }
-        }
-        given
-    }
-
     /// All values of an option that adds up, their references replaced.
     fn all(&mut self, name: &str) -> Vec<Given> {
-        let values = self.layers.all(name).into_iter();
-        values.map(|given| self.complete(name, given)).collect()
+        let given = self.layers.all(name).into_iter();
+        given.map(|given| self.complete(name, given)).collect()
     }
 
-    /// The values of an option that takes a list, their references replaced.
-    fn list(&mut self, name: &str) -> Vec<String> {
-        let origin = self.layers.early(name).map_or(Origin::Manifest, |given| given.origin);
-        let values = self.layers.list(name, self.manifest).into_iter();
-        let given = values.map(|value| Given { value, origin: origin.clone() });
-        given.map(|given| self.complete(name, given).value).collect()
+    /// A value of the option `name`, its references to other options replaced.
+    fn complete(&mut self, name: &str, given: Given) -> Given {
+        self.references().complete(name, given.clone()).unwrap_or_else(|error| {
+            self.refuse(error);
+            given
+        })
     }
 
     /// Adds what is wrong, unless it was told before: an option may be read more than once.
@@ -400,7 +355,7 @@ impl<'a> Values<'a> {
                 Kind::Dict => drop(self.dictionary(option.name)),
                 Kind::List => drop(self.list(option.name)),
                 Kind::Text | Kind::Path => drop(self.given(option.name)),
-                Kind::Many | Kind::Paths | Kind::Positional => {}
+                Kind::Many | Kind::Paths | Kind::Positional => drop(self.all(option.name)),
             }
         }
     }
@@ -415,27 +370,20 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// What a reference to the option called `name` stands for.
-    fn referred_to(&self, name: &str, depth: usize) -> Option<String> {
-        const DEEPEST: usize = 10;
-        let option = OPTIONS.iter().find(|option| option.name == name)?;
-        let value = self.layers.one(option.name, self.manifest).map(|given| given.value);
-        let value = value.unwrap_or_else(|| self.of_base(name).unwrap_or_default());
-        if depth == DEEPEST {
-            return Some(value);
+    /// The values of an option that takes a list, their references replaced.
+    fn list(&mut self, name: &str) -> Vec<String> {
+        if self.layers.early(name).is_none()
+            && let Some(Preset::List(values)) = self.manifest.defaults.get(name)
+        {
+            return values.clone();
         }
-        interpolate(&value, &|other| self.referred_to(other, depth + 1)).ok()
+        self.given(name).map(|given| types::list(&given.value)).unwrap_or_default()
     }
 
-    /// What the manifest says of the base, for the options that follow from it.
-    fn of_base(&self, name: &str) -> Option<String> {
-        let base = self.layers.one("base", self.manifest)?;
-        let base = self.manifest.bases.get(&base.value)?;
-        match name {
-            "base_tag" => Some(base.tag.clone()),
-            "base_image" => Some(base.image.clone()),
-            _ => None,
-        }
+    /// The value of an option, or what follows from others where it is not given.
+    fn text_or_derived(&mut self, name: &str) -> String {
+        let given = self.text(name);
+        given.or_else(|| self.references().derived(name)).unwrap_or_default()
     }
 
     fn text(&mut self, name: &str) -> Option<String> {
@@ -463,7 +411,7 @@ impl<'a> Values<'a> {
 
     fn flag(&mut self, name: &str) -> bool {
         let Some(given) = self.given(name) else { return false };
-        match boolean(&given.value) {
+        match types::boolean(&given.value) {
             Some(value) => value,
             None => {
                 let message = format!("'{}' is neither true nor false, as {name} is", given.value);
@@ -476,8 +424,9 @@ impl<'a> Values<'a> {
     fn count(&mut self, name: &str) -> usize {
         let Kind::Count(least) = option(name).kind else { unreachable!("{name} is no count") };
         let Some(given) = self.given(name) else { return least };
-        match given.value.trim().parse() {
-            Ok(count) if count >= least => count,
+        let count = types::integer(&given.value).and_then(|count| usize::try_from(count).ok());
+        match count {
+            Some(count) if count >= least => count,
             _ => {
                 let message = format!("{name} can't be '{}'", given.value);
                 self.refuse(
@@ -520,7 +469,7 @@ impl<'a> Values<'a> {
             install_type: about.renders_as.clone().unwrap_or(install_type.value),
             base_image: self.text("base_image").unwrap_or_else(|| known.image.clone()),
             base_tag: self.text("base_tag").unwrap_or_else(|| known.tag.clone()),
-            arch: self.text("base_arch").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            arch: self.text_or_derived("base_arch"),
         };
         if axis.base_image.is_empty() {
             let message = format!("the image to build '{}' on is not known", axis.base);
@@ -553,7 +502,7 @@ impl<'a> Values<'a> {
             Some(given) => given.value,
             None => format!("{}-{}-", axis.base, axis.install_type),
         };
-        let tag = self.text("tag").unwrap_or_else(|| self.default_tag(axis));
+        let tag = self.text_or_derived("tag");
         let registry = self.text("registry");
         let made = Naming::new(registry.as_deref(), &namespace.value, &prefix, &tag);
         made.map_err(|error| {
@@ -570,20 +519,10 @@ impl<'a> Values<'a> {
         .ok()
     }
 
-    fn default_tag(&mut self, axis: &Axis) -> String {
-        match self.manifest.dialect {
-            Some(dialect) if dialect.tags_by_release() => {
-                let release = self.text("openstack_release").unwrap_or_default();
-                format!("{release}-{}-{}", axis.base, axis.base_tag)
-            }
-            _ => env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-
     /// The patterns on the command line or in a file, else those of the chosen profiles.
     fn patterns(&mut self, profiles: &Profiles) -> Option<Vec<Regex>> {
-        let asked = self.layers.all("regex");
-        let chosen = self.layers.all("profile");
+        let asked = self.all("regex");
+        let chosen = self.all("profile");
         if asked.is_empty() && chosen.is_empty() {
             return None;
         }
@@ -595,7 +534,7 @@ impl<'a> Values<'a> {
             }
         }
         for given in chosen.iter().filter(|_| asked.is_empty()) {
-            match profiles.patterns(given) {
+            match profiles.patterns(given, self.references()) {
                 Ok(found) => patterns.extend(found),
                 Err(found) => self.errors.extend(found.0),
             }
@@ -604,30 +543,15 @@ impl<'a> Values<'a> {
     }
 
     /// The sources of all images, their references to options replaced.
-    fn sources(&mut self, axis: &Axis, templating: &Templating) -> Vec<Source> {
-        let (layers, manifest) = (self.layers, self.manifest);
-        let debian_arch = self.text("debian_arch");
-        let debian_arch = debian_arch.unwrap_or_else(|| axis.debian_arch().to_owned());
+    fn sources(&mut self) -> Vec<Source> {
+        let debian_arch = self.text_or_derived("debian_arch");
         let locals_base = self.path("locals_base").unwrap_or_default();
-        let value_of = |name: &str| match name {
-            "openstack_branch" => Some(templating.branch.clone()),
-            "openstack_branch_slashed" => Some(templating.branch_slashed.clone()),
-            "debian_arch" => Some(debian_arch.clone()),
-            "base_arch" => Some(axis.arch.clone()),
-            "base_tag" => Some(axis.base_tag.clone()),
-            _ => {
-                let known = OPTIONS.iter().any(|option| option.name == name);
-                known.then(|| {
-                    layers.one(name, manifest).map(|given| given.value).unwrap_or_default()
-                })
-            }
-        };
         let surroundings = sources::Surroundings {
-            value_of: &value_of,
+            references: References::new(self.layers, self.manifest),
             debian_arch: &debian_arch,
             locals_base: &locals_base,
         };
-        sources::sources(layers, manifest, &surroundings, &mut self.errors)
+        sources::sources(self.layers, self.manifest, &surroundings, &mut self.errors)
     }
 
     /// The build arguments: the user's, those of pip, and the proxies of the environment.
@@ -640,10 +564,10 @@ impl<'a> Values<'a> {
         build_args
     }
 
-    /// An option whose value is `key:value` pairs; what has no colon belongs to the pair before.
+    /// An option whose value is `name:value` pairs.
     fn dictionary(&mut self, name: &str) -> BTreeMap<String, String> {
         let Some(given) = self.given(name) else { return BTreeMap::new() };
-        match dictionary(&given.value) {
+        match types::dictionary(&given.value) {
             Ok(pairs) => pairs,
             Err(wrong) => {
                 let message = format!("'{wrong}' in {name} is no pair");
@@ -783,29 +707,6 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_taken_apart_as_oslo_config_does() {
-        let pairs = |text: &str| {
-            let pairs = dictionary(text)?;
-            Ok(pairs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "))
-        };
-        let table = [
-            ("", Ok("")),
-            (" a : b , c : d:e ", Ok("a=b c=d:e")),
-            ("a:b,c,d:e", Ok("a=b c,d=e")),
-            ("a:,b:c", Ok("a= b=c")),
-            ("a:b,c", Err("c")),
-            ("a:b,", Err("")),
-            ("a", Err("a")),
-            (":b", Err(":b")),
-            ("a:b, a:c", Err("a:c")),
-        ];
-        for (text, expected) in table {
-            let expected = expected.map(str::to_owned).map_err(str::to_owned);
-            assert_eq!(pairs(text), expected, "{text}");
-        }
-    }
-
-    #[test]
     fn the_summary_goes_to_a_file_as_json_alone() {
         let output = |flags| settled(flags, "", &[]).unwrap().output;
         let to_file = output(&[("summary_json_file", "f")]);
@@ -899,6 +800,69 @@ mod tests {
     }
 
     #[test]
+    fn references_stand_for_values() {
+        let table = [
+            ("$base-$$ \\$x", "one-$ $x"),
+            ("$threads $push <$registry>", "8 False <>"),
+            ("${base_tag} $base_image", "1 one"),
+            ("$openstack_branch_slashed", "stable/"),
+            ("${other.reference} ${app.enabled}", "v1 True"),
+            ("$network_mode\nnetwork_mode = ${engine}x", "dockerx"),
+        ];
+        for (text, expected) in table {
+            let file = format!("[DEFAULT]\nmaintainer = {text}\n");
+            assert_eq!(settled(&[], &file, &[]).unwrap().maintainer, expected, "{text}");
+        }
+        let file = "[DEFAULT]\nallowed_to_fail = $base-a,b\nregex = ^$base$\n";
+        let settings = settled(&[], file, &[]).unwrap();
+        assert_eq!(settings.building.allowed_to_fail, ["one-a", "b"]);
+        assert_eq!(settings.patterns.unwrap()[0].as_str(), "^one$");
+    }
+
+    #[test]
+    fn references_that_lead_nowhere_are_refused() {
+        let cure = "write $$ for a dollar sign";
+        let table = [
+            (
+                "maintainer = $treads",
+                "there is no option 'treads', which maintainer refers to | did you mean 'threads'?"
+                    .to_owned(),
+            ),
+            (
+                "maintainer = ${other.x}",
+                format!("there is no option 'other.x', which maintainer refers to | {cure}"),
+            ),
+            (
+                "platform = $platform",
+                format!("platform refers to 'platform', whose value is made of itself | {cure}"),
+            ),
+            (
+                "maintainer = $profile",
+                format!("maintainer can't refer to 'profile', which takes several values | {cure}"),
+            ),
+            (
+                "[x-user]\ngroup = $nobody",
+                format!("there is no option 'nobody', which group in [x-user] refers to | {cure}"),
+            ),
+        ];
+        for (text, expected) in table {
+            assert_eq!(message(settled(&[], &format!("[DEFAULT]\n{text}\n"), &[])), expected);
+        }
+    }
+
+    #[test]
+    fn names_of_sections_may_have_capital_letters() {
+        let file = "[DEFAULT]\nprofile = own\n[Profiles]\nown = a\n[X-USER]\nuid = 5\n[x-user]\ngid = 6\n[y-user]\n";
+        let settings = settled(&[], file, &[]).unwrap();
+        assert_eq!(settings.patterns.unwrap()[0].as_str(), "a");
+        let ids = |name: &str| (settings.users[name].uid, settings.users[name].gid);
+        assert_eq!(ids("X"), (Some(5), Some(6)));
+        assert_eq!(ids("y"), (None, None));
+        let errors = settled(&[], "[default]\nthreads = 1\n", &[]).unwrap_err();
+        assert_eq!(errors.0[0].help.as_deref(), Some("did you mean the section [DEFAULT]?"));
+    }
+
+    #[test]
     fn sections_change_and_add_sources() {
         let flags = [("base", "two"), ("install_type", "source")];
         let sources = |file: &str| {
@@ -917,6 +881,8 @@ mod tests {
             ["app Pip app==2 None None", "app-plugin-x Local /p None None"]
         );
         let message = |file| sources(file).unwrap_err().0.remove(0).message;
+        let digest = "[app]\nsha256 = nowhere:aa\n";
+        assert!(message(digest).starts_with("there is no digest for "), "{}", message(digest));
         assert_eq!(message("[app]\ntype = svn\n"), "the source [app] is of no known type: 'svn'");
         assert_eq!(message("[new]\ntype = url\n"), "the source [new] has no location");
         assert_eq!(

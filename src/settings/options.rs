@@ -28,6 +28,16 @@ pub enum Kind {
     Positional,
 }
 
+impl Kind {
+    /// Whether there is one value, which may stand within a text.
+    pub fn is_of_one_value(self) -> bool {
+        match self {
+            Self::Bool | Self::Count(_) | Self::Text | Self::Path | Self::Choice(_) => true,
+            Self::List | Self::Dict | Self::Many | Self::Paths | Self::Positional => false,
+        }
+    }
+}
+
 /// What holds where an option is not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {

@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
-use super::layers::{Given, Layers};
+use super::layers::{Given, Layers, PROFILE_SECTION};
+use super::references::References;
+use super::types::list;
 use crate::diagnostic::{Diagnostic, Result};
 
 /// All profiles there are, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profiles(BTreeMap<String, Profile>);
 
+/// Where the patterns of a profile come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Profile {
-    patterns: Vec<String>,
-    /// What a configuration file says, if the profile is of one.
-    written: Option<Given>,
+enum Profile {
+    /// A file beside the tree.
+    File(Vec<String>),
+    /// A section of a configuration file: a list, whose references are yet to be replaced.
+    Section(Given),
 }
 
 impl Profiles {
@@ -26,13 +30,12 @@ impl Profiles {
         let of_files = files.into_iter().map(|(name, text)| {
             let lines = text.lines().map(str::trim);
             let patterns = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-            (name, Profile { patterns: patterns.map(str::to_owned).collect(), written: None })
+            (name, Profile::File(patterns.map(str::to_owned).collect()))
         });
-        let of_sections = layers.profiles().iter().map(|(name, given)| {
-            let patterns = given.value.split(',').map(str::trim).filter(|p| !p.is_empty());
-            let patterns = patterns.map(str::to_owned).collect();
-            (name.clone(), Profile { patterns, written: Some(given.clone()) })
-        });
+        let of_sections = layers
+            .profiles()
+            .iter()
+            .map(|(name, given)| (name.clone(), Profile::Section(given.clone())));
         Self(of_files.chain(of_sections).collect())
     }
 
@@ -40,7 +43,7 @@ impl Profiles {
     ///
     /// # Errors
     /// When there is no such profile, it is empty, or one of its patterns is wrong.
-    pub(super) fn patterns(&self, asked: &Given) -> Result<Vec<Regex>> {
+    pub(super) fn patterns(&self, asked: &Given, references: References<'_>) -> Result<Vec<Regex>> {
         let name = &asked.value;
         let Some(profile) = self.0.get(name) else {
             let names = self.0.keys().map(String::as_str);
@@ -49,28 +52,41 @@ impl Profiles {
                 .suggest(name, names)
                 .into());
         };
-        if profile.patterns.is_empty() {
+        let patterns = profile.compiled(name, references)?;
+        if patterns.is_empty() {
             return Err(asked.refuse(format!("the profile '{name}' names no image")).into());
         }
-        Ok(profile.compiled(name)?)
+        Ok(patterns)
     }
 
     /// What is wrong with those that configuration files define, whether they are chosen or not.
-    pub(super) fn wrong(&self) -> Vec<Diagnostic> {
-        let written = self.0.iter().filter(|(_, profile)| profile.written.is_some());
-        written.filter_map(|(name, profile)| profile.compiled(name).err()).collect()
+    pub(super) fn wrong(&self, references: References<'_>) -> Vec<Diagnostic> {
+        let written = self.0.iter().filter(|(_, profile)| matches!(profile, Profile::Section(_)));
+        written.filter_map(|(name, profile)| profile.compiled(name, references).err()).collect()
     }
 }
 
 impl Profile {
-    fn compiled(&self, name: &str) -> std::result::Result<Vec<Regex>, Diagnostic> {
-        let compiled = self.patterns.iter().map(|pattern| {
+    fn compiled(
+        &self,
+        name: &str,
+        references: References<'_>,
+    ) -> std::result::Result<Vec<Regex>, Diagnostic> {
+        let patterns = match self {
+            Self::File(patterns) => patterns.clone(),
+            Self::Section(given) => {
+                let given = references.complete_in(Some(PROFILE_SECTION), name, given.clone())?;
+                // An empty one would be found in the name of every image.
+                list(&given.value).into_iter().filter(|pattern| !pattern.is_empty()).collect()
+            }
+        };
+        let compiled = patterns.iter().map(|pattern| {
             Regex::new(pattern).map_err(|error| {
                 let message =
                     format!("'{pattern}' in the profile '{name}' is not a regular expression");
-                let diagnostic = match &self.written {
-                    Some(given) => given.refuse(message),
-                    None => Diagnostic::new(message),
+                let diagnostic = match self {
+                    Self::Section(given) => given.refuse(message),
+                    Self::File(_) => Diagnostic::new(message),
                 };
                 diagnostic.note(last_line(&error))
             })

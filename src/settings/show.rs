@@ -3,7 +3,8 @@
 use super::layers::{Given, Layers, Origin};
 use super::options::Fallback;
 use super::options::{Kind, OPTIONS, Opt};
-use super::{Settings, Values, boolean};
+use super::types::{boolean, integer};
+use super::{Settings, Values};
 use crate::tree::Manifest;
 
 /// A value that holds for an option.
@@ -27,8 +28,7 @@ pub fn show(layers: &Layers, manifest: &Manifest, settings: &Settings) -> Vec<Sh
 impl Values<'_> {
     fn shown(&mut self, option: &'static Opt, settings: &Settings) -> Vec<Shown> {
         let given: Vec<Given> = match option.kind {
-            Kind::Many | Kind::Positional => self.layers.all(option.name),
-            Kind::Paths => self.all(option.name),
+            Kind::Many | Kind::Paths | Kind::Positional => self.all(option.name),
             Kind::List => vec![self.shown_list(option.name)],
             Kind::Dict => self.shown_pairs(option.name),
             _ => self.given(option.name).into_iter().collect(),
@@ -79,7 +79,7 @@ impl Values<'_> {
 fn understood(kind: Kind, value: String) -> String {
     match kind {
         Kind::Bool => boolean(&value).map_or(value, |truth| truth.to_string()),
-        Kind::Count(_) => value.trim().to_owned(),
+        Kind::Count(_) => integer(&value).map_or(value, |number| number.to_string()),
         _ => value,
     }
 }

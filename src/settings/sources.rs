@@ -1,26 +1,54 @@
 //! Sources of images: what the manifest of the tree says, changed by sections of configuration
 //! files key by key, as kolla-build's sections are.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::interpolate::interpolate;
-use super::layers::{Given, Layers};
+use super::layers::{Given, Layers, Origin, Section};
+use super::options;
+use super::references::{Held, References};
+use super::types::{boolean, dictionary};
 use crate::diagnostic::Diagnostic;
 use crate::source::{Kind, Source};
 use crate::tree::{Manifest, SourceEntry};
 
 /// The keys of a section that describes a source.
-pub(super) const KEYS: [&str; 6] =
-    ["type", "location", "reference", "sha256", "enabled", "version"];
+pub(super) const KEYS: [(&str, options::Kind); 6] = [
+    ("type", options::Kind::Text),
+    ("location", options::Kind::Text),
+    ("reference", options::Kind::Text),
+    ("sha256", options::Kind::Dict),
+    ("enabled", options::Kind::Bool),
+    ("version", options::Kind::Text),
+];
 
-/// A section of a configuration file that describes a source: its values by key.
-pub(super) type Section = BTreeMap<String, Given>;
+/// What the key of that name takes, if there is one.
+pub(super) fn kind_of(key: &str) -> Option<options::Kind> {
+    KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
+}
+
+/// What a key of the source called `name` holds.
+pub(super) fn held(layers: &Layers, manifest: &Manifest, name: &str, key: &str) -> Option<Held> {
+    let kind = kind_of(key)?;
+    let (entry, section) = (manifest.sources.get(name), layers.sources().get(name));
+    if entry.is_none() && section.is_none() {
+        return None;
+    }
+    let given = section.and_then(|section| section.get(key)).map(|given| given.value.clone());
+    let of_tree = || match key {
+        "type" => entry.map(|entry| entry.r#type.clone()),
+        "location" => entry.map(|entry| entry.location.clone()),
+        "reference" => entry.and_then(|entry| entry.reference.clone()),
+        "version" => entry.and_then(|entry| entry.version.clone()),
+        "enabled" => Some(entry.and_then(|entry| entry.enabled).unwrap_or(true).to_string()),
+        _ => None,
+    };
+    Some(Held { kind, text: given.or_else(of_tree) })
+}
 
 /// What a source depends on beside its own values.
 pub(super) struct Surroundings<'a> {
-    /// The value of an option, for references to it.
-    pub(super) value_of: &'a dyn Fn(&str) -> Option<String>,
+    /// What references to options and to other sources stand for.
+    pub(super) references: References<'a>,
     /// The architecture as Debian calls it.
     pub(super) debian_arch: &'a str,
     /// The folder that the paths of local sources start from.
@@ -34,12 +62,15 @@ pub(super) fn sources(
     surroundings: &Surroundings<'_>,
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Source> {
-    let names: BTreeSet<&String> = manifest.sources.keys().chain(layers.sources().keys()).collect();
+    let given = layers.sources();
+    let mut names: Vec<&String> = manifest.sources.keys().collect();
+    names.extend(given.names_beside(manifest.sources.keys()));
+    names.sort();
     let nothing = Section::new();
     names
         .into_iter()
         .filter_map(|name| {
-            let section = layers.sources().get(name).unwrap_or(&nothing);
+            let section = given.get(name).unwrap_or(&nothing);
             match source(name, manifest.sources.get(name), section, surroundings) {
                 Ok(source) => source,
                 Err(error) => {
@@ -57,80 +88,85 @@ fn source(
     section: &Section,
     surroundings: &Surroundings<'_>,
 ) -> Result<Option<Source>, Diagnostic> {
-    let text = |key: &str, of_tree: Option<&String>| {
-        section.get(key).map(|given| given.value.clone()).or_else(|| of_tree.cloned())
+    let value = |key: &str, of_tree: Option<&String>| {
+        let of_tree = of_tree.map(|value| Given { value: value.clone(), origin: Origin::Default });
+        let given = section.get(key).cloned().or(of_tree);
+        let complete = |given| surroundings.references.complete_in(Some(name), key, given);
+        given.map(complete).transpose()
     };
-    let enabled = match section.get("enabled") {
+    let enabled = match value("enabled", None)? {
         None => entry.and_then(|entry| entry.enabled).unwrap_or(true),
-        Some(given) => super::boolean(&given.value)
+        Some(given) => boolean(&given.value)
             .ok_or_else(|| given.refuse(format!("'{}' is neither true nor false", given.value)))?,
     };
     if !enabled {
         return Ok(None);
     }
-    let kind = text("type", entry.map(|entry| &entry.r#type)).unwrap_or_default();
-    let Some(kind) = Kind::named(&kind) else {
-        let message = format!("the source [{name}] is of no known type: '{kind}'");
-        let diagnostic = section.get("type").map_or_else(
-            || Diagnostic::new(message.clone()),
-            |given| given.refuse(message.clone()),
-        );
-        let names = Kind::NAMES.map(|(name, _)| name);
-        return Err(diagnostic.help(format!("write type = {}", names.join(", or type = "))));
-    };
-    let location = text("location", entry.map(|entry| &entry.location));
-    let Some(location) = location.filter(|location| !location.is_empty()) else {
+    let given = value("type", entry.map(|entry| &entry.r#type))?;
+    let kind = kind(name, given.as_ref())?;
+    let location = value("location", entry.map(|entry| &entry.location))?;
+    let location = location.map(|given| given.value).filter(|location| !location.is_empty());
+    let Some(location) = location else {
         let message = format!("the source [{name}] has no location");
         return Err(match section.values().next() {
             Some(given) => given.refuse(message),
             None => Diagnostic::new(message),
         });
     };
+    let location = match kind {
+        Kind::Local => surroundings.locals_base.join(location).display().to_string(),
+        _ => location,
+    };
     // A reference or digest of the tree's belongs to the tree's location and version.
     let changed = ["location", "version"].iter().any(|key| section.contains_key(*key));
     let of_tree = entry.filter(|_| !changed);
-    let version = text("version", entry.and_then(|entry| entry.version.as_ref()));
-    let value_of = |name: &str| match name {
-        "version" => Some(version.clone().unwrap_or_default()),
-        _ => (surroundings.value_of)(name),
-    };
-    let complete = |key: &str, value: String| {
-        interpolate(&value, &value_of).map_err(|unknown| {
-            let message =
-                format!("there is no option '{unknown}', which the source [{name}] refers to");
-            let diagnostic = match section.get(key) {
-                Some(given) => given.refuse(message),
-                None => Diagnostic::new(message),
-            };
-            diagnostic.help("write $$ for a dollar sign")
-        })
-    };
-    let reference = text("reference", of_tree.and_then(|entry| entry.reference.as_ref()));
-    let digest = match section.get("sha256") {
-        Some(given) => digest_for(&given.value, surroundings.debian_arch),
+    let reference = value("reference", of_tree.and_then(|entry| entry.reference.as_ref()))?;
+    let digest = match value("sha256", None)? {
+        Some(given) => digest_for(&given, surroundings.debian_arch)?,
         None => of_tree.and_then(|entry| {
             let by_arch = entry.sha256_by_arch.get(surroundings.debian_arch);
             entry.sha256.as_ref().or(by_arch).cloned()
         }),
     };
-    let location = complete("location", location)?;
-    let location = match kind {
-        Kind::Local => surroundings.locals_base.join(location).display().to_string(),
-        _ => location,
-    };
     Ok(Some(Source {
         name: name.to_owned(),
         kind,
         location,
-        reference: reference.map(|reference| complete("reference", reference)).transpose()?,
+        reference: reference.map(|given| given.value),
         sha256: digest,
     }))
 }
 
+/// The kind that is given for the source called `name`.
+fn kind(name: &str, given: Option<&Given>) -> Result<Kind, Diagnostic> {
+    let word = given.map_or("", |given| &given.value);
+    Kind::named(word).ok_or_else(|| {
+        let message = format!("the source [{name}] is of no known type: '{word}'");
+        let names = Kind::NAMES.map(|(name, _)| name);
+        match given {
+            Some(given) => given.refuse(message),
+            None => Diagnostic::new(message),
+        }
+        .help(format!("write type = {}", names.join(", or type = ")))
+    })
+}
+
 /// The digest in a text: the text itself, or what pairs of architecture and digest have for `arch`.
-fn digest_for(text: &str, arch: &str) -> Option<String> {
-    match super::dictionary(text) {
-        Ok(by_arch) => by_arch.get(arch).cloned(),
-        Err(_) => Some(text.to_owned()),
+///
+/// # Errors
+/// When there are pairs and none is for `arch`: nothing would be compared.
+fn digest_for(given: &Given, arch: &str) -> Result<Option<String>, Diagnostic> {
+    const HELP: &str = "write one digest, or amd64:digest, arm64:digest";
+    match dictionary(&given.value) {
+        Ok(by_arch) if by_arch.is_empty() => Ok(None),
+        Ok(by_arch) => match by_arch.get(arch) {
+            Some(digest) => Ok(Some(digest.clone())),
+            None => Err(given.refuse(format!("there is no digest for {arch}")).help(HELP)),
+        },
+        Err(_) if !given.value.contains([':', ',']) => Ok(Some(given.value.clone())),
+        Err(wrong) => {
+            let message = format!("'{wrong}' is no pair of an architecture and a digest");
+            Err(given.refuse(message).help(HELP))
+        }
     }
 }

@@ -62,13 +62,10 @@ pub struct Templating {
 impl Values<'_> {
     pub(super) fn templating(&mut self) -> Templating {
         let release = self.text("openstack_release").unwrap_or_default();
-        let of_release =
-            if release == "master" { release.clone() } else { format!("stable-{release}") };
-        let branch = self.text("openstack_branch").unwrap_or_else(|| of_release.clone());
-        let branch_slashed = self.text("openstack_branch_slashed");
-        let branch_slashed = branch_slashed.unwrap_or_else(|| of_release.replace('-', "/"));
-        let overrides = self.all("template_override").into_iter();
-        let overrides = overrides.map(|given| given.value.into()).collect();
+        let branch = self.text_or_derived("openstack_branch");
+        let branch_slashed = self.text_or_derived("openstack_branch_slashed");
+        let overrides = self.all("template_override");
+        let overrides = overrides.into_iter().map(|given| given.value.into()).collect();
         let pip_arguments = PIP_OPTIONS
             .iter()
             .filter_map(|name| Some((name.to_ascii_uppercase(), self.text(name)?)))

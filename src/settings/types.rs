@@ -1,5 +1,7 @@
 //! The types of values, as oslo.config makes them of a text.
 
+use std::collections::BTreeMap;
+
 /// Whether Python takes a character for white space: four separators that Unicode does not.
 pub(super) fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
@@ -8,4 +10,120 @@ pub(super) fn is_space(character: char) -> bool {
 /// A text without the white space around it.
 pub(super) fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
+}
+
+/// The truth of a word.
+pub(super) fn boolean(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "1" | "on" | "yes" => Some(true),
+        "false" | "0" | "off" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// The whole number that a text is; there may be single underscores between digits. The four
+/// separators are no white space here.
+pub(super) fn integer(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    digits.split('_').all(is_number).then(|| text.replace('_', "").parse().ok())?
+}
+
+/// The values in a list: commas at its end are none of it, empty values between others are.
+pub(super) fn list(text: &str) -> Vec<String> {
+    let text = strip(text).trim_end_matches(',');
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split(',').map(|value| strip(value).to_owned()).collect()
+}
+
+/// The pairs in a dictionary's text. A part without a colon belongs to the name of the next pair.
+///
+/// # Errors
+/// The part that is no pair, or whose name is empty or was there before.
+pub(super) fn dictionary(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut pairs = BTreeMap::new();
+    let text = strip(text);
+    if text.is_empty() {
+        return Ok(pairs);
+    }
+    let mut begun = String::new();
+    for part in text.split(',') {
+        begun.push_str(part);
+        let Some((name, value)) = begun.split_once(':') else {
+            begun.push(',');
+            continue;
+        };
+        let name = strip(name);
+        if name.is_empty() || pairs.contains_key(name) {
+            return Err(strip(&begun).to_owned());
+        }
+        pairs.insert(name.to_owned(), strip(value).to_owned());
+        begun.clear();
+    }
+    // Each part that is left has a comma after it.
+    begun.pop().map_or(Ok(pairs), |_| Err(strip(&begun).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_python() {
+        let table = [
+            ("7", Some(7)),
+            (" +07 ", Some(7)),
+            ("-1", Some(-1)),
+            ("-0", Some(0)),
+            ("42_000", Some(42_000)),
+            ("1\u{1f}", None),
+            ("", None),
+            ("_1", None),
+            ("1__2", None),
+            ("+ 1", None),
+            ("--1", None),
+            ("1.0", None),
+            ("9223372036854775808", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(integer(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lists_lose_the_commas_at_their_end_only() {
+        let table: [(&str, &[&str]); 5] = [
+            ("a, b\n,c", &["a", "b", "c"]),
+            ("a,,b,,", &["a", "", "b"]),
+            (",a", &["", "a"]),
+            ("a, ,", &["a", ""]),
+            (" ,, ", &[]),
+        ];
+        for (text, expected) in table {
+            assert_eq!(list(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_without_colon_belongs_to_the_next_name() {
+        let table = [
+            ("", Ok("")),
+            ("A:b, C : d:e ,F:", Ok("A=b;C=d:e;F=")),
+            ("A:b,c,D:e", Ok("A=b;c,D=e")),
+            ("A:b,", Err("")),
+            ("A:b,c", Err("c")),
+            ("A=b", Err("A=b")),
+            (":b", Err(":b")),
+            ("A:b,A :c", Err("A :c")),
+        ];
+        for (text, expected) in table {
+            let found = dictionary(text).map(|pairs| {
+                pairs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(";")
+            });
+            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{text:?}");
+        }
+    }
 }

@@ -2,19 +2,47 @@
 
 use std::collections::BTreeMap;
 
-use super::layers::Layers;
+use super::layers::{Given, Layers};
+use super::options::Kind;
+use super::references::{Held, References};
+use super::types::{integer, strip};
 use crate::diagnostic::Diagnostic;
 use crate::tree::{Manifest, UserVariables};
 
 /// The keys of a section that describes a user.
-pub(super) const KEYS: [&str; 3] = ["uid", "gid", "group"];
+const KEYS: [(&str, Kind); 3] =
+    [("uid", Kind::Count(0)), ("gid", Kind::Count(0)), ("group", Kind::Text)];
 
 /// The ending of such a section's name.
 const SUFFIX: &str = "-user";
 
 /// The user that the section called `section` describes.
 pub(super) fn of(section: &str) -> Option<&str> {
-    section.strip_suffix(SUFFIX).filter(|name| !name.is_empty())
+    let (name, suffix) = section.split_at_checked(section.len().checked_sub(SUFFIX.len())?)?;
+    (suffix.eq_ignore_ascii_case(SUFFIX) && !name.is_empty()).then_some(name)
+}
+
+/// What the key of that name takes, if there is one.
+pub(super) fn kind_of(key: &str) -> Option<Kind> {
+    KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
+}
+
+/// What a key of a user holds.
+pub(super) fn held(layers: &Layers, manifest: &Manifest, user: &str, key: &str) -> Option<Held> {
+    let kind = kind_of(key)?;
+    let given = layers.users().get(user).and_then(|section| section.get(key));
+    let of_tree = || {
+        let users = manifest.user_variables();
+        let known = users.get(user)?;
+        match key {
+            "group" => known.group.clone(),
+            "uid" => known.uid.map(|id| id.to_string()),
+            _ => known.gid.map(|id| id.to_string()),
+        }
+    };
+    let name = || (key == "group").then(|| user.to_owned());
+    let text = given.map(|given| given.value.clone()).or_else(of_tree).or_else(name);
+    Some(Held { kind, text })
 }
 
 /// All users, by name. What is wrong is added to `errors`.
@@ -24,24 +52,37 @@ pub(super) fn users(
     errors: &mut Vec<Diagnostic>,
 ) -> BTreeMap<String, UserVariables> {
     let mut users = manifest.user_variables();
-    for (name, section) in layers.users() {
-        let unknown = || UserVariables { uid: None, gid: None, group: Some(name.clone()) };
-        let user = users.entry(name.clone()).or_insert_with(unknown);
-        for (key, given) in section {
-            if key == "group" {
-                user.group = Some(given.value.clone());
-                continue;
-            }
-            let Ok(id) = given.value.trim().parse() else {
-                let message = format!("'{}' is no {key} of a user", given.value);
-                errors.push(given.refuse(message).help("it is a whole number"));
-                continue;
-            };
-            match key.as_str() {
-                "uid" => user.uid = Some(id),
-                _ => user.gid = Some(id),
+    for name in layers.users().names_beside(manifest.users.keys()) {
+        let user = UserVariables { uid: None, gid: None, group: Some(name.clone()) };
+        users.insert(name.clone(), user);
+    }
+    let references = References::new(layers, manifest);
+    for (name, user) in &mut users {
+        for (key, given) in layers.users().get(name).into_iter().flatten() {
+            let section = format!("{name}{SUFFIX}");
+            let completed = references.complete_in(Some(&section), key, given.clone());
+            if let Err(error) = completed.and_then(|given| change(user, key, &given)) {
+                errors.push(error);
             }
         }
     }
     users
+}
+
+/// Gives a user what its section says for a key.
+fn change(user: &mut UserVariables, key: &str, given: &Given) -> Result<(), Diagnostic> {
+    if key == "group" {
+        user.group = Some(given.value.clone());
+        return Ok(());
+    }
+    let id = integer(&given.value);
+    if id.is_none() && !strip(&given.value).is_empty() {
+        let message = format!("'{}' is no {key} of a user", given.value);
+        return Err(given.refuse(message).help("it is a whole number"));
+    }
+    match key {
+        "uid" => user.uid = id,
+        _ => user.gid = id,
+    }
+    Ok(())
 }

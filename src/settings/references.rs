@@ -1,0 +1,198 @@
+//! What a reference in a value stands for, and which options follow from others.
+
+use super::interpolate::interpolate;
+use super::layers::{Given, Layers, PROFILE_SECTION};
+use super::options::{Kind, OPTIONS};
+use super::{debian_arch, sources, types, users};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::dialect::Dialect;
+use crate::tree::Manifest;
+
+/// Why a reference leads nowhere.
+enum Dangling {
+    /// There is no option of this name.
+    Unknown(String),
+    /// The option of this name takes several values, which no text can stand for.
+    Several(String),
+    /// The value of the option of this name is made of itself.
+    Circle(String),
+}
+
+/// The options being looked up, each because of the one before: their sections, if they are in
+/// one, and names.
+type Trail = Vec<(Option<String>, String)>;
+
+/// What an option or a key of a section holds.
+pub(super) struct Held {
+    pub(super) kind: Kind,
+    /// As it was written, if it was given or there is a default.
+    pub(super) text: Option<String>,
+}
+
+/// Follows references.
+#[derive(Clone, Copy)]
+pub(super) struct References<'a> {
+    layers: &'a Layers,
+    manifest: &'a Manifest,
+}
+
+impl<'a> References<'a> {
+    pub(super) fn new(layers: &'a Layers, manifest: &'a Manifest) -> Self {
+        Self { layers, manifest }
+    }
+
+    /// A value of an option, its references to others replaced.
+    ///
+    /// # Errors
+    /// The first reference that leads nowhere.
+    pub(super) fn complete(&self, name: &str, given: Given) -> Result<Given, Diagnostic> {
+        self.complete_in(None, name, given)
+    }
+
+    /// A value of a key in a `section`, whose other keys go before the options.
+    ///
+    /// # Errors
+    /// The first reference that leads nowhere.
+    pub(super) fn complete_in(
+        &self,
+        section: Option<&str>,
+        key: &str,
+        given: Given,
+    ) -> Result<Given, Diagnostic> {
+        let mut trail = vec![(section.map(str::to_owned), key.to_owned())];
+        match self.replace(section, &given.value, &mut trail) {
+            Ok(value) => Ok(Given { value, ..given }),
+            Err(dangling) => Err(refuse(&dangling, section, key, &given)),
+        }
+    }
+
+    /// What holds for an option that follows from others and is not given.
+    pub(super) fn derived(&self, name: &str) -> Option<String> {
+        self.follow(name, &mut vec![(None, name.to_owned())]).ok().flatten()
+    }
+
+    fn replace(
+        &self,
+        section: Option<&str>,
+        text: &str,
+        trail: &mut Trail,
+    ) -> Result<String, Dangling> {
+        interpolate(text, |name| self.referred_to(section, name, trail))
+    }
+
+    /// What `$name` in a value of the `section` stands for.
+    fn referred_to(
+        &self,
+        section: Option<&str>,
+        name: &str,
+        trail: &mut Trail,
+    ) -> Result<String, Dangling> {
+        let (section, key) = match name.split_once('.') {
+            Some((section, key)) => (Some(section), key),
+            None => (section.filter(|section| self.held(Some(section), name).is_some()), name),
+        };
+        let Some(held) = self.held(section, key) else {
+            return Err(Dangling::Unknown(name.to_owned()));
+        };
+        if !held.kind.is_of_one_value() {
+            return Err(Dangling::Several(name.to_owned()));
+        }
+        let step = (section.map(str::to_owned), key.to_owned());
+        if trail.contains(&step) {
+            return Err(Dangling::Circle(name.to_owned()));
+        }
+        trail.push(step);
+        let text = match (held.text, section) {
+            (Some(text), _) => Some(self.replace(section, &text, trail)?),
+            (None, None) => self.follow(key, trail)?,
+            (None, Some(_)) => None,
+        };
+        trail.pop();
+        Ok(text.map(|text| written_by_python(held.kind, text)).unwrap_or_default())
+    }
+
+    /// What there is of this name in a section, or among the options.
+    fn held(&self, section: Option<&str>, key: &str) -> Option<Held> {
+        let Some(section) = section else {
+            let option = OPTIONS.iter().find(|option| option.name == key)?;
+            let given = self.layers.one(key, self.manifest);
+            let text = given.map(|given| given.value).filter(|value| !value.is_empty());
+            return Some(Held { kind: option.kind, text });
+        };
+        if section == PROFILE_SECTION {
+            let is_known = self.layers.profiles().contains_key(key);
+            return is_known.then_some(Held { kind: Kind::List, text: None });
+        }
+        match users::of(section) {
+            Some(user) => users::held(self.layers, self.manifest, user, key),
+            None => sources::held(self.layers, self.manifest, section, key),
+        }
+    }
+
+    /// What holds for an option that is not given.
+    fn follow(&self, name: &str, trail: &mut Trail) -> Result<Option<String>, Dangling> {
+        let mut value = |name: &str| self.referred_to(None, name, trail);
+        Ok(match name {
+            "base_tag" | "base_image" => {
+                let base = value("base")?;
+                let base = self.manifest.bases.get(&base);
+                base.map(|base| if name == "base_tag" { &base.tag } else { &base.image }.clone())
+            }
+            "base_arch" => Some(std::env::consts::ARCH.to_owned()),
+            "debian_arch" => Some(debian_arch(&value("base_arch")?).to_owned()),
+            "openstack_branch" => Some(branch(&value("openstack_release")?)),
+            "openstack_branch_slashed" => {
+                Some(branch(&value("openstack_release")?).replace('-', "/"))
+            }
+            "tag" if self.manifest.dialect.is_some_and(Dialect::tags_by_release) => {
+                let (release, base) = (value("openstack_release")?, value("base")?);
+                Some(format!("{release}-{base}-{}", value("base_tag")?))
+            }
+            "tag" => Some(env!("CARGO_PKG_VERSION").to_owned()),
+            _ => None,
+        })
+    }
+}
+
+/// A value as Python writes it into a text: what is wrong about it is told elsewhere.
+fn written_by_python(kind: Kind, text: String) -> String {
+    match kind {
+        Kind::Bool => match types::boolean(&text) {
+            Some(true) => "True".to_owned(),
+            Some(false) => "False".to_owned(),
+            None => text,
+        },
+        Kind::Count(_) => types::integer(&text).map_or(text, |number| number.to_string()),
+        _ => text,
+    }
+}
+
+/// The branch of the services' sources that belongs to a release.
+fn branch(release: &str) -> String {
+    if release == "master" { release.to_owned() } else { format!("stable-{release}") }
+}
+
+/// The error for a reference that leads nowhere, in the value `given` for `key`.
+fn refuse(dangling: &Dangling, section: Option<&str>, key: &str, given: &Given) -> Diagnostic {
+    let whose = match section {
+        Some(section) => format!("{key} in [{section}]"),
+        None => key.to_owned(),
+    };
+    let diagnostic = given.refuse(match dangling {
+        Dangling::Unknown(name) => format!("there is no option '{name}', which {whose} refers to"),
+        Dangling::Several(name) => {
+            format!("{whose} can't refer to '{name}', which takes several values")
+        }
+        Dangling::Circle(name) => {
+            format!("{whose} refers to '{name}', whose value is made of itself")
+        }
+    });
+    let names: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
+    match dangling {
+        Dangling::Unknown(name) => match nearest(name, &names) {
+            Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
+            None => diagnostic.help("write $$ for a dollar sign"),
+        },
+        _ => diagnostic.help("write $$ for a dollar sign"),
+    }
+}
