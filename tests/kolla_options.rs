@@ -436,6 +436,7 @@ fn default_in(release: &Release, option: &Opt) -> String {
     match (option.name, asked.default.as_slice()) {
         ("base_arch", _) => "this machine's".to_owned(),
         ("debian_arch", _) => "that of `--base-arch`".to_owned(),
+        ("base_image", _) => "the base's".to_owned(),
         (_, []) => "none".to_owned(),
         (_, values) => format!("`{}`", values.join(",")),
     }
