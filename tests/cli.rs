@@ -478,3 +478,19 @@ fn an_override_is_refused_where_nothing_can_take_it() {
     let run = build(&tree, &["--list-images", "--template-override", file.to_str().unwrap()]);
     insta::assert_snapshot!("override-of-tera", shown(&tree, &run));
 }
+
+/// The work folder is emptied, so it may hold nothing that the tree is read from.
+#[test]
+fn a_folder_of_the_tree_is_not_emptied() {
+    let tree = family();
+    let folder = tempfile::tempdir().unwrap();
+    let template = folder.path().join("docker/over/Dockerfile.tera");
+    fs::create_dir_all(template.parent().unwrap()).unwrap();
+    fs::write(&template, "FROM debian:trixie").unwrap();
+    let overlay = folder.path().join("docker");
+    let (overlay, work_dir) = (overlay.to_str().unwrap(), folder.path().to_str().unwrap());
+    let arguments = ["--template-only", "--docker-dir", overlay, "--work-dir", work_dir];
+    let run = build(&tree, &arguments).expect(2);
+    assert!(run.stderr.contains("is a template tree"), "{}", run.stderr);
+    assert!(template.is_file());
+}

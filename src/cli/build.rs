@@ -407,7 +407,7 @@ fn write_contexts(
     let refuse = |error: std::io::Error| {
         Diagnostic::new(format!("the work folder '{}' can't be written: {error}", folder.display()))
     };
-    if Tree::is_at(&target) {
+    if Tree::is_at(&target) || tree.lies_in(&target) {
         return Err(Diagnostic::new(format!("'{}' is a template tree", target.display()))
             .help("choose another folder with --work-dir: it is emptied first")
             .into());

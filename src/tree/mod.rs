@@ -265,6 +265,15 @@ impl Tree {
         self.release.as_ref().map_or_else(Dialect::newest, |release| release.dialect)
     }
 
+    /// Whether some of the tree's files lie in `folder`.
+    pub fn lies_in(&self, folder: &Path) -> bool {
+        let Ok(folder) = folder.canonicalize() else { return false };
+        self.files.values().any(|file| match &file.content {
+            Content::Disk(path) => path.canonicalize().is_ok_and(|path| path.starts_with(&folder)),
+            Content::Embedded(_) | Content::Text(_) => false,
+        })
+    }
+
     /// All files of the tree.
     pub fn files(&self) -> Arc<Files> {
         Arc::clone(&self.files)
