@@ -1,16 +1,16 @@
 //! Makes what templates are given out of the settings and the tree.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::diagnostic::{Diagnostic, Place, Result};
-use crate::dialect::{DEFAULT_TABLE, Dialect, Functions, yaml};
+use crate::diagnostic::{Diagnostic, Result};
+use crate::dialect::{DEFAULT_TABLE, Dialect, Functions};
 use crate::settings::Settings;
 use crate::template::{Ingredients, Override, Variables};
-use crate::tree::Tree;
+use crate::tree::{Tree, repositories};
 
 /// All that goes into the templates of `tree`.
 ///
@@ -29,27 +29,22 @@ pub fn ingredients(settings: &Settings, tree: &Tree) -> Result<Ingredients> {
 
 fn overrides(files: &[PathBuf]) -> Result<Vec<Override>> {
     let read = |path: &PathBuf| {
-        let text = read(path, "template")?;
-        Ok(Override { path: path.display().to_string(), text })
+        let shown = path.display().to_string();
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(Override { path: shown, text }),
+            Err(error) => {
+                Err(Diagnostic::new(format!("the template '{shown}' can't be read: {error}"))
+                    .into())
+            }
+        }
     };
     files.iter().map(read).collect()
-}
-
-fn read(path: &Path, what: &str) -> Result<String> {
-    fs::read_to_string(path).map_err(|error| {
-        Diagnostic::new(format!("the {what} '{}' can't be read: {error}", path.display())).into()
-    })
 }
 
 fn functions(settings: &Settings, tree: &Tree) -> Result<Functions> {
     let mut tables = tree.release().map(|release| release.tables.clone()).unwrap_or_default();
     if let Some(path) = &settings.templating.repos_yaml {
-        let text = read(path, "file of repositories")?;
-        let site = yaml::parse(&text).map_err(|error| {
-            let shown = path.display().to_string();
-            Diagnostic::new(format!("the repositories can't be read: {}", error.message))
-                .at(Place::line(shown, text.as_str(), error.line))
-        })?;
+        let site = repositories(path)?;
         if tables.files.is_empty() {
             tables.files.insert(DEFAULT_TABLE.to_owned(), site);
         } else {

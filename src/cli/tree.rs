@@ -44,7 +44,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let folder = matches.get_one::<PathBuf>("DIR").expect("clap asks for it");
     match what {
         "export" => export(folder),
-        _ => print_out(&format!("{}\n", tree::tables(folder)?.1)),
+        _ => print_out(&format!("{}\n", tree::tables(folder)?)),
     }
 }
 

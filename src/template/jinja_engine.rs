@@ -15,7 +15,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use regex::Regex;
 
-use super::{Ingredients, Override, Renderer};
+use super::{Ingredients, Override, Renderer, customization, customized};
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
 use crate::image::ImageName;
@@ -248,7 +248,7 @@ fn customizable(state: &State, list: Value, what: &str) -> std::result::Result<V
         return Ok(list);
     }
     let image = state.lookup("image_name").map(|name| name.to_string()).unwrap_or_default();
-    let variable = |how: &str| state.lookup(&format!("{}_{what}_{how}", image.replace('-', "_")));
+    let variable = |how: &str| state.lookup(&customization(&image, what, how));
     if let Some(instead) = variable("override") {
         return Ok(instead);
     }
@@ -256,18 +256,9 @@ fn customizable(state: &State, list: Value, what: &str) -> std::result::Result<V
     if append.is_none() && remove.is_none() {
         return Ok(list);
     }
-    let mut values: Vec<Value> = list.try_iter()?.collect();
-    if let Some(append) = append {
-        values.extend(append.try_iter()?);
-    }
-    for value in remove.iter().map(Value::try_iter).collect::<std::result::Result<Vec<_>, _>>()? {
-        for unwanted in value {
-            if let Some(found) = values.iter().position(|value| *value == unwanted) {
-                values.remove(found);
-            }
-        }
-    }
-    Ok(values.into())
+    let values = |list: &Value| list.try_iter().map(Iterator::collect::<Vec<Value>>);
+    let given = |list: Option<Value>| list.as_ref().map_or(Ok(Vec::new()), values);
+    Ok(customized(values(&list)?, given(append)?, &given(remove)?).into())
 }
 
 fn add_functions(environment: &mut Environment<'static>, functions: &Arc<Functions>) {

@@ -113,6 +113,23 @@ fn one_for_each_place(errors: Diagnostics) -> Diagnostics {
     Diagnostics(told.collect())
 }
 
+/// The variable by which a user changes the list `what` of an image: `how` is `override`, `append`
+/// or `remove`.
+fn customization(image: &str, what: &str, how: &str) -> String {
+    format!("{}_{what}_{how}", image.replace('-', "_"))
+}
+
+/// A list with what is appended, and without the first of each value that is removed.
+fn customized<T: PartialEq>(mut list: Vec<T>, append: Vec<T>, remove: &[T]) -> Vec<T> {
+    list.extend(append);
+    for unwanted in remove {
+        if let Some(found) = list.iter().position(|value| value == unwanted) {
+            list.remove(found);
+        }
+    }
+    list
+}
+
 /// Declares build arguments after the first `FROM`.
 fn declare(text: String, arguments: &[String]) -> String {
     if arguments.is_empty() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tera::{Context, Error, ErrorKind, Kwargs, ReportError, State, Tera, TeraResult, Value};
 
-use super::{Ingredients, Renderer};
+use super::{Ingredients, Renderer, customization, customized};
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
 use crate::image::ImageName;
@@ -114,17 +114,10 @@ fn add_functions(tera: &mut Tera, functions: &Arc<Functions>) {
 fn customizable(list: Vec<Value>, given: &Kwargs, state: &State<'_>) -> TeraResult<Vec<Value>> {
     let what: String = given.must_get("of")?;
     let image: String = state.get("image_name")?.unwrap_or_default();
-    let variable =
-        |how: &str| state.get::<Vec<Value>>(&format!("{}_{what}_{how}", image.replace('-', "_")));
+    let variable = |how: &str| state.get::<Vec<Value>>(&customization(&image, &what, how));
     if let Some(instead) = variable("override")? {
         return Ok(instead);
     }
-    let mut values = list;
-    values.extend(variable("append")?.into_iter().flatten());
-    for unwanted in variable("remove")?.into_iter().flatten() {
-        if let Some(found) = values.iter().position(|value| *value == unwanted) {
-            values.remove(found);
-        }
-    }
-    Ok(values)
+    let (append, remove) = (variable("append")?, variable("remove")?);
+    Ok(customized(list, append.unwrap_or_default(), &remove.unwrap_or_default()))
 }

@@ -31,7 +31,7 @@ pub use embedded::export;
 pub use manifest::{
     Base, FILE_NAME, InstallType, Manifest, Preset, SourceEntry, Unbuildable, UserVariables,
 };
-pub use release::Release;
+pub use release::{Release, repositories};
 pub use shipped::tables;
 
 /// The language of a template.
@@ -431,7 +431,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn write(root: &Path, path: &str, text: &str) {
+    pub(super) fn write(root: &Path, path: &str, text: &str) {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();

@@ -15,7 +15,8 @@ use super::manifest::{Base, InstallType, Manifest, Preset, SourceEntry, Unbuilda
 use super::python::Literal;
 use super::shipped;
 use crate::diagnostic::{Diagnostic, Place as Shown, Result};
-use crate::dialect::{Axis, Dialect, Tables, Version, yaml};
+use crate::dialect::yaml::{self, Yaml};
+use crate::dialect::{Axis, Dialect, Tables, Version};
 
 /// The folder of templates, and that of the Python package if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,6 +215,22 @@ fn guess(place: &Place, release: &str) -> Result<Dialect> {
     Ok(Dialect::of(Version { major, minor: u32::MAX, patch: u32::MAX }))
 }
 
+/// The repositories of packages in a YAML file.
+///
+/// # Errors
+/// When it can't be read or is not YAML.
+pub fn repositories(path: &Path) -> Result<Yaml> {
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        Diagnostic::new(format!("the file of repositories '{shown}' can't be read: {error}"))
+    })?;
+    yaml::parse(&text).map_err(|error| {
+        Diagnostic::new(format!("the repositories can't be read: {}", error.message))
+            .at(Shown::line(shown, text.as_str(), error.line))
+            .into()
+    })
+}
+
 /// The repositories in the YAML files beside the package's own templates.
 fn read_tables(package: &Path) -> Result<Tables> {
     let folder = package.join("template");
@@ -223,14 +240,7 @@ fn read_tables(package: &Path) -> Result<Tables> {
         (name.starts_with("repos") && name.ends_with(".yaml")).then_some(name)
     });
     for name in entries {
-        let path = folder.join(&name);
-        let text = fs::read_to_string(&path).map_err(|error| {
-            Diagnostic::new(format!("'{}' can't be read: {error}", path.display()))
-        })?;
-        let table = yaml::parse(&text).map_err(|error| {
-            Diagnostic::new(format!("the repositories can't be read: {}", error.message))
-                .at(Shown::line(path.display().to_string(), text.as_str(), error.line))
-        })?;
+        let table = repositories(&folder.join(&name))?;
         tables.files.insert(name, table);
     }
     Ok(tables)
@@ -390,13 +400,8 @@ fn install_types(dialect: Dialect) -> BTreeMap<String, InstallType> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::write;
     use super::*;
-
-    fn write(root: &Path, path: &str, text: &str) {
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
 
     fn root_of(files: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();

@@ -30,16 +30,15 @@ pub(super) fn nearest(wanted: Version) -> (Version, Facts) {
     (version, serde_json::from_str(&text).expect(MADE_HERE))
 }
 
-/// The tables of the kolla-build in `folder`, as JSON, with its version: what this program carries
-/// is made so.
+/// The tables of the kolla-build in `folder`, as JSON: what this program carries is made so.
 ///
 /// # Errors
 /// When there is none, or its tables can't be read.
-pub fn tables(folder: &Path) -> Result<(String, String)> {
+pub fn tables(folder: &Path) -> Result<String> {
     let place = release::find(folder).ok_or_else(|| {
         Diagnostic::new(format!("'{}' has no templates of kolla-build", folder.display()))
     })?;
-    let (release, mut facts) = release::read(&place, None)?;
+    let (_, mut facts) = release::read(&place, None)?;
     for image in facts.base_images.values_mut() {
         if let Some((host, _)) = image.name.split_once('/')
             && host.contains('.')
@@ -50,6 +49,5 @@ pub fn tables(folder: &Path) -> Result<(String, String)> {
     facts.options.retain(|_, option| {
         !matches!(option.default, Literal::Unknown | Literal::Call { .. } | Literal::Dict(_))
     });
-    let text = serde_json::to_string_pretty(&facts).expect("plain JSON");
-    Ok((release.version, text))
+    Ok(serde_json::to_string_pretty(&facts).expect("plain JSON"))
 }
