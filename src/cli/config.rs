@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::builder::ValueParser;
@@ -10,9 +9,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use regex::Regex;
 
 use super::args::{self, Given};
-use super::build::{self, Prepared};
-use super::{Exit, Failure};
-use crate::diagnostic::{Diagnostic, Diagnostics, Result as Diagnosed};
+use super::prepare::{self, Prepared};
+use super::{Exit, Failure, terminal};
+use crate::diagnostic::{Diagnostics, Result as Diagnosed};
 use crate::settings::options::{Fallback, option};
 use crate::settings::{Layers, Profiles, Shown, check, example, show};
 use crate::tree::Tree;
@@ -59,10 +58,10 @@ pub fn command() -> Command {
 /// Prints what is asked for.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.subcommand() {
-        Some(("example", _)) => print_out(&example()),
+        Some(("example", _)) => terminal::print_out(&example()),
         Some(("show", matches)) => {
-            let prepared = build::prepare(&args::given(matches), &args::config_files(matches)?)?;
-            print_out(&table(&lines(&prepared)))
+            let prepared = prepare::prepare(&args::given(matches), &args::config_files(matches)?)?;
+            terminal::print_out(&table(&lines(&prepared)))
         }
         Some(("check", matches)) => {
             let files: Vec<PathBuf> =
@@ -78,7 +77,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
 fn check_files(files: &[PathBuf], tree: Vec<String>) -> Result<Exit, Failure> {
     let given = if tree.is_empty() { Given::new() } else { Given::from([(TREE, tree)]) };
     let (layers, mut errors) = Layers::gather_all(given, files, &BTreeMap::new());
-    build::warn_of_no_effect(&layers);
+    prepare::warn_of_no_effect(&layers);
     match tree_and_profiles(&layers) {
         Ok((tree, profiles)) => errors.extend(check(&layers, tree.manifest(), &profiles)),
         Err(found) => errors.extend(found.0),
@@ -97,7 +96,7 @@ fn position(files: &[PathBuf], path: &str) -> usize {
 }
 
 fn tree_and_profiles(layers: &Layers) -> Diagnosed<(Tree, Profiles)> {
-    let tree = build::open_tree(layers)?;
+    let tree = prepare::open_tree(layers)?;
     let profiles = Profiles::new(tree.profiles()?, layers);
     Ok((tree, profiles))
 }
@@ -138,17 +137,4 @@ fn table(lines: &[Line]) -> String {
         writeln!(text, "{name:names$}  {value:values$}  {origin}").expect("a string takes all");
     }
     text
-}
-
-/// Writes data to standard output.
-pub fn print_out(text: &str) -> Result<Exit, Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever read the other end has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        Err(error) => {
-            Err(Diagnostic::new(format!("standard output can't be written: {error}")).into())
-        }
-        Ok(()) => Ok(Exit::Done),
-    }
 }

@@ -4,9 +4,13 @@
 mod args;
 mod build;
 mod config;
+mod images;
 mod ingredients;
+mod prepare;
+mod reports;
 mod terminal;
 mod tree;
+mod work_folder;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -97,7 +101,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
     };
     match matches.subcommand() {
         Some(("build", matches)) if args::wants_version(matches) => {
-            config::print_out(concat!(env!("CARGO_PKG_VERSION"), "\n"))
+            terminal::print_out(concat!(env!("CARGO_PKG_VERSION"), "\n"))
         }
         Some(("build", matches)) => {
             build::run(&args::given(matches), &args::config_files(matches)?)

@@ -1,10 +1,11 @@
-//! Prints diagnostics on standard error, each with its line and a caret, as compilers do.
+//! Prints data on standard output, and diagnostics on standard error, each with its line and a
+//! caret, as compilers do.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Renderer, Snippet};
 
-use super::Exit;
+use super::{Exit, Failure};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
 /// Prints every diagnostic.
@@ -19,6 +20,19 @@ pub fn print(diagnostics: &Diagnostics) {
 pub fn warn(text: &str) {
     // A closed standard error is no reason to fail.
     drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// Writes data to standard output.
+pub fn print_out(text: &str) -> Result<Exit, Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read the other end has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(error) => {
+            Err(Diagnostic::new(format!("standard output can't be written: {error}")).into())
+        }
+        Ok(()) => Ok(Exit::Done),
+    }
 }
 
 fn has_colours() -> bool {

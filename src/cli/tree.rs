@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
-use super::config::print_out;
 use super::{Exit, Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::tree;
@@ -44,7 +43,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let folder = matches.get_one::<PathBuf>("DIR").expect("clap asks for it");
     match what {
         "export" => export(folder),
-        _ => print_out(&format!("{}\n", tree::tables(folder)?)),
+        _ => terminal::print_out(&format!("{}\n", tree::tables(folder)?)),
     }
 }
 

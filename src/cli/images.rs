@@ -1,0 +1,134 @@
+//! The images of one axis: rendered, named and connected to what they are built on, each with its
+//! context.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::ingredients::ingredients;
+use crate::context::Context;
+use crate::diagnostic::{Diagnostic, Place, Result, collect};
+use crate::dockerfile;
+use crate::graph::{self, Graph};
+use crate::image::{ImageName, Naming};
+use crate::settings::Settings;
+use crate::template::{self, Rendered};
+use crate::tree::{Language, Tree, TreeFile};
+
+/// The folder of an image's patches within its context, and the list of them.
+const PATCHES: &str = "patches";
+const SERIES: &str = "series";
+
+/// The folder and the context of every image, by name.
+pub type Contexts = BTreeMap<ImageName, (String, Context)>;
+
+/// Renders every image of the tree. Returns how they hang together, and what each is built from as
+/// far as it lies in the tree.
+///
+/// # Errors
+/// Every template that can't be rendered, and every image that does not fit to the others.
+pub fn images(tree: &Tree, settings: &Settings) -> Result<(Graph, Contexts)> {
+    let rendered = template::render_all(tree, &ingredients(settings, tree)?)?;
+    let graph = connect(tree, settings, &rendered)?;
+    Ok((graph, contexts(tree, settings, rendered)?))
+}
+
+/// Reads the references of all Dockerfiles and connects the images.
+fn connect(tree: &Tree, settings: &Settings, rendered: &[Rendered]) -> Result<Graph> {
+    let images: Vec<_> =
+        rendered.par_iter().map(|image| graph_image(tree, settings, image)).collect();
+    let mut images = collect(images)?;
+    if let Some(apart) = &settings.naming_apart {
+        name_apart(&mut images, &settings.naming, apart, &tree.manifest().named_by_type)?;
+    }
+    Graph::new(images, &settings.naming)
+}
+
+/// Gives the names of `apart` to all `images` but those of `kept` and what is built on them.
+fn name_apart(
+    images: &mut [graph::Image],
+    naming: &Naming,
+    apart: &Naming,
+    kept: &[String],
+) -> Result<()> {
+    let parents: BTreeMap<String, String> = images
+        .iter()
+        .filter_map(|image| {
+            let parent = &image.dockerfile.parent()?.image;
+            let name = naming.name_in(parent).or_else(|| apart.name_in(parent))?;
+            Some((image.name.to_string(), name.to_owned()))
+        })
+        .collect();
+    for image in images {
+        let mut line = std::iter::successors(Some(image.name.as_str()), |name| {
+            parents.get(*name).map(String::as_str)
+        });
+        // A line that never ends is a cycle, which the graph tells of.
+        if line.by_ref().take(parents.len() + 1).any(|name| kept.iter().any(|kept| kept == name)) {
+            continue;
+        }
+        let reference = apart.reference(image.name.as_str());
+        let reference = reference.map_err(|error| Diagnostic::new(error.to_string()))?;
+        image.alias = Some(std::mem::replace(&mut image.reference, reference));
+    }
+    Ok(())
+}
+
+fn graph_image(tree: &Tree, settings: &Settings, rendered: &Rendered) -> Result<graph::Image> {
+    let name = &rendered.folder.name;
+    let template = tree.display_path(&rendered.folder.template());
+    let reference = settings.naming.reference(name.as_str()).map_err(|error| {
+        Diagnostic::new(error.to_string()).note(format!("the name is that of {template}'s folder"))
+    })?;
+    let dockerfile = dockerfile::parse(&rendered.text, &BTreeMap::new()).map_err(|error| {
+        let place =
+            Place::new(format!("{template} (rendered)"), rendered.text.as_str(), error.span);
+        let mut diagnostic = Diagnostic::new(error.message).at(place);
+        diagnostic.help = error.help;
+        diagnostic
+    })?;
+    Ok(graph::Image {
+        name: name.clone(),
+        reference,
+        alias: None,
+        template,
+        text: rendered.text.as_str().into(),
+        dockerfile,
+    })
+}
+
+fn contexts(tree: &Tree, settings: &Settings, rendered: Vec<Rendered>) -> Result<Contexts> {
+    let patches = settings.templating.patches_path.as_deref();
+    let has_patches = tree.dialect().has_patches();
+    let contexts = rendered.into_iter().map(|Rendered { folder, text }| {
+        let mut context = Context::new(text, tree.context(&folder));
+        if has_patches && folder.language == Language::Jinja {
+            add_patches(&mut context, patches, &folder.name)?;
+        }
+        Ok((folder.name, (folder.path, context)))
+    });
+    Ok(collect(contexts)?.into_iter().collect())
+}
+
+/// Puts the series of patches that the folder `patches` has for an image into its context.
+fn add_patches(context: &mut Context, patches: Option<&Path>, image: &ImageName) -> Result<()> {
+    context.add_folder(PATCHES.to_owned());
+    let Some(folder) = patches.map(|folder| folder.join(image.as_str())) else { return Ok(()) };
+    let series = folder.join(SERIES);
+    if !series.is_file() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(&series).map_err(|error| {
+        Diagnostic::new(format!("'{}' can't be read: {error}", series.display()))
+    })?;
+    let named = text.lines().filter(|line| !line.starts_with('#')).map(str::trim);
+    for name in named.chain([SERIES]) {
+        let path = folder.join(name);
+        if path.is_file() {
+            context.add(format!("{PATCHES}/{name}"), TreeFile::on_disk(path));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Settles what is asked for: finds the configuration files and the tree, and makes settings of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::args::Given;
+use super::{Failure, terminal};
+use crate::diagnostic::{Diagnostic, Result as Diagnosed};
+use crate::dialect::Dialect;
+use crate::settings::{self, Layers, Profiles, Settings, settle};
+use crate::tree::Tree;
+
+/// Where configuration files are looked for, the first found is read: below the working folder,
+/// the user's configuration folder, and the system's.
+const CONFIG_FILE: &str = "build.conf";
+
+/// What kolla-build calls its configuration file.
+const KOLLA_CONFIG_FILE: &str = "kolla-build.conf";
+
+/// The folder that is the tree if it holds a manifest.
+pub const TREE_FOLDER: &str = "docker";
+
+/// What is settled before the work begins, and what it was settled from.
+pub struct Prepared {
+    /// All that was given.
+    pub layers: Layers,
+    /// The tree that it was given for.
+    pub tree: Tree,
+    /// What it comes to.
+    pub settings: Settings,
+}
+
+/// Settles these options and configuration files.
+pub fn prepare(given: &Given, config_files: &[PathBuf]) -> Result<Prepared, Failure> {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let found = default_config_file(&environment);
+    let config_files = if config_files.is_empty() { found.as_slice() } else { config_files };
+    let layers = Layers::gather(given.clone(), config_files, &environment)?;
+    warn_of_no_effect(&layers);
+    let tree = open_tree(&layers)?;
+    warn_of_guess(&tree);
+    let profiles = Profiles::new(tree.profiles()?, &layers);
+    let settings = settle(&layers, tree.manifest(), &profiles)?;
+    Ok(Prepared { layers, tree, settings })
+}
+
+/// The first of the usual configuration files that exists: Kiln's, else kolla-build's.
+fn default_config_file(environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let of_user = match (environment.get("XDG_CONFIG_HOME"), environment.get("HOME")) {
+        (Some(folder), _) if !folder.is_empty() => Some(PathBuf::from(folder)),
+        (_, Some(home)) => Some(Path::new(home).join(".config")),
+        _ => None,
+    };
+    let of_user = of_user.map(|folder| folder.join("kiln").join(CONFIG_FILE));
+    let of_system = Path::new("/etc/kiln").join(CONFIG_FILE);
+    let home = environment.get("HOME").map(PathBuf::from);
+    let of_kolla_build = [
+        home.as_ref().map(|home| home.join(".kolla")),
+        home,
+        Some(PathBuf::from("/etc/kolla")),
+        Some(PathBuf::from("/etc")),
+    ];
+    let of_kolla_build = of_kolla_build.into_iter().flatten().map(|f| f.join(KOLLA_CONFIG_FILE));
+    [Some(PathBuf::from(CONFIG_FILE)), of_user, Some(of_system)]
+        .into_iter()
+        .flatten()
+        .chain(of_kolla_build)
+        .find(|path| path.is_file())
+        .into_iter()
+        .collect()
+}
+
+/// The tree that is asked for, with all that is laid over it.
+pub fn open_tree(layers: &Layers) -> Diagnosed<Tree> {
+    let dialect = match layers.early("dialect") {
+        Some(given) if !given.value.is_empty() => Some(dialect(&given)?),
+        _ => None,
+    };
+    let mut tree = match layers.early("tree") {
+        Some(given) if !given.value.is_empty() => Tree::open(Path::new(&given.value), dialect)?,
+        _ if Tree::is_at(Path::new(TREE_FOLDER)) => Tree::open(Path::new(TREE_FOLDER), dialect)?,
+        _ => Tree::embedded()?,
+    };
+    for folder in settings::overlays(layers, tree.manifest())? {
+        tree.overlay(&folder)?;
+    }
+    Ok(tree)
+}
+
+/// The dialect that the user names.
+fn dialect(given: &settings::Given) -> Diagnosed<Dialect> {
+    let version = given.value.parse().map_err(|_| {
+        given
+            .refuse(format!("'{}' is no release of kolla-build", given.value))
+            .help("write it as 14.11, or 23 for the last of a series")
+    })?;
+    Ok(Dialect::of(version))
+}
+
+/// Says of each option that is given in vain why it is.
+pub fn warn_of_no_effect(layers: &Layers) {
+    for line in layers.without_effect() {
+        terminal::warn(&format!("warning: {line}"));
+    }
+}
+
+/// Says how the release was found out where nothing tells it.
+fn warn_of_guess(tree: &Tree) {
+    if let Some(guess) = tree.release().and_then(|release| release.guess.as_ref()) {
+        terminal::warn(&format!("warning: {guess}"));
+    }
+}
+
+/// Puts the files that the user has for the images into the tree.
+///
+/// # Errors
+/// When one can't be read, or the tree has no place for it.
+pub fn add_files_of_site(tree: &mut Tree, settings: &Settings) -> Diagnosed<()> {
+    add_ca_certificates(tree, settings)?;
+    add_apt_files(tree, settings)
+}
+
+/// Puts the site's certificates where the tree wants them.
+fn add_ca_certificates(tree: &mut Tree, settings: &Settings) -> Diagnosed<()> {
+    let Some(file) = &settings.ca_certificates else { return Ok(()) };
+    let Some(path) = tree.manifest().ca_certificates.clone() else {
+        return Err(Diagnostic::new("the tree has no place for CA certificates")
+            .help("name one as ca_certificates in tree.toml, or leave out --ca-certificates")
+            .into());
+    };
+    tree.add_file(&path, file)
+}
+
+/// Puts the user's files for apt where the images look for them.
+fn add_apt_files(tree: &mut Tree, settings: &Settings) -> Diagnosed<()> {
+    let templating = &settings.templating;
+    let files = [
+        ("base/sources.list", &templating.apt_sources_list),
+        ("base/apt_preferences", &templating.apt_preferences),
+    ];
+    for (path, file) in files {
+        if let Some(file) = file {
+            tree.add_file(path, file)?;
+        }
+    }
+    Ok(())
+}

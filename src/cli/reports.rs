@@ -1,0 +1,74 @@
+//! All that listens to a run, and what is written once it is over.
+
+use std::fs;
+
+use super::{Failure, terminal};
+use crate::diagnostic::Diagnostic;
+use crate::event::Event;
+use crate::report::Subscriber;
+use crate::report::logs::Logs;
+use crate::report::progress::{Detail, Progress};
+use crate::report::summary::Summary;
+use crate::settings::{Output, Verbosity};
+
+/// All that listens to a run.
+pub struct Reports {
+    progress: Progress,
+    logs: Option<Logs>,
+    summary: Summary,
+}
+
+impl Reports {
+    pub fn new(output: &Output) -> Result<Self, Failure> {
+        let detail = match output.verbosity {
+            Verbosity::Quiet => Detail::Failures,
+            Verbosity::Normal => Detail::Changes,
+            Verbosity::Debug => Detail::Logs,
+        };
+        let logs = match &output.logs_dir {
+            None => None,
+            Some(folder) => Some(Logs::create(folder).map_err(|error| {
+                Diagnostic::new(format!(
+                    "the log folder '{}' can't be made: {error}",
+                    folder.display()
+                ))
+            })?),
+        };
+        Ok(Self { progress: Progress::on_stderr(detail), logs, summary: Summary::default() })
+    }
+
+    pub fn hear(&mut self, event: &Event) {
+        self.progress.hear(event);
+        self.summary.hear(event);
+        if let Some(logs) = &mut self.logs {
+            logs.hear(event);
+        }
+    }
+
+    /// Writes what is written once a run is over.
+    pub fn conclude(&self, output: &Output) -> Result<(), Failure> {
+        if let Some(error) = self.logs.as_ref().and_then(Logs::failure) {
+            terminal::warn(&format!("warning: the logs are incomplete: {error}"));
+        }
+        if !output.summary {
+            return Ok(());
+        }
+        if output.verbosity != Verbosity::Quiet {
+            terminal::warn(self.summary.text().trim_end());
+        }
+        let json = self.summary.json();
+        if let Some(file) = &output.summary_json_file {
+            let pretty = serde_json::to_string_pretty(&json).expect("plain JSON");
+            fs::write(file, format!("{pretty}\n")).map_err(|error| {
+                Diagnostic::new(format!(
+                    "the summary can't be written to '{}': {error}",
+                    file.display()
+                ))
+            })?;
+        }
+        if output.json {
+            terminal::print_out(&format!("{json}\n"))?;
+        }
+        Ok(())
+    }
+}

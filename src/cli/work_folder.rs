@@ -1,0 +1,75 @@
+//! The work folder: Dockerfiles and contexts for people, and for programs other than engines.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::images::Contexts;
+use super::prepare::TREE_FOLDER;
+use super::{Failure, terminal};
+use crate::diagnostic::Diagnostic;
+use crate::plan::Plan;
+use crate::settings::{Settings, Task};
+use crate::tree::Tree;
+
+/// Where contexts are written, if they are: what was asked for, or a new temporary folder.
+pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
+    match (&settings.work_dir, &settings.task) {
+        (Some(folder), _) => Ok(Some(folder.clone())),
+        (None, Task::TemplateOnly) => {
+            let folder = std::env::temp_dir().join(format!("kiln-{}", std::process::id()));
+            fs::create_dir(&folder).map_err(|error| {
+                Diagnostic::new(format!("'{}' can't be made: {error}", folder.display()))
+                    .help("choose a folder with --work-dir")
+            })?;
+            Ok(Some(folder))
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// Writes the context of every image that is to be built to `folder/docker`, which is emptied
+/// before: nothing of an earlier run stays.
+pub fn write_contexts(
+    folder: &Path,
+    tree: &Tree,
+    plan: &Plan<'_>,
+    contexts: &Contexts,
+) -> Result<(), Failure> {
+    let target = folder.join(TREE_FOLDER);
+    let refuse = |error: io::Error| {
+        Diagnostic::new(format!("the work folder '{}' can't be written: {error}", folder.display()))
+    };
+    if Tree::is_at(&target) || tree.lies_in(&target) {
+        return Err(Diagnostic::new(format!("'{}' is a template tree", target.display()))
+            .help("choose another folder with --work-dir: it is emptied first")
+            .into());
+    }
+    match fs::remove_dir_all(&target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(refuse(error).into());
+        }
+        _ => {}
+    }
+    let images = plan.graph().images();
+    let names: Vec<_> = match tree.release() {
+        Some(release) if release.dialect.renders_all() => images.iter().map(|i| &i.name).collect(),
+        _ => plan.to_build().map(|i| &images[i].name).collect(),
+    };
+    names
+        .par_iter()
+        .try_for_each(|name| {
+            let (path, context) = &contexts[*name];
+            context.write_to(&target.join(path))
+        })
+        .map_err(refuse)?;
+    terminal::warn(&format!(
+        "{} images of {} are in {}",
+        names.len(),
+        tree.origin(),
+        target.display()
+    ));
+    Ok(())
+}
