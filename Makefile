@@ -2,24 +2,27 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: all build engine demo test fast-test images conformance bench example clean
+.PHONY: all build engine podman demo test fast-test images conformance bench example clean
 
 all: build
 
 build:
 	cargo build --release
 
-# A container engine with debian:bookworm in it, and a registry; see scripts/engine.
+# Container engines with debian:bookworm in them, and a registry; see scripts/engine.
 engine:
 	scripts/engine base-image
 	scripts/engine registry
+
+podman:
+	scripts/engine podman
 
 # Builds a family of images with a real engine and runs one of them.
 demo: build
 	scripts/engine base-image
 	eval "$$(scripts/engine env)"; scripts/demo
 
-test: engine
+test: engine podman
 	scripts/install-tools
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings

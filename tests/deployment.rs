@@ -294,7 +294,7 @@ impl Cloud {
             free_ports();
         Self {
             install_type,
-            _images: Cleanup(name.clone()),
+            _images: Cleanup::new(name.clone()),
             name,
             folder: tempfile::tempdir().unwrap(),
             ports: Ports {

@@ -87,7 +87,7 @@ fn a_part_of_a_kolla_tree_is_built() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/build");
     let overlay = overlay();
     let namespace = format!("kiln-test/kolla-{}", std::process::id());
-    let _cleanup = Cleanup(namespace.clone());
+    let _cleanup = Cleanup::new(namespace.clone());
 
     let mut command = kiln();
     command.current_dir(&here).stdin(Stdio::null());

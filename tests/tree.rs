@@ -363,7 +363,7 @@ fn keystone_runs(image: &str) {
 fn built_from_the_packages_of_debian() {
     require_engine();
     let namespace = format!("kiln-test/tree-{}", std::process::id());
-    let _cleanup = Cleanup(namespace.clone());
+    let _cleanup = Cleanup::new(namespace.clone());
     let tagged = ["-n", namespace.as_str(), "--tag", "t"];
     let debian = |arguments: &[&str]| {
         let mut command = build("debian", "binary", &[&tagged, arguments].concat());
@@ -401,7 +401,7 @@ fn built_images_can_be_pulled_from_the_registry_by_digest() {
     require_engine();
     let registry = registry();
     let namespace = format!("kiln-test/tree-push-{}", std::process::id());
-    let cleanup = Cleanup(format!("{registry}/{namespace}"));
+    let cleanup = Cleanup::new(format!("{registry}/{namespace}"));
     let run = Run::of(build(
         "debian",
         "binary",
@@ -419,7 +419,7 @@ fn built_images_can_be_pulled_from_the_registry_by_digest() {
 fn built_from_source_releases_on_debian() {
     require_engine();
     let namespace = format!("kiln-test/tree-source-{}", std::process::id());
-    let _cleanup = Cleanup(namespace.clone());
+    let _cleanup = Cleanup::new(namespace.clone());
     let run = Run::of(build(
         "debian",
         "source",

@@ -4,6 +4,10 @@
 //! stands for success, and a bare `{"error": ...}` record comes out as an empty, successful one:
 //! so a build needs an id, and the id has to be what an inspect finds under the reference. A
 //! stream may also stall for ever: every wait for its next record is bounded.
+//!
+//! Podman answers the same calls with habits of its own: it lists images under names with a
+//! registry, keeps no record of the digests that registries answered, and lets a step that is
+//! under way run to its end when its listener is gone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -37,12 +41,13 @@ const HOST_VARIABLE: &str = "DOCKER_HOST";
 /// Where an engine listens if nothing else is said.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// What Podman puts before the names of images that are of no registry.
-const PODMANS_OWN: &str = "localhost/";
+/// What Podman puts before the names of images that name no registry: the one it would look in, or
+/// its word for none.
+const PODMANS_PREFIXES: &[&str] = &["localhost/", "docker.io/library/", "docker.io/"];
 
-/// Step lines of the classic builder.
-static CLASSIC_STEP: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^Step (\d+)/(\d+) : (.*)").expect("a literal"));
+/// Step lines of the classic builder, and of Buildah.
+static STEP_LINE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^(?:Step|STEP) (\d+)/(\d+) ?: (.*)").expect("a literal"));
 
 /// Names of BuildKit's vertices that stand for instructions, with or without a stage's name.
 static BUILDKIT_STEP: LazyLock<Regex> =
@@ -66,7 +71,7 @@ static OUT_OF_REACH: LazyLock<Regex> = LazyLock::new(|| {
 pub struct DockerEngine {
     docker: Docker,
     description: String,
-    has_buildkit: bool,
+    is_podman: bool,
     timeout: Duration,
 }
 
@@ -103,7 +108,7 @@ impl DockerEngine {
         let product = if is_podman { "Podman" } else { "Docker Engine" };
         let description =
             format!("{product} {} at {endpoint}", version.version.unwrap_or_default());
-        Ok(Self { docker, description, has_buildkit: !is_podman, timeout })
+        Ok(Self { docker, description, is_podman, timeout })
     }
 
     /// The engine in words: product, version, and where it listens.
@@ -111,9 +116,13 @@ impl DockerEngine {
         &self.description
     }
 
-    /// The builder to use: BuildKit where it is `wanted` and the engine has it.
+    /// The builder to use: BuildKit where it is `wanted`, unless the engine has its own.
     pub fn builder(&self, wanted: bool) -> Builder {
-        if wanted && self.has_buildkit { Builder::BuildKit } else { Builder::Classic }
+        match (self.is_podman, wanted) {
+            (true, _) => Builder::Buildah,
+            (false, true) => Builder::BuildKit,
+            (false, false) => Builder::Classic,
+        }
     }
 
     /// The next record of a stream, within the time an engine may be silent.
@@ -132,8 +141,10 @@ impl DockerEngine {
     fn explain(&self, error: bollard::errors::Error) -> EngineError {
         use bollard::errors::Error;
         match error {
-            Error::DockerResponseServerError { message, .. } => EngineError::Refused(message),
-            Error::DockerStreamError { error } => EngineError::Refused(error),
+            Error::DockerResponseServerError { message, .. } => {
+                EngineError::Refused(message.trim_end().to_owned())
+            }
+            Error::DockerStreamError { error } => EngineError::Refused(error.trim_end().to_owned()),
             Error::RequestTimeoutError => EngineError::Silent(self.timeout),
             other => EngineError::Broken(with_causes(&other)),
         }
@@ -159,7 +170,7 @@ impl Engine for DockerEngine {
         Ok(images
             .into_iter()
             .flat_map(|image| image.repo_tags)
-            .filter_map(|tag| tag.strip_prefix(PODMANS_OWN).unwrap_or(&tag).parse().ok())
+            .filter_map(|tag| as_named(&tag).parse().ok())
             .collect())
     }
 
@@ -245,6 +256,9 @@ impl Engine for DockerEngine {
         let digest = digest.ok_or_else(|| {
             EngineError::NoEvidence("its answer ended without the registry's digest".to_owned())
         })?;
+        if self.is_podman {
+            return Ok(digest);
+        }
         let image = self
             .docker
             .inspect_image(&reference.to_string())
@@ -257,6 +271,12 @@ impl Engine for DockerEngine {
             Err(EngineError::NoEvidence(format!("it does not know {pushed}")))
         }
     }
+}
+
+/// The reference that an image was given, of the one an engine lists it by.
+fn as_named(listed: &str) -> &str {
+    let mut prefixes = PODMANS_PREFIXES.iter();
+    prefixes.find_map(|prefix| listed.strip_prefix(prefix)).unwrap_or(listed)
 }
 
 /// A name for one build's session with BuildKit that no other build has.
@@ -406,7 +426,7 @@ impl Listener {
 }
 
 fn say_classic(line: &str, sink: Sink<'_>) {
-    if let Some((number, total, instruction)) = step(&CLASSIC_STEP, line) {
+    if let Some((number, total, instruction)) = step(&STEP_LINE, line) {
         sink(Output::Step { number, total, instruction });
     }
     sink(Output::Line(line.to_owned()));
@@ -424,14 +444,29 @@ mod tests {
 
     #[test]
     fn steps_of_both_builders_are_understood() {
-        let classic = |text: &str| step(&CLASSIC_STEP, text);
+        let classic = |text: &str| step(&STEP_LINE, text);
         let buildkit = |text: &str| step(&BUILDKIT_STEP, text);
         let of = |n, t, i: &str| Some((n, t, i.to_owned()));
         assert_eq!(classic("Step 3/10 : RUN true"), of(3, 10, "RUN true"));
+        assert_eq!(classic("STEP 3/10: RUN true"), of(3, 10, "RUN true"));
         assert_eq!(classic(" ---> Running in 1"), None);
         assert_eq!(buildkit("[2/5] RUN true"), of(2, 5, "RUN true"));
         assert_eq!(buildkit("[stage-1 2/5] RUN true"), of(2, 5, "RUN true"));
         assert_eq!(buildkit("[internal] load build context"), None);
+    }
+
+    #[test]
+    fn images_are_known_by_the_names_they_were_given() {
+        let table = [
+            ("ns/x:t", "ns/x:t"),
+            ("127.0.0.1:5000/ns/x:t", "127.0.0.1:5000/ns/x:t"),
+            ("localhost/ns/x:t", "ns/x:t"),
+            ("docker.io/ns/x:t", "ns/x:t"),
+            ("docker.io/library/x:t", "x:t"),
+        ];
+        for (listed, named) in table {
+            assert_eq!(as_named(listed), named);
+        }
     }
 
     #[test]

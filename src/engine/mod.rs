@@ -23,6 +23,8 @@ pub enum Builder {
     Classic,
     /// BuildKit.
     BuildKit,
+    /// Podman's.
+    Buildah,
 }
 
 impl fmt::Display for Builder {
@@ -30,6 +32,7 @@ impl fmt::Display for Builder {
         f.write_str(match self {
             Self::Classic => "the classic builder",
             Self::BuildKit => "BuildKit",
+            Self::Buildah => "Buildah",
         })
     }
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 pub struct TestTree {
     folder: tempfile::TempDir,
     namespace: String,
+    engine: Engine,
 }
 
 const MANIFEST: &str = r#"
@@ -40,7 +41,7 @@ impl TestTree {
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("test").rsplit("::").next().unwrap_or("test").to_owned();
         let namespace = format!("kiln-test/{}-{}", test.replace('_', "-"), std::process::id());
-        let tree = Self { folder, namespace };
+        let tree = Self { folder, namespace, engine: Engine::Docker };
         tree.write("tree.toml", MANIFEST);
         for (name, template) in images {
             tree.image(name, template);
@@ -51,6 +52,12 @@ impl TestTree {
     /// Gives the images a namespace that is the same in every run, for snapshots.
     pub fn in_namespace(mut self, namespace: &str) -> Self {
         namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// Has the images built by `engine`.
+    pub fn on(mut self, engine: Engine) -> Self {
+        self.engine = engine;
         self
     }
 
@@ -93,7 +100,8 @@ impl TestTree {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = kiln();
         command.args(["build", "--nopull", "--tag", "t", "--retries", "0", "--namespace"]);
-        command.arg(&self.namespace).arg("--tree").arg(self.path()).args(arguments);
+        command.arg(&self.namespace).arg("--tree").arg(self.path());
+        command.args(self.engine.options()).args(arguments);
         command
     }
 }
@@ -183,23 +191,86 @@ impl From<Output> for Run {
     }
 }
 
-/// Runs the `docker` client against the engine of the tests.
-#[track_caller]
-pub fn docker(arguments: &[&str]) -> Run {
-    let mut command = Command::new("docker");
-    command.args(arguments);
-    Run::of(command)
+/// A container engine of the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// The one that `DOCKER_HOST` names.
+    Docker,
+    /// The one that `KILN_TEST_PODMAN` names.
+    Podman,
 }
 
-/// Makes sure that there is an engine, and the base image in it: a test without would show nothing.
+impl Engine {
+    /// Runs the `docker` client against the engine: both understand it.
+    #[track_caller]
+    pub fn client(self, arguments: &[&str]) -> Run {
+        let mut command = Command::new("docker");
+        if self == Self::Podman {
+            command.env("DOCKER_HOST", podman_host());
+        }
+        command.args(arguments);
+        Run::of(command)
+    }
+
+    /// The options by which Kiln builds with the engine.
+    fn options(self) -> Vec<String> {
+        match self {
+            Self::Docker => Vec::new(),
+            Self::Podman => ["--engine", "podman", "--podman_base_url", &podman_host()]
+                .map(str::to_owned)
+                .to_vec(),
+        }
+    }
+
+    /// Makes sure that the engine is there, and the base image in it: a test without would show
+    /// nothing.
+    #[track_caller]
+    pub fn require(self) {
+        let found = self.client(&["image", "inspect", "--format", "{{.Id}}", "debian:bookworm"]);
+        assert!(
+            found.code == 0,
+            "these tests need engines with debian:bookworm: run 'make engine podman' and\n\
+             eval \"$(scripts/engine env)\"\n{found:?}"
+        );
+    }
+
+    /// The id that the engine has for a reference; empty where it has none.
+    pub fn image_id(self, reference: &str) -> String {
+        let found = self.client(&["image", "inspect", "--format", "{{.Id}}", reference]);
+        found.stdout.trim().to_owned()
+    }
+
+    /// The text of a file in an image.
+    pub fn file_in(self, reference: &str, path: &str) -> String {
+        let container = self.client(&["create", reference, "true"]).expect(0).stdout;
+        let container = container.trim();
+        let copied = self.client(&["cp", &format!("{container}:{path}"), "-"]).expect(0).stdout;
+        self.client(&["rm", container]).expect(0);
+        let mut archive = tar::Archive::new(copied.as_bytes());
+        let mut entry = archive.entries().expect("an archive").next().expect("an entry");
+        let mut text = String::new();
+        let entry = entry.as_mut().expect("a readable entry");
+        std::io::Read::read_to_string(entry, &mut text).expect("a text");
+        text
+    }
+}
+
+#[track_caller]
+fn podman_host() -> String {
+    std::env::var("KILN_TEST_PODMAN")
+        .expect("these tests need Podman: run 'make podman' and eval \"$(scripts/engine env)\"")
+}
+
+/// Runs the `docker` client against Docker.
+#[track_caller]
+pub fn docker(arguments: &[&str]) -> Run {
+    Engine::Docker.client(arguments)
+}
+
+/// Makes sure that there is Docker, and the base image in it.
 #[track_caller]
 pub fn require_engine() {
-    let found = docker(&["image", "inspect", "--format", "{{.Id}}", "debian:bookworm"]);
-    assert!(
-        found.code == 0,
-        "these tests need an engine with debian:bookworm: run 'make engine' and\n\
-         eval \"$(scripts/engine env)\"\n{found:?}"
-    );
+    Engine::Docker.require();
 }
 
 /// The registry of the tests, as host:port.
@@ -209,7 +280,7 @@ pub fn registry() -> String {
         .expect("these tests need a registry: run 'make engine' and eval \"$(scripts/engine env)\"")
 }
 
-/// Pulls every image of a summary's `built` list by the digest that it was pushed as.
+/// Pulls every image of a summary's `built` list into Docker by the digest that it was pushed as.
 #[track_caller]
 pub fn pull_all_by_digest(built: &[Value]) {
     for entry in built {
@@ -222,16 +293,31 @@ pub fn pull_all_by_digest(built: &[Value]) {
 }
 
 /// Removes the images of a namespace when the test is over.
-pub struct Cleanup(pub String);
+pub struct Cleanup {
+    namespace: String,
+    engine: Engine,
+}
+
+impl Cleanup {
+    /// For images in Docker.
+    pub fn new(namespace: impl Into<String>) -> Self {
+        Self::of(Engine::Docker, namespace)
+    }
+
+    /// For images in `engine`.
+    pub fn of(engine: Engine, namespace: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), engine }
+    }
+}
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        let filter = format!("reference={}/*", self.0);
-        let found =
-            docker(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &filter]);
-        let images: Vec<&str> = found.stdout.lines().collect();
+        let listed = self.engine.client(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+        let prefix = format!("{}/", self.namespace);
+        let images: Vec<&str> =
+            listed.stdout.lines().filter(|name| name.starts_with(&prefix)).collect();
         if !images.is_empty() {
-            docker(&[["image", "rm", "--force"].as_slice(), &images].concat());
+            self.engine.client(&[["image", "rm", "--force"].as_slice(), &images].concat());
         }
     }
 }
