@@ -35,8 +35,9 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     refuse_empty(&Plan::new(&graph, &selection), &settings)?;
     let runtime = runtime()?;
     let engine = if needs_engine(&settings) {
-        let Building { endpoint, timeout, .. } = &settings.building;
-        Some(runtime.block_on(DockerEngine::connect(endpoint.as_deref(), *timeout))?)
+        let Building { endpoint, timeout, credential_files, .. } = &settings.building;
+        let engine = runtime.block_on(DockerEngine::connect(endpoint.as_deref(), *timeout))?;
+        Some(engine.with_credentials(credential_files.clone()))
     } else {
         None
     };

@@ -10,9 +10,7 @@
 //! under way run to its end when its listener is gone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{self, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,10 +25,10 @@ use bollard::query_parameters::{
 };
 use bollard::{Docker, body_full};
 use bytes::Bytes;
-use docker_credential::{CredentialRetrievalError, DockerCredential};
 use futures_util::{Stream, StreamExt as _};
 use regex::Regex;
 
+use super::credentials;
 use super::{BuildOptions, Builder, Engine, EngineError, Output, Sink};
 use crate::diagnostic::with_causes;
 use crate::image::ImageRef;
@@ -40,6 +38,9 @@ const HOST_VARIABLE: &str = "DOCKER_HOST";
 
 /// Where an engine listens if nothing else is said.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// Where images are whose reference names no registry, if the engine does not tell.
+const DEFAULT_REGISTRY: &str = "docker.io";
 
 /// What Podman puts before the names of images that name no registry: the one it would look in, or
 /// its word for none.
@@ -72,6 +73,7 @@ pub struct DockerEngine {
     docker: Docker,
     description: String,
     is_podman: bool,
+    credential_files: Vec<PathBuf>,
     timeout: Duration,
 }
 
@@ -108,7 +110,13 @@ impl DockerEngine {
         let product = if is_podman { "Podman" } else { "Docker Engine" };
         let description =
             format!("{product} {} at {endpoint}", version.version.unwrap_or_default());
-        Ok(Self { docker, description, is_podman, timeout })
+        Ok(Self { docker, description, is_podman, credential_files: Vec::new(), timeout })
+    }
+
+    /// Has credentials for registries looked up in these files, the first first.
+    #[must_use]
+    pub fn with_credentials(self, files: Vec<PathBuf>) -> Self {
+        Self { credential_files: files, ..self }
     }
 
     /// The engine in words: product, version, and where it listens.
@@ -136,6 +144,28 @@ impl DockerEngine {
             Ok(Some(Err(error))) => Err(self.explain(error)),
             Err(_) => Err(EngineError::Silent(self.timeout)),
         }
+    }
+
+    /// What the credential files have for the registry of `reference`.
+    async fn credentials(
+        &self,
+        reference: &ImageRef,
+    ) -> Result<Option<DockerCredentials>, EngineError> {
+        let default = match reference.registry() {
+            Some(_) => String::new(),
+            None => self.default_registry().await?,
+        };
+        let (files, reference) = (self.credential_files.clone(), reference.clone());
+        tokio::task::spawn_blocking(move || credentials::look_up(&files, &reference, &default))
+            .await
+            .map_err(|error| EngineError::Refused(error.to_string()))?
+    }
+
+    /// The registry that the engine looks in for images whose reference names none.
+    async fn default_registry(&self) -> Result<String, EngineError> {
+        let info = self.docker.info().await.map_err(|error| self.explain(error))?;
+        let named = info.index_server_address.filter(|address| !address.is_empty());
+        Ok(named.unwrap_or_else(|| DEFAULT_REGISTRY.to_owned()))
     }
 
     fn explain(&self, error: bollard::errors::Error) -> EngineError {
@@ -187,7 +217,7 @@ impl Engine for DockerEngine {
     async fn pull(&self, reference: &ImageRef) -> Result<(), EngineError> {
         let options =
             CreateImageOptionsBuilder::default().from_image(&reference.to_string()).build();
-        let credentials = credentials(reference.registry()).await?;
+        let credentials = self.credentials(reference).await?;
         let mut stream = self.docker.create_image(Some(options), None, credentials);
         while let Some(record) = self.next(&mut stream).await.map_err(of_registry)? {
             if let Some(message) = record.error_detail.and_then(|detail| detail.message) {
@@ -240,7 +270,7 @@ impl Engine for DockerEngine {
     async fn push(&self, reference: &ImageRef, sink: Sink<'_>) -> Result<String, EngineError> {
         let options =
             PushImageOptionsBuilder::default().tag(reference.tag().unwrap_or_default()).build();
-        let credentials = credentials(reference.registry()).await?;
+        let credentials = self.credentials(reference).await?;
         let name = reference.name();
         let mut stream = Box::pin(self.docker.push_image(&name, Some(options), credentials));
         let mut digest = None;
@@ -284,60 +314,6 @@ fn session_id() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let started = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
     format!("kiln-{}-{started}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// The clients' configuration, below `DOCKER_CONFIG` or in the home folder.
-fn client_configuration() -> Option<PathBuf> {
-    let folder = match std::env::var_os("DOCKER_CONFIG") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(std::env::var_os("HOME")?).join(".docker"),
-    };
-    Some(folder.join("config.json"))
-}
-
-/// What the clients' configuration has for a registry; `None` where it has nothing.
-///
-/// Credential helpers are programs: they run beside the asynchronous work.
-async fn credentials(registry: Option<&str>) -> Result<Option<DockerCredentials>, EngineError> {
-    let (Some(registry), Some(path)) = (registry.map(str::to_owned), client_configuration()) else {
-        return Ok(None);
-    };
-    tokio::task::spawn_blocking(move || configured_credentials(&registry, &path))
-        .await
-        .map_err(|error| EngineError::Refused(error.to_string()))?
-}
-
-fn configured_credentials(
-    registry: &str,
-    path: &Path,
-) -> Result<Option<DockerCredentials>, EngineError> {
-    let refuse = |reason: String| {
-        let path = path.display();
-        Err(EngineError::Refused(format!("the credentials for {registry} in {path}: {reason}")))
-    };
-    let file = match File::open(path) {
-        Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return refuse(error.to_string()),
-    };
-    let mut credentials = DockerCredentials {
-        serveraddress: Some(registry.to_owned()),
-        ..DockerCredentials::default()
-    };
-    match docker_credential::get_credential_from_reader(file, registry) {
-        Ok(DockerCredential::IdentityToken(token)) => credentials.identitytoken = Some(token),
-        Ok(DockerCredential::UsernamePassword(username, password)) => {
-            credentials.username = Some(username);
-            credentials.password = Some(password);
-        }
-        Err(CredentialRetrievalError::NoCredentialConfigured) => return Ok(None),
-        // What a helper prints may be what it should keep.
-        Err(CredentialRetrievalError::HelperFailure { helper, .. }) => {
-            return refuse(format!("the helper '{helper}' failed"));
-        }
-        Err(error) => return refuse(error.to_string().to_lowercase()),
-    }
-    Ok(Some(credentials))
 }
 
 /// Tells a registry that is out of reach from one that says no.

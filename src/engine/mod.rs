@@ -5,6 +5,7 @@
 //! id that the engine, asked again, knows the reference by; a push returns the digest that the
 //! registry keeps.
 
+mod credentials;
 pub mod docker;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,6 +4,7 @@
 //! immutable [`Settings`], in which every value has its type and has been checked. Nothing after
 //! that reads the environment, a file or a default.
 
+mod credential_files;
 mod example;
 pub mod ini;
 mod interpolate;
@@ -31,6 +32,7 @@ use crate::image::Naming;
 use crate::source::Source;
 use crate::tree::{Base, InstallType, Manifest, Preset, UserVariables};
 
+use credential_files::credential_files;
 pub use example::example;
 pub use layers::{Given, Layers, Origin};
 use options::{Effect, Kind, OPTIONS, Opt, option};
@@ -96,6 +98,8 @@ pub struct Building {
     pub platform: Option<String>,
     /// Where the engine listens, if that is not for the environment to say.
     pub endpoint: Option<String>,
+    /// Where credentials for registries are looked up, the first first.
+    pub credential_files: Vec<PathBuf>,
     /// Images whose failure does not make the run fail.
     pub allowed_to_fail: Vec<String>,
     /// The values of build arguments.
@@ -579,13 +583,12 @@ impl<'a> Values<'a> {
 
     fn building(&mut self, templating: &Templating) -> Building {
         let push_threads = self.count("push_threads");
+        let is_podman = self.choice("engine") == "podman";
         Building {
+            credential_files: credential_files(self.layers, is_podman),
             build_args: self.build_args(templating),
             platform: self.text("platform"),
-            endpoint: match self.choice("engine").as_str() {
-                "podman" => self.text("podman_base_url"),
-                _ => None,
-            },
+            endpoint: if is_podman { self.text("podman_base_url") } else { None },
             allowed_to_fail: self.list("allowed_to_fail"),
             threads: self.count("threads"),
             push_threads: self.flag("push").then_some(push_threads),

@@ -1,0 +1,89 @@
+//! Where the clients of container engines keep credentials for registries.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Layers;
+
+/// The files to look through for credentials, the first first: those of the client of the engine in
+/// use, then those of the other.
+///
+/// Docker's client has one file, in `DOCKER_CONFIG` or `~/.docker`. Podman's has `REGISTRY_AUTH_FILE`
+/// if that is set, else one for the time until the next boot and one in the user's configuration, as
+/// containers-auth.json(5) tells.
+pub(super) fn credential_files(layers: &Layers, is_podman: bool) -> Vec<PathBuf> {
+    let (dockers, podmans) = (of_docker(layers), of_podman(layers));
+    if is_podman { [podmans, dockers].concat() } else { [dockers, podmans].concat() }
+}
+
+fn of_docker(layers: &Layers) -> Vec<PathBuf> {
+    let folder = folder(layers, "DOCKER_CONFIG").or_else(|| Some(home(layers)?.join(".docker")));
+    folder.map(|folder| folder.join("config.json")).into_iter().collect()
+}
+
+fn of_podman(layers: &Layers) -> Vec<PathBuf> {
+    if let Some(file) = folder(layers, "REGISTRY_AUTH_FILE") {
+        return vec![file];
+    }
+    let for_now = folder(layers, "XDG_RUNTIME_DIR").map(|folder| folder.join("containers"));
+    let for_now = for_now.or_else(|| Some(Path::new("/run/containers").join(user_id()?)));
+    let kept = folder(layers, "XDG_CONFIG_HOME").or_else(|| Some(home(layers)?.join(".config")));
+    let kept = kept.map(|folder| folder.join("containers"));
+    [for_now, kept].into_iter().flatten().map(|folder| folder.join("auth.json")).collect()
+}
+
+fn home(layers: &Layers) -> Option<PathBuf> {
+    folder(layers, "HOME")
+}
+
+fn folder(layers: &Layers, variable: &str) -> Option<PathBuf> {
+    layers.variable(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The id of the user that this process runs as.
+fn user_id() -> Option<String> {
+    fs::metadata("/proc/self").ok().map(|process| process.uid().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn files(environment: &[(&str, &str)], is_podman: bool) -> String {
+        let environment: BTreeMap<String, String> =
+            environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let layers = Layers::gather(BTreeMap::new(), &[], &environment).unwrap();
+        let files = credential_files(&layers, is_podman);
+        let shown: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+        shown.join(" ").replace(&format!("/{}/", user_id().unwrap()), "/UID/")
+    }
+
+    #[test]
+    fn the_files_of_the_engine_in_use_come_first() {
+        type Environment = &'static [(&'static str, &'static str)];
+        let table: &[(Environment, &str, &str)] = &[
+            (&[], "", "/run/containers/UID/auth.json"),
+            (
+                &[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/r")],
+                "/h/.docker/config.json",
+                "/r/containers/auth.json /h/.config/containers/auth.json",
+            ),
+            (
+                &[("HOME", "/h"), ("DOCKER_CONFIG", "/d"), ("REGISTRY_AUTH_FILE", "/a")],
+                "/d/config.json",
+                "/a",
+            ),
+            (
+                &[("HOME", "/h"), ("XDG_CONFIG_HOME", "/c"), ("XDG_RUNTIME_DIR", "")],
+                "/h/.docker/config.json",
+                "/run/containers/UID/auth.json /c/containers/auth.json",
+            ),
+        ];
+        for (environment, dockers, podmans) in table {
+            assert_eq!(files(environment, false), format!("{dockers} {podmans}").trim());
+            assert_eq!(files(environment, true), format!("{podmans} {dockers}").trim());
+        }
+    }
+}
