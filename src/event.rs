@@ -7,15 +7,24 @@ use std::time::Duration;
 
 use crate::image::{ImageName, ImageRef};
 
+/// An image, or a manifest list, in a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// What it was pushed as.
+    pub reference: ImageRef,
+    /// The digest that the registry knows it by.
+    pub digest: String,
+}
+
 /// How the work on one image ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The engine knows the image by this id, and, when it was pushed, the registry by this digest.
+    /// The engine knows the image by this id, and the registries that it was pushed to have it.
     Built {
         /// The engine's image id.
         id: String,
-        /// The digest in the registry.
-        digest: Option<String>,
+        /// Where it was pushed to; the first is the registry in its own reference.
+        pushed: Vec<Pushed>,
     },
     /// The build failed.
     Error(String),
@@ -154,6 +163,8 @@ pub enum Event {
         /// The image.
         name: ImageName,
     },
+    /// The images of several platforms are joined in a registry.
+    ListPushed(Pushed),
     /// Nothing more will happen to the image.
     Finished {
         /// The image.

@@ -26,8 +26,12 @@ use crate::image::{ImageName, ImageRef, Naming};
 pub struct Image {
     /// Its short name.
     pub name: ImageName,
+    /// The rule that names it and its siblings.
+    pub naming: Arc<Naming>,
     /// What it is tagged when built.
     pub reference: ImageRef,
+    /// The manifest list that joins it with the same image of other platforms.
+    pub list: Option<ImageRef>,
     /// Another name that templates may call it by.
     pub alias: Option<ImageRef>,
     /// Where its template lies, for messages.
@@ -60,11 +64,11 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Connects `images`, which `naming` named.
+    /// Connects `images`.
     ///
     /// # Errors
     /// Every duplicate name, every reference to a sibling that is not there, and every cycle.
-    pub fn new(mut images: Vec<Image>, naming: &Naming) -> Result<Self> {
+    pub fn new(mut images: Vec<Image>) -> Result<Self> {
         images.sort_by(|a, b| a.name.cmp(&b.name));
         refuse_duplicates(&images)?;
         let by_name: BTreeMap<_, _> =
@@ -87,8 +91,9 @@ impl Graph {
                 let needed = match by_reference.get(&reference.image) {
                     Some(sibling) => NodeIndex::new(*sibling),
                     None => {
-                        if let Some(missing) = naming.name_in(&reference.image) {
-                            let known = by_name.keys().map(ImageName::as_str);
+                        if let Some(missing) = image.naming.name_in(&reference.image) {
+                            let siblings = by_name.keys().filter(|n| n.axis() == image.name.axis());
+                            let known = siblings.map(ImageName::as_str);
                             errors.push(
                                 unknown_sibling(image, missing, &reference.span)
                                     .suggest(missing, known),
@@ -215,7 +220,7 @@ impl Graph {
             .iter()
             .filter(|child| shown(**child))
             .map(|child| {
-                let name = self.images[*child].name.as_str();
+                let name = self.images[*child].name.to_string();
                 if children.contains_key(&Some(*child)) {
                     json!({ name: self.nested_children(*child, children, shown) })
                 } else {
@@ -229,10 +234,10 @@ impl Graph {
     pub fn dot(&self, shown: &dyn Fn(Index) -> bool) -> String {
         let mut dot = String::from("// Container Images Dependency\ndigraph {\n\trankdir=LR\n");
         for &index in self.order.iter().filter(|index| shown(**index)) {
-            let name = dot_id(self.images[index].name.as_str());
+            let name = dot_id(&self.images[index].name.to_string());
             writeln!(dot, "\t{name}").expect("a string takes all");
             for needed in self.needs(index).into_iter().filter(|needed| shown(*needed)) {
-                let needed = dot_id(self.images[needed].name.as_str());
+                let needed = dot_id(&self.images[needed].name.to_string());
                 writeln!(dot, "\t{needed} -> {name}").expect("a string takes all");
             }
         }
@@ -251,7 +256,7 @@ fn dot_id(name: &str) -> String {
 }
 
 fn refuse_duplicates(images: &[Image]) -> Result<()> {
-    let errors: Vec<_> = images
+    let mut errors: Vec<_> = images
         .windows(2)
         .filter(|pair| pair[0].name == pair[1].name)
         .map(|pair| {
@@ -261,6 +266,20 @@ fn refuse_duplicates(images: &[Image]) -> Result<()> {
                 .help("an image is named after its folder: rename one of the two")
         })
         .collect();
+    let mut first: BTreeMap<&ImageRef, &Image> = BTreeMap::new();
+    let of_two = images.iter().find_map(|image| {
+        let other = first.insert(&image.reference, image)?;
+        Some((other, image)).filter(|(other, image)| other.name != image.name)
+    });
+    if let Some((one, other)) = of_two {
+        errors.push(
+            Diagnostic::new(format!(
+                "'{}' and '{}' are both {}",
+                one.name, other.name, one.reference
+            ))
+            .help("leave out --image-name-prefix, or build one base and type at a time"),
+        );
+    }
     if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
 }
 
@@ -284,8 +303,8 @@ fn cycles(dag: &DiGraph<Vertex, Via>, images: &[Image]) -> Vec<Diagnostic> {
         .filter(|knot| knot.len() > 1 || dag.contains_edge(knot[0], knot[0]))
         .map(|knot| {
             let way = way_around(dag, &knot);
-            let names: Vec<&str> =
-                way.iter().map(|node| images[node.index()].name.as_str()).collect();
+            let names: Vec<String> =
+                way.iter().map(|node| images[node.index()].name.to_string()).collect();
             Diagnostic::new(format!("images are built on each other: {}", names.join(" -> ")))
                 .note("each of these needs the next")
                 .help("take one of these references away")
@@ -357,14 +376,16 @@ pub(crate) mod tests {
             let text = regex::Regex::new("@([a-z-]+)").unwrap().replace_all(text, "family/p-$1:1");
             Image {
                 name: ImageName::new(name),
+                naming: Arc::new(naming.clone()),
                 reference: naming.reference(name).unwrap(),
+                list: None,
                 alias: None,
                 template: format!("{name}/Dockerfile.tera"),
                 dockerfile: dockerfile::parse(&text, &BTreeMap::new()).unwrap(),
                 text: text.into(),
             }
         });
-        Graph::new(images.collect(), &naming)
+        Graph::new(images.collect())
     }
 
     fn names(graph: &Graph, indices: impl IntoIterator<Item = Index>) -> Vec<&str> {

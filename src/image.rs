@@ -5,27 +5,44 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::Serialize;
-
-/// The short name of an image: the name of the folder that holds its template.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct ImageName(Arc<str>);
+/// The short name of an image: the name of the folder that holds its template. Where a run has the
+/// images of several axes, the one that the image belongs to is a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageName {
+    axis: Option<Arc<str>>,
+    short: Arc<str>,
+}
 
 impl ImageName {
     /// Takes a name as it is.
     pub fn new(name: &str) -> Self {
-        Self(name.into())
+        Self { axis: None, short: name.into() }
     }
 
-    /// The name as text.
+    /// The same name on an axis.
+    #[must_use]
+    pub fn on(&self, axis: Option<&str>) -> Self {
+        Self { axis: axis.map(Arc::from), short: self.short.clone() }
+    }
+
+    /// The name as the tree has it.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.short
+    }
+
+    /// The axis that the image belongs to, where there are several.
+    pub fn axis(&self) -> Option<&str> {
+        self.axis.as_deref()
     }
 }
 
+/// `name`, or `axis/name`.
 impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        match &self.axis {
+            Some(axis) => f.pad(&format!("{axis}/{}", self.short)),
+            None => f.pad(&self.short),
+        }
     }
 }
 
@@ -65,6 +82,12 @@ impl ImageRef {
     /// The tag; `latest` where neither tag nor digest is given.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
+    }
+
+    /// The same image in another registry, given as host and port.
+    #[must_use]
+    pub fn in_registry(&self, registry: &str) -> Self {
+        Self { registry: Some(registry.to_owned()), ..self.clone() }
     }
 
     /// Registry and repository, without tag or digest.

@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod context;
+pub mod crypto;
 pub mod diagnostic;
 pub mod dialect;
 pub mod dockerfile;

@@ -92,6 +92,22 @@ impl<'a> Plan<'a> {
         self.decisions[image] == Decision::Build
     }
 
+    /// Whether an image is built, or there already.
+    pub fn is_wanted(&self, image: Index) -> bool {
+        matches!(self.decisions[image], Decision::Build | Decision::Skip(_))
+    }
+
+    /// The manifest lists to make, each with the references of the images that it joins.
+    pub fn lists(&self) -> BTreeMap<&'a ImageRef, Vec<&'a ImageRef>> {
+        let mut lists: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (index, image) in self.graph.images().iter().enumerate() {
+            if let (Some(list), true) = (&image.list, self.is_wanted(index)) {
+                lists.entry(list).or_default().push(&image.reference);
+            }
+        }
+        lists
+    }
+
     /// The images that are built, by wave and name.
     pub fn to_build(&self) -> impl Iterator<Item = Index> + '_ {
         self.graph.order().iter().copied().filter(|image| self.is_built(*image))
@@ -99,12 +115,7 @@ impl<'a> Plan<'a> {
 
     /// Whether no image is built or skipped: the selection hit nothing that could be built.
     pub fn is_empty(&self) -> bool {
-        !self.decisions.iter().any(|d| matches!(d, Decision::Build | Decision::Skip(_)))
-    }
-
-    /// The external images that what is built needs.
-    pub fn externals(&self) -> BTreeSet<&'a ImageRef> {
-        self.to_build().flat_map(|image| self.graph.externals(image)).collect()
+        !(0..self.decisions.len()).any(|image| self.is_wanted(image))
     }
 
     /// For every image, how many images the longest chain of builds from it on has: the more,

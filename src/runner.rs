@@ -7,7 +7,7 @@
 //! longest chain of builds behind it goes first.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -20,7 +20,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::context::Context;
 use crate::engine::{BuildOptions, Engine, EngineError, Output};
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Outcome, Pushed};
 use crate::graph::{Graph, Index};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::Plan;
@@ -44,8 +44,8 @@ pub struct Options {
     pub retries: usize,
     /// Whether external images are asked for first.
     pub pull: bool,
-    /// How each image is built.
-    pub build: BuildOptions,
+    /// Registries that images are pushed to beside the one in their references.
+    pub registries: Vec<String>,
 }
 
 /// What an image is built from.
@@ -55,6 +55,8 @@ pub struct Material {
     pub context: Context,
     /// What is to be fetched into the context; `None` where nothing is.
     pub sources: Option<ImageSources>,
+    /// How it is built.
+    pub options: Arc<BuildOptions>,
 }
 
 /// Builds what `plan` says, each image from its `materials`, and tells `emit` all
@@ -86,6 +88,17 @@ enum Work {
     Pull(ImageRef),
     Build(Index),
     Push(Index),
+    PushList(ImageRef),
+}
+
+impl Work {
+    fn is_build(&self) -> bool {
+        matches!(self, Self::Build(_))
+    }
+
+    fn is_push(&self) -> bool {
+        matches!(self, Self::Push(_) | Self::PushList(_))
+    }
 }
 
 /// Why a worker did not do its work.
@@ -119,8 +132,18 @@ impl From<FetchError> for Failure {
     }
 }
 
-/// What came of it: the image's id or digest.
-type Done = Result<String, Failure>;
+/// What came of it.
+#[derive(Debug, Clone)]
+enum Product {
+    /// The engine has an image.
+    Image { id: String },
+    /// Registries have what was pushed.
+    Pushed(Vec<Pushed>),
+    /// Nothing that anybody has to know of.
+    Nothing,
+}
+
+type Done = Result<Product, Failure>;
 
 /// How far an image has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +153,8 @@ enum State {
     Building,
     /// Built under this id; its push is queued or under way.
     Pushing(String),
+    /// Built and pushed; the list that joins it with others is not.
+    Pushed(String, Vec<Pushed>),
     Finished(Outcome),
 }
 
@@ -142,11 +167,13 @@ struct Dispatcher<'a, E> {
     emit: &'a mut dyn FnMut(Event),
     states: BTreeMap<Index, State>,
     begun: HashMap<Index, Instant>,
-    pulls: Vec<ImageRef>,
+    pulls: Vec<Pull>,
     /// External images that can't be had, each with the reason.
     missing: BTreeMap<ImageRef, Failure>,
     ready: BinaryHeap<(usize, Reverse<Index>)>,
     to_push: VecDeque<Index>,
+    /// Manifest lists, each with the references of the images that it joins.
+    lists: BTreeMap<ImageRef, Vec<ImageRef>>,
     tasks: JoinSet<Done>,
     at: HashMap<Id, Work>,
     send: UnboundedSender<Event>,
@@ -169,8 +196,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 (image, State::Waiting(needs))
             })
             .collect();
-        let pulls =
-            if options.pull { plan.externals().into_iter().cloned().collect() } else { Vec::new() };
+        let pulls = if options.pull { pulls(plan, &materials) } else { Vec::new() };
         let (send, heard) = mpsc::unbounded_channel();
         Self {
             engine,
@@ -185,6 +211,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             missing: BTreeMap::new(),
             ready: BinaryHeap::new(),
             to_push: VecDeque::new(),
+            lists: plan
+                .lists()
+                .into_iter()
+                .map(|(list, images)| (list.clone(), images.into_iter().cloned().collect()))
+                .collect(),
             tasks: JoinSet::new(),
             at: HashMap::new(),
             send,
@@ -241,9 +272,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     fn start_pulls(&mut self) {
-        for reference in std::mem::take(&mut self.pulls) {
+        for (reference, platform) in std::mem::take(&mut self.pulls) {
             (self.emit)(Event::Pulling(reference.clone()));
-            let pull = pull(self.engine.clone(), reference.clone(), self.send.clone());
+            let pull = pull(self.engine.clone(), reference.clone(), platform, self.send.clone());
             self.spawn(Work::Pull(reference), pull);
         }
     }
@@ -259,12 +290,12 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let busy = |work: fn(&Work) -> bool, at: &HashMap<Id, Work>| {
             at.values().filter(|at| work(at)).count()
         };
-        while busy(|work| matches!(work, Work::Build(_)), &self.at) < self.options.threads {
+        while busy(Work::is_build, &self.at) < self.options.threads {
             let Some((_, Reverse(image))) = self.ready.pop() else { break };
             self.start_build(image);
         }
         let push_threads = self.options.push_threads.unwrap_or(0);
-        while busy(|work| matches!(work, Work::Push(_)), &self.at) < push_threads {
+        while busy(Work::is_push, &self.at) < push_threads {
             let Some(image) = self.to_push.pop_front() else { break };
             self.start_push(image);
         }
@@ -280,13 +311,15 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.states.insert(image, State::Building);
         let worker = self.worker(image);
         let material = self.materials.remove(&worker.name).expect("every image has its material");
-        self.spawn(Work::Build(image), worker.build(material, self.options.build.clone()));
+        let parent = self.graph.images()[image].dockerfile.parent();
+        let parent = parent.map(|parent| parent.image.clone());
+        self.spawn(Work::Build(image), worker.build(material, parent));
     }
 
     fn start_push(&mut self, image: Index) {
         let worker = self.worker(image);
         (self.emit)(Event::PushStarted { name: worker.name.clone() });
-        self.spawn(Work::Push(image), worker.push());
+        self.spawn(Work::Push(image), worker.push(self.options.registries.clone()));
     }
 
     fn worker(&self, image: Index) -> Worker<E> {
@@ -306,16 +339,22 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         });
         let work = self.at.remove(&id).expect("every task is at some work");
         match (work, done) {
-            (Work::Pull(_), Ok(_)) => {}
             (Work::Pull(reference), Err(error)) => {
                 self.missing.insert(reference, error);
             }
-            (Work::Build(image), Ok(id)) => self.built(image, id),
+            (Work::Build(image), Ok(Product::Image { id })) => self.built(image, id),
             (Work::Build(image), Err(failure)) => self.not_built(image, failure),
-            (Work::Push(image), Ok(digest)) => self.pushed(image, digest),
+            (Work::Push(image), Ok(Product::Pushed(pushed))) => self.pushed(image, pushed),
             (Work::Push(image), Err(failure)) => {
                 self.finish(image, failure.outcome(Outcome::PushError));
             }
+            (Work::PushList(list), Ok(Product::Pushed(pushed))) => {
+                pushed.into_iter().for_each(|pushed| (self.emit)(Event::ListPushed(pushed)));
+                self.finish_joined(&list, None);
+            }
+            (Work::PushList(list), Err(failure)) => self.finish_joined(&list, Some(&failure)),
+            (Work::Pull(_), Ok(_)) => {}
+            (work, Ok(product)) => unreachable!("{work:?} makes no {product:?}"),
         }
     }
 
@@ -333,15 +372,61 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             self.states.insert(image, State::Pushing(id));
             self.to_push.push_back(image);
         } else {
-            self.finish(image, Outcome::Built { id, digest: None });
+            self.finish(image, Outcome::Built { id, pushed: Vec::new() });
         }
     }
 
-    fn pushed(&mut self, image: Index, digest: String) {
+    fn pushed(&mut self, image: Index, pushed: Vec<Pushed>) {
         let Some(State::Pushing(id)) = self.states.get(&image).cloned() else {
             unreachable!("only a built image is pushed")
         };
-        self.finish(image, Outcome::Built { id, digest: Some(digest) });
+        match self.graph.images()[image].list.clone() {
+            None => self.finish(image, Outcome::Built { id, pushed }),
+            Some(list) => {
+                self.states.insert(image, State::Pushed(id, pushed));
+                self.join(list);
+            }
+        }
+    }
+
+    /// The images that are built in this run for a list.
+    fn joined_by(&self, list: &ImageRef) -> Vec<Index> {
+        let images = self.graph.images();
+        let of_list =
+            self.states.keys().filter(|image| images[**image].list.as_ref() == Some(list));
+        of_list.copied().collect()
+    }
+
+    /// Pushes a list once all that it joins is pushed. Where one of its images failed there is no
+    /// list, and the others are done.
+    fn join(&mut self, list: ImageRef) {
+        let joined = self.joined_by(&list);
+        let is = |state: fn(&State) -> bool| joined.iter().all(|image| state(&self.states[image]));
+        if is(|state| matches!(state, State::Pushed(..))) {
+            let worker = self.worker(joined[0]);
+            let images = self.lists.get(&list).cloned().unwrap_or_default();
+            let registries = self.options.registries.clone();
+            self.spawn(Work::PushList(list.clone()), worker.push_list(list, images, registries));
+        } else if is(|state| matches!(state, State::Pushed(..) | State::Finished(_))) {
+            let text =
+                format!("the manifest list {list} is not pushed: not all its images are there");
+            (self.emit)(Event::Warning(text));
+            self.finish_joined(&list, None);
+        }
+    }
+
+    /// Is done with all images that wait for a list.
+    fn finish_joined(&mut self, list: &ImageRef, failure: Option<&Failure>) {
+        for image in self.joined_by(list) {
+            let Some(State::Pushed(id, pushed)) = self.states.get(&image).cloned() else {
+                continue;
+            };
+            let outcome = match failure {
+                None => Outcome::Built { id, pushed },
+                Some(failure) => failure.clone().outcome(Outcome::PushError),
+            };
+            self.conclude(image, outcome);
+        }
     }
 
     /// Deals out a failed build: to the image, and to every descendant that waits for it.
@@ -357,7 +442,15 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
+    /// Is done with an image, and with the list that it would have been a part of.
     fn finish(&mut self, image: Index, outcome: Outcome) {
+        self.conclude(image, outcome);
+        if let Some(list) = self.graph.images()[image].list.clone() {
+            self.join(list);
+        }
+    }
+
+    fn conclude(&mut self, image: Index, outcome: Outcome) {
         let took = self.begun.get(&image).map(Instant::elapsed).unwrap_or_default();
         self.states.insert(image, State::Finished(outcome.clone()));
         let name = self.name(image);
@@ -376,7 +469,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             .map(|(image, _)| *image)
             .collect();
         for image in open {
-            self.finish(image, Outcome::Interrupted);
+            self.conclude(image, Outcome::Interrupted);
         }
     }
 
@@ -385,7 +478,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             .iter()
             .map(|(image, state)| match state {
                 State::Finished(outcome) => (self.name(*image), outcome.clone()),
-                State::Waiting(_) | State::Building | State::Pushing(_) => {
+                State::Waiting(_) | State::Building | State::Pushing(_) | State::Pushed(..) => {
                     unreachable!("a run ends with every image finished")
                 }
             })
@@ -393,20 +486,51 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 }
 
+/// An external image, and the platform that it is wanted for.
+type Pull = (ImageRef, Option<String>);
+
+/// The external images to ask for before the builds. An engine has one image under a reference: one
+/// that is wanted for several platforms is left to the builds, each of which gets its own.
+fn pulls(plan: &Plan<'_>, materials: &BTreeMap<ImageName, Material>) -> Vec<Pull> {
+    let graph = plan.graph();
+    let mut wanted: BTreeMap<&ImageRef, BTreeSet<Option<&String>>> = BTreeMap::new();
+    for image in plan.to_build() {
+        let platform = materials[&graph.images()[image].name].options.platform.as_ref();
+        for reference in graph.externals(image) {
+            wanted.entry(reference).or_default().insert(platform);
+        }
+    }
+    let of_one = wanted.into_iter().filter(|(_, platforms)| platforms.len() == 1);
+    of_one
+        .flat_map(|(reference, platforms)| {
+            platforms.into_iter().map(|platform| (reference.clone(), platform.cloned()))
+        })
+        .collect()
+}
+
 /// Fetches an external image. One that can't be fetched, but that the engine has, will do.
 async fn pull<E: Engine>(
     engine: Arc<E>,
     reference: ImageRef,
+    platform: Option<String>,
     send: UnboundedSender<Event>,
 ) -> Done {
-    let Err(error) = engine.pull(&reference).await else { return Ok(String::new()) };
-    if let Some(id) = engine.image_id(&reference).await? {
+    let Err(error) = engine.pull(&reference, platform.as_deref()).await else {
+        return Ok(Product::Nothing);
+    };
+    if engine.image_id(&reference).await?.is_some() {
         let text = format!("{reference} can't be pulled, the engine's own is used: {error}");
         let _ = send.send(Event::Warning(text));
-        return Ok(id);
+        return Ok(Product::Nothing);
     }
     let text = format!("its base {reference} can't be pulled: {error}");
     Err(Failure { text, out_of_reach: error.is_connection() })
+}
+
+/// A reference, and the same in each of the `others`.
+fn in_all(reference: &ImageRef, others: &[String]) -> Vec<ImageRef> {
+    let others = others.iter().map(|registry| reference.in_registry(registry));
+    [reference.clone()].into_iter().chain(others).collect()
 }
 
 /// Works on one image. Its events may fall into nothing once the dispatcher has given up.
@@ -419,39 +543,111 @@ struct Worker<E> {
 }
 
 impl<E: Engine> Worker<E> {
-    async fn build(self, material: Material, options: BuildOptions) -> Done {
+    async fn build(self, material: Material, parent: Option<ImageRef>) -> Done {
         self.tell(Event::BuildStarted { name: self.name.clone(), attempt: 1 });
+        let options = material.options.clone();
         let context = self.pack(material).await?;
         for attempt in 1.. {
             if attempt > 1 {
                 self.tell(Event::BuildStarted { name: self.name.clone(), attempt });
             }
-            let mut sink = |output| self.tell_output(output);
-            let context = context.clone();
-            match self.engine.build(&self.reference, context, &options, &mut sink).await {
-                Ok(id) => return Ok(id),
-                Err(error) if attempt > self.retries => return Err(error.into()),
-                Err(error) => self.pause(attempt, &error.to_string()).await,
+            let tried = self.build_once(context.clone(), &options, parent.as_ref()).await;
+            if let Some(id) = self.settled(attempt, tried).await {
+                return Ok(Product::Image { id: id? });
             }
         }
-        unreachable!("the last try returns")
+        unreachable!("the last try settles it")
     }
 
-    async fn push(self) -> Done {
+    async fn build_once(
+        &self,
+        context: Bytes,
+        options: &BuildOptions,
+        parent: Option<&ImageRef>,
+    ) -> Result<String, EngineError> {
+        let mut sink = |output| self.tell_output(output);
+        let id = self.engine.build(&self.reference, context, options, &mut sink).await?;
+        match &options.squash {
+            None => Ok(id),
+            Some(how) => self.engine.squash(&self.reference, parent, how, &mut sink).await,
+        }
+    }
+
+    /// Pushes the image to the registry in its reference, and then to the `others`.
+    async fn push(self, others: Vec<String>) -> Done {
+        let mut pushed = Vec::new();
+        for reference in in_all(&self.reference, &others) {
+            let digest = self.push_as(&reference).await?;
+            pushed.push(Pushed { reference, digest });
+        }
+        Ok(Product::Pushed(pushed))
+    }
+
+    async fn push_as(&self, reference: &ImageRef) -> Result<String, Failure> {
         for attempt in 1.. {
-            let mut sink = |output| self.tell_output(output);
-            match self.engine.push(&self.reference, &mut sink).await {
-                Ok(digest) => return Ok(digest),
-                Err(error) if attempt > self.retries => return Err(error.into()),
-                Err(error) => self.pause(attempt, &error.to_string()).await,
+            let tried = self.push_once(reference).await;
+            if let Some(digest) = self.settled(attempt, tried).await {
+                return digest;
             }
         }
-        unreachable!("the last try returns")
+        unreachable!("the last try settles it")
+    }
+
+    async fn push_once(&self, reference: &ImageRef) -> Result<String, EngineError> {
+        if *reference != self.reference {
+            self.engine.tag(&self.reference, reference).await?;
+        }
+        let mut sink = |output| self.tell_output(output);
+        self.engine.push(reference, &mut sink).await
+    }
+
+    /// Joins `images` in a list in the registry of its reference, and in the `others`.
+    async fn push_list(self, list: ImageRef, images: Vec<ImageRef>, others: Vec<String>) -> Done {
+        let mut pushed = Vec::new();
+        for reference in in_all(&list, &others) {
+            let images: Vec<ImageRef> = match reference.registry() {
+                Some(registry) => images.iter().map(|image| image.in_registry(registry)).collect(),
+                None => images.clone(),
+            };
+            let digest = self.push_list_as(&reference, &images).await?;
+            pushed.push(Pushed { reference, digest });
+        }
+        Ok(Product::Pushed(pushed))
+    }
+
+    async fn push_list_as(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, Failure> {
+        for attempt in 1.. {
+            let tried = self.engine.push_list(list, images).await;
+            if let Some(digest) = self.settled(attempt, tried).await {
+                return digest.map_err(|failure| Failure {
+                    text: format!("the manifest list {list}: {}", failure.text),
+                    ..failure
+                });
+            }
+        }
+        unreachable!("the last try settles it")
+    }
+
+    /// What a try has settled: success, or failure as often as there may be. Otherwise waits before
+    /// the next try.
+    async fn settled<T>(
+        &self,
+        attempt: usize,
+        tried: Result<T, EngineError>,
+    ) -> Option<Result<T, Failure>> {
+        match tried {
+            Ok(done) => Some(Ok(done)),
+            Err(error) if attempt > self.retries => Some(Err(error.into())),
+            Err(error) => {
+                self.pause(attempt, &error.to_string()).await;
+                None
+            }
+        }
     }
 
     /// The archive that the engine is sent: the context with what its sources are fetched to.
     async fn pack(&self, material: Material) -> Result<Bytes, Failure> {
-        let Material { mut context, sources } = material;
+        let Material { mut context, sources, .. } = material;
         // Holds what is fetched until the archive is packed.
         let mut folder = None;
         if let Some(sources) = sources {
@@ -516,10 +712,9 @@ impl<E: Engine> Worker<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Builder, Sink};
+    use crate::engine::{Builder, Sink, Squashing};
     use crate::graph::tests::{graph, naming};
     use crate::plan::Selection;
-    use std::collections::BTreeSet;
     use std::sync::Mutex;
     use tokio::sync::Notify;
 
@@ -561,7 +756,7 @@ mod tests {
             Ok(self.known.contains(&short(reference)).then(|| "known".to_owned()))
         }
 
-        async fn pull(&self, reference: &ImageRef) -> Result<(), EngineError> {
+        async fn pull(&self, reference: &ImageRef, _: Option<&str>) -> Result<(), EngineError> {
             self.note("pull", reference);
             if self.unpullable.contains(&short(reference)) {
                 return Err(EngineError::Refused("not found".to_owned()));
@@ -600,6 +795,36 @@ mod tests {
             Ok(format!("id-{}", short(reference)))
         }
 
+        async fn squash(
+            &self,
+            reference: &ImageRef,
+            parent: Option<&ImageRef>,
+            _: &Squashing,
+            _: Sink<'_>,
+        ) -> Result<String, EngineError> {
+            let parent = parent.map(short).unwrap_or_default();
+            self.note(&format!("squash from {parent}"), reference);
+            Ok(format!("squashed-{}", short(reference)))
+        }
+
+        async fn tag(&self, _: &ImageRef, other: &ImageRef) -> Result<(), EngineError> {
+            self.note(&format!("tag {}", other.registry().unwrap_or("none")), other);
+            Ok(())
+        }
+
+        async fn push_list(
+            &self,
+            list: &ImageRef,
+            images: &[ImageRef],
+        ) -> Result<String, EngineError> {
+            let images: Vec<_> = images.iter().map(ToString::to_string).collect();
+            self.note(&format!("list of {}", images.join(" ")), list);
+            if self.unpushable.contains(&short(list)) {
+                return Err(EngineError::Refused("denied".to_owned()));
+            }
+            Ok(format!("digest-{list}"))
+        }
+
         async fn push(&self, reference: &ImageRef, _: Sink<'_>) -> Result<String, EngineError> {
             self.note("push", reference);
             if self.unpushable.contains(&short(reference)) {
@@ -618,19 +843,18 @@ mod tests {
     ];
 
     fn options() -> Options {
-        Options {
-            threads: 8,
-            push_threads: None,
-            retries: 0,
-            pull: false,
-            build: BuildOptions {
-                builder: Builder::Classic,
-                cache: true,
-                keep: false,
-                network_mode: "host".to_owned(),
-                platform: None,
-                build_args: BTreeMap::new(),
-            },
+        Options { threads: 8, push_threads: None, retries: 0, pull: false, registries: Vec::new() }
+    }
+
+    fn build_options() -> BuildOptions {
+        BuildOptions {
+            builder: Builder::Classic,
+            cache: true,
+            keep: false,
+            network_mode: "host".to_owned(),
+            platform: None,
+            build_args: BTreeMap::new(),
+            squash: None,
         }
     }
 
@@ -641,14 +865,26 @@ mod tests {
         selection: &Selection,
         interrupt: impl Future<Output = ()>,
     ) -> (Vec<String>, Vec<Event>) {
-        let graph = graph(FAMILY).unwrap();
-        let plan = Plan::new(&graph, selection);
+        run_graph(&graph(FAMILY).unwrap(), engine, options, &build_options(), selection, interrupt)
+    }
+
+    fn run_graph(
+        graph: &Graph,
+        engine: &Arc<Scripted>,
+        options: Options,
+        build_options: &BuildOptions,
+        selection: &Selection,
+        interrupt: impl Future<Output = ()>,
+    ) -> (Vec<String>, Vec<Event>) {
+        let plan = Plan::new(graph, selection);
+        let build_options = Arc::new(build_options.clone());
         let materials = graph
             .images()
             .iter()
             .map(|image| {
                 let context = Context::new(image.text.to_string(), BTreeMap::new());
-                (image.name.clone(), Material { context, sources: None })
+                let options = build_options.clone();
+                (image.name.clone(), Material { context, sources: None, options })
             })
             .collect();
         let mut events = Vec::new();
@@ -773,14 +1009,109 @@ mod tests {
             ["base push_error", "leaf-a built", "leaf-b built", "mid built", "tool push_error"]
         );
         let digest = events.iter().find_map(|e| match e {
-            Event::Finished { name, outcome: Outcome::Built { digest, .. }, .. }
+            Event::Finished { name, outcome: Outcome::Built { pushed, .. }, .. }
                 if name.as_str() == "mid" =>
             {
-                digest.clone()
+                pushed.first().map(|pushed| pushed.digest.clone())
             }
             _ => None,
         });
         assert_eq!(digest.as_deref(), Some("digest-mid"));
+    }
+
+    #[test]
+    fn an_image_is_pushed_to_all_registries() {
+        let engine = Arc::new(Scripted::default());
+        let registries = vec!["h:1".to_owned(), "h:2".to_owned()];
+        let pushing = Options { push_threads: Some(1), registries, ..options() };
+        let (outcomes, events) =
+            run_family(&engine, pushing, &Selection::default(), std::future::pending());
+        assert_eq!(outcomes, all_built());
+        let log = engine.log();
+        let of_base: Vec<_> = log.iter().filter(|l| l.ends_with(" base")).collect();
+        let expected = ["build base", "end base", "push base", "tag h:1 base", "push base"];
+        assert_eq!(of_base[..5], expected);
+        let pushed = events.iter().find_map(|event| match event {
+            Event::Finished { outcome: Outcome::Built { pushed, .. }, .. } => Some(pushed.clone()),
+            _ => None,
+        });
+        let names: Vec<_> =
+            pushed.unwrap().into_iter().map(|pushed| pushed.reference.name()).collect();
+        assert!(names[1].starts_with("h:1/") && names[2].starts_with("h:2/"), "{names:?}");
+    }
+
+    #[test]
+    fn what_is_built_is_squashed_down_to_its_parent() {
+        let engine = Arc::new(Scripted::default());
+        let squash = Some(Squashing { cleanup: true, tmp_dir: None });
+        let build = BuildOptions { squash, ..build_options() };
+        let graph = graph(FAMILY).unwrap();
+        let everything = Selection::default();
+        let (outcomes, events) =
+            run_graph(&graph, &engine, options(), &build, &everything, std::future::pending());
+        assert_eq!(outcomes, all_built());
+        let log = engine.log();
+        assert!(position(&log, "squash from base mid") < position(&log, "build leaf-a"), "{log:?}");
+        assert!(events.iter().any(|event| matches!(event,
+            Event::Finished { outcome: Outcome::Built { id, .. }, .. } if id == "squashed-mid")));
+    }
+
+    /// One image for two platforms.
+    fn for_two_platforms() -> Graph {
+        let naming = naming();
+        let images = ["amd64", "arm64"].map(|platform| crate::graph::Image {
+            name: ImageName::new("app").on(Some(platform)),
+            naming: Arc::new(naming.clone()),
+            reference: format!("family/p-{platform}:1").parse().unwrap(),
+            list: Some("family/p-list:1".parse().unwrap()),
+            alias: None,
+            template: String::new(),
+            text: "FROM debian:1".into(),
+            dockerfile: crate::dockerfile::parse("FROM debian:1", &BTreeMap::new()).unwrap(),
+        });
+        Graph::new(images.to_vec()).unwrap()
+    }
+
+    /// The outcomes of a run for two platforms, and the lists that came of it.
+    fn joined(engine: Scripted) -> (Vec<String>, Vec<String>) {
+        let pushing =
+            Options { push_threads: Some(1), registries: vec!["h:1".to_owned()], ..options() };
+        let (outcomes, events) = run_graph(
+            &for_two_platforms(),
+            &Arc::new(engine),
+            pushing,
+            &build_options(),
+            &Selection::default(),
+            std::future::pending(),
+        );
+        let lists = events.iter().filter_map(|event| match event {
+            Event::ListPushed(pushed) => Some(pushed.reference.to_string()),
+            _ => None,
+        });
+        (outcomes, lists.collect())
+    }
+
+    #[test]
+    fn images_of_several_platforms_are_joined_once_all_are_pushed() {
+        let (outcomes, lists) = joined(Scripted::default());
+        assert_eq!(outcomes, ["amd64/app built", "arm64/app built"]);
+        assert_eq!(lists, ["family/p-list:1", "h:1/family/p-list:1"]);
+    }
+
+    #[test]
+    fn there_is_no_list_without_one_of_its_images() {
+        let unpushable = ["arm64".to_owned()].into();
+        let (outcomes, lists) = joined(Scripted { unpushable, ..Scripted::default() });
+        assert_eq!(outcomes, ["amd64/app built", "arm64/app push_error"]);
+        assert_eq!(lists, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_list_that_is_refused_fails_its_images() {
+        let unpushable = ["list".to_owned()].into();
+        let (outcomes, lists) = joined(Scripted { unpushable, ..Scripted::default() });
+        assert_eq!(outcomes, ["amd64/app push_error", "arm64/app push_error"]);
+        assert_eq!(lists, Vec::<String>::new());
     }
 
     #[test]

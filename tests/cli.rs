@@ -426,13 +426,13 @@ fn what_holds_is_shown_with_its_origin() {
 #[test]
 fn a_configuration_file_is_checked() {
     let tree = family();
-    tree.write("good.conf", "[DEFAULT]\nprofile = mine\nsquash_tmp_dir = /tmp\n");
+    tree.write("good.conf", "[DEFAULT]\nprofile = mine\nbuildkit_builder = b\n");
     tree.write("profiles.conf", "[profiles]\nmine = ^lone$\n");
     let good = config(&tree, &["check", "good.conf", "profiles.conf"]);
     insta::assert_snapshot!("config-check", good.shown(&[]));
     tree.write(
         "wrong.conf",
-        "[DEFAULT]\nthraeds = 1\nretries = many\nbase = two\nsquash = yes\n\
+        "[DEFAULT]\nthraeds = 1\nretries = many\nbase = two\nsquash = yes\nbuildkit = on\n\
          squash_cleanup = maybe\nregistry = $host\nprofile = yours\nbuild_args = a\n\
          [profiles]\nmine = (\n[lone]\ntype = svn\n",
     );
@@ -443,14 +443,54 @@ fn a_configuration_file_is_checked() {
     insta::assert_snapshot!("config-check-unused", unused.shown(&[]));
 }
 
-/// What kolla-build has and Kiln has no use for is accepted; what would change images is not.
+/// What kolla-build has and Kiln has no use for is accepted.
 #[test]
 fn options_without_effect_say_so() {
     let tree = family();
-    let run = build(&tree, &["--list-images", "lone", "--nosquash", "--nosquash-cleanup"]);
+    let run = build(&tree, &["--list-images", "lone", "--buildkit-builder", "mine"]);
     insta::assert_snapshot!("no-effect", shown(&tree, &run));
-    let run = build(&tree, &["--list-images", "lone", "--squash"]);
-    insta::assert_snapshot!("refused", shown(&tree, &run));
+}
+
+#[test]
+fn options_that_do_not_go_together_are_refused() {
+    let tree = family();
+    let told = |arguments: &[&str]| {
+        let run = build(&tree, arguments).expect(2);
+        format!("$ kiln build {}\n{}", arguments.join(" "), run.stderr)
+    };
+    let conflicts = [
+        told(&["--squash", "--buildkit"]),
+        told(&["--platform", "linux/amd64,linux/arm64"]),
+        told(&["--platform", "linux/arm64", "--base-arch", "x86_64"]),
+        told(&["--platform", "linux arm64"]),
+        told(&["--base", "one,tow", "--type", "binary"]),
+    ];
+    insta::assert_snapshot!("conflicts", conflicts.join("\n"));
+    build(&tree, &["--squash", "--list-images", "lone"]).expect(0);
+    build(&tree, &["--platform", "linux/arm64", "--base-arch", "aarch64", "--list-images", "lone"])
+        .expect(0);
+}
+
+#[test]
+fn several_axes_are_one_run() {
+    let tree = family();
+    let arguments =
+        ["--type", "binary", "--type", "source", "--platform", "amd64,arm64", "^group-base"];
+    let list = build(&tree, &[&["--list-images"], arguments.as_slice()].concat());
+    insta::assert_snapshot!("axes-list", shown(&tree, &list));
+    let dependencies = build(&tree, &[&["--list-dependencies"], arguments.as_slice()].concat());
+    insta::assert_snapshot!("axes-dependencies", shown(&tree, &dependencies));
+    let out = tempfile::tempdir().unwrap();
+    let work_dir = ["--template-only", "--work-dir", out.path().to_str().unwrap()];
+    build(&tree, &[work_dir.as_slice(), &arguments].concat()).expect(0);
+    let files = files_below(&out.path().join("docker"));
+    let froms = files.iter().filter(|(path, _)| path.ends_with("Dockerfile"));
+    let froms: Vec<_> =
+        froms.map(|(path, text)| format!("{path}: {}", text.lines().next().unwrap())).collect();
+    insta::assert_snapshot!("axes-dockerfiles", froms.join("\n"));
+    let same =
+        build(&tree, &["--type", "binary,source", "--image-name-prefix", "x-", "--list-images"]);
+    insta::assert_snapshot!("axes-same-names", shown(&tree, &same));
 }
 
 #[test]

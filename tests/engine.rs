@@ -62,6 +62,7 @@ by_every_way! {
     pushed_images_can_be_pulled_by_digest
     a_registry_out_of_reach_is_told_apart
     a_base_that_cannot_be_had_fails_with_its_name
+    images_are_squashed_down_to_their_parents
     an_interrupt_ends_the_run
     a_silent_engine_is_given_up_on
     the_summary_goes_where_it_is_asked_for
@@ -218,6 +219,61 @@ fn a_base_that_cannot_be_had_fails_with_its_name(way: Way) {
     let family = Built::by(way, &[("only", "FROM 127.0.0.1:1/no/such:image\nRUN true\n")]);
     let run = family.build(&["--pull"]).expect(3);
     assert!(run.stderr.contains("its base 127.0.0.1:1/no/such:image can't be pulled"), "{run:?}");
+}
+
+/// Layers of a file system that an image has.
+fn layers(way: Way, reference: &str) -> usize {
+    let format = "{{len .RootFS.Layers}}";
+    let found = way.engine().client(&["image", "inspect", "--format", format, reference]);
+    found.expect(0).stdout.trim().parse().unwrap()
+}
+
+fn images_are_squashed_down_to_their_parents(way: Way) {
+    let steps = "RUN echo 1 > /1\nRUN rm /1\nRUN echo 2 > /2\n";
+    let family = Built::by(
+        way,
+        &[
+            ("base", &format!("FROM debian:bookworm\n{steps}")),
+            ("mid", &format!("FROM @base\nUSER nobody\n{}", steps.replace('/', "/tmp/"))),
+            ("leaf", "FROM @mid\nLABEL only=one\n"),
+        ],
+    );
+    let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/bin");
+    let path = format!("{tools}:{}", std::env::var("PATH").unwrap());
+    let squashed = |arguments: &[&str]| {
+        let mut command = family.tree.command(&[&["--squash"], arguments].concat());
+        command.env("PATH", &path);
+        Run::of(command)
+    };
+    if way == Way::BuildKit {
+        let run = squashed(&["--buildkit"]).expect(2);
+        assert!(run.stderr.contains("leave out one of buildkit and squash"), "{run:?}");
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let run = squashed(&["--squash-tmp-dir", scratch.path().to_str().unwrap()]).expect(0);
+    let of_debian = layers(way, "debian:bookworm");
+    let reference = |name: &str| family.tree.reference(name);
+    assert_eq!(layers(way, &reference("base")), of_debian + 1, "{run:?}");
+    assert_eq!(layers(way, &reference("mid")), of_debian + 2, "{run:?}");
+    assert_eq!(family.file_in("leaf", "/2"), "2\n");
+    assert_eq!(family.file_in("leaf", "/tmp/2"), "2\n");
+    let user = ["image", "inspect", "--format", "{{.Config.User}}", &reference("leaf")];
+    assert_eq!(way.engine().client(&user).stdout.trim(), "nobody");
+    for built in run.summary()["built"].as_array().unwrap() {
+        let name = built["name"].as_str().unwrap();
+        assert_eq!(built["id"], family.image_id(name).as_str(), "{name}");
+    }
+}
+
+#[test]
+fn squashing_needs_its_program() {
+    let family = Built::by(Way::Classic, &[("base", "FROM debian:bookworm\nRUN true\n")]);
+    let mut command = family.tree.command(&["--squash"]);
+    command.env("PATH", "/nonexistent");
+    let run = Run::of(command).expect(2);
+    assert!(run.stderr.contains("pip install docker-squash"), "{run:?}");
+    assert_eq!(family.image_id("base"), "");
 }
 
 /// Processes of this machine whose command line has `mark` in it.

@@ -148,8 +148,7 @@ fn differences(release: &Release) -> Vec<Found> {
         if kiln != asked.default && !(follows && asked.default.is_empty()) {
             found.push(("default", format!("{kiln:?} for {:?}", asked.default)));
         }
-        let refused = matches!(option(&asked.dest).effect, Effect::Refused { .. });
-        for sample in asked.given.iter().filter(|sample| !refused || sample.in_file == ["false"]) {
+        for sample in &asked.given {
             let mut compare = |expected: &[String], kiln: Option<Vec<String>>| {
                 if kiln.as_deref() != Some(expected) {
                     found.push(("value", format!("{kiln:?} for {expected:?}")));
@@ -245,6 +244,7 @@ fn every_spelling_is_accepted() {
 fn companions(dest: &str) -> (&'static [(&'static str, &'static str)], &'static str) {
     match dest {
         "push_threads" => (&[("push", "true")], ""),
+        "squash_cleanup" | "squash_tmp_dir" => (&[("squash", "true")], ""),
         "podman_base_url" => (&[("engine", "podman")], ""),
         "locals_base" => (&[], "[some-image]\ntype = local\nlocation = there\n"),
         _ => (&[], ""),
@@ -268,7 +268,7 @@ fn settled(
     let environment = variables.iter().cloned().chain([epoch]).collect();
     let layers = Layers::gather(given, &[path.to_path_buf()], &environment).unwrap();
     let profiles = Profiles::new(tree.profiles().unwrap(), &layers);
-    let settings: Settings = settle(&layers, tree.manifest(), &profiles)
+    let settings: Vec<Settings> = settle(&layers, tree.manifest(), &profiles)
         .unwrap_or_else(|errors| panic!("{file}{variables:?}{flags:?}: {errors:?}"));
     format!("{settings:#?} {:?}", overlays(&layers, tree.manifest()).unwrap())
 }
@@ -288,9 +288,6 @@ fn every_option_reaches_the_settings() {
         let tree = Tree::open(&release.prefix, None).unwrap();
         for asked in &release.options {
             let option = option(&asked.dest);
-            if matches!(option.effect, Effect::Refused { .. }) {
-                continue;
-            }
             let (flags, section) = companions(&asked.dest);
             let others: Vec<(&'static str, Vec<String>)> =
                 flags.iter().map(|(name, value)| (*name, vec![(*value).to_owned()])).collect();
@@ -337,7 +334,7 @@ fn kinds_are_the_same() {
                 "IntOpt" => &[Kind::Count(asked.least.map_or(1, |n| n.try_into().unwrap()))],
                 "MultiOpt" if asked.positional => &[Kind::Positional],
                 "MultiOpt" => &[Kind::Many, Kind::Paths],
-                _ => &[Kind::Text, Kind::Path],
+                _ => &[Kind::Text, Kind::Path, Kind::Several],
             };
             let same = match option.kind {
                 Kind::Choice(words) => words == asked.choices,
@@ -456,9 +453,6 @@ fn why(option: &Opt, documented: &[Difference]) -> String {
     let of_table = match option.effect {
         Effect::AsSaid => None,
         Effect::Nothing(reason) => Some(format!("accepted without effect: {reason}")),
-        Effect::Refused { reason, instead } => {
-            Some(format!("refused when it is asked for: {reason}; {instead}"))
-        }
     };
     let listed = documented.iter().filter(|difference| difference.option == option.name);
     let listed = listed.map(|difference| difference.why.clone());

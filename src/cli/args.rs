@@ -122,7 +122,7 @@ fn valued(option: &Opt) -> Arg {
         .help_heading(option.group.heading())
         .help(help(option))
         .action(match option.kind {
-            Kind::Many | Kind::Paths | Kind::Positional => ArgAction::Append,
+            Kind::Many | Kind::Paths | Kind::Positional | Kind::Several => ArgAction::Append,
             _ => ArgAction::Set,
         });
     let argument = match option.kind {
@@ -131,7 +131,8 @@ fn valued(option: &Opt) -> Arg {
         _ => argument,
     };
     let argument = argument.long(option.flag);
-    let argument = if option.adds_up() { argument } else { argument.overrides_with(option.name) };
+    let repeats = option.adds_up() || option.kind == Kind::Several;
+    let argument = if repeats { argument } else { argument.overrides_with(option.name) };
     let argument = match option.short {
         Some(short) => argument.short(short),
         None => argument,
@@ -158,7 +159,6 @@ fn effect(option: &Opt) -> String {
     match option.effect {
         Effect::AsSaid => String::new(),
         Effect::Nothing(reason) => format!(" [no effect: {reason}]"),
-        Effect::Refused { reason, .. } => format!(" [refused: {reason}]"),
     }
 }
 

@@ -13,11 +13,12 @@ use super::prepare::{Prepared, add_files_of_site, prepare};
 use super::reports::Reports;
 use super::work_folder::{work_folder, write_contexts};
 use super::{Exit, Failure, terminal};
-use crate::diagnostic::Diagnostic;
+use crate::context::Context;
+use crate::diagnostic::{Diagnostic, Result as Diagnosed, collect};
 use crate::engine::docker::DockerEngine;
-use crate::engine::{BuildOptions, Engine as _};
+use crate::engine::{BuildOptions, Engine as _, Squashing, squash};
 use crate::event::{Event, Outcome};
-use crate::graph::{Graph, Index};
+use crate::graph::{self, Graph, Index};
 use crate::image::ImageName;
 use crate::plan::{Decision, Plan, Selection};
 use crate::runner::{self, Material};
@@ -28,30 +29,53 @@ use crate::tree::Tree;
 /// Runs the command with these options and configuration files.
 pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     let Prepared { mut tree, settings, .. } = prepare(given, config_files)?;
-    add_files_of_site(&mut tree, &settings)?;
-    let (graph, contexts) = images(&tree, &settings)?;
-    warn_of_stray_sources(&tree, &graph, &settings);
+    let of_run = &settings[0];
+    add_files_of_site(&mut tree, of_run)?;
+    let (graph, contexts) = connect(&tree, &settings)?;
     let mut selection = selection(&settings, &tree);
-    refuse_empty(&Plan::new(&graph, &selection), &settings)?;
+    refuse_empty(&Plan::new(&graph, &selection), of_run)?;
     let runtime = runtime()?;
-    let engine = if needs_engine(&settings) {
-        let Building { endpoint, timeout, credential_files, .. } = &settings.building;
-        let engine = runtime.block_on(DockerEngine::connect(endpoint.as_deref(), *timeout))?;
-        Some(engine.with_credentials(credential_files.clone()))
-    } else {
-        None
-    };
-    if let (Some(engine), true) = (&engine, settings.skip_existing) {
+    let engine = if needs_engine(of_run) { Some(runtime.block_on(engine(of_run))?) } else { None };
+    if let (Some(engine), true) = (&engine, of_run.skip_existing) {
         selection.existing = runtime.block_on(engine.images())?;
     }
     let plan = Plan::new(&graph, &selection);
-    if let Some(folder) = work_folder(&settings)? {
+    if let Some(folder) = work_folder(of_run)? {
         write_contexts(&folder, &tree, &plan, &contexts)?;
     }
-    match (&settings.task, engine) {
+    match (&of_run.task, engine) {
         (Task::Build, Some(engine)) => runtime.block_on(build(engine, &plan, contexts, &settings)),
         (task, _) => show(task, &plan),
     }
+}
+
+/// The images of all axes in one graph, and their contexts.
+fn connect(tree: &Tree, settings: &[Settings]) -> Diagnosed<(Graph, Contexts)> {
+    let of_axes = collect(settings.iter().map(|settings| {
+        let of_axis = images(tree, settings)?;
+        warn_of_stray_sources(tree, &of_axis.images, settings);
+        Ok(of_axis)
+    }))?;
+    let (mut all, mut contexts) = (Vec::new(), Contexts::new());
+    for of_axis in of_axes {
+        all.extend(of_axis.images);
+        contexts.extend(of_axis.contexts);
+    }
+    Ok((Graph::new(all)?, contexts))
+}
+
+/// Connects to the engine, and makes sure of what is needed beside it.
+async fn engine(settings: &Settings) -> Result<DockerEngine, Failure> {
+    let Building { endpoint, timeout, credential_files, .. } = &settings.building;
+    let engine = DockerEngine::connect(endpoint.as_deref(), *timeout).await?;
+    let squashes = settings.task == Task::Build && settings.building.squash.is_some();
+    if squashes && !engine.is_podman() {
+        squash::require().map_err(|reason| {
+            Diagnostic::new(format!("docker-squash can't be run: {reason}"))
+                .help("install it (pip install docker-squash), or leave out --squash")
+        })?;
+    }
+    Ok(engine.with_credentials(credential_files.clone()))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -67,35 +91,35 @@ fn needs_engine(settings: &Settings) -> bool {
 }
 
 /// What is wanted, as far as the engine need not be asked for it.
-fn selection(settings: &Settings, tree: &Tree) -> Selection {
-    let axis = &settings.axis;
-    let unbuildable = tree
-        .manifest()
-        .unbuildable
-        .iter()
-        .filter(|_| !settings.enable_unbuildable)
-        .filter(|entry| {
-            let package_manager = &settings.base.package_manager;
-            entry.applies(axis.as_dialects_ask(), package_manager, tree.dialect())
-        })
-        .flat_map(|entry| {
-            entry.images.iter().map(|name| (ImageName::new(name), entry.reason.clone()))
-        })
-        .collect();
+fn selection(settings: &[Settings], tree: &Tree) -> Selection {
+    let of_run = &settings[0];
     Selection {
-        patterns: settings.patterns.clone(),
-        unbuildable,
-        skip_parents: settings.skip_parents,
+        patterns: of_run.patterns.clone(),
+        unbuildable: settings.iter().flat_map(|settings| unbuildable(settings, tree)).collect(),
+        skip_parents: of_run.skip_parents,
         existing: BTreeSet::new(),
     }
 }
 
+/// The images that can't be built on one axis, each with the reason.
+fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)> {
+    let axis = settings.axis.as_dialects_ask();
+    let package_manager = &settings.base.package_manager;
+    let entries = tree.manifest().unbuildable.iter().filter(|entry| {
+        !settings.enable_unbuildable && entry.applies(axis, package_manager, tree.dialect())
+    });
+    let name = |name: &String| ImageName::new(name).on(settings.label.as_deref());
+    entries
+        .flat_map(|entry| entry.images.iter().map(|image| (name(image), entry.reason.clone())))
+        .collect()
+}
+
 /// Sources of the user's that belong to no image of the tree are most likely misspelled.
-fn warn_of_stray_sources(tree: &Tree, graph: &Graph, settings: &Settings) {
+fn warn_of_stray_sources(tree: &Tree, images: &[graph::Image], settings: &Settings) {
     let of_tree = &tree.manifest().sources;
     for source in settings.sources.iter().filter(|source| !of_tree.contains_key(&source.name)) {
-        let image = source::image_of(&source.name);
-        if graph.index_of(&ImageName::new(image)).is_none() {
+        let of_image = source::image_of(&source.name);
+        if !images.iter().any(|image| image.name.as_str() == of_image) {
             terminal::warn(&format!("warning: the source [{}] belongs to no image", source.name));
         }
     }
@@ -103,7 +127,9 @@ fn warn_of_stray_sources(tree: &Tree, graph: &Graph, settings: &Settings) {
 
 /// Says so where nothing matched, or one of several patterns did not.
 fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure> {
-    let names = || plan.graph().images().iter().map(|image| image.name.as_str());
+    let images = plan.graph().images();
+    let known: BTreeSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
+    let names = || known.iter().copied();
     if !plan.is_empty() {
         for pattern in settings.patterns.iter().flatten() {
             if !names().any(|name| pattern.is_match(name)) {
@@ -119,7 +145,7 @@ fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure> {
         1..=5 => Diagnostic::new(format!("no image to build matches {}", asked.join(", "))),
         n => Diagnostic::new(format!("no image to build matches any of the {n} patterns")),
     };
-    for (index, image) in plan.graph().images().iter().enumerate() {
+    for (index, image) in images.iter().enumerate() {
         if let Decision::Unbuildable(reason) = plan.decision(index)
             && patterns.clone().any(|pattern| pattern.is_match(image.name.as_str()))
         {
@@ -163,26 +189,14 @@ async fn build(
     engine: DockerEngine,
     plan: &Plan<'_>,
     contexts: Contexts,
-    settings: &Settings,
+    settings: &[Settings],
 ) -> Result<Exit, Failure> {
-    let Building { threads, push_threads, retries, pull, cache, keep, .. } = settings.building;
-    let builder = engine.builder(settings.building.buildkit);
-    let options = runner::Options {
-        threads,
-        push_threads,
-        retries,
-        pull,
-        build: BuildOptions {
-            builder,
-            cache,
-            keep,
-            network_mode: settings.building.network_mode.clone(),
-            platform: settings.building.platform.clone(),
-            build_args: settings.building.build_args.clone(),
-        },
-    };
-    let name = format!("{} with {builder}", engine.description());
-    let materials = materials(contexts, settings);
+    let materials = materials(&engine, contexts, settings);
+    let settings = &settings[0];
+    let Building { threads, push_threads, retries, pull, buildkit, .. } = settings.building;
+    let registries = settings.building.registries.clone();
+    let options = runner::Options { threads, push_threads, retries, pull, registries };
+    let name = format!("{} with {}", engine.description(), engine.builder(buildkit));
     let mut reports = Reports::new(&settings.output)?;
     let interrupt = interrupts()?;
     let mut emit = |event: Event| reports.hear(&event);
@@ -201,16 +215,41 @@ async fn build(
     Ok(verdict(counted.map(|(_, outcome)| outcome), &is_allowed))
 }
 
-/// The context of every image with the sources that belong into it.
-fn materials(contexts: Contexts, settings: &Settings) -> BTreeMap<ImageName, Material> {
-    let fetches = settings.install_type.fetches_sources;
-    contexts
-        .into_iter()
-        .map(|(name, (_, context))| {
-            let sources = fetches.then(|| source::of_image(&name, &settings.sources));
-            (name, Material { context, sources })
+/// What every image is built from, and how.
+fn materials(
+    engine: &DockerEngine,
+    contexts: Contexts,
+    settings: &[Settings],
+) -> BTreeMap<ImageName, Material> {
+    let of_axes: BTreeMap<Option<&str>, (&Settings, Arc<BuildOptions>)> = settings
+        .iter()
+        .map(|settings| {
+            let options = Arc::new(build_options(engine, &settings.building));
+            (settings.label.as_deref(), (settings, options))
         })
-        .collect()
+        .collect();
+    let material = |(name, (_, context)): (ImageName, (String, Context))| {
+        let (settings, options) = of_axes[&name.axis()].clone();
+        let fetches = settings.install_type.fetches_sources;
+        let sources = fetches.then(|| source::of_image(&name, &settings.sources));
+        (name, Material { context, sources, options })
+    };
+    contexts.into_iter().map(material).collect()
+}
+
+fn build_options(engine: &DockerEngine, building: &Building) -> BuildOptions {
+    BuildOptions {
+        builder: engine.builder(building.buildkit),
+        cache: building.cache,
+        keep: building.keep,
+        network_mode: building.network_mode.clone(),
+        platform: building.platform.as_ref().map(ToString::to_string),
+        build_args: building.build_args.clone(),
+        squash: building
+            .squash
+            .as_ref()
+            .map(|squash| Squashing { cleanup: squash.cleanup, tmp_dir: squash.tmp_dir.clone() }),
+    }
 }
 
 /// Ready when the user asks to stop; a second time ends the program at once.
@@ -257,7 +296,7 @@ mod tests {
 
     #[test]
     fn the_worst_outcome_decides() {
-        let built = Outcome::Built { id: String::new(), digest: None };
+        let built = Outcome::Built { id: String::new(), pushed: Vec::new() };
         let error = Outcome::Error(String::new());
         let connection = Outcome::ConnectionError(String::new());
         let parent = Outcome::ParentError { ancestor: ImageName::new("a") };

@@ -118,7 +118,7 @@ fn lines(prepared: &Prepared) -> Vec<Line> {
         let value = credentials.replace_all(&value, "$1***@").into_owned();
         [shown.option.name.to_owned(), value, shown.origin.to_string()]
     };
-    show(layers, tree.manifest(), settings).into_iter().map(line).collect()
+    show(layers, tree.manifest(), &settings[0]).into_iter().map(line).collect()
 }
 
 /// What stands before the host in a URL and is not for everyone to see.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -11,7 +12,7 @@ use super::ingredients::ingredients;
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Place, Result, collect};
 use crate::dockerfile;
-use crate::graph::{self, Graph};
+use crate::graph;
 use crate::image::{ImageName, Naming};
 use crate::settings::Settings;
 use crate::template::{self, Rendered};
@@ -24,41 +25,45 @@ const SERIES: &str = "series";
 /// The folder and the context of every image, by name.
 pub type Contexts = BTreeMap<ImageName, (String, Context)>;
 
-/// Renders every image of the tree. Returns how they hang together, and what each is built from as
-/// far as it lies in the tree.
-///
-/// # Errors
-/// Every template that can't be rendered, and every image that does not fit to the others.
-pub fn images(tree: &Tree, settings: &Settings) -> Result<(Graph, Contexts)> {
-    let rendered = template::render_all(tree, &ingredients(settings, tree)?)?;
-    let graph = connect(tree, settings, &rendered)?;
-    Ok((graph, contexts(tree, settings, rendered)?))
+/// The images of one axis.
+pub struct Images {
+    /// As the graph wants to know them.
+    pub images: Vec<graph::Image>,
+    /// What each is built from as far as it lies in the tree.
+    pub contexts: Contexts,
 }
 
-/// Reads the references of all Dockerfiles and connects the images.
-fn connect(tree: &Tree, settings: &Settings, rendered: &[Rendered]) -> Result<Graph> {
+/// Renders every image of the tree for the axis of these settings.
+///
+/// # Errors
+/// Every template that can't be rendered, and every Dockerfile that can't be read.
+pub fn images(tree: &Tree, settings: &Settings) -> Result<Images> {
+    let rendered = template::render_all(tree, &ingredients(settings, tree)?)?;
+    let naming = Arc::new(settings.naming.clone());
     let images: Vec<_> =
-        rendered.par_iter().map(|image| graph_image(tree, settings, image)).collect();
+        rendered.par_iter().map(|image| graph_image(tree, settings, &naming, image)).collect();
     let mut images = collect(images)?;
     if let Some(apart) = &settings.naming_apart {
-        name_apart(&mut images, &settings.naming, apart, &tree.manifest().named_by_type)?;
+        name_apart(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
-    Graph::new(images, &settings.naming)
+    Ok(Images { images, contexts: contexts(tree, settings, rendered)? })
 }
 
 /// Gives the names of `apart` to all `images` but those of `kept` and what is built on them.
 fn name_apart(
     images: &mut [graph::Image],
-    naming: &Naming,
+    settings: &Settings,
     apart: &Naming,
     kept: &[String],
 ) -> Result<()> {
+    let naming = &settings.naming;
+    let lists = settings.lists.as_ref().map(|lists| lists.with_prefix(apart.prefix()));
     let parents: BTreeMap<String, String> = images
         .iter()
         .filter_map(|image| {
             let parent = &image.dockerfile.parent()?.image;
             let name = naming.name_in(parent).or_else(|| apart.name_in(parent))?;
-            Some((image.name.to_string(), name.to_owned()))
+            Some((image.name.as_str().to_owned(), name.to_owned()))
         })
         .collect();
     for image in images {
@@ -69,19 +74,32 @@ fn name_apart(
         if line.by_ref().take(parents.len() + 1).any(|name| kept.iter().any(|kept| kept == name)) {
             continue;
         }
-        let reference = apart.reference(image.name.as_str());
-        let reference = reference.map_err(|error| Diagnostic::new(error.to_string()))?;
-        image.alias = Some(std::mem::replace(&mut image.reference, reference));
+        let named = |naming: &Naming| {
+            let reference = naming.reference(image.name.as_str());
+            reference.map_err(|error| Diagnostic::new(error.to_string()))
+        };
+        image.list = lists.as_ref().map(named).transpose()?;
+        image.alias = Some(std::mem::replace(&mut image.reference, named(apart)?));
     }
     Ok(())
 }
 
-fn graph_image(tree: &Tree, settings: &Settings, rendered: &Rendered) -> Result<graph::Image> {
+fn graph_image(
+    tree: &Tree,
+    settings: &Settings,
+    naming: &Arc<Naming>,
+    rendered: &Rendered,
+) -> Result<graph::Image> {
     let name = &rendered.folder.name;
     let template = tree.display_path(&rendered.folder.template());
-    let reference = settings.naming.reference(name.as_str()).map_err(|error| {
-        Diagnostic::new(error.to_string()).note(format!("the name is that of {template}'s folder"))
-    })?;
+    let named = |naming: &Naming| {
+        naming.reference(name.as_str()).map_err(|error| {
+            Diagnostic::new(error.to_string())
+                .note(format!("the name is that of {template}'s folder"))
+        })
+    };
+    let reference = named(naming)?;
+    let list = settings.lists.as_ref().map(named).transpose()?;
     let dockerfile = dockerfile::parse(&rendered.text, &BTreeMap::new()).map_err(|error| {
         let place =
             Place::new(format!("{template} (rendered)"), rendered.text.as_str(), error.span);
@@ -90,8 +108,10 @@ fn graph_image(tree: &Tree, settings: &Settings, rendered: &Rendered) -> Result<
         diagnostic
     })?;
     Ok(graph::Image {
-        name: name.clone(),
+        name: name.on(settings.label.as_deref()),
+        naming: naming.clone(),
         reference,
+        list,
         alias: None,
         template,
         text: rendered.text.as_str().into(),
@@ -107,7 +127,7 @@ fn contexts(tree: &Tree, settings: &Settings, rendered: Vec<Rendered>) -> Result
         if has_patches && folder.language == Language::Jinja {
             add_patches(&mut context, patches, &folder.name)?;
         }
-        Ok((folder.name, (folder.path, context)))
+        Ok((folder.name.on(settings.label.as_deref()), (folder.path, context)))
     });
     Ok(collect(contexts)?.into_iter().collect())
 }

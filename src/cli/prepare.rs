@@ -26,8 +26,9 @@ pub struct Prepared {
     pub layers: Layers,
     /// The tree that it was given for.
     pub tree: Tree,
-    /// What it comes to.
-    pub settings: Settings,
+    /// What it comes to, for every axis asked for. There is always one; what holds for the whole
+    /// run is the same in all.
+    pub settings: Vec<Settings>,
 }
 
 /// Settles these options and configuration files.

@@ -62,6 +62,7 @@ pub fn write_contexts(
         .par_iter()
         .try_for_each(|name| {
             let (path, context) = &contexts[*name];
+            let target = name.axis().map_or(target.clone(), |axis| target.join(axis));
             context.write_to(&target.join(path))
         })
         .map_err(refuse)?;

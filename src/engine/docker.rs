@@ -21,15 +21,16 @@ use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, BuilderVersion, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
-    PushImageOptionsBuilder,
+    PushImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bollard::{Docker, body_full};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use regex::Regex;
 
-use super::credentials;
-use super::{BuildOptions, Builder, Engine, EngineError, Output, Sink};
+use super::registry::{Registry, is_loopback};
+use super::{BuildOptions, Builder, Engine, EngineError, Output, Sink, Squashing};
+use super::{credentials, squash};
 use crate::diagnostic::with_causes;
 use crate::image::ImageRef;
 
@@ -71,6 +72,7 @@ static OUT_OF_REACH: LazyLock<Regex> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct DockerEngine {
     docker: Docker,
+    endpoint: String,
     description: String,
     is_podman: bool,
     credential_files: Vec<PathBuf>,
@@ -110,13 +112,18 @@ impl DockerEngine {
         let product = if is_podman { "Podman" } else { "Docker Engine" };
         let description =
             format!("{product} {} at {endpoint}", version.version.unwrap_or_default());
-        Ok(Self { docker, description, is_podman, credential_files: Vec::new(), timeout })
+        Ok(Self { docker, endpoint, description, is_podman, credential_files: Vec::new(), timeout })
     }
 
     /// Has credentials for registries looked up in these files, the first first.
     #[must_use]
     pub fn with_credentials(self, files: Vec<PathBuf>) -> Self {
         Self { credential_files: files, ..self }
+    }
+
+    /// Whether it is Podman.
+    pub fn is_podman(&self) -> bool {
+        self.is_podman
     }
 
     /// The engine in words: product, version, and where it listens.
@@ -144,6 +151,27 @@ impl DockerEngine {
             Ok(Some(Err(error))) => Err(self.explain(error)),
             Err(_) => Err(EngineError::Silent(self.timeout)),
         }
+    }
+
+    /// The id under which the engine keeps `reference`.
+    async fn known_id(&self, reference: &ImageRef) -> Result<String, EngineError> {
+        let unknown = || EngineError::NoEvidence(format!("it does not know {reference}"));
+        self.image_id(reference).await?.ok_or_else(unknown)
+    }
+
+    /// How many layers an image has above another, or at all.
+    async fn layers_above(&self, id: &str, parent: Option<&str>) -> Result<usize, EngineError> {
+        let history = self.docker.image_history(id).await.map_err(|error| self.explain(error))?;
+        let own = history.iter().take_while(|layer| Some(layer.id.as_str()) != parent);
+        Ok(own.count())
+    }
+
+    /// Whether the engine is told to speak with a registry in plain text.
+    async fn is_insecure(&self, registry: &str) -> Result<bool, EngineError> {
+        let info = self.docker.info().await.map_err(|error| self.explain(error))?;
+        let configured = info.registry_config.and_then(|config| config.index_configs);
+        let secure = configured.and_then(|known| known.get(registry)?.secure);
+        Ok(secure == Some(false))
     }
 
     /// What the credential files have for the registry of `reference`.
@@ -214,9 +242,11 @@ impl Engine for DockerEngine {
         }
     }
 
-    async fn pull(&self, reference: &ImageRef) -> Result<(), EngineError> {
-        let options =
-            CreateImageOptionsBuilder::default().from_image(&reference.to_string()).build();
+    async fn pull(&self, reference: &ImageRef, platform: Option<&str>) -> Result<(), EngineError> {
+        let options = CreateImageOptionsBuilder::default()
+            .from_image(&reference.to_string())
+            .platform(platform.unwrap_or_default())
+            .build();
         let credentials = self.credentials(reference).await?;
         let mut stream = self.docker.create_image(Some(options), None, credentials);
         while let Some(record) = self.next(&mut stream).await.map_err(of_registry)? {
@@ -253,8 +283,12 @@ impl Engine for DockerEngine {
         if options.builder == Builder::BuildKit {
             query = query.version(BuilderVersion::BuilderBuildKit).session(&session);
         }
+        let docker = match &options.squash {
+            Some(_) if self.is_podman => in_one_layer(self.docker.clone()),
+            _ => self.docker.clone(),
+        };
         let mut stream =
-            Box::pin(self.docker.build_image(query.build(), None, Some(body_full(context))));
+            Box::pin(docker.build_image(query.build(), None, Some(body_full(context))));
         let mut listener = Listener::default();
         while let Some(record) = self.next(&mut stream).await? {
             listener.hear(record, sink);
@@ -265,6 +299,46 @@ impl Engine for DockerEngine {
         })?;
         self.confirm(reference, &id).await?;
         Ok(id)
+    }
+
+    async fn squash(
+        &self,
+        reference: &ImageRef,
+        parent: Option<&ImageRef>,
+        how: &Squashing,
+        sink: Sink<'_>,
+    ) -> Result<String, EngineError> {
+        let before = self.known_id(reference).await?;
+        let parent = match parent {
+            Some(parent) => Some(self.known_id(parent).await?),
+            None => None,
+        };
+        if self.is_podman || self.layers_above(&before, parent.as_deref()).await? < 2 {
+            return Ok(before);
+        }
+        let environment = [(HOST_VARIABLE.to_owned(), self.endpoint.clone())];
+        squash::run(&environment, reference, parent.as_deref(), how, sink).await?;
+        let after = self.known_id(reference).await?;
+        if after == before {
+            return Err(EngineError::NoEvidence(format!("{reference} is still {before}")));
+        }
+        Ok(after)
+    }
+
+    async fn tag(&self, reference: &ImageRef, other: &ImageRef) -> Result<(), EngineError> {
+        let options = TagImageOptionsBuilder::default()
+            .repo(&other.name())
+            .tag(other.tag().unwrap_or_default())
+            .build();
+        let tagged = self.docker.tag_image(&reference.to_string(), Some(options)).await;
+        tagged.map_err(|error| self.explain(error))
+    }
+
+    async fn push_list(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, EngineError> {
+        let host = list.registry().unwrap_or_default();
+        let is_plain = is_loopback(host) || self.is_insecure(host).await?;
+        let credentials = self.credentials(list).await?;
+        Registry::new(is_plain, credentials, self.timeout)?.push_list(list, images).await
     }
 
     async fn push(&self, reference: &ImageRef, sink: Sink<'_>) -> Result<String, EngineError> {
@@ -301,6 +375,20 @@ impl Engine for DockerEngine {
             Err(EngineError::NoEvidence(format!("it does not know {pushed}")))
         }
     }
+}
+
+/// The same connection, over which Podman builds what an image adds to its parent as one layer. Its
+/// own word for squashing takes the parent's layers, too.
+fn in_one_layer(docker: Docker) -> Docker {
+    docker.with_request_modifier(|mut request| {
+        let uri = request.uri().to_string();
+        if uri.contains("/build?")
+            && let Ok(changed) = format!("{uri}&layers=false").parse()
+        {
+            *request.uri_mut() = changed;
+        }
+        request
+    })
 }
 
 /// The reference that an image was given, of the one an engine lists it by.

@@ -7,10 +7,13 @@
 
 mod credentials;
 pub mod docker;
+mod registry;
+pub mod squash;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,6 +56,17 @@ pub struct BuildOptions {
     pub platform: Option<String>,
     /// The values of build arguments.
     pub build_args: BTreeMap<String, String>,
+    /// How what the image adds to its parent is made one layer, if it is.
+    pub squash: Option<Squashing>,
+}
+
+/// How an image is squashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Squashing {
+    /// Whether the image that was squashed is removed.
+    pub cleanup: bool,
+    /// The folder to work in, if it is not one of the system's.
+    pub tmp_dir: Option<PathBuf>,
 }
 
 /// A part of what an engine says while it works.
@@ -131,11 +145,15 @@ pub trait Engine: Send + Sync + 'static {
         reference: &ImageRef,
     ) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
 
-    /// Fetches an image from its registry.
+    /// Fetches an image from its registry, for a platform if it is not the engine's own.
     ///
     /// # Errors
     /// When the image can't be had.
-    fn pull(&self, reference: &ImageRef) -> impl Future<Output = Result<(), EngineError>> + Send;
+    fn pull(
+        &self,
+        reference: &ImageRef,
+        platform: Option<&str>,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Builds `context`, a tar archive with a Dockerfile, and tags the result as `reference`.
     /// Returns the image's id.
@@ -148,6 +166,39 @@ pub trait Engine: Send + Sync + 'static {
         context: Bytes,
         options: &BuildOptions,
         sink: Sink<'_>,
+    ) -> impl Future<Output = Result<String, EngineError>> + Send;
+
+    /// Makes one layer of what `reference` adds to `parent`, or of all of it where it has no parent.
+    /// Returns the id that the image has then.
+    ///
+    /// # Errors
+    /// When it can't be squashed.
+    fn squash(
+        &self,
+        reference: &ImageRef,
+        parent: Option<&ImageRef>,
+        how: &Squashing,
+        sink: Sink<'_>,
+    ) -> impl Future<Output = Result<String, EngineError>> + Send;
+
+    /// Gives an image another reference.
+    ///
+    /// # Errors
+    /// When the engine does not have the image, or can't be asked.
+    fn tag(
+        &self,
+        reference: &ImageRef,
+        other: &ImageRef,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Joins images that are in a registry in a manifest list there. Returns the list's digest.
+    ///
+    /// # Errors
+    /// When the registry does not have an image, or does not take the list.
+    fn push_list(
+        &self,
+        list: &ImageRef,
+        images: &[ImageRef],
     ) -> impl Future<Output = Result<String, EngineError>> + Send;
 
     /// Pushes an image to its registry. Returns the digest it has there.

@@ -35,8 +35,11 @@ impl Logs {
     }
 
     fn begin(&mut self, name: &ImageName) -> io::Result<()> {
+        if name.axis().is_some() {
+            fs::create_dir_all(self.folder_of(name))?;
+        }
         remove_if_there(&self.failed_link(name))?;
-        let file = File::create(self.folder.join(format!("{name}.log")))?;
+        let file = File::create(self.folder_of(name).join(log_name(name)))?;
         self.files.insert(name.clone(), file);
         Ok(())
     }
@@ -56,14 +59,26 @@ impl Logs {
         }
         if !outcome.is_success() {
             let link = self.failed_link(name);
-            std::os::unix::fs::symlink(format!("{name}.log"), link)?;
+            std::os::unix::fs::symlink(log_name(name), link)?;
         }
         Ok(())
     }
 
     fn failed_link(&self, name: &ImageName) -> PathBuf {
-        self.folder.join(format!("000_FAILED_{name}.log"))
+        self.folder_of(name).join(format!("000_FAILED_{}", log_name(name)))
     }
+
+    /// The images of each axis have a folder of their own, where there are several.
+    fn folder_of(&self, name: &ImageName) -> PathBuf {
+        match name.axis() {
+            Some(axis) => self.folder.join(axis),
+            None => self.folder.clone(),
+        }
+    }
+}
+
+fn log_name(name: &ImageName) -> String {
+    format!("{}.log", name.as_str())
 }
 
 impl Subscriber for Logs {
@@ -119,7 +134,7 @@ mod tests {
         let text = fs::read_to_string(folder.path().join("000_FAILED_app.log")).unwrap();
         assert_eq!(text, "a\nfailed: no\ntry 2\nb\nerror: bad\n");
 
-        let built = Outcome::Built { id: "i".to_owned(), digest: None };
+        let built = Outcome::Built { id: "i".to_owned(), pushed: Vec::new() };
         for event in [started(1), log("c"), finished(built)] {
             logs.hear(&event);
         }

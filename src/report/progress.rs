@@ -12,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Subscriber;
 use super::summary::clock;
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Outcome, Pushed};
 use crate::image::ImageName;
 
 /// How many lines of a failed image's log are shown.
@@ -60,15 +60,13 @@ impl Progress {
         self.screen.end(name);
         let tail = self.tails.remove(name).unwrap_or_default();
         match outcome {
-            Outcome::Built { digest: None, .. } => {
-                self.say_change(&format!("{name}: built in {}", clock(took)));
-            }
-            Outcome::Built { digest: Some(digest), .. } => {
-                self.say_change(&format!(
+            Outcome::Built { pushed, .. } => match pushed.first() {
+                None => self.say_change(&format!("{name}: built in {}", clock(took))),
+                Some(Pushed { digest, .. }) => self.say_change(&format!(
                     "{name}: built and pushed in {} as {digest}",
                     clock(took)
-                ));
-            }
+                )),
+            },
             Outcome::ParentError { ancestor } => {
                 self.say(&format!("{name}: not built, as {ancestor} failed"));
             }
@@ -132,6 +130,9 @@ impl Subscriber for Progress {
                 if !self.screen.has_bars() {
                     self.say_change(&format!("{name}: pushing"));
                 }
+            }
+            Event::ListPushed(Pushed { reference, digest }) => {
+                self.say_change(&format!("{reference}: images joined and pushed as {digest}"));
             }
             Event::Finished { name, outcome, took } => self.finished(name, outcome, *took),
             Event::Interrupting => self.say("interrupted: giving up what is under way"),

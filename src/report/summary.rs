@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Subscriber;
-use crate::event::{Aside, Event, Outcome, SetAside, ToBuild};
+use crate::event::{Aside, Event, Outcome, Pushed, SetAside, ToBuild};
 use crate::image::ImageName;
 
 /// Gathers what a run came to.
@@ -21,6 +21,7 @@ pub struct Summary {
     set_aside: Vec<SetAside>,
     attempts: BTreeMap<ImageName, usize>,
     finished: BTreeMap<ImageName, (Outcome, Duration)>,
+    lists: Vec<Pushed>,
     took: Duration,
 }
 
@@ -38,6 +39,7 @@ impl Subscriber for Summary {
             Event::Finished { name, outcome, took } => {
                 self.finished.insert(name.clone(), (outcome.clone(), *took));
             }
+            Event::ListPushed(pushed) => self.lists.push(pushed.clone()),
             Event::Ended { took } => self.took = *took,
             _ => {}
         }
@@ -48,36 +50,45 @@ impl Summary {
     /// The summary for programs.
     pub fn json(&self) -> Value {
         let built = self.finished(true).map(|(image, outcome, took)| {
-            let mut entry = json!({
-                "name": image.name,
-                "reference": image.reference.to_string(),
-                "wave": image.wave,
-                "seconds": seconds(took),
-            });
-            if let Outcome::Built { id, digest } = outcome {
+            let mut entry = named(
+                &image.name,
+                json!({
+                    "reference": image.reference.to_string(),
+                    "wave": image.wave,
+                    "seconds": seconds(took),
+                }),
+            );
+            if let Outcome::Built { id, pushed } = outcome {
                 entry["id"] = json!(id);
-                entry["digest"] = json!(digest);
+                entry["digest"] = json!(pushed.first().map(|pushed| &pushed.digest));
+                entry["pushed"] = pushed.iter().map(in_registry).collect();
             }
             entry
         });
         let failed = self.finished(false).map(|(image, outcome, took)| {
-            json!({
-                "name": image.name,
-                "status": outcome.status(),
-                "reference": image.reference.to_string(),
-                "wave": image.wave,
-                "seconds": seconds(took),
-                "attempts": self.attempts.get(&image.name).copied().unwrap_or(0),
-                "reason": outcome.detail(),
-            })
+            named(
+                &image.name,
+                json!({
+                    "status": outcome.status(),
+                    "reference": image.reference.to_string(),
+                    "wave": image.wave,
+                    "seconds": seconds(took),
+                    "attempts": self.attempts.get(&image.name).copied().unwrap_or(0),
+                    "reason": outcome.detail(),
+                }),
+            )
         });
-        json!({
+        let mut summary = json!({
             "built": built.collect::<Value>(),
             "failed": failed.collect::<Value>(),
             "not_matched": self.aside_json(Aside::NotMatched),
             "skipped": self.aside_json(Aside::Skipped),
             "unbuildable": self.aside_json(Aside::Unbuildable),
-        })
+        });
+        if !self.lists.is_empty() {
+            summary["lists"] = self.lists.iter().map(in_registry).collect();
+        }
+        summary
     }
 
     fn aside_json(&self, aside: Aside) -> Value {
@@ -85,7 +96,7 @@ impl Summary {
         images.sort_by(|a, b| a.name.cmp(&b.name));
         images
             .into_iter()
-            .map(|image| json!({"name": image.name, "wave": image.wave, "reason": image.reason}))
+            .map(|image| named(&image.name, json!({"wave": image.wave, "reason": image.reason})))
             .collect()
     }
 
@@ -108,7 +119,7 @@ impl Summary {
             .to_build
             .keys()
             .chain(self.set_aside.iter().map(|image| &image.name))
-            .map(|name| name.as_str().len())
+            .map(|name| name.to_string().len())
             .max()
             .unwrap_or(0);
         for (title, well) in [("Built", true), ("Failed", false)] {
@@ -151,6 +162,22 @@ impl Summary {
         ];
         counts.map(|(what, count)| format!("{count} {what}")).join(", ")
     }
+}
+
+/// An entry for an image: its name, the axis where there are several, and what else there is.
+fn named(name: &ImageName, rest: Value) -> Value {
+    let mut entry = json!({ "name": name.as_str() });
+    if let Some(axis) = name.axis() {
+        entry["axis"] = json!(axis);
+    }
+    if let (Some(entry), Value::Object(rest)) = (entry.as_object_mut(), rest) {
+        entry.extend(rest);
+    }
+    entry
+}
+
+fn in_registry(pushed: &Pushed) -> Value {
+    json!({ "reference": pushed.reference.to_string(), "digest": pushed.digest })
 }
 
 fn heading(text: &mut String, title: &str, wanted: bool) {
@@ -205,7 +232,13 @@ pub(super) mod tests {
         };
         let built = |digest: Option<&str>| Outcome::Built {
             id: "sha256:1".to_owned(),
-            digest: digest.map(str::to_owned),
+            pushed: digest
+                .map(|digest| Pushed {
+                    reference: "h:1/family/it:1".parse().unwrap(),
+                    digest: digest.to_owned(),
+                })
+                .into_iter()
+                .collect(),
         };
         vec![
             Event::Started {

@@ -23,7 +23,6 @@ pub fn example() -> String {
         match option.effect {
             Effect::AsSaid => Ok(()),
             Effect::Nothing(reason) => writeln!(text, "# No effect: {reason}."),
-            Effect::Refused { reason, .. } => writeln!(text, "# Refused: {reason}."),
         }
         .expect("a string takes all");
         writeln!(text, "#{} = {}", option.name, shown_default(option)).expect("a string takes all");
@@ -57,6 +56,10 @@ fn note(option: &Opt) -> Option<String> {
             Some("May stand several times; the command line replaces it.".to_owned())
         }
         (Kind::List, _) => Some("Values are separated by commas.".to_owned()),
+        (Kind::Several, Fallback::OfTree) => Some(
+            "Several are separated by commas. Default: what the tree's manifest says.".to_owned(),
+        ),
+        (Kind::Several, _) => Some("Several are separated by commas.".to_owned()),
         (Kind::Choice(words), _) => Some(format!("One of: {}.", words.join(", "))),
         (_, Fallback::OfTree) => Some("Default: what the tree's manifest says.".to_owned()),
         (_, Fallback::Found(what)) => Some(format!("Default: {what}.")),

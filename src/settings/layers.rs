@@ -23,6 +23,9 @@ const OPTION_SECTION: &str = "DEFAULT";
 /// The section that adds and redefines profiles.
 pub(super) const PROFILE_SECTION: &str = "profiles";
 
+/// What stands between the words of an option that takes several.
+pub(super) const SEPARATOR: &str = ",";
+
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -79,7 +82,7 @@ type Layer = BTreeMap<&'static str, Vec<Given>>;
 pub(super) type Section = BTreeMap<String, Given>;
 
 /// Sections by their names in small letters, each with its name as it was written first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Sections(BTreeMap<String, (String, Section)>);
 
 impl Sections {
@@ -110,7 +113,7 @@ fn normalized(section: &str) -> String {
 }
 
 /// All that was given from outside the tree.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Layers {
     files: Layer,
     environment: Layer,
@@ -163,6 +166,10 @@ impl Layers {
                 (Kind::Positional, _) => option(name).value.to_owned(),
                 (Kind::Bool, [value]) if value == "false" => format!("--no{}", option(name).flag),
                 _ => format!("--{}", option(name).flag),
+            };
+            let values = match option(name).kind {
+                Kind::Several => vec![values.join(SEPARATOR)],
+                _ => values,
             };
             let given = values
                 .into_iter()
@@ -268,6 +275,13 @@ impl Layers {
                 }
                 Fallback::Unset | Fallback::OfTree | Fallback::Found(_) => None,
             })
+    }
+
+    /// The same, with one word for each of these options in place of what was given.
+    pub(super) fn narrowed(&self, chosen: impl IntoIterator<Item = (&'static str, Given)>) -> Self {
+        let mut layers = self.clone();
+        layers.flags.extend(chosen.into_iter().map(|(name, given)| (name, vec![given])));
+        layers
     }
 
     /// A variable of the environment that is no option.

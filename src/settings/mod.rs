@@ -4,12 +4,15 @@
 //! immutable [`Settings`], in which every value has its type and has been checked. Nothing after
 //! that reads the environment, a file or a default.
 
+mod axes;
+mod conflicts;
 mod credential_files;
 mod example;
 pub mod ini;
 mod interpolate;
 mod layers;
 pub mod options;
+mod platform;
 mod profiles;
 mod references;
 mod show;
@@ -26,16 +29,19 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use regex::Regex;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, Result, add_new};
 use crate::dialect::{self, Dialect};
 use crate::image::Naming;
 use crate::source::Source;
 use crate::tree::{Base, InstallType, Manifest, Preset, UserVariables};
 
+use axes::OneOf;
+pub use axes::settle;
 use credential_files::credential_files;
 pub use example::example;
 pub use layers::{Given, Layers, Origin};
-use options::{Effect, Kind, OPTIONS, Opt, option};
+use options::{Kind, OPTIONS, option};
+pub use platform::Platform;
 pub use profiles::Profiles;
 use references::References;
 pub use show::{Shown, show};
@@ -94,8 +100,14 @@ pub struct Building {
     pub buildkit: bool,
     /// The network that builds run in.
     pub network_mode: String,
+    /// How the layers of each image are made one, if they are.
+    pub squash: Option<Squash>,
     /// The platform to build for, if it is not the engine's own.
-    pub platform: Option<String>,
+    pub platform: Option<Platform>,
+    /// Registries that the images are pushed to beside the one in their names.
+    pub registries: Vec<String>,
+    /// Whether the engine is said to be Podman.
+    pub is_podman: bool,
     /// Where the engine listens, if that is not for the environment to say.
     pub endpoint: Option<String>,
     /// Where credentials for registries are looked up, the first first.
@@ -104,6 +116,15 @@ pub struct Building {
     pub allowed_to_fail: Vec<String>,
     /// The values of build arguments.
     pub build_args: BTreeMap<String, String>,
+}
+
+/// How images are squashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Squash {
+    /// Whether the image that was squashed is removed.
+    pub cleanup: bool,
+    /// The folder to work in; one of the system's if it is not said.
+    pub tmp_dir: Option<PathBuf>,
 }
 
 /// What is to be done with the plan.
@@ -154,8 +175,12 @@ pub struct Settings {
     pub axis: Axis,
     /// What the manifest says about the base.
     pub base: Base,
+    /// What tells the images of this axis from those of others in the run, if there are others.
+    pub label: Option<String>,
     /// How images are called.
     pub naming: Naming,
+    /// How the manifest lists are called that join the images of several platforms.
+    pub lists: Option<Naming>,
     /// How those are called that are the same for every install type, if apart.
     pub naming_apart: Option<Naming>,
     /// Who looks after them.
@@ -190,16 +215,9 @@ pub struct Settings {
     pub output: Output,
 }
 
-/// Settles the options for a tree with this `manifest` and these `profiles`.
-///
-/// # Errors
-/// Every value that is wrong, shown where it was written.
-pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Result<Settings> {
-    settle_values(Values::new(layers, manifest), profiles)
-}
-
 fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings> {
     let (layers, manifest) = (values.layers, values.manifest);
+    let one_of = values.one_of.clone();
     values.check_all();
     let axis_and_base = values.axis();
     let naming = axis_and_base.as_ref().and_then(|(axis, ..)| values.naming(axis));
@@ -207,6 +225,7 @@ fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings
     let templating = values.templating();
     let building = values.building(&templating);
     let task = values.task();
+    values.refuse_conflicts(&building, &task);
     let output = values.output();
     let users = users::users(layers, manifest, &mut values.errors);
     let maintainer = values.text("maintainer").unwrap_or_default();
@@ -220,9 +239,11 @@ fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings
     let skip_parents = values.flag("skip_parents");
     let work_dir = values.path("work_dir");
     match (axis_and_base, naming, values.errors) {
-        (Some((axis, base, install_type)), Some(naming), errors) if errors.is_empty() => {
+        (Some((axis, base, install_type)), Some((naming, lists)), errors) if errors.is_empty() => {
             Ok(Settings {
+                label: one_of.label,
                 base,
+                lists,
                 naming_apart: apart(&naming, &axis, manifest, &templating),
                 naming,
                 axis,
@@ -250,14 +271,16 @@ fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings
 /// What is wrong with configuration files for a tree, also in what a build would not use. What they
 /// leave to the command line may be missing.
 pub fn check(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Vec<Diagnostic> {
-    let partial = || Values { is_partial: true, ..Values::new(layers, manifest) };
-    let mut values =
-        Values { errors: profiles.wrong(References::new(layers, manifest)), ..partial() };
-    drop(values.sources());
-    if let Err(found) = settle_values(partial(), profiles) {
-        found.0.into_iter().for_each(|error| values.refuse(error));
+    let mut errors = profiles.wrong(References::new(layers, manifest));
+    for (layers, one_of) in axes::axes(layers, manifest) {
+        let mut partial = Values { is_partial: true, one_of, ..Values::new(&layers, manifest) };
+        drop(partial.sources());
+        add_new(&mut errors, Diagnostics(std::mem::take(&mut partial.errors)));
+        if let Err(found) = settle_values(partial, profiles) {
+            add_new(&mut errors, found);
+        }
     }
-    values.errors
+    errors
 }
 
 /// The folders that are laid over a tree with this `manifest`.
@@ -293,6 +316,11 @@ fn today(layers: &Layers) -> String {
     day.strftime("%Y%m%d").to_string()
 }
 
+/// The words in the value of an option that takes several.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(layers::SEPARATOR).map(types::strip).filter(|word| !word.is_empty())
+}
+
 /// A machine architecture as Debian calls it.
 fn debian_arch(arch: &str) -> &str {
     match arch {
@@ -308,13 +336,14 @@ struct Values<'a> {
     layers: &'a Layers,
     manifest: &'a Manifest,
     errors: Vec<Diagnostic>,
+    one_of: OneOf,
     /// Whether an option that has to be set may be missing.
     is_partial: bool,
 }
 
 impl<'a> Values<'a> {
     fn new(layers: &'a Layers, manifest: &'a Manifest) -> Self {
-        Self { layers, manifest, errors: Vec::new(), is_partial: false }
+        Self { layers, manifest, errors: Vec::new(), one_of: OneOf::default(), is_partial: false }
     }
 
     fn references(&self) -> References<'a> {
@@ -348,29 +377,18 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Reads every option, also those that something else leaves without use, and refuses switches
-    /// that ask for what there is not.
+    /// Reads every option, also those that something else leaves without use.
     fn check_all(&mut self) {
         for option in OPTIONS {
             match option.kind {
-                Kind::Bool => self.check_switch(option),
+                Kind::Bool => drop(self.flag(option.name)),
                 Kind::Count(_) => drop(self.count(option.name)),
                 Kind::Choice(_) => drop(self.choice(option.name)),
                 Kind::Dict => drop(self.dictionary(option.name)),
                 Kind::List => drop(self.list(option.name)),
-                Kind::Text | Kind::Path => drop(self.given(option.name)),
+                Kind::Text | Kind::Path | Kind::Several => drop(self.given(option.name)),
                 Kind::Many | Kind::Paths | Kind::Positional => drop(self.all(option.name)),
             }
-        }
-    }
-
-    fn check_switch(&mut self, option: &Opt) {
-        let asked_for = self.flag(option.name);
-        if let (true, Effect::Refused { reason, instead }) = (asked_for, option.effect)
-            && let Some(given) = self.given(option.name)
-        {
-            let message = format!("{} can't be true: {reason}", option.name);
-            self.refuse(given.refuse(message).help(instead));
         }
     }
 
@@ -392,6 +410,12 @@ impl<'a> Values<'a> {
 
     fn text(&mut self, name: &str) -> Option<String> {
         self.given(name).map(|given| given.value).filter(|value| !value.is_empty())
+    }
+
+    /// The words of an option that takes several.
+    fn words(&mut self, name: &str) -> Vec<String> {
+        let given = self.given(name);
+        given.map(|given| words(&given.value).map(str::to_owned).collect()).unwrap_or_default()
     }
 
     fn path(&mut self, name: &str) -> Option<PathBuf> {
@@ -500,15 +524,22 @@ impl<'a> Values<'a> {
         Some((axis, base, about))
     }
 
-    fn naming(&mut self, axis: &Axis) -> Option<Naming> {
+    /// How images are called, and the manifest lists that join them with those of other platforms.
+    fn naming(&mut self, axis: &Axis) -> Option<(Naming, Option<Naming>)> {
         let namespace = self.required("namespace")?;
         let prefix = match self.given("image_name_prefix") {
             Some(given) => given.value,
             None => format!("{}-{}-", axis.base, axis.install_type),
         };
         let tag = self.text_or_derived("tag");
-        let registry = self.text("registry");
-        let made = Naming::new(registry.as_deref(), &namespace.value, &prefix, &tag);
+        let registry = self.words("registry").into_iter().next();
+        let name = |tag: &str| Naming::new(registry.as_deref(), &namespace.value, &prefix, tag);
+        let made = match &self.one_of.tag_suffix {
+            None => name(&tag).map(|naming| (naming, None)),
+            Some(suffix) => {
+                name(&format!("{tag}-{suffix}")).and_then(|naming| Ok((naming, Some(name(&tag)?))))
+            }
+        };
         made.map_err(|error| {
             let parts = ["registry", "namespace", "tag"];
             let mut refused =
@@ -584,10 +615,15 @@ impl<'a> Values<'a> {
     fn building(&mut self, templating: &Templating) -> Building {
         let push_threads = self.count("push_threads");
         let is_podman = self.choice("engine") == "podman";
+        let tmp_dir = self.path("squash_tmp_dir");
+        let cleanup = self.flag("squash_cleanup");
+        let squash = self.flag("squash").then_some(Squash { cleanup, tmp_dir });
         Building {
             credential_files: credential_files(self.layers, is_podman),
             build_args: self.build_args(templating),
-            platform: self.text("platform"),
+            platform: self.platform(),
+            registries: self.words("registry").into_iter().skip(1).collect(),
+            is_podman,
             endpoint: if is_podman { self.text("podman_base_url") } else { None },
             allowed_to_fail: self.list("allowed_to_fail"),
             threads: self.count("threads"),
@@ -597,7 +633,8 @@ impl<'a> Values<'a> {
             pull: self.flag("pull"),
             cache: self.flag("cache"),
             keep: self.flag("keep"),
-            buildkit: self.flag("buildkit"),
+            buildkit: self.flag("buildkit") && squash.is_none(),
+            squash,
             network_mode: self.text("network_mode").unwrap_or_else(|| "default".to_owned()),
         }
     }
@@ -686,7 +723,7 @@ mod tests {
         let layers = Layers::gather(given, &[path], &environment)?;
         let files = BTreeMap::from([("few".to_owned(), "# a comment\n^a$\n\nb\n".to_owned())]);
         let profiles = Profiles::new(files, &layers);
-        settle(&layers, &manifest, &profiles)
+        settle(&layers, &manifest, &profiles).map(|mut settled| settled.remove(0))
     }
 
     fn message(result: Result<Settings>) -> String {
@@ -836,8 +873,10 @@ mod tests {
                 format!("there is no option 'other.x', which maintainer refers to | {cure}"),
             ),
             (
-                "platform = $platform",
-                format!("platform refers to 'platform', whose value is made of itself | {cure}"),
+                "locals_base = $locals_base",
+                format!(
+                    "locals_base refers to 'locals_base', whose value is made of itself | {cure}"
+                ),
             ),
             (
                 "maintainer = $profile",

@@ -18,6 +18,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Texts separated by commas.
     List,
+    /// One word or several, separated by commas; on the command line the option may be repeated.
+    Several,
     /// Pairs of name and value, with a colon between them and separated by commas.
     Dict,
     /// Any number of texts: the option is repeated, a file's and the command line's add up.
@@ -32,7 +34,12 @@ impl Kind {
     /// Whether there is one value, which may stand within a text.
     pub fn is_of_one_value(self) -> bool {
         match self {
-            Self::Bool | Self::Count(_) | Self::Text | Self::Path | Self::Choice(_) => true,
+            Self::Bool
+            | Self::Count(_)
+            | Self::Text
+            | Self::Path
+            | Self::Choice(_)
+            | Self::Several => true,
             Self::List | Self::Dict | Self::Many | Self::Paths | Self::Positional => false,
         }
     }
@@ -58,13 +65,6 @@ pub enum Effect {
     AsSaid,
     /// Nothing, for this reason: it is accepted since kolla-build has it.
     Nothing(&'static str),
-    /// An error where a switch asks for it; without it, nothing.
-    Refused {
-        /// Why.
-        reason: &'static str,
-        /// What to do instead.
-        instead: &'static str,
-    },
 }
 
 /// Which heading of the help an option stands under.
@@ -177,32 +177,24 @@ impl Opt {
         self.effect = Effect::Nothing(reason);
         self
     }
-
-    const fn refused(mut self, reason: &'static str, instead: &'static str) -> Self {
-        self.effect = Effect::Refused { reason, instead };
-        self
-    }
 }
 
 use Fallback::{Found, Is, OfTree, Unset};
 use Group::{Build, Compatibility, Images, Listing, Output, Push, Selection, Templates};
-use Kind::{Bool, Choice, Count, Dict, List, Many, Path, Paths, Positional, Text};
-
-/// Why options about squashing do nothing.
-const NO_SQUASHING: &str = "Kiln squashes no images";
+use Kind::{Bool, Choice, Count, Dict, List, Many, Path, Paths, Positional, Several, Text};
 
 /// All options of `kiln build`.
 pub const OPTIONS: &[Opt] = &[
-    opt(Images, "base", "base", Text, OfTree, "The base distro to build on")
+    opt(Images, "base", "base", Several, OfTree, "The base distro to build on; may be repeated")
         .short('b')
         .value("BASE"),
     opt(
         Images,
         "install_type",
         "type",
-        Text,
+        Several,
         OfTree,
-        "Where the software in the images comes from",
+        "Where the software in the images comes from; may be repeated",
     )
     .short('t')
     .value("TYPE"),
@@ -222,7 +214,7 @@ pub const OPTIONS: &[Opt] = &[
         "base_arch",
         "base-arch",
         Text,
-        Found("this machine's"),
+        Found("that of --platform, else this machine's"),
         "The machine architecture to build for, as the kernel calls it",
     )
     .value("ARCH"),
@@ -235,9 +227,9 @@ pub const OPTIONS: &[Opt] = &[
         Images,
         "registry",
         "registry",
-        Text,
+        Several,
         Unset,
-        "The registry in the images' names, as host[:port]",
+        "The registry in the images' names, as host[:port]; may be repeated: the images are pushed to all",
     )
     .value("HOST"),
     opt(Images, "maintainer", "maintainer", Text, OfTree, "Who looks after the images: a label")
@@ -571,9 +563,9 @@ pub const OPTIONS: &[Opt] = &[
         Build,
         "platform",
         "platform",
-        Text,
+        Several,
         Unset,
-        "The platform to build for, as linux/arm64; goes with --base-arch",
+        "The platform to build for, as linux/arm64; may be repeated: the images are joined by manifest lists",
     )
     .value("PLATFORM"),
     opt(Build, "pull", "pull", Bool, Is("true"), "Ask for newer versions of external base images"),
@@ -605,6 +597,31 @@ pub const OPTIONS: &[Opt] = &[
     .value("PAIRS"),
     opt(Build, "network_mode", "network_mode", Text, Is("host"), "The network that builds run in")
         .value("MODE"),
+    opt(
+        Build,
+        "squash",
+        "squash",
+        Bool,
+        Is("false"),
+        "Make one layer of what an image adds to its parent, with docker-squash where Docker builds; without BuildKit",
+    ),
+    opt(
+        Build,
+        "squash_cleanup",
+        "squash-cleanup",
+        Bool,
+        Is("true"),
+        "Remove an image once it is squashed",
+    ),
+    opt(
+        Build,
+        "squash_tmp_dir",
+        "squash-tmp-dir",
+        Path,
+        Unset,
+        "The folder to squash images in",
+    )
+    .value("DIR"),
     opt(Push, "push", "push", Bool, Is("false"), "Push each image once it is built"),
     opt(Push, "push_threads", "push-threads", Count(1), Is("1"), "How many images to push at once")
         .value("N"),
@@ -683,37 +700,6 @@ pub const OPTIONS: &[Opt] = &[
         "Write the summary as JSON to this file and not to standard output",
     )
     .value("FILE"),
-    opt(
-        Compatibility,
-        "squash",
-        "squash",
-        Bool,
-        Is("false"),
-        "Make one layer of what an image adds to its parent",
-    )
-    .refused(
-        NO_SQUASHING,
-        "leave it out, and squash an image once it is built: docker-squash --from-layer PARENT --tag IMAGE IMAGE",
-    ),
-    opt(
-        Compatibility,
-        "squash_cleanup",
-        "squash-cleanup",
-        Bool,
-        Is("true"),
-        "Remove an image once it is squashed",
-    )
-    .without_effect(NO_SQUASHING),
-    opt(
-        Compatibility,
-        "squash_tmp_dir",
-        "squash-tmp-dir",
-        Path,
-        Unset,
-        "The folder to squash images in",
-    )
-    .value("DIR")
-    .without_effect(NO_SQUASHING),
     opt(
         Compatibility,
         "buildkit_builder",

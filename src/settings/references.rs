@@ -3,7 +3,8 @@
 use super::interpolate::interpolate;
 use super::layers::{Given, Layers, PROFILE_SECTION};
 use super::options::{Kind, OPTIONS};
-use super::{debian_arch, sources, types, users};
+use super::platform::Platform;
+use super::{debian_arch, sources, types, users, words};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::dialect::Dialect;
 use crate::tree::Manifest;
@@ -108,7 +109,7 @@ impl<'a> References<'a> {
             (None, Some(_)) => None,
         };
         trail.pop();
-        Ok(text.map(|text| written_by_python(held.kind, text)).unwrap_or_default())
+        Ok(text.map(|text| as_written(held.kind, text)).unwrap_or_default())
     }
 
     /// What there is of this name in a section, or among the options.
@@ -138,7 +139,11 @@ impl<'a> References<'a> {
                 let base = self.manifest.bases.get(&base);
                 base.map(|base| if name == "base_tag" { &base.tag } else { &base.image }.clone())
             }
-            "base_arch" => Some(std::env::consts::ARCH.to_owned()),
+            "base_arch" => {
+                let platform = value("platform")?.parse::<Platform>().ok();
+                let arch = platform.map(|platform| platform.kernel_arch().to_owned());
+                Some(arch.unwrap_or_else(|| std::env::consts::ARCH.to_owned()))
+            }
             "debian_arch" => Some(debian_arch(&value("base_arch")?).to_owned()),
             "openstack_branch" => Some(branch(&value("openstack_release")?)),
             "openstack_branch_slashed" => {
@@ -154,8 +159,9 @@ impl<'a> References<'a> {
     }
 }
 
-/// A value as Python writes it into a text: what is wrong about it is told elsewhere.
-fn written_by_python(kind: Kind, text: String) -> String {
+/// A value as Python writes it into a text: what is wrong about it is told elsewhere. Of several
+/// words it is the first.
+fn as_written(kind: Kind, text: String) -> String {
     match kind {
         Kind::Bool => match types::boolean(&text) {
             Some(true) => "True".to_owned(),
@@ -163,6 +169,7 @@ fn written_by_python(kind: Kind, text: String) -> String {
             None => text,
         },
         Kind::Count(_) => types::integer(&text).map_or(text, |number| number.to_string()),
+        Kind::Several => words(&text).next().unwrap_or_default().to_owned(),
         _ => text,
     }
 }

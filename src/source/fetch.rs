@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Once;
 
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
@@ -12,6 +11,7 @@ use tokio::process::Command;
 
 use super::archive;
 use super::{FetchError, Kind, Source};
+use crate::crypto;
 use crate::diagnostic::with_causes;
 
 impl Source {
@@ -59,11 +59,7 @@ fn digest(file: &Path) -> io::Result<String> {
 }
 
 async fn download(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| {
-        // Somebody else's choice of a provider will do as well.
-        drop(rustls::crypto::ring::default_provider().install_default());
-    });
+    crypto::provide();
     let refuse = |error: reqwest::Error| {
         let text = with_causes(&error.without_url());
         source.failed_for_now(text)

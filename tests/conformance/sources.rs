@@ -121,7 +121,7 @@ fn ours(release: &Release, config: &Path) -> Listings {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let of_image = |name: &str| {
         let image = ImageName::new(name);
-        let sources = source::of_image(&image, &settings.sources);
+        let sources = source::of_image(&image, &settings[0].sources);
         let folder = tempfile::tempdir().unwrap();
         let files = runtime.block_on(source::fetch(&image, &sources, folder.path())).unwrap();
         files.into_iter().map(|(archive, path)| (archive, listing(&path))).collect()

@@ -68,7 +68,7 @@ impl Reader {
         let flags = case.flags.iter().map(|(name, values)| (option(name).name, values.clone()));
         let layers = Layers::gather(flags.collect(), &self.write(case), &BTreeMap::new())?;
         let profiles = Profiles::new(self.tree.profiles()?, &layers);
-        let settings = settle(&layers, manifest, &profiles)?;
+        let settings = settle(&layers, manifest, &profiles)?.remove(0);
         let mut options = options(&settings);
         options.insert("docker_dir".to_owned(), json!(overlays(&layers, manifest)?));
         let patterns = settings.patterns.iter().flatten().map(regex::Regex::as_str);
@@ -121,7 +121,7 @@ fn options(settings: &Settings) -> Map<String, Value> {
         "openstack_release": templating.release,
         "openstack_release_codename": templating.codename,
         "patches_path": path(&templating.patches_path),
-        "platform": building.platform.as_deref().unwrap_or(""),
+        "platform": building.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
         "pull": building.pull,
         "push": building.push_threads.is_some(),
         "repos_yaml": path(&templating.repos_yaml),

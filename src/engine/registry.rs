@@ -1,0 +1,148 @@
+//! What is asked of registries without an engine between: manifest lists, which engines don't make.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bollard::auth::DockerCredentials;
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
+use oci_client::manifest::{
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, ImageIndexEntry,
+    OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciImageIndex, Platform,
+};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference};
+
+use super::EngineError;
+use crate::crypto;
+use crate::diagnostic::with_causes;
+use crate::image::ImageRef;
+
+/// A connection to one registry.
+pub(super) struct Registry {
+    client: Client,
+    auth: RegistryAuth,
+}
+
+impl Registry {
+    /// Talks to a registry, in plain text if `is_plain`, waiting for `timeout` at most for any word.
+    pub(super) fn new(
+        is_plain: bool,
+        credentials: Option<DockerCredentials>,
+        timeout: Duration,
+    ) -> Result<Self, EngineError> {
+        let protocol = if is_plain { ClientProtocol::Http } else { ClientProtocol::Https };
+        let config = ClientConfig {
+            protocol,
+            platform_resolver: None,
+            read_timeout: Some(timeout),
+            connect_timeout: Some(timeout),
+            user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")),
+            ..ClientConfig::default()
+        };
+        crypto::provide();
+        let client = Client::try_from(config).map_err(explain)?;
+        Ok(Self { client, auth: auth(credentials)? })
+    }
+
+    /// Joins `images` in a manifest list called `list`, all of them in this registry. Returns the
+    /// digest that the registry, asked again, knows the list by.
+    pub(super) async fn push_list(
+        &self,
+        list: &ImageRef,
+        images: &[ImageRef],
+    ) -> Result<String, EngineError> {
+        let mut manifests = Vec::new();
+        for image in images {
+            manifests.push(self.entry(image).await?);
+        }
+        let is_dockers =
+            manifests.iter().any(|entry| entry.media_type == IMAGE_MANIFEST_MEDIA_TYPE);
+        let media_type =
+            if is_dockers { IMAGE_MANIFEST_LIST_MEDIA_TYPE } else { OCI_IMAGE_INDEX_MEDIA_TYPE };
+        let index = OciImageIndex {
+            schema_version: 2,
+            media_type: Some(media_type.to_owned()),
+            manifests,
+            artifact_type: None,
+            annotations: None,
+        };
+        let reference = reference(list)?;
+        self.client.push_manifest_list(&reference, &self.auth, index).await.map_err(explain)?;
+        self.client.fetch_manifest_digest(&reference, &self.auth).await.map_err(explain)
+    }
+
+    /// What a list says of an image.
+    async fn entry(&self, image: &ImageRef) -> Result<ImageIndexEntry, EngineError> {
+        let of_image = |error| match explain(error) {
+            EngineError::Refused(reason) => EngineError::Refused(format!("{image}: {reason}")),
+            other => other,
+        };
+        let reference = reference(image)?;
+        let accepted = [IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE];
+        let pulled = self.client.pull_manifest_raw(&reference, &self.auth, &accepted).await;
+        let (manifest, digest) = pulled.map_err(of_image)?;
+        let config = self.client.pull_manifest_and_config(&reference, &self.auth).await;
+        let (parsed, _, config) = config.map_err(of_image)?;
+        let platform: Platform = serde_json::from_str(&config)
+            .map_err(|error| EngineError::Refused(format!("{image} tells no platform: {error}")))?;
+        Ok(ImageIndexEntry {
+            media_type: parsed.media_type.unwrap_or_else(|| OCI_IMAGE_MEDIA_TYPE.to_owned()),
+            digest,
+            size: manifest.len() as i64,
+            platform: Some(platform),
+            annotations: None,
+            artifact_type: None,
+        })
+    }
+}
+
+/// Whether a registry on this machine is meant, which may speak in plain text.
+pub(super) fn is_loopback(registry: &str) -> bool {
+    let host = match registry.rsplit_once(':') {
+        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) => host,
+        _ => registry,
+    };
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
+fn auth(credentials: Option<DockerCredentials>) -> Result<RegistryAuth, EngineError> {
+    match credentials {
+        None => Ok(RegistryAuth::Anonymous),
+        Some(DockerCredentials { username: Some(username), password: Some(password), .. }) => {
+            Ok(RegistryAuth::Basic(username, password))
+        }
+        Some(_) => Err(EngineError::Refused(
+            "a manifest list can't be pushed with an identity token: log in with a password or an access token".to_owned(),
+        )),
+    }
+}
+
+fn reference(image: &ImageRef) -> Result<Reference, EngineError> {
+    let text = image.to_string();
+    Reference::try_from(text).map_err(|error| EngineError::Refused(error.to_string()))
+}
+
+fn explain(error: OciDistributionError) -> EngineError {
+    match error {
+        OciDistributionError::RequestError(error) => EngineError::Registry(with_causes(&error)),
+        OciDistributionError::IoError(error) => EngineError::Registry(error.to_string()),
+        other => EngineError::Refused(with_causes(&other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_registries_of_this_machine_are_local() {
+        for local in ["127.0.0.1:5000", "127.0.0.9", "localhost", "localhost:1", "[::1]:5000"] {
+            assert!(is_loopback(local), "{local}");
+        }
+        for other in ["h.example", "h.example:5000", "10.0.0.1:5000", "localhost.example"] {
+            assert!(!is_loopback(other), "{other}");
+        }
+    }
+}

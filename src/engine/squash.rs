@@ -1,0 +1,77 @@
+//! Squashing by docker-squash, a program of its own: it takes an image out of Docker, makes one layer
+//! of several, and gives the result back. What it says goes into the image's log.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::Command;
+
+use super::{EngineError, Output, Sink, Squashing};
+use crate::image::ImageRef;
+
+/// The program.
+const PROGRAM: &str = "docker-squash";
+
+/// Makes sure that the program is there.
+///
+/// # Errors
+/// Why it does not start, in words.
+pub fn require() -> Result<(), String> {
+    let started = std::process::Command::new(PROGRAM)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| error.to_string())?;
+    if started.status.success() { Ok(()) } else { Err(started.status.to_string()) }
+}
+
+/// Squashes the layers of `reference` above the image with the id `parent`, or all of them, with
+/// the engine that `environment` names.
+pub(super) async fn run(
+    environment: &[(String, String)],
+    reference: &ImageRef,
+    parent: Option<&str>,
+    how: &Squashing,
+    sink: Sink<'_>,
+) -> Result<(), EngineError> {
+    let mut command = Command::new(PROGRAM);
+    command.envs(environment.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
+    command.args(["--tag", &reference.to_string()]);
+    if let Some(parent) = parent {
+        command.args(["--from-layer", parent]);
+    }
+    if how.cleanup {
+        command.arg("--cleanup");
+    }
+    if let Some(folder) = &how.tmp_dir {
+        command.arg("--tmp-dir").arg(folder.join(folder_name(reference)));
+    }
+    command.arg(reference.to_string()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let refuse = |reason: String| EngineError::Refused(format!("{PROGRAM}: {reason}"));
+    let mut child = command.spawn().map_err(|error| refuse(error.to_string()))?;
+    let said = child.stderr.take().expect("it is piped");
+    let last = pass_on(said, sink).await.map_err(|error| refuse(error.to_string()))?;
+    let status = child.wait().await.map_err(|error| refuse(error.to_string()))?;
+    if status.success() { Ok(()) } else { Err(refuse(format!("{status}: {last}"))) }
+}
+
+/// The program wants a folder that is not there yet, for each image.
+fn folder_name(reference: &ImageRef) -> String {
+    let tag = reference.tag().unwrap_or_default();
+    format!("{}-{tag}", reference.repository().replace('/', "-"))
+}
+
+/// Passes on what is said, line by line. Returns the last line that tells of an error, else the last.
+async fn pass_on(said: impl AsyncRead + Unpin, sink: Sink<'_>) -> std::io::Result<String> {
+    let mut lines = BufReader::new(said).lines();
+    let mut last = String::new();
+    let mut error = None;
+    while let Some(line) = lines.next_line().await? {
+        if line.contains("ERROR") && error.is_none() {
+            error = Some(line.clone());
+        }
+        last.clone_from(&line);
+        sink(Output::Line(line));
+    }
+    Ok(error.unwrap_or(last))
+}

@@ -1,0 +1,69 @@
+//! Options that can't hold together: refused before anything is done, with what to change.
+
+use super::platform::Platform;
+use super::{Building, Given, Task, Values};
+use crate::diagnostic::Diagnostic;
+
+impl Values<'_> {
+    /// Refuses what was asked for together and does not go together.
+    pub(super) fn refuse_conflicts(&mut self, building: &Building, task: &Task) {
+        self.refuse_squashing_by_buildkit(building);
+        self.refuse_platform_of_another_arch(building);
+        let several_platforms = self.one_of.tag_suffix.is_some();
+        if several_platforms && *task == Task::Build && building.push_threads.is_none() {
+            let given = self.layers.early("platform");
+            self.refuse_together(
+                given,
+                "images of several platforms are joined in a registry",
+                "add --push, or build for one --platform",
+            );
+        }
+    }
+
+    fn refuse_squashing_by_buildkit(&mut self, building: &Building) {
+        let asked_for = self.layers.early("buildkit").filter(|_| self.flag("buildkit"));
+        if building.squash.is_some() && !building.is_podman && asked_for.is_some() {
+            self.refuse_together(
+                asked_for,
+                "images that BuildKit has built can't be squashed",
+                "leave out one of buildkit and squash",
+            );
+        }
+    }
+
+    fn refuse_platform_of_another_arch(&mut self, building: &Building) {
+        let Some(platform) = &building.platform else { return };
+        let Some(given) = self.layers.early("base_arch") else { return };
+        let Some(arch) = self.text("base_arch") else { return };
+        if arch != platform.kernel_arch() {
+            let message = format!(
+                "{platform} has the architecture {}, and base_arch is {arch}",
+                platform.kernel_arch()
+            );
+            self.refuse_together(
+                Some(given),
+                &message,
+                "leave out base_arch: it follows from platform",
+            );
+        }
+    }
+
+    fn refuse_together(&mut self, given: Option<Given>, message: &str, cure: &str) {
+        let refused = match given {
+            Some(given) => given.refuse(message),
+            None => Diagnostic::new(message),
+        };
+        self.refuse(refused.help(cure));
+    }
+
+    /// The platform to build for.
+    pub(super) fn platform(&mut self) -> Option<Platform> {
+        let given = self.given("platform").filter(|given| !given.value.is_empty())?;
+        let platform = given.value.parse();
+        if platform.is_err() {
+            let message = format!("'{}' is no platform", given.value);
+            self.refuse(given.refuse(message).help("write it as linux/arm64"));
+        }
+        platform.ok()
+    }
+}

@@ -1,0 +1,274 @@
+//! Pushes to real registries: with credentials, to several at once, and lists of platforms.
+
+mod support;
+
+use std::fs;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::{Cleanup, Engine, Run, TestTree, docker, free_ports, pull_all_by_digest};
+
+/// A registry of a test's own. What it keeps goes away with it.
+struct Registry {
+    folder: tempfile::TempDir,
+    address: String,
+    process: Child,
+}
+
+/// The user `me` with the password `secret`, as htpasswd writes it.
+const USER: &str = "me:$2b$12$Ctsuv/Megb.s4OTW4yuLqe9x5yEvBm.gR4WaKnSH3yIuLO0U95XmG\n";
+
+/// The password, and what it is in a file of credentials.
+const PASSWORD: &str = "secret";
+const AUTH: &str = "bWU6c2VjcmV0";
+
+impl Registry {
+    /// One that lets everybody in.
+    fn open() -> Self {
+        Self::start("")
+    }
+
+    /// One that wants to know who pushes and pulls.
+    fn private() -> Self {
+        Self::start("auth: {htpasswd: {realm: test, path: FOLDER/htpasswd}}\n")
+    }
+
+    fn start(auth: &str) -> Self {
+        let program = std::env::var("KILN_TEST_REGISTRY_PROGRAM").expect(
+            "these tests need a registry: run 'make engine' and eval \"$(scripts/engine env)\"",
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let [port] = free_ports();
+        let address = format!("127.0.0.1:{port}");
+        let shown = folder.path().display().to_string();
+        fs::write(folder.path().join("htpasswd"), USER).unwrap();
+        let config = folder.path().join("registry.yml");
+        let text = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {shown}/data}}}}\n\
+             http: {{addr: {address}}}\n{}",
+            auth.replace("FOLDER", &shown)
+        );
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new(program);
+        command.arg("serve").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().expect("the registry starts");
+        let patience = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(&address).is_err() {
+            assert!(Instant::now() < patience, "the registry does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { folder, address, process }
+    }
+
+    /// A file with credentials for the registry, in the folder `name` of the test's own.
+    fn credentials(&self, file: &str, text: &str) -> std::path::PathBuf {
+        let path = self.folder.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text.replace("REGISTRY", &self.address)).unwrap();
+        path
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// Nothing is run in these images, so that a machine of one platform can build for another.
+const FAMILY: &[(&str, &str)] = &[
+    ("base", "FROM scratch\nCOPY file /{{ base_arch }}\nLABEL debian={{ debian_arch }}\n"),
+    ("leaf", "FROM @base\nCOPY file /leaf\n"),
+];
+
+/// The family, or the first of it, built by `engine`.
+fn family(engine: Engine, images: usize) -> TestTree {
+    engine.require();
+    let tree = TestTree::new(&FAMILY[..images]).on(engine);
+    tree.write("base/file", "of the base\n");
+    tree.write("leaf/file", "of the leaf\n");
+    tree
+}
+
+/// Builds and pushes one image by `engine`, with these variables set and nothing else that tells
+/// of credentials.
+fn push(engine: Engine, registry: &Registry, variables: &[(&str, &Path)]) -> Run {
+    let tree = family(engine, 1);
+    let _cleanup = Cleanup::of(engine, format!("{}/{}", registry.address, tree.namespace()));
+    let mut command = tree.command(&["--push", "--registry", &registry.address]);
+    let nowhere = Path::new("/nonexistent");
+    for name in ["DOCKER_CONFIG", "XDG_RUNTIME_DIR", "HOME"] {
+        command.env(name, nowhere);
+    }
+    command.envs(variables.iter().copied());
+    Run::of(command)
+}
+
+#[test]
+fn who_is_not_known_may_not_push() {
+    let registry = Registry::private();
+    for engine in [Engine::Docker, Engine::Podman] {
+        let run = push(engine, &registry, &[]).expect(1);
+        assert_eq!(run.names("failed"), ["base push_error"], "{engine:?}");
+        let wrong = registry.credentials(
+            "wrong/config.json",
+            r#"{"auths": {"REGISTRY": {"auth": "bWU6d3Jvbmc="}}}"#,
+        );
+        let run = push(engine, &registry, &[("DOCKER_CONFIG", wrong.parent().unwrap())]).expect(1);
+        assert_eq!(run.names("failed"), ["base push_error"], "{engine:?}");
+        assert!(!run.stderr.contains("wrong/config.json"), "{run:?}");
+    }
+}
+
+#[test]
+fn credentials_of_either_client_open_the_door() {
+    let registry = Registry::private();
+    let auths = format!(r#"{{"auths": {{"REGISTRY": {{"auth": "{AUTH}"}}}}}}"#);
+    let dockers = registry.credentials("docker/config.json", &auths);
+    registry.credentials("podman/containers/auth.json", &auths);
+    let named = registry.credentials("named.json", &auths);
+    let spaces = format!(r#"{{"auths": {{"REGISTRY/kiln-test": {{"auth": "{AUTH}"}}}}}}"#);
+    let spaces = registry.credentials("spaces.json", &spaces);
+    let runtime = registry.folder.path().join("podman");
+    for engine in [Engine::Docker, Engine::Podman] {
+        for variable in [
+            ("DOCKER_CONFIG", dockers.parent().unwrap()),
+            ("XDG_RUNTIME_DIR", &*runtime),
+            ("REGISTRY_AUTH_FILE", &*named),
+            ("REGISTRY_AUTH_FILE", &*spaces),
+        ] {
+            let run = push(engine, &registry, &[variable]);
+            assert_eq!(run.code, 0, "{engine:?} {variable:?}: {run:?}");
+            assert_eq!(run.names("built"), ["base"], "{engine:?} {variable:?}");
+            assert!(!format!("{run:?}").contains(AUTH), "{run:?}");
+        }
+    }
+}
+
+/// A credential helper is a program on the PATH; what it says goes to the engine and nowhere else.
+#[test]
+fn credentials_of_a_helper_open_the_door() {
+    let registry = Registry::private();
+    let helper = registry.credentials(
+        "bin/docker-credential-test",
+        &format!(
+            "#!/bin/sh\nread server\nif [ \"$server\" = REGISTRY ]; then\n\
+             echo '{{\"Username\": \"me\", \"Secret\": \"{PASSWORD}\"}}'\nelse\n\
+             echo credentials not found in native keychain\nexit 1\nfi\n"
+        ),
+    );
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let folder = helper.parent().unwrap().display().to_string();
+    let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
+    for settings in [r#"{"credsStore": "test"}"#, r#"{"credHelpers": {"REGISTRY": "test"}}"#] {
+        let config = registry.credentials("docker/config.json", settings);
+        let variables = [("DOCKER_CONFIG", config.parent().unwrap()), ("PATH", Path::new(&path))];
+        let run = push(Engine::Docker, &registry, &variables).expect(0);
+        assert!(!format!("{run:?}").contains(PASSWORD), "{run:?}");
+    }
+    // It knows nothing of this one, which needs nothing.
+    let open = Registry::open();
+    let config = open.credentials("docker/config.json", r#"{"credsStore": "test"}"#);
+    let variables = [("DOCKER_CONFIG", config.parent().unwrap()), ("PATH", Path::new(&path))];
+    push(Engine::Docker, &open, &variables).expect(0);
+}
+
+#[test]
+fn images_are_pushed_to_every_registry() {
+    let (one, two) = (Registry::open(), Registry::open());
+    for engine in [Engine::Docker, Engine::Podman] {
+        let tree = family(engine, 2);
+        let cleanups = [&one, &two].map(|registry| {
+            Cleanup::of(engine, format!("{}/{}", registry.address, tree.namespace()))
+        });
+        let run = tree
+            .build(&["--push", "--registry", &one.address, "--registry", &two.address])
+            .expect(0);
+        let summary = run.summary();
+        drop(cleanups);
+        for built in summary["built"].as_array().unwrap() {
+            let pushed = built["pushed"].as_array().unwrap();
+            assert_eq!(pushed.len(), 2, "{built}");
+            assert_eq!(pushed[0]["reference"], built["reference"]);
+            assert_eq!(pushed[0]["digest"], built["digest"]);
+            let second = pushed[1]["reference"].as_str().unwrap();
+            assert!(second.starts_with(&two.address), "{second}");
+            pull_all_by_digest(pushed);
+        }
+    }
+}
+
+/// What a registry knows about a reference, by the machine's own client.
+fn manifest(reference: &str) -> serde_json::Value {
+    let mut command = Command::new("docker");
+    command.args(["manifest", "inspect", "--insecure", reference]);
+    let run = Run::of(command).expect(0);
+    serde_json::from_str(&run.stdout).unwrap()
+}
+
+#[test]
+fn images_of_several_platforms_are_joined_in_a_list() {
+    let (one, two) = (Registry::private(), Registry::open());
+    let auths = format!(r#"{{"auths": {{"REGISTRY": {{"auth": "{AUTH}"}}}}}}"#);
+    let config = one.credentials("docker/config.json", &auths);
+    for (engine, builder) in [
+        (Engine::Docker, "--buildkit"),
+        (Engine::Docker, "--nobuildkit"),
+        (Engine::Podman, "--buildkit"),
+    ] {
+        let tree = family(engine, 2);
+        let _cleanups = [&one, &two].map(|registry| {
+            Cleanup::of(engine, format!("{}/{}", registry.address, tree.namespace()))
+        });
+        let registries = format!("{},{}", one.address, two.address);
+        let platforms = ["--platform", "linux/amd64", "--platform", "linux/arm64"];
+        let arguments = [builder, "--push", "--registry", &registries];
+        let mut command = tree.command(&[&arguments[..], &platforms].concat());
+        command.env("DOCKER_CONFIG", config.parent().unwrap());
+        let run = Run::of(command).expect(0);
+        assert_eq!(run.names("built").len(), 4, "{run:?}");
+        let lists = run.summary()["lists"].as_array().unwrap().clone();
+        assert_eq!(lists.len(), 4, "{lists:?}");
+        let list = format!("{}/{}", two.address, tree.reference("leaf"));
+        let known = manifest(&list);
+        let platforms: Vec<_> = known["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["platform"]["architecture"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(platforms, ["amd64", "arm64"], "{engine:?} {builder}: {known}");
+        let told = lists.iter().find(|told| told["reference"] == list.as_str()).unwrap();
+        let by_digest =
+            format!("{}@{}", list.rsplit_once(':').unwrap().0, told["digest"].as_str().unwrap());
+        assert_eq!(manifest(&by_digest)["manifests"], known["manifests"]);
+        docker(&["pull", "--platform", "linux/arm64", &list]).expect(0);
+        let format = "{{.Architecture}} {{.Config.Labels.debian}}";
+        let pulled = docker(&["image", "inspect", "--format", format, &list]).expect(0);
+        assert_eq!(pulled.stdout.trim(), "arm64 arm64");
+        docker(&["image", "rm", &list]).expect(0);
+    }
+}
+
+#[test]
+fn a_list_needs_all_its_images() {
+    let registry = Registry::open();
+    Engine::Docker.require();
+    let template = "FROM scratch\n{% if base_arch == 'aarch64' %}COPY nothing /{% else %}COPY file /file{% endif %}\n";
+    let tree = TestTree::new(&[("base", template)]);
+    tree.write("base/file", "x\n");
+    let _cleanup = Cleanup::new(format!("{}/{}", registry.address, tree.namespace()));
+    let run = tree
+        .build(&["--push", "--registry", &registry.address, "--platform", "amd64,arm64"])
+        .expect(1);
+    assert_eq!(run.names("built"), ["base"]);
+    assert_eq!(run.names("failed"), ["base error"]);
+    assert_eq!(run.summary()["failed"][0]["axis"], "arm64");
+    assert!(run.stderr.contains("is not pushed: not all its images are there"), "{run:?}");
+    assert!(run.summary()["lists"].is_null());
+}
