@@ -113,10 +113,18 @@ fn one_for_each_place(errors: Diagnostics) -> Diagnostics {
     Diagnostics(told.collect())
 }
 
+/// How a user changes a list: the endings of the variables that do it.
+const CUSTOMIZES: [&str; 3] = ["_override", "_append", "_remove"];
+
 /// The variable by which a user changes the list `what` of an image: `how` is `override`, `append`
 /// or `remove`.
 fn customization(image: &str, what: &str, how: &str) -> String {
     format!("{}_{what}_{how}", image.replace('-', "_"))
+}
+
+/// Whether a variable of this name changes a list.
+fn is_customization(name: &str) -> bool {
+    CUSTOMIZES.iter().any(|ending| name.ends_with(ending))
 }
 
 /// A list with what is appended, and without the first of each value that is removed.

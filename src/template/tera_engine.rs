@@ -7,9 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tera::{Context, Error, ErrorKind, Kwargs, ReportError, State, Tera, TeraResult, Value};
+use tera::value::Key;
+use tera::{
+    ArgFromValue as _, Context, Error, ErrorKind, Kwargs, Map, ReportError, State, Tera,
+    TeraResult, Value,
+};
 
-use super::{Ingredients, Renderer, customization, customized};
+use super::{Ingredients, Renderer, Variables, customization, customized, is_customization};
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
 use crate::image::ImageName;
@@ -21,6 +25,7 @@ pub(super) struct TeraEngine<'a> {
     sources: BTreeMap<String, String>,
     tree: &'a Tree,
     context: Context,
+    variables: Variables,
 }
 
 impl<'a> TeraEngine<'a> {
@@ -28,7 +33,9 @@ impl<'a> TeraEngine<'a> {
     pub(super) fn new(tree: &'a Tree, ingredients: &Ingredients) -> Result<Self> {
         let context = Context::from_serialize(&ingredients.variables);
         let context = context.map_err(|error| Diagnostic::new(error.to_string()))?;
-        let mut engine = Self { tera: Tera::new(), sources: tree.templates()?, tree, context };
+        let variables = ingredients.variables.clone();
+        let mut engine =
+            Self { tera: Tera::new(), sources: tree.templates()?, tree, context, variables };
         engine.tera.autoescape_on(Vec::<&str>::new());
         add_functions(&mut engine.tera, &ingredients.functions);
         match engine.tera.add_raw_templates(&engine.sources) {
@@ -74,6 +81,7 @@ impl Renderer for TeraEngine<'_> {
     fn render(&self, path: &str, image: &ImageName) -> Result<String> {
         let mut context = self.context.clone();
         context.insert("image_name", image.as_str());
+        context.insert(CUSTOMIZATIONS, &customizations(&self.variables));
         self.tera.render(path, &context).map_err(|error| self.explain(Some(path), &error).into())
     }
 }
@@ -110,11 +118,32 @@ fn add_functions(tera: &mut Tera, functions: &Arc<Functions>) {
     });
 }
 
+/// The name under which components see the variables that change lists.
+const CUSTOMIZATIONS: &str = "customizations";
+
+/// The variables among these that change a list.
+fn customizations<'a>(
+    variables: impl IntoIterator<Item = (&'a String, &'a serde_json::Value)>,
+) -> BTreeMap<&'a String, &'a serde_json::Value> {
+    variables.into_iter().filter(|(name, _)| is_customization(name)).collect()
+}
+
 /// A list as the variables `<image>_<what>_override`, `_append` and `_remove` change it.
 fn customizable(list: Vec<Value>, given: &Kwargs, state: &State<'_>) -> TeraResult<Vec<Value>> {
     let what: String = given.must_get("of")?;
-    let image: String = state.get("image_name")?.unwrap_or_default();
-    let variable = |how: &str| state.get::<Vec<Value>>(&customization(&image, &what, how));
+    let (Some(image), Some(all)) =
+        (state.get::<String>("image_name")?, state.get::<Map>(CUSTOMIZATIONS)?)
+    else {
+        let message = "`customizable` needs @image_name and @customizations of its component";
+        return Err(Error::message(message));
+    };
+    let variable = |how: &str| {
+        let name = customization(&image, &what, how);
+        match (state.get(&name)?, all.get(&Key::from(name))) {
+            (None, Some(value)) => Vec::from_value(value).map(Some),
+            (seen, _) => Ok::<Option<Vec<Value>>, Error>(seen),
+        }
+    };
     if let Some(instead) = variable("override")? {
         return Ok(instead);
     }
