@@ -7,10 +7,14 @@
 //! arguments or do not know `RUN --mount` and here-documents. Follows the Dockerfile reference
 //! of the Docker project.
 
+mod insertion;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::image::ImageRef;
+
+pub use insertion::insert;
 
 /// Which instruction refers to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -510,13 +510,34 @@ fn the_files_of_a_configuration_folder_are_read_in_order() {
     assert_eq!(files["said/Dockerfile"], "FROM x\nLABEL two two");
 }
 
-#[test]
-fn an_override_is_refused_where_nothing_can_take_it() {
+/// Runs `kiln build` on a family with packages, with a file laid over its images.
+fn with_override(text: &str, arguments: &[&str]) -> String {
     let tree = family();
-    tree.write("over.j2", "{% extends parent_template %}");
-    let file = tree.path().join("over.j2");
-    let run = build(&tree, &["--list-images", "--template-override", file.to_str().unwrap()]);
-    insta::assert_snapshot!("override-of-tera", shown(&tree, &run));
+    tree.image("packed", "FROM @base\nRUN add {{ [\"a\"] | customizable(of=\"packages\") }}\n");
+    tree.write("over.tera", text);
+    let file = tree.path().join("over.tera");
+    let option = ["--template-override", file.to_str().unwrap()];
+    shown(&tree, &build(&tree, &[arguments, option.as_slice()].concat()))
+}
+
+#[test]
+fn what_an_override_does_in_vain_is_told() {
+    let text = "{% extends parent_template %}\n\
+                {% set packed_packages_append = [\"b\"] %}\n\
+                {% set paked_packages_append = [\"c\"] %}\n\
+                {% block lone_foter %}{% endblock %}\n";
+    insta::assert_snapshot!("override-in-vain", with_override(text, &["--list-images", "packed"]));
+}
+
+#[test]
+fn a_wrong_override_is_shown() {
+    let list = |text: &str| with_override(text, &["--list-images"]);
+    let extends = "{% extends parent_template %}";
+    insta::assert_snapshot!("override-alone", list("FROM x\n"));
+    insta::assert_snapshot!("override-syntax", list(&format!("{extends}\n{{% set a = [1 %}}\n")));
+    let undefined =
+        format!("{extends}\n{{% block footer %}}\nRUN {{{{ oops }}}}\n{{% endblock %}}\n");
+    insta::assert_snapshot!("override-undefined", list(&undefined));
 }
 
 /// The work folder is emptied, so it may hold nothing that the tree is read from.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::terminal;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::dialect::{DEFAULT_TABLE, Dialect, Functions};
 use crate::settings::Settings;
@@ -24,6 +25,7 @@ pub fn ingredients(settings: &Settings, tree: &Tree) -> Result<Ingredients> {
         functions: Arc::new(functions(settings, tree)?),
         overrides: overrides(&templating.overrides)?,
         build_arguments: declared.filter(|_| tree.dialect().declares_pip_arguments()).collect(),
+        warn: |warning| terminal::warn(&format!("warning: {warning}")),
     })
 }
 

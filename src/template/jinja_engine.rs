@@ -15,6 +15,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use regex::Regex;
 
+use super::overrides::Lists;
 use super::{Ingredients, Override, Renderer, customization, customized};
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
@@ -39,7 +40,12 @@ pub(super) struct JinjaEngine<'a> {
 
 impl<'a> JinjaEngine<'a> {
     /// Makes the templates of `tree` ready, with what they are given.
-    pub(super) fn new(tree: &'a Tree, ingredients: &Ingredients) -> Result<Self> {
+    pub(super) fn new(
+        tree: &'a Tree,
+        ingredients: &Ingredients,
+        overrides: &[Override],
+        lists: &Arc<Lists>,
+    ) -> Result<Self> {
         let mut environment = Environment::new();
         environment.set_debug(true);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -55,13 +61,13 @@ impl<'a> JinjaEngine<'a> {
             text.map(|text| Some(as_jinja2_reads(&text)))
                 .map_err(|_| unreadable("the file is not UTF-8".to_owned()))
         });
-        add_filters(&mut environment);
+        add_filters(&mut environment, lists);
         add_functions(&mut environment, &ingredients.functions);
         for (name, value) in &ingredients.variables {
             environment.add_global(name.clone(), Value::from(Serde(value)));
         }
         let mut engine = Self { environment, tree, overriding: None };
-        engine.lay_over(&ingredients.overrides)?;
+        engine.lay_over(overrides)?;
         Ok(engine)
     }
 
@@ -217,8 +223,11 @@ fn without_extends(text: &str) -> String {
     text.split_inclusive('\n').filter(|line| !extends(line)).collect()
 }
 
-fn add_filters(environment: &mut Environment<'static>) {
-    environment.add_filter("customizable", customizable);
+fn add_filters(environment: &mut Environment<'static>, lists: &Arc<Lists>) {
+    let lists = Arc::clone(lists);
+    environment.add_filter("customizable", move |state: &State, list: Value, what: &str| {
+        customizable(state, list, what, &lists)
+    });
     for name in ["length", "count"] {
         environment.add_filter(name, |value: Value| length(&value));
     }
@@ -243,11 +252,17 @@ fn length(value: &Value) -> std::result::Result<usize, Error> {
 
 /// A list as the variables `<image>_<what>_override`, `_append` and `_remove` change it. What is
 /// undefined stays so.
-fn customizable(state: &State, list: Value, what: &str) -> std::result::Result<Value, Error> {
+fn customizable(
+    state: &State,
+    list: Value,
+    what: &str,
+    lists: &Lists,
+) -> std::result::Result<Value, Error> {
     if list.is_undefined() {
         return Ok(list);
     }
     let image = state.lookup("image_name").map(|name| name.to_string()).unwrap_or_default();
+    lists.note(&image, what);
     let variable = |how: &str| state.lookup(&customization(&image, what, how));
     if let Some(instead) = variable("override") {
         return Ok(instead);
@@ -297,46 +312,9 @@ fn texts(list: &Value) -> std::result::Result<Vec<String>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::dialect::{Dialect, Tables};
     use serde_json::json;
-    use std::fs;
 
-    /// Renders the images of these templates, `(path, text)`; only `Dockerfile.j2` makes an image.
-    fn rendered(
-        templates: &[(&str, &str)],
-        overrides: &[&str],
-        variables: &serde_json::Value,
-    ) -> std::result::Result<Vec<String>, Vec<Diagnostic>> {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("tree.toml"), "").unwrap();
-        for (path, text) in templates {
-            let path = folder.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let tree = Tree::open(folder.path(), None).unwrap();
-        let functions = Functions {
-            dialect: Dialect::newest(),
-            tables: Tables::default(),
-            package_type: "deb".to_owned(),
-            base: "debian".to_owned(),
-            base_tag: "1".to_owned(),
-            arch: "x86_64".to_owned(),
-            codename: None,
-        };
-        let ingredients = Ingredients {
-            variables: variables.as_object().unwrap().clone(),
-            functions: functions.into(),
-            overrides: overrides
-                .iter()
-                .map(|text| Override { path: "over.j2".to_owned(), text: (*text).to_owned() })
-                .collect(),
-            build_arguments: Vec::new(),
-        };
-        let rendered = super::super::render_all(&tree, &ingredients).map_err(|errors| errors.0)?;
-        Ok(rendered.into_iter().map(|image| image.text).collect())
-    }
+    use super::super::testing::{fault, rendered, told};
 
     fn one(template: &str) -> String {
         let variables = json!({"yes": true, "nothing": null, "packages": ["a", "b"]});
@@ -390,26 +368,14 @@ mod tests {
         assert_eq!(texts, ["FROM x\nnew old\na", "FROM y"]);
     }
 
-    fn error(templates: &[(&str, &str)]) -> Diagnostic {
-        rendered(templates, &[], &json!({})).unwrap_err().remove(0)
-    }
-
     #[test]
     fn an_error_in_a_macro_is_shown_with_its_caller() {
         let macros = "{% macro outer() %}{{ inner() }}{% endmacro %}\n\
                       {% macro inner() %}\n{{ raise_error('no') }}{% endmacro %}";
         let image = "FROM x\n{% import 'macros.j2' as m with context %}\n{{ m.outer() }}";
-        let error = error(&[("macros.j2", macros), ("a/Dockerfile.j2", image)]);
+        let error = fault(&[("macros.j2", macros), ("a/Dockerfile.j2", image)], &[]);
         assert_eq!(error.message, "the template can't be rendered: no");
-        let places: Vec<_> = error
-            .places
-            .iter()
-            .map(|place| {
-                let line = 1 + place.source[..place.span.start].matches('\n').count();
-                format!("{}:{line}", place.path.rsplit('/').next().unwrap())
-            })
-            .collect();
-        assert_eq!(places, ["macros.j2:3", "Dockerfile.j2:3"]);
+        assert_eq!(told(&error), ["macros.j2:3:4", "Dockerfile.j2:3:6"]);
     }
 
     #[test]
@@ -427,7 +393,7 @@ mod tests {
     fn nothing_outside_the_tree_is_reached() {
         for path in ["/etc/passwd", "../../../../../../etc/passwd", "./a/Dockerfile.j2"] {
             let image = format!("FROM x\n{{% include '{path}' %}}");
-            let error = error(&[("a/Dockerfile.j2", &image)]);
+            let error = fault(&[("a/Dockerfile.j2", &image)], &[]);
             assert!(error.message.starts_with("a template is missing"), "{}", error.message);
         }
     }
@@ -435,10 +401,10 @@ mod tests {
     #[test]
     fn a_template_without_end_is_ended() {
         let deep = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
-        let error_of_deep = error(&[("a/Dockerfile.j2", deep)]);
+        let error_of_deep = fault(&[("a/Dockerfile.j2", deep)], &[]);
         assert!(error_of_deep.message.contains("recursion"), "{}", error_of_deep.message);
         let long = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
-        let error_of_long = error(&[("a/Dockerfile.j2", long)]);
+        let error_of_long = fault(&[("a/Dockerfile.j2", long)], &[]);
         assert!(error_of_long.message.contains("fuel"), "{}", error_of_long.message);
     }
 }

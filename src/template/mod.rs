@@ -2,11 +2,18 @@
 //!
 //! Two engines hold the templates of a tree, parsed once: one for `Dockerfile.tera`, one for
 //! `Dockerfile.j2`; rendering is then one independent piece of work for each image and runs on
-//! all processors. What templates are given is the same for both engines.
+//! all processors. What templates are given is the same for both engines, and so is what users lay
+//! over them.
 
 mod jinja_engine;
+mod outline;
+mod overrides;
 mod tera_engine;
+mod tera_override;
+#[cfg(test)]
+mod testing;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -18,7 +25,11 @@ use crate::image::ImageName;
 use crate::tree::{ImageFolder, Language, Tree};
 
 use jinja_engine::JinjaEngine;
+use overrides::{Lists, blocks_of, overrides_for, without_effect};
 use tera_engine::TeraEngine;
+use tera_override::blocks_of_image;
+
+pub use overrides::Override;
 
 /// What templates are given, by name.
 pub type Variables = Map<String, Value>;
@@ -34,15 +45,8 @@ pub struct Ingredients {
     pub overrides: Vec<Override>,
     /// Build arguments to declare at the start of every Dockerfile.
     pub build_arguments: Vec<String>,
-}
-
-/// A template that the user lays over every image.
-#[derive(Debug)]
-pub struct Override {
-    /// Where it lies.
-    pub path: String,
-    /// Its text.
-    pub text: String,
+    /// Says something that is no error.
+    pub warn: fn(&str),
 }
 
 /// An engine with the templates of a tree.
@@ -65,30 +69,64 @@ pub struct Rendered {
 /// # Errors
 /// Every template that fails, each with its place.
 pub fn render_all(tree: &Tree, ingredients: &Ingredients) -> Result<Vec<Rendered>> {
+    let (rendered, warnings) = render_and_tell(tree, ingredients)?;
+    warnings.iter().for_each(|warning| (ingredients.warn)(warning));
+    Ok(rendered)
+}
+
+/// Renders every image, and says what of the overrides changes nothing.
+fn render_and_tell(tree: &Tree, ingredients: &Ingredients) -> Result<(Vec<Rendered>, Vec<String>)> {
     let images = tree.images()?;
-    let has = |language| images.iter().any(|folder| folder.language == language);
-    if let (Some(file), false) = (ingredients.overrides.first(), has(Language::Jinja)) {
-        let message = format!("'{}' can't be laid over the images of this tree", file.path);
-        return Err(Diagnostic::new(message)
-            .note("--template-override is for templates in Jinja2, and the tree has none")
-            .help("lay a folder with templates of your own over the tree with --docker-dir")
-            .into());
-    }
-    let tera = has(Language::Tera).then(|| TeraEngine::new(tree, ingredients)).transpose()?;
-    let jinja = has(Language::Jinja).then(|| JinjaEngine::new(tree, ingredients)).transpose()?;
+    let lists = Arc::new(Lists::default());
+    let mut languages = vec![Language::Tera, Language::Jinja];
+    languages.retain(|language| images.iter().any(|folder| folder.language == *language));
+    let engines = languages
+        .iter()
+        .map(|language| {
+            let overrides = overrides_for(*language, &languages, &ingredients.overrides);
+            engine(*language, tree, ingredients, overrides, &lists)
+        })
+        .collect::<Result<Vec<_>>>()?;
     let results: Vec<_> = images
         .into_par_iter()
         .map(|folder| {
-            let engine: Option<&dyn Renderer> = match folder.language {
-                Language::Tera => tera.as_ref().map(|engine| engine as _),
-                Language::Jinja => jinja.as_ref().map(|engine| engine as _),
-            };
-            let engine = engine.expect("there is an engine for each language of the tree");
+            let engine = languages.iter().zip(&engines).find(|(one, _)| **one == folder.language);
+            let (_, engine) = engine.expect("there is an engine for each language of the tree");
             let text = engine.render(&folder.template(), &folder.name)?;
             Ok(Rendered { folder, text: declare(text, &ingredients.build_arguments) })
         })
         .collect();
-    collect(results).map_err(one_for_each_place)
+    let rendered = collect(results).map_err(one_for_each_place)?;
+    let warnings = match &ingredients.overrides[..] {
+        [] => Vec::new(),
+        overrides => without_effect(overrides, blocks(tree, &rendered), &lists.variables()),
+    };
+    Ok((rendered, warnings))
+}
+
+/// An engine with the templates of `tree` in `language`, and with what is laid over them.
+fn engine<'a>(
+    language: Language,
+    tree: &'a Tree,
+    ingredients: &Ingredients,
+    overrides: Vec<Override>,
+    lists: &Arc<Lists>,
+) -> Result<Box<dyn Renderer + 'a>> {
+    Ok(match language {
+        Language::Tera => Box::new(TeraEngine::new(tree, ingredients, overrides, lists)?),
+        Language::Jinja => Box::new(JinjaEngine::new(tree, ingredients, &overrides, lists)?),
+    })
+}
+
+/// The names of all blocks that images have.
+fn blocks(tree: &Tree, images: &[Rendered]) -> BTreeSet<String> {
+    let mut blocks = blocks_of(tree);
+    for image in images.iter().filter(|image| image.folder.language == Language::Tera) {
+        let (header, footers) = blocks_of_image(&image.folder.name);
+        blocks.insert(header);
+        blocks.extend(footers);
+    }
+    blocks
 }
 
 /// Says a fault in what many templates share once, with how many it keeps from being rendered.

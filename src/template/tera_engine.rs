@@ -13,11 +13,15 @@ use tera::{
     TeraResult, Value,
 };
 
-use super::{Ingredients, Renderer, Variables, customization, customized, is_customization};
+use super::overrides::{Lists, is_override};
+use super::tera_override::{self, CUSTOMIZATIONS, Customizations, Layers};
+use super::{
+    Ingredients, Override, Renderer, Variables, customization, customized, is_customization,
+};
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
 use crate::image::ImageName;
-use crate::tree::Tree;
+use crate::tree::{ImageFolder, Tree};
 
 /// The templates of a tree, parsed.
 pub(super) struct TeraEngine<'a> {
@@ -26,22 +30,49 @@ pub(super) struct TeraEngine<'a> {
     tree: &'a Tree,
     context: Context,
     variables: Variables,
+    layers: Layers,
 }
 
 impl<'a> TeraEngine<'a> {
-    /// Parses every template of `tree`, and makes ready what they are given.
-    pub(super) fn new(tree: &'a Tree, ingredients: &Ingredients) -> Result<Self> {
+    /// Parses every template of `tree`, and makes ready what they are given and what is laid over
+    /// them.
+    pub(super) fn new(
+        tree: &'a Tree,
+        ingredients: &Ingredients,
+        overrides: Vec<Override>,
+        lists: &Arc<Lists>,
+    ) -> Result<Self> {
         let context = Context::from_serialize(&ingredients.variables);
-        let context = context.map_err(|error| Diagnostic::new(error.to_string()))?;
-        let variables = ingredients.variables.clone();
-        let mut engine =
-            Self { tera: Tera::new(), sources: tree.templates()?, tree, context, variables };
+        let mut sources = tree.templates()?;
+        sources.retain(|_, text| !is_override(text));
+        let mut engine = Self {
+            tera: Tera::new(),
+            sources,
+            tree,
+            context: context.map_err(|error| Diagnostic::new(error.to_string()))?,
+            variables: ingredients.variables.clone(),
+            layers: Layers::new(overrides)?,
+        };
         engine.tera.autoescape_on(Vec::<&str>::new());
-        add_functions(&mut engine.tera, &ingredients.functions);
-        match engine.tera.add_raw_templates(&engine.sources) {
-            Ok(()) => Ok(engine),
-            Err(error) => Err(engine.explain(None, &error).into()),
+        add_functions(&mut engine.tera, &ingredients.functions, lists);
+        let added = engine.tera.add_raw_templates(&engine.sources);
+        added.map_err(|error| engine.explain(None, &error))?;
+        if !ingredients.overrides.is_empty() {
+            engine.lay_over(&tree.images()?)?;
         }
+        Ok(engine)
+    }
+
+    /// Adds the templates that are made of the overrides.
+    fn lay_over(&mut self, images: &[ImageFolder]) -> Result<()> {
+        tera_override::add_function(&mut self.tera);
+        let whole: Vec<_> = self.layers.whole().collect();
+        for templates in whole.into_iter().chain([self.layers.pile_up(images, &self.sources)]) {
+            let name = templates.first().map(|(name, _)| name.clone());
+            let added = self.tera.add_raw_templates(templates);
+            added.map_err(|error| self.explain(name.as_deref(), &error))?;
+        }
+        Ok(())
     }
 
     /// Says what Tera says, with the paths as the user knows them.
@@ -54,24 +85,35 @@ impl<'a> TeraEngine<'a> {
                 self.show(report, "the template can't be rendered", error)
             }
             _ => {
-                let diagnostic = Diagnostic::new(lower_first(&error.to_string()));
-                match template {
-                    Some(path) => diagnostic.note(format!("in {}", self.tree.display_path(path))),
-                    None => diagnostic.note(format!("in {}", self.tree.origin())),
-                }
+                let said = self.layers.in_words_of_user(&error.to_string());
+                let origin = template.map_or(self.tree.origin().to_owned(), |name| self.path(name));
+                Diagnostic::new(lower_first(&said)).note(format!("in {origin}"))
             }
+        }
+    }
+
+    /// Where the user finds a template.
+    fn path(&self, template: &str) -> String {
+        match self.layers.origin(template) {
+            Some((file, _)) => file.path.clone(),
+            None => self.tree.display_path(template),
         }
     }
 
     fn show(&self, report: &ReportError, what: &str, error: &Error) -> Diagnostic {
         let message = format!("{what}: {}", lower_first(report.message()));
-        let source = self.sources.get(report.filename()).cloned().unwrap_or_default();
+        let (source, start) = match self.layers.origin(report.filename()) {
+            Some((file, start)) => (Some(&file.text), start),
+            None => (self.sources.get(report.filename()), 0),
+        };
+        let source = source.cloned().unwrap_or_default();
+        let within = |offset: usize| offset.saturating_sub(start).min(source.len());
         let range = &report.span().range;
-        let span = range.start.min(source.len())..range.end.min(source.len());
-        let place = Place::new(self.tree.display_path(report.filename()), source, span);
-        let mut diagnostic = Diagnostic::new(message).at(place);
+        let span = within(range.start)..within(range.end);
+        let mut diagnostic =
+            Diagnostic::new(message).at(Place::new(self.path(report.filename()), source, span));
         for note in error.to_string().lines().filter_map(|line| line.strip_prefix("note: ")) {
-            diagnostic = diagnostic.note(note);
+            diagnostic = diagnostic.note(self.layers.in_words_of_user(note));
         }
         diagnostic
     }
@@ -79,10 +121,14 @@ impl<'a> TeraEngine<'a> {
 
 impl Renderer for TeraEngine<'_> {
     fn render(&self, path: &str, image: &ImageName) -> Result<String> {
+        let explain = |error: &Error| self.explain(Some(path), error);
         let mut context = self.context.clone();
         context.insert("image_name", image.as_str());
-        context.insert(CUSTOMIZATIONS, &customizations(&self.variables));
-        self.tera.render(path, &context).map_err(|error| self.explain(Some(path), &error).into())
+        let set = self.layers.variables(&self.tera, &context, explain)?;
+        set.iter().for_each(|(name, value)| context.insert(name.clone(), value));
+        let customizations = customizations(self.variables.iter().chain(&set));
+        let text = self.layers.render(&self.tera, path, &context, &customizations);
+        text.map_err(|error| explain(&error).into())
     }
 }
 
@@ -96,9 +142,10 @@ fn lower_first(text: &str) -> String {
 }
 
 /// The functions and filters that templates of both languages have.
-fn add_functions(tera: &mut Tera, functions: &Arc<Functions>) {
-    tera.register_filter("customizable", |list: Vec<Value>, given: Kwargs, state: &State<'_>| {
-        customizable(list, &given, state)
+fn add_functions(tera: &mut Tera, functions: &Arc<Functions>, lists: &Arc<Lists>) {
+    let lists = Arc::clone(lists);
+    tera.register_filter("customizable", move |list: Vec<Value>, given: Kwargs, state: &State| {
+        customizable(list, &given, state, &lists)
     });
     let known = Arc::clone(functions);
     tera.register_function("debian_package_install", move |given: Kwargs, _: &State| {
@@ -118,18 +165,21 @@ fn add_functions(tera: &mut Tera, functions: &Arc<Functions>) {
     });
 }
 
-/// The name under which components see the variables that change lists.
-const CUSTOMIZATIONS: &str = "customizations";
-
-/// The variables among these that change a list.
+/// The variables among these that change a list; of two with one name the last.
 fn customizations<'a>(
     variables: impl IntoIterator<Item = (&'a String, &'a serde_json::Value)>,
-) -> BTreeMap<&'a String, &'a serde_json::Value> {
-    variables.into_iter().filter(|(name, _)| is_customization(name)).collect()
+) -> Customizations<'a> {
+    let all = variables.into_iter().map(|(name, value)| (name.as_str(), value));
+    all.filter(|(name, _)| is_customization(name)).collect()
 }
 
 /// A list as the variables `<image>_<what>_override`, `_append` and `_remove` change it.
-fn customizable(list: Vec<Value>, given: &Kwargs, state: &State<'_>) -> TeraResult<Vec<Value>> {
+fn customizable(
+    list: Vec<Value>,
+    given: &Kwargs,
+    state: &State<'_>,
+    lists: &Lists,
+) -> TeraResult<Vec<Value>> {
     let what: String = given.must_get("of")?;
     let (Some(image), Some(all)) =
         (state.get::<String>("image_name")?, state.get::<Map>(CUSTOMIZATIONS)?)
@@ -137,12 +187,15 @@ fn customizable(list: Vec<Value>, given: &Kwargs, state: &State<'_>) -> TeraResu
         let message = "`customizable` needs @image_name and @customizations of its component";
         return Err(Error::message(message));
     };
+    lists.note(&image, &what);
     let variable = |how: &str| {
         let name = customization(&image, &what, how);
-        match (state.get(&name)?, all.get(&Key::from(name))) {
-            (None, Some(value)) => Vec::from_value(value).map(Some),
-            (seen, _) => Ok::<Option<Vec<Value>>, Error>(seen),
-        }
+        let here = state.get::<Value>(&name)?;
+        let Some(value) = here.or_else(|| all.get(&Key::from(name.clone())).cloned()) else {
+            return Ok(None);
+        };
+        let wrong = |_| Error::message(format!("{name} is a {}, not a list", value.name()));
+        Vec::<Value>::from_value(&value).map(Some).map_err(wrong)
     };
     if let Some(instead) = variable("override")? {
         return Ok(instead);

@@ -1,0 +1,107 @@
+//! Puts instructions into a Dockerfile at the two places where a user's own ones belong: at the
+//! start of the image and at its end.
+//!
+//! The start is behind the last `FROM` and the labels that follow it; what comes before that
+//! belongs to stages that the image only copies from. The end is before the instructions that say
+//! how a container runs (`USER`, `CMD`, `ENTRYPOINT`), so that what is put there is done as the user
+//! that builds the image.
+
+use std::ops::Range;
+
+use super::{Instruction, instructions};
+
+/// A Dockerfile with `header` at its start and `footer` at its end. Blank ones change nothing.
+pub fn insert(text: &str, header: &str, footer: &str) -> String {
+    let found = instructions(text);
+    let end = end_of_image(text, &found);
+    let start = start_of_image(text, &found).min(end);
+    let mut whole =
+        joined(&text[..start], header, &joined(&text[start..end], footer, &text[end..]));
+    if text.ends_with('\n') && !whole.ends_with('\n') {
+        whole.push('\n');
+    }
+    whole
+}
+
+/// `before` and `after` with `added` between them, if it is anything, and blank lines around it.
+fn joined(before: &str, added: &str, after: &str) -> String {
+    let added = added.trim();
+    if added.is_empty() {
+        let ends = before.is_empty() || before.ends_with('\n') || after.is_empty();
+        return format!("{before}{}{after}", if ends { "" } else { "\n\n" });
+    }
+    let before_it = match before.trim_end() {
+        "" => before.to_owned(),
+        lines => format!("{lines}\n\n"),
+    };
+    let after_it = match after.trim_start_matches('\n') {
+        "" => String::new(),
+        lines => format!("\n\n{lines}"),
+    };
+    format!("{before_it}{added}{after_it}")
+}
+
+fn start_of_image(text: &str, found: &[Instruction<'_>]) -> usize {
+    let Some(from) = found.iter().rposition(|one| one.is("FROM")) else { return 0 };
+    let labels = found[from + 1..].iter().take_while(|one| one.is("LABEL")).count();
+    let last = found[from + labels].span();
+    text[last.end..].find('\n').map_or(text.len(), |line| last.end + line + 1)
+}
+
+fn end_of_image(text: &str, found: &[Instruction<'_>]) -> usize {
+    let says_how_to_run =
+        |one: &&Instruction<'_>| ["USER", "CMD", "ENTRYPOINT"].iter().any(|word| one.is(word));
+    let last = found.iter().rev().take_while(says_how_to_run).last();
+    last.map_or(text.len(), |one| text[..one.span().start].rfind('\n').map_or(0, |line| line + 1))
+}
+
+impl Instruction<'_> {
+    fn is(&self, keyword: &str) -> bool {
+        self.words[0].text.eq_ignore_ascii_case(keyword)
+    }
+
+    /// From its keyword to its last word.
+    fn span(&self) -> Range<usize> {
+        self.words[0].start..self.words[self.words.len() - 1].span().end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_go_where_the_image_starts_and_ends() {
+        let table = [
+            (
+                "FROM a\nLABEL b\n\nRUN c\n\nUSER d\n",
+                "FROM a\nLABEL b\n\nH\n\nRUN c\n\nF\n\nUSER d\n",
+            ),
+            ("FROM a", "FROM a\n\nH\n\nF"),
+            ("FROM a\n", "FROM a\n\nH\n\nF\n"),
+            ("FROM a\nUSER b", "FROM a\n\nH\n\nF\n\nUSER b"),
+            ("FROM a\nLABEL b \\\n    c\nRUN d", "FROM a\nLABEL b \\\n    c\n\nH\n\nRUN d\n\nF"),
+            ("FROM a\nRUN b\nLABEL c", "FROM a\n\nH\n\nRUN b\nLABEL c\n\nF"),
+            ("FROM a AS b\nRUN c\nFROM d\nRUN e", "FROM a AS b\nRUN c\nFROM d\n\nH\n\nRUN e\n\nF"),
+            (
+                "FROM a\nUSER b\nRUN c\nEntrypoint d\ncmd e",
+                "FROM a\n\nH\n\nUSER b\nRUN c\n\nF\n\nEntrypoint d\ncmd e",
+            ),
+            ("FROM a\nRUN <<EOF\nUSER b\nEOF\n", "FROM a\n\nH\n\nRUN <<EOF\nUSER b\nEOF\n\nF\n"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(insert(text, "\nH\n", " F\n"), expected, "{text}");
+            assert_eq!(insert(text, "", "\n \n"), text);
+        }
+        assert_eq!(insert("FROM a", "", "F"), "FROM a\n\nF");
+        assert_eq!(insert("FROM a\n  USER b", "", "F"), "FROM a\nF\n\n  USER b");
+        assert_eq!(insert("FROM a\nUSER b\n", "H", ""), "FROM a\n\nH\n\nUSER b\n");
+        assert_eq!(insert("FROM a\nUSER b\n", "", "F"), "FROM a\nF\n\nUSER b\n");
+    }
+
+    #[test]
+    fn what_is_no_dockerfile_is_left_to_the_engine() {
+        assert_eq!(insert("", "", ""), "");
+        assert_eq!(insert("RUN a", "H", "F"), "H\n\nRUN a\n\nF");
+    }
+}

@@ -1,0 +1,293 @@
+//! What a template is made of, read off its tags: what it extends, its blocks, what it defines and
+//! sets outside of them. Tera and Jinja2 have the same tags as far as this goes.
+//!
+//! Neither engine shows the tree that it parses a template into, so the tags are found here:
+//! outside of comments and `raw`, and with their ends outside of texts. Whether a template is right
+//! is for the engines to say.
+
+use std::ops::Range;
+
+/// What a template is made of.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outline {
+    /// What it extends.
+    pub(super) extends: Option<Extends>,
+    /// Its blocks that are in no other block, in order.
+    pub(super) blocks: Vec<Block>,
+    /// Its components or macros.
+    pub(super) definitions: Vec<Range<usize>>,
+    /// The variables that it sets outside of blocks and definitions, in order.
+    pub(super) sets: Vec<Set>,
+}
+
+/// A tag `extends`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Extends {
+    /// The tag.
+    pub(super) span: Range<usize>,
+    /// What is written behind the word.
+    pub(super) parent: String,
+}
+
+/// A block.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) name: String,
+    /// From its first tag to its last.
+    pub(super) span: Range<usize>,
+    /// The names of the blocks in it.
+    pub(super) inner: Vec<String>,
+}
+
+/// A tag `set`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Set {
+    pub(super) name: String,
+    pub(super) span: Range<usize>,
+    /// Whether it is in an `if` or a `for`, so that it may not come about.
+    pub(super) conditional: bool,
+}
+
+impl Outline {
+    /// Reads the tags of a template.
+    pub(super) fn of(text: &str) -> Self {
+        let mut outline = Self::default();
+        let mut open: Vec<Tag<'_>> = Vec::new();
+        let mut inner = Vec::new();
+        let mut conditions = 0usize;
+        for tag in tags(text) {
+            match tag.word {
+                "block" | "component" | "macro" => {
+                    if tag.word == "block" && open.first().is_some_and(|tag| tag.word == "block") {
+                        inner.push(tag.name().to_owned());
+                    }
+                    open.push(tag);
+                }
+                "endblock" | "endcomponent" | "endmacro" => {
+                    let opening = open.pop().filter(|_| open.is_empty());
+                    if let Some(opening) = opening {
+                        outline.close(&opening, tag.span.end, std::mem::take(&mut inner));
+                    }
+                }
+                _ if !open.is_empty() => {}
+                "extends" => {
+                    let parent = tag.argument.to_owned();
+                    outline.extends.get_or_insert(Extends { span: tag.span, parent });
+                }
+                "set" | "set_global" => {
+                    let name = tag.name().to_owned();
+                    outline.sets.push(Set { name, span: tag.span, conditional: conditions > 0 });
+                }
+                "if" | "for" => conditions += 1,
+                "endif" | "endfor" => conditions = conditions.saturating_sub(1),
+                _ => {}
+            }
+        }
+        outline
+    }
+
+    fn close(&mut self, opening: &Tag<'_>, end: usize, inner: Vec<String>) {
+        let span = opening.span.start..end;
+        if opening.word == "block" {
+            self.blocks.push(Block { name: opening.name().to_owned(), span, inner });
+        } else {
+            self.definitions.push(span);
+        }
+    }
+
+    /// The names of all its blocks.
+    pub(super) fn block_names(&self) -> impl Iterator<Item = &str> {
+        self.blocks.iter().flat_map(Block::names)
+    }
+}
+
+impl Block {
+    /// Its own name and those of the blocks in it.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.inner).map(String::as_str)
+    }
+}
+
+/// `text` with spaces for all in `spans`, so that the rest keeps its line and column.
+pub(super) fn blanked<'a>(text: &str, spans: impl IntoIterator<Item = &'a Range<usize>>) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for span in spans {
+        for byte in &mut bytes[span.clone()] {
+            if *byte != b'\n' {
+                *byte = b' ';
+            }
+        }
+    }
+    String::from_utf8(bytes).expect("tags begin and end with ASCII")
+}
+
+/// All of `text` that is outside of `spans`, which are in order.
+pub(super) fn all_but<'a>(
+    text: &str,
+    spans: impl IntoIterator<Item = &'a Range<usize>>,
+) -> Vec<Range<usize>> {
+    let mut others = Vec::new();
+    let mut start = 0;
+    for span in spans {
+        others.push(start..span.start);
+        start = span.end;
+    }
+    others.push(start..text.len());
+    others
+}
+
+/// A tag `{% word argument %}`.
+struct Tag<'a> {
+    span: Range<usize>,
+    word: &'a str,
+    argument: &'a str,
+}
+
+impl<'a> Tag<'a> {
+    fn at(text: &'a str, span: Range<usize>) -> Self {
+        let code = &text[span.start + 2..span.end];
+        let code = code.strip_suffix("%}").unwrap_or(code);
+        let code = code.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim();
+        let word = identifier(code);
+        Self { span, word, argument: code[word.len()..].trim() }
+    }
+
+    fn name(&self) -> &'a str {
+        identifier(self.argument)
+    }
+}
+
+/// The identifier that `text` begins with.
+fn identifier(text: &str) -> &str {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    &text[..text.find(|c| !is_part(c)).unwrap_or(text.len())]
+}
+
+/// All tags of a template but `raw` and `endraw`.
+fn tags(text: &str) -> Vec<Tag<'_>> {
+    let mut found = Vec::new();
+    let mut position = 0;
+    while let Some(brace) = text[position..].find('{') {
+        let start = position + brace;
+        position = match text.as_bytes().get(start + 1) {
+            Some(b'#') => past(text, start + 2, "#}"),
+            Some(b'{') => past_code(text, start + 2, "}}"),
+            Some(b'%') => {
+                let end = past_code(text, start + 2, "%}");
+                let tag = Tag::at(text, start..end);
+                if tag.word == "raw" {
+                    past_raw(text, end)
+                } else {
+                    found.push(tag);
+                    end
+                }
+            }
+            _ => start + 1,
+        };
+    }
+    found
+}
+
+/// The end of the next `mark`, or that of the text.
+fn past(text: &str, from: usize, mark: &str) -> usize {
+    text[from..].find(mark).map_or(text.len(), |at| from + at + mark.len())
+}
+
+/// The end of the next `mark` that is not within quotes, or that of the text.
+fn past_code(text: &str, from: usize, mark: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut quote = None;
+    let mut position = from;
+    while position < bytes.len() {
+        match (quote, bytes[position]) {
+            (Some(_), b'\\') => position += 1,
+            (Some(open), byte) if byte == open => quote = None,
+            (None, byte @ (b'"' | b'\'' | b'`')) => quote = Some(byte),
+            (None, _) if bytes[position..].starts_with(mark.as_bytes()) => {
+                return position + mark.len();
+            }
+            _ => {}
+        }
+        position += 1;
+    }
+    text.len()
+}
+
+/// The end of the next `endraw`, or that of the text.
+fn past_raw(text: &str, from: usize) -> usize {
+    let mut position = from;
+    while let Some(tag) = text[position..].find("{%") {
+        let start = position + tag;
+        let end = past(text, start, "%}");
+        if Tag::at(text, start..end).word == "endraw" {
+            return end;
+        }
+        position = start + 2;
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<String> {
+        tags(text).iter().map(|tag| format!("{}:{}", tag.word, tag.argument)).collect()
+    }
+
+    #[test]
+    fn tags_are_found_where_they_count() {
+        let table: [(&str, &[&str]); 12] = [
+            ("", &[]),
+            ("a { b {", &[]),
+            ("{% block a %}{%- endblock a -%}", &["block:a", "endblock:a"]),
+            ("{%+set x = [1] +%}", &["set:x = [1]"]),
+            ("{# {% block a %} #}{% if b %}", &["if:b"]),
+            ("{{ '{% block a %}' }}{% if b %}", &["if:b"]),
+            ("{{ '}} {% no %}' }}{% set a = '%}' %}x", &["set:a = '%}'"]),
+            (r#"{% set a = "\" %}" %}{% b %}"#, &[r#"set:a = "\" %}""#, "b:"]),
+            ("{% raw %}{% block a %}{# {%- endraw -%}{% b %}", &["b:"]),
+            ("{% raw %}{% block a %}", &[]),
+            ("é{% block ü %}é", &["block:ü"]),
+            ("{% unclosed é", &["unclosed:é"]),
+        ];
+        for (text, expected) in table {
+            assert_eq!(names(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_outline_has_what_is_outermost() {
+        let text = "{% extends parent_template %}\n\
+                    {% set a = 1 %}{% if b %}{% set c %}x{% endset %}{% endif %}\n\
+                    {% block d %}{% set no = 1 %}{% block e %}{% endblock %}{% endblock d %}\n\
+                    {% component f() %}{% set no = 1 %}{% endcomponent f %}{% set_global g = 1 %}";
+        let outline = Outline::of(text);
+        assert_eq!(outline.extends.as_ref().unwrap().parent, "parent_template");
+        let sets: Vec<_> =
+            outline.sets.iter().map(|set| (set.name.as_str(), set.conditional)).collect();
+        assert_eq!(sets, [("a", false), ("c", true), ("g", false)]);
+        let [block] = &outline.blocks[..] else { panic!("{outline:?}") };
+        assert_eq!(block.names().collect::<Vec<_>>(), ["d", "e"]);
+        assert_eq!(
+            &text[block.span.clone()],
+            "{% block d %}{% set no = 1 %}{% block e %}{% endblock %}{% endblock d %}"
+        );
+        let [definition] = &outline.definitions[..] else { panic!("{outline:?}") };
+        assert!(text[definition.clone()].starts_with("{% component f() %}"));
+    }
+
+    #[test]
+    fn what_is_not_closed_is_no_block() {
+        assert_eq!(Outline::of("{% block a %}").blocks, []);
+        assert_eq!(Outline::of("{% endblock %}{% block a %}{% endblock %}").blocks.len(), 1);
+    }
+
+    #[test]
+    fn what_is_blanked_leaves_places_as_they_are() {
+        let text = "a{% é\n %}b";
+        assert_eq!(blanked(text, [&(1..text.len() - 1)]), "a     \n   b");
+        assert_eq!(blanked(text, []), text);
+        assert_eq!(all_but("abcdef", &[1..2, 4..5]), [0..1, 2..4, 5..6]);
+    }
+}

@@ -1,0 +1,180 @@
+//! What users lay over the images of a tree, in either language: the files, which images they are
+//! for, and what of them changes nothing.
+//!
+//! A name that nothing in the tree has is left out of account, as one file may be meant for several
+//! trees and bases. It may as well be a slip, so it is told.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use super::outline::{Block, Outline, Set};
+use super::{CUSTOMIZES, is_customization};
+use crate::diagnostic::{Place, nearest};
+use crate::tree::{Language, Tree};
+
+/// A template that the user lays over every image.
+#[derive(Debug, Clone)]
+pub struct Override {
+    /// Where it lies.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What an override extends: each image's own template.
+pub(super) const PARENT: &str = "parent_template";
+
+/// Whether a template is to be laid over images. Such a file may well lie in the tree.
+pub(super) fn is_override(text: &str) -> bool {
+    text.contains(PARENT)
+        && Outline::of(text).extends.is_some_and(|extends| extends.parent == PARENT)
+}
+
+impl Override {
+    /// Whether it is for images in `language`, in a tree that has images in both: its name says so
+    /// if it ends as the templates of one do.
+    fn is_for(&self, language: Language) -> bool {
+        match self.path.rsplit_once('.') {
+            Some((_, "tera")) => language == Language::Tera,
+            Some((_, "j2")) => language == Language::Jinja,
+            _ => true,
+        }
+    }
+}
+
+/// The overrides for the images in `language`, of a tree with images in these languages.
+pub(super) fn overrides_for(
+    language: Language,
+    languages: &[Language],
+    all: &[Override],
+) -> Vec<Override> {
+    all.iter().filter(|file| languages.len() == 1 || file.is_for(language)).cloned().collect()
+}
+
+/// The lists that templates let users change, by the start of the variables' names, as they come up
+/// while images are rendered.
+#[derive(Debug, Default)]
+pub(super) struct Lists(Mutex<BTreeSet<String>>);
+
+impl Lists {
+    /// Remembers the list `what` of an image.
+    pub(super) fn note(&self, image: &str, what: &str) {
+        let name = format!("{}_{what}", image.replace('-', "_"));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// The variables that change these lists.
+    pub(super) fn variables(&self) -> BTreeSet<String> {
+        let lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = lists.iter().flat_map(|list| CUSTOMIZES.map(|ending| format!("{list}{ending}")));
+        all.collect()
+    }
+}
+
+/// The names of all blocks in the templates of a tree.
+pub(super) fn blocks_of(tree: &Tree) -> BTreeSet<String> {
+    let files = tree.files();
+    let templates =
+        files.iter().filter(|(path, _)| path.ends_with(".tera") || path.ends_with(".j2"));
+    let texts = templates.filter_map(|(_, file)| String::from_utf8(file.read().ok()?).ok());
+    let names = |text: String| -> Vec<String> {
+        Outline::of(&text).block_names().map(str::to_owned).collect()
+    };
+    texts.filter(|text| !is_override(text)).flat_map(names).collect()
+}
+
+/// What of the overrides changes nothing, where images have these blocks and lists: a line each.
+pub(super) fn without_effect(
+    overrides: &[Override],
+    mut blocks: BTreeSet<String>,
+    variables: &BTreeSet<String>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for file in overrides {
+        let outline = Outline::of(&file.text);
+        lines.extend(without_effect_in(file, &outline, &blocks, variables));
+        blocks.extend(outline.block_names().map(str::to_owned));
+    }
+    lines
+}
+
+fn without_effect_in(
+    file: &Override,
+    outline: &Outline,
+    blocks: &BTreeSet<String>,
+    variables: &BTreeSet<String>,
+) -> Vec<String> {
+    let strange_blocks = outline.blocks.iter().filter(|block| !blocks.contains(&block.name));
+    let strange_sets = outline
+        .sets
+        .iter()
+        .filter(|set| is_customization(&set.name) && !variables.contains(&set.name));
+    let mut found: Vec<(usize, String)> = Vec::new();
+    found.extend(strange_blocks.map(|Block { name, span, .. }| {
+        (span.start, format!("no image has a block '{name}'{}", near(name, blocks)))
+    }));
+    found.extend(strange_sets.map(|Set { name, span, .. }| {
+        (span.start, format!("'{name}' changes the list of no image{}", near(name, variables)))
+    }));
+    found.sort();
+    let told = |(start, what)| {
+        let place = Place::new(&file.path, file.text.as_str(), start..start);
+        format!("{}:{}: {what}", place.path, place.line_number())
+    };
+    found.into_iter().map(told).collect()
+}
+
+/// What a name was probably meant to be, as the rest of a sentence.
+fn near(name: &str, known: &BTreeSet<String>) -> String {
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    nearest(name, &known).map_or(String::new(), |near| format!("; did you mean '{near}'?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str) -> Override {
+        Override { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn in_a_tree_of_two_languages_the_name_says_which_is_meant() {
+        let all = ["a.tera", "b.j2", "c"].map(|path| file(path, ""));
+        let both = [Language::Tera, Language::Jinja];
+        let paths = |language, languages: &[Language]| {
+            let chosen = overrides_for(language, languages, &all);
+            chosen.into_iter().map(|file| file.path).collect::<Vec<_>>()
+        };
+        assert_eq!(paths(Language::Tera, &both), ["a.tera", "c"]);
+        assert_eq!(paths(Language::Jinja, &both), ["b.j2", "c"]);
+        assert_eq!(paths(Language::Tera, &both[..1]), ["a.tera", "b.j2", "c"]);
+    }
+
+    #[test]
+    fn what_is_in_vain_is_told_with_its_line_and_what_it_is_like() {
+        let lists = Lists::default();
+        lists.note("my-app", "packages");
+        let blocks = BTreeSet::from(["my_app_header".to_owned()]);
+        let overrides = [
+            file(
+                "a",
+                "{% extends parent_template %}\n\
+                 {% set my_app_packages_append = [] %}{% set helper = 1 %}\n\
+                 {% set my_ap_packages_remove = [] %}\n\
+                 {% block my_app_header %}{% block inner %}{% endblock %}{% endblock %}\n",
+            ),
+            file("b", "{% block inner %}{% endblock %}{% block zzz %}{% endblock %}"),
+            file("c", "\n{% block my_app_heeder %}{% endblock %}"),
+        ];
+        assert_eq!(
+            without_effect(&overrides, blocks, &lists.variables()),
+            [
+                "a:3: 'my_ap_packages_remove' changes the list of no image; \
+                 did you mean 'my_app_packages_remove'?",
+                "b:1: no image has a block 'zzz'",
+                "c:2: no image has a block 'my_app_heeder'; did you mean 'my_app_header'?",
+            ]
+        );
+    }
+}

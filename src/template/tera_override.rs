@@ -1,0 +1,485 @@
+//! Lays the user's templates over images in Tera, as Jinja2 does by itself: one file says
+//! `extends parent_template`, fills blocks and sets variables for any number of images.
+//!
+//! Tera wants to know by name what a template extends, wants all its blocks to be known there, and
+//! sets no variables in it. So every file is taken apart: for each image that has some of its blocks
+//! there is a template with those, which extends the image's own, or what an earlier file made of
+//! it; and what is outside of blocks and definitions is a template of its own, rendered for each
+//! image to learn what it sets.
+//!
+//! An image need not write down the blocks that all images have, `<image>_header`, `<image>_footer`
+//! and `footer`: what fills them is rendered apart and put into the Dockerfile where they belong.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+use tera::{Context, Error, Kwargs, State, Tera, TeraResult, Value};
+
+use super::Variables;
+use super::outline::{Outline, all_but, blanked};
+use super::overrides::{Override, PARENT};
+use crate::diagnostic::{Diagnostic, Place, Result, collect};
+use crate::dockerfile;
+use crate::image::ImageName;
+use crate::tree::{ImageFolder, Language};
+
+/// The name under which components see the variables that change lists.
+pub(super) const CUSTOMIZATIONS: &str = "customizations";
+
+/// Variables that change lists, by name.
+pub(super) type Customizations<'a> = BTreeMap<&'a str, &'a serde_json::Value>;
+
+/// What the names of templates made of overrides begin with.
+const OVERRIDE_PREFIX: &str = "override:";
+
+/// What the names of templates with nothing but the blocks of all images begin with.
+const FRAME_PREFIX: &str = "frame:";
+
+/// The function that tells which variables are set.
+const VARIABLES_SET: &str = "variables_set";
+
+/// Stands between the texts of a template that makes several.
+const SEPARATOR: &str = "\0";
+
+/// All that is laid over the images in Tera.
+#[derive(Default)]
+pub(super) struct Layers {
+    layers: Vec<Layer>,
+    piles: BTreeMap<String, Pile>,
+    starts: BTreeMap<String, usize>,
+}
+
+/// One file that is laid over images.
+struct Layer {
+    file: Override,
+    outline: Outline,
+}
+
+/// What is rendered instead of an image's template.
+#[derive(Default)]
+struct Pile {
+    /// The last template that extends the image's.
+    top: Option<String>,
+    /// The last one that extends the blocks of all images.
+    frame: Option<String>,
+}
+
+/// Templates to give to Tera: names and texts.
+type Templates = Vec<(String, String)>;
+
+impl Layers {
+    /// Takes the files apart.
+    pub(super) fn new(overrides: Vec<Override>) -> Result<Self> {
+        let layers = collect(overrides.into_iter().enumerate().map(|(index, file)| {
+            let outline = Outline::of(&file.text);
+            check_parent(&file, &outline, index == 0)?;
+            Ok(Layer { file, outline })
+        }))?;
+        Ok(Self { layers, ..Self::default() })
+    }
+
+    /// For each file one template of all there is in it, to be checked and for the components that
+    /// it defines, and one of what it sets.
+    pub(super) fn whole(&self) -> impl Iterator<Item = Templates> {
+        self.layers.iter().enumerate().map(|(index, Layer { file, outline })| {
+            let extends = outline.extends.iter().map(|extends| &extends.span);
+            let blocks = outline.blocks.iter().map(|block| &block.span);
+            let rest = extends.clone().chain(blocks).chain(&outline.definitions);
+            let names: Vec<&str> = outline.sets.iter().map(|set| set.name.as_str()).collect();
+            let tell = format!("{SEPARATOR}{{{{ {VARIABLES_SET}(names={names:?}) }}}}");
+            vec![
+                (name_of(index), blanked(&file.text, extends)),
+                (name_of_settings(index), blanked(&file.text, rest) + &tell),
+            ]
+        })
+    }
+
+    /// The templates that extend those of images, whose texts are in `sources`.
+    pub(super) fn pile_up(
+        &mut self,
+        images: &[ImageFolder],
+        sources: &BTreeMap<String, String>,
+    ) -> Templates {
+        let mut templates = Vec::new();
+        for folder in images.iter().filter(|folder| folder.language == Language::Tera) {
+            let path = folder.template();
+            let own = blocks_in_line(&path, sources);
+            let frame = self.frame(&folder.name, &own).and_then(|(blocks, text)| {
+                let name = format!("{FRAME_PREFIX}{path}");
+                templates.push((name.clone(), text));
+                self.lay_on(&name, blocks, &mut templates)
+            });
+            let top = self.lay_on(&path, own, &mut templates);
+            self.piles.insert(path, Pile { top, frame });
+        }
+        templates
+    }
+
+    /// Lays all files on the template `root`, which has these blocks.
+    fn lay_on(
+        &mut self,
+        root: &str,
+        mut known: BTreeSet<String>,
+        templates: &mut Templates,
+    ) -> Option<String> {
+        let mut top = None;
+        for (index, Layer { file, outline }) in self.layers.iter().enumerate() {
+            let kept: Vec<_> =
+                outline.blocks.iter().filter(|block| known.contains(&block.name)).collect();
+            if kept.is_empty() {
+                continue;
+            }
+            known.extend(kept.iter().flat_map(|block| block.names()).map(str::to_owned));
+            let extends = format!("{{% extends {:?} %}}", top.as_deref().unwrap_or(root));
+            let name = format!("{}/{root}", name_of(index));
+            let others = all_but(&file.text, kept.iter().map(|block| &block.span));
+            self.starts.insert(name.clone(), extends.len());
+            templates.push((name.clone(), extends + &blanked(&file.text, &others)));
+            top = Some(name);
+        }
+        top
+    }
+
+    /// Those of the blocks of all images that a file fills and the image does not have by itself,
+    /// and the template that has them.
+    fn frame(
+        &self,
+        image: &ImageName,
+        own: &BTreeSet<String>,
+    ) -> Option<(BTreeSet<String>, String)> {
+        let filled: BTreeSet<&str> =
+            self.layers.iter().flat_map(|layer| layer.outline.block_names()).collect();
+        let (header, [footer, last]) = blocks_of_image(image);
+        let mut blocks = BTreeSet::new();
+        let parts = [header, footer, last].map(|name| {
+            if own.contains(&name) || !filled.contains(name.as_str()) {
+                return String::new();
+            }
+            let part = format!("{{% block {name} %}}{{% endblock %}}");
+            blocks.insert(name);
+            part
+        });
+        (!blocks.is_empty()).then(|| (blocks, parts.join(SEPARATOR)))
+    }
+
+    /// What the files set for the image that `context` is of; a later one sees what is set before.
+    pub(super) fn variables(
+        &self,
+        tera: &Tera,
+        context: &Context,
+        explain: impl Fn(&Error) -> Diagnostic,
+    ) -> Result<Variables> {
+        let mut context = context.clone();
+        let mut all = Variables::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            if layer.outline.sets.is_empty() {
+                continue;
+            }
+            let text = tera.render(&name_of_settings(index), &context);
+            let text = text.map_err(|error| explain(&error))?;
+            let told = text.rsplit(SEPARATOR).next().unwrap_or_default();
+            let set: Variables =
+                serde_json::from_str(told).map_err(|error| Diagnostic::new(error.to_string()))?;
+            layer.refuse_undefined(&set)?;
+            set.iter().for_each(|(name, value)| context.insert(name.clone(), value));
+            all.extend(set);
+        }
+        Ok(all)
+    }
+
+    /// Renders the template at `path` with all that is laid over it. Lists that a file's own
+    /// instructions install at the start or the end of an image are not those of the image.
+    pub(super) fn render(
+        &self,
+        tera: &Tera,
+        path: &str,
+        context: &Context,
+        customizations: &Customizations<'_>,
+    ) -> TeraResult<String> {
+        let mut context = context.clone();
+        context.insert(CUSTOMIZATIONS, customizations);
+        let pile = self.piles.get(path);
+        let top = pile.and_then(|pile| pile.top.as_deref()).unwrap_or(path);
+        let text = tera.render(top, &context)?;
+        let Some(frame) = pile.and_then(|pile| pile.frame.as_deref()) else { return Ok(text) };
+        context.insert(CUSTOMIZATIONS, &Customizations::new());
+        let parts = tera.render(frame, &context)?;
+        let mut parts = parts.split(SEPARATOR).map(str::trim);
+        let header = parts.next().unwrap_or_default();
+        let footers: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+        Ok(dockerfile::insert(&text, header, &footers.join("\n\n")))
+    }
+
+    /// The file that a template was made of, and at which of the template's bytes it begins.
+    pub(super) fn origin(&self, template: &str) -> Option<(&Override, usize)> {
+        let index = template.strip_prefix(OVERRIDE_PREFIX)?.split('/').next()?;
+        let layer = self.layers.get(index.parse::<usize>().ok()?)?;
+        Some((&layer.file, self.starts.get(template).copied().unwrap_or(0)))
+    }
+
+    /// A sentence of Tera with the files as the user knows them.
+    pub(super) fn in_words_of_user(&self, sentence: &str) -> String {
+        let name = Regex::new(&format!("{OVERRIDE_PREFIX}[0-9]+(/[^:`']*)?")).expect("a literal");
+        let told = |found: &regex::Captures<'_>| match self.origin(&found[0]) {
+            Some((file, _)) => file.path.clone(),
+            None => found[0].to_owned(),
+        };
+        name.replace_all(sentence, told).into_owned()
+    }
+}
+
+impl Layer {
+    /// Refuses to set a variable to something that is not defined: Tera would say so only where the
+    /// variable is used, and nowhere if it is one that changes a list.
+    fn refuse_undefined(&self, set: &Variables) -> Result<()> {
+        let sure = self.outline.sets.iter().filter(|tag| !tag.conditional);
+        let Some(tag) = sure.into_iter().find(|tag| !set.contains_key(&tag.name)) else {
+            return Ok(());
+        };
+        let Override { path, text } = &self.file;
+        Err(Diagnostic::new(format!("'{}' is set to something that is not defined", tag.name))
+            .at(Place::new(path, text.as_str(), tag.span.clone()))
+            .into())
+    }
+}
+
+/// The blocks that an image has at its start and at its end without writing them down.
+pub(super) fn blocks_of_image(image: &ImageName) -> (String, [String; 2]) {
+    let name = image.as_str().replace('-', "_");
+    (format!("{name}_header"), [format!("{name}_footer"), "footer".to_owned()])
+}
+
+/// Registers what tells which variables a file sets.
+pub(super) fn add_function(tera: &mut Tera) {
+    tera.register_function(VARIABLES_SET, |given: Kwargs, state: &State<'_>| {
+        let mut found = BTreeMap::new();
+        for name in given.must_get::<Vec<String>>("names")? {
+            if let Some(value) = state.get::<Value>(&name)? {
+                found.insert(name, value);
+            }
+        }
+        serde_json::to_string(&found).map_err(|error| Error::message(error.to_string()))
+    });
+}
+
+/// Refuses a file that does not extend what it is laid over. For all but the first that goes
+/// without saying.
+fn check_parent(file: &Override, outline: &Outline, is_first: bool) -> Result<()> {
+    let wrong = match &outline.extends {
+        Some(extends) if extends.parent == PARENT => return Ok(()),
+        None if !is_first => return Ok(()),
+        Some(extends) => extends.span.clone(),
+        None => 0..0,
+    };
+    Err(Diagnostic::new(format!("a template that is laid over images extends {PARENT}"))
+        .at(Place::new(&file.path, file.text.as_str(), wrong))
+        .help(format!("begin it with {{% extends {PARENT} %}}"))
+        .into())
+}
+
+/// The blocks of a template and of those that it extends.
+fn blocks_in_line(path: &str, sources: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let mut blocks = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut next = Some(path.to_owned());
+    while let Some(path) = next.take().filter(|path| seen.insert(path.clone())) {
+        let Some(text) = sources.get(&path) else { break };
+        let outline = Outline::of(text);
+        blocks.extend(outline.block_names().map(str::to_owned));
+        next = outline.extends.map(|extends| extends.parent.trim_matches(['"', '\'', '`']).into());
+    }
+    blocks
+}
+
+fn name_of(index: usize) -> String {
+    format!("{OVERRIDE_PREFIX}{index}")
+}
+
+fn name_of_settings(index: usize) -> String {
+    format!("{}/settings", name_of(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{fault, rendered, told};
+    const EXTENDS: &str = "{% extends parent_template %}\n";
+
+    /// What an override makes of one image.
+    fn one(template: &str, overrides: &[&str]) -> String {
+        let overrides: Vec<String> =
+            overrides.iter().map(|text| format!("{EXTENDS}{text}")).collect();
+        let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
+        let variables = json!({"packages": ["a", "b"]});
+        let components = "{% component list(@packages, @image_name, @customizations) %}\
+             {{ packages | customizable(of=\"packages\") | join(sep=\" \") }}\
+             {% endcomponent list %}";
+        let templates = [("my-app/Dockerfile.tera", template), ("shared.tera", components)];
+        rendered(&templates, &overrides, &variables).unwrap().remove(0)
+    }
+
+    #[test]
+    fn lists_are_changed_in_templates_and_in_components() {
+        for list in
+            ["{{ packages | customizable(of=\"packages\") | join(sep=\" \") }}", "{{ <list /> }}"]
+        {
+            let table = [
+                ("", "a b"),
+                ("{% set my_app_packages_append = ['c'] %}", "a b c"),
+                ("{% set my_app_packages_remove = [\"a\", \"x\"] %}", "b"),
+                ("{% set my_app_packages_override = ['z'] %}", "z"),
+                ("{% set my_app_packages_override = [] %}", ""),
+                ("{% set extra = ['c'] %}{% set my_app_packages_append = extra %}", "a b c"),
+                (
+                    "{% if image_name == 'my-app' %}{% set my_app_packages_append = ['c'] %}{% endif %}",
+                    "a b c",
+                ),
+                (
+                    "{% if image_name == 'other' %}{% set my_app_packages_append = ['c'] %}{% endif %}",
+                    "a b",
+                ),
+                ("{# {% set my_app_packages_append = ['c'] %} #}", "a b"),
+                ("{% set my_app_pip_packages_append = ['c'] %}", "a b"),
+            ];
+            for (set, expected) in table {
+                assert_eq!(one(list, &[set]), expected, "{set}");
+            }
+        }
+    }
+
+    #[test]
+    fn files_are_laid_one_over_the_other() {
+        let template = "FROM x\n{% block a %}old{% endblock %} {% block b %}kept{% endblock %}";
+        let table: [(&[&str], &str); 7] = [
+            (&["{% block a %}new{% endblock %}"], "new kept"),
+            (&["{% block a %}{{ super() }}er{% endblock %}"], "older kept"),
+            (
+                &["{% block a %}1{% endblock %}", "{% block a %}{{ super() }}2{% endblock %}"],
+                "12 kept",
+            ),
+            (&["{% block a %}1{% endblock %}", "{% block b %}2{% endblock %}"], "1 2"),
+            (
+                &["{% set v = 1 %}", "{% set v = v + 1 %}{% block a %}{{ v }}{% endblock %}"],
+                "2 kept",
+            ),
+            (
+                &[
+                    "{% block a %}({% block c %}1{% endblock %}){% endblock %}",
+                    "{% block c %}2{% endblock %}",
+                ],
+                "(2) kept",
+            ),
+            (
+                &["text {{ image_name }} {% component c() %}C{% endcomponent c %}\
+                   {% block unknown %}{% endblock %}{% block a %}{{ <c /> }}{% raw %}{{ x }}{% endraw %}{% endblock %}"],
+                "C{{ x }} kept",
+            ),
+        ];
+        for (overrides, expected) in table {
+            assert_eq!(one(template, overrides), format!("FROM x\n{expected}"), "{overrides:?}");
+        }
+    }
+
+    #[test]
+    fn every_image_has_a_start_and_an_end() {
+        let template = "FROM x\nLABEL y\n\nRUN z\n\nUSER u";
+        let text = "{% block my_app_header %}\nRUN {{ super() }}1\n{% endblock %}\
+                    {% block my_app_footer %}RUN {{ <list /> }}{% endblock %}\
+                    {% block footer %}\nRUN 3\n{% endblock %}{% set my_app_packages_append = ['c'] %}";
+        assert_eq!(
+            one(template, &[text]),
+            "FROM x\nLABEL y\n\nRUN 1\n\nRUN z\n\nRUN a b\n\nRUN 3\n\nUSER u"
+        );
+        let again = "{% block footer %}{{ super() }}RUN 4\n{% endblock %}";
+        assert!(one(template, &[text, again]).ends_with("RUN 3\nRUN 4\n\nUSER u"));
+        assert_eq!(one("FROM x", &["{% block other_footer %}RUN 1{% endblock %}"]), "FROM x");
+    }
+
+    #[test]
+    fn a_block_that_the_image_has_by_itself_stays_where_it_is() {
+        let template = "FROM x\n{% block footer %}RUN 1{% endblock %}\nRUN 2";
+        let text = "{% block footer %}{{ super() }}0{% endblock %}";
+        assert_eq!(one(template, &[text]), "FROM x\nRUN 10\nRUN 2");
+    }
+
+    #[test]
+    fn an_image_may_extend_what_the_tree_has() {
+        let templates = [
+            ("a/Dockerfile.tera", "{% extends \"shared.tera\" %}{% block b %}of a{% endblock %}"),
+            ("c/Dockerfile.tera", "{% extends \"shared.tera\" %}"),
+            ("shared.tera", "FROM x\n{% block b %}{% endblock %}{% block d %}{% endblock %}"),
+        ];
+        let text = format!(
+            "{EXTENDS}{{% block b %}}new {{{{ super() }}}}{{% endblock %}}\
+             {{% block d %}} {{{{ image_name }}}}{{% endblock %}}"
+        );
+        let texts = rendered(&templates, &[&text], &json!({})).unwrap();
+        assert_eq!(texts, ["FROM x\nnew of a a", "FROM x\nnew  c"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_shown_where_it_is() {
+        let table = [
+            (
+                "{% set a = [1 %}",
+                "the template can't be parsed: found `%}` but expected ,.",
+                "2:15",
+            ),
+            ("{% block footer %}", "the template can't be parsed: unexpected end of input", "2:17"),
+            ("{% set a = b.c %}", "the template can't be rendered: ", "2:12"),
+            ("{% set a = b %}", "'a' is set to something that is not defined", "2:1"),
+            (
+                "é{% block b %}é{{ no }}{% endblock %}",
+                "the template can't be rendered: variable `no`",
+                "2:19",
+            ),
+            (
+                "{% block footer %}{{ no }}{% endblock %}",
+                "the template can't be rendered: variable `no`",
+                "2:22",
+            ),
+        ];
+        let image = ("a/Dockerfile.tera", "FROM x\n{% block b %}{% endblock %}");
+        for (text, message, place) in table {
+            let error = fault(&[image], &[&format!("{EXTENDS}{text}")]);
+            assert!(error.message.starts_with(message), "{text}: {}", error.message);
+            assert_eq!(told(&error), [format!("over:{place}")], "{text}");
+        }
+        let in_line = format!("{}{{% block b %}}{{{{ no }}}}{{% endblock %}}", EXTENDS.trim_end());
+        assert_eq!(told(&fault(&[image], &[&in_line])), ["over:1:46"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_list_is_told_with_its_name() {
+        let image = ("a/Dockerfile.tera", "FROM x\n{{ [1] | customizable(of=\"b\") }}");
+        let error = fault(&[image], &[&format!("{EXTENDS}{{% set a_b_append = 'c' %}}")]);
+        assert!(error.message.ends_with("a_b_append is a string, not a list"), "{}", error.message);
+        assert_eq!(told(&error), ["Dockerfile.tera:2:10"]);
+    }
+
+    #[test]
+    fn what_tera_checks_beforehand_is_told_with_the_path() {
+        let image = ("a/Dockerfile.tera", "FROM x\n");
+        let error = fault(&[image], &[&format!("{EXTENDS}{{{{ 1 | unknown }}}}")]);
+        assert!(error.message.contains("Unknown filter `unknown`"), "{}", error.message);
+        assert!(error.message.contains("--> over:2:8"), "{}", error.message);
+        assert_eq!(error.notes, ["in over"]);
+    }
+
+    #[test]
+    fn the_first_file_says_what_it_extends() {
+        let image = ("a/Dockerfile.tera", "FROM x");
+        for text in ["", "{% extends 'a/Dockerfile.tera' %}"] {
+            let error = fault(&[image], &[text]);
+            assert_eq!(
+                error.message,
+                "a template that is laid over images extends parent_template"
+            );
+            assert_eq!(told(&error), ["over:1:1"]);
+        }
+        let second = "{% block footer %}RUN 1{% endblock %}";
+        let texts = rendered(&[image], &[EXTENDS, second], &json!({})).unwrap();
+        assert_eq!(texts, ["FROM x\n\nRUN 1"]);
+    }
+}

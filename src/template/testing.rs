@@ -1,0 +1,68 @@
+//! Renders small trees, for the tests of both engines.
+
+use std::fs;
+
+use super::{Ingredients, Override, render_and_tell};
+use crate::diagnostic::Diagnostic;
+use crate::dialect::{Dialect, Functions, Tables};
+use crate::tree::Tree;
+
+/// What the images of these files, `(path, text)`, come to, and what is warned of.
+pub fn rendered_and_told(
+    files: &[(&str, &str)],
+    overrides: &[&str],
+    variables: &serde_json::Value,
+) -> Result<(Vec<String>, Vec<String>), Vec<Diagnostic>> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tree.toml"), "").unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let tree = Tree::open(folder.path(), None).unwrap();
+    let functions = Functions {
+        dialect: Dialect::newest(),
+        tables: Tables::default(),
+        package_type: "deb".to_owned(),
+        base: "debian".to_owned(),
+        base_tag: "1".to_owned(),
+        arch: "x86_64".to_owned(),
+        codename: None,
+    };
+    let file = |text: &&str| Override { path: "over".to_owned(), text: (*text).to_owned() };
+    let ingredients = Ingredients {
+        variables: variables.as_object().unwrap().clone(),
+        functions: functions.into(),
+        overrides: overrides.iter().map(file).collect(),
+        build_arguments: Vec::new(),
+        warn: |_| {},
+    };
+    let (rendered, warnings) = render_and_tell(&tree, &ingredients).map_err(|errors| errors.0)?;
+    Ok((rendered.into_iter().map(|image| image.text).collect(), warnings))
+}
+
+/// What the images of these files come to.
+pub fn rendered(
+    files: &[(&str, &str)],
+    overrides: &[&str],
+    variables: &serde_json::Value,
+) -> Result<Vec<String>, Vec<Diagnostic>> {
+    rendered_and_told(files, overrides, variables).map(|(texts, _)| texts)
+}
+
+/// The first error of files that can't be rendered.
+pub fn fault(files: &[(&str, &str)], overrides: &[&str]) -> Diagnostic {
+    rendered(files, overrides, &serde_json::json!({})).unwrap_err().remove(0)
+}
+
+/// The places of an error as `file:line:column`, without folders.
+pub fn told(error: &Diagnostic) -> Vec<String> {
+    let place = |place: &crate::diagnostic::Place| {
+        let before = &place.source[..place.span.start];
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let file = place.path.rsplit('/').next().unwrap();
+        format!("{file}:{}:{column}", place.line_number())
+    };
+    error.places.iter().map(place).collect()
+}
