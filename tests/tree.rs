@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{
-    Cleanup, Run, docker, files_below, free_ports, kiln, pull_all_by_digest, registry,
+    Cleanup, Run, changes, docker, files_below, free_ports, kiln, pull_all_by_digest, registry,
     require_engine,
 };
 
@@ -58,18 +58,33 @@ fn build(base: &str, install_type: &str, arguments: &[&str]) -> Command {
 
 /// The Dockerfile of every image that an axis can supply, or of all, by the image's folder.
 fn dockerfiles(base: &str, install_type: &str, of_all: bool) -> Vec<(String, String)> {
+    let which: &[&str] = if of_all { &["--enable-unbuildable"] } else { &[] };
+    let run = rendered(base, install_type, which);
+    assert_eq!(run.warnings, "");
+    run.dockerfiles
+}
+
+/// What comes of rendering images.
+struct Templates {
+    dockerfiles: Vec<(String, String)>,
+    warnings: String,
+}
+
+/// Renders the images of an axis.
+fn rendered(base: &str, install_type: &str, arguments: &[&str]) -> Templates {
     let out = tempfile::tempdir().unwrap();
     let work_dir = out.path().to_str().unwrap();
-    let mut arguments =
-        vec!["--tag", "TAG", "--base-arch", "x86_64", "--template-only", "--work-dir", work_dir];
-    if of_all {
-        arguments.push("--enable-unbuildable");
+    let fixed =
+        ["--tag", "TAG", "--base-arch", "x86_64", "--template-only", "--work-dir", work_dir];
+    let run = Run::of(build(base, install_type, &[&fixed, arguments].concat())).expect(0);
+    let warnings = run.stderr.lines().filter(|line| line.starts_with("warning: "));
+    let files = files_below(&out.path().join("docker")).into_iter();
+    let image =
+        |(path, text): (String, String)| Some((path.strip_suffix("/Dockerfile")?.to_owned(), text));
+    Templates {
+        warnings: warnings.map(|line| format!("{line}\n")).collect(),
+        dockerfiles: files.filter_map(image).collect(),
     }
-    Run::of(build(base, install_type, &arguments)).expect(0);
-    files_below(&out.path().join("docker"))
-        .into_iter()
-        .filter_map(|(path, text)| Some((path.strip_suffix("/Dockerfile")?.to_owned(), text)))
-        .collect()
 }
 
 #[test]
@@ -187,6 +202,95 @@ fn dockerfiles_of_every_axis_pass_the_lint() {
             assert!(is_root || names.iter().any(is_there), "{folder} stands on {parent:?}");
         }
     }
+}
+
+/// A file that is laid over the images of Kolla's releases, too: see `tests/conformance`.
+const OVERRIDE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/conformance/configurations/five-images/override.j2"
+);
+
+#[test]
+fn one_override_changes_five_images() {
+    for (base, install_type) in [("debian", "source"), ("centos", "binary")] {
+        let before = rendered(base, install_type, &["--enable-unbuildable"]);
+        let over = ["--enable-unbuildable", "--template-override", OVERRIDE];
+        let after = rendered(base, install_type, &over);
+        assert_eq!(after.warnings, "");
+        let changes = changes(&before.dockerfiles, &after.dockerfiles);
+        insta::assert_snapshot!(format!("override-{base}-{install_type}"), changes);
+    }
+}
+
+#[test]
+fn the_documented_override_is_that_of_the_tests() {
+    let docs =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/customizing.md"));
+    let docs = docs.unwrap();
+    assert_eq!(fenced(&docs).next().unwrap(), fs::read_to_string(OVERRIDE).unwrap());
+}
+
+/// Whatever component installs them, the packages of an image are one list of the expected name,
+/// and every image has a start and an end.
+#[test]
+fn every_image_can_be_customised() {
+    for (base, install_type) in
+        [("centos", "binary"), ("centos", "source"), ("debian", "binary"), ("debian", "source")]
+    {
+        let before = rendered(base, install_type, &["--enable-unbuildable"]).dockerfiles;
+        let mut over = tempfile::NamedTempFile::new().unwrap();
+        over.write_all(override_of_all(&before).as_bytes()).unwrap();
+        let option = ["--template-override", over.path().to_str().unwrap()];
+        let after =
+            rendered(base, install_type, &[["--enable-unbuildable"].as_slice(), &option].concat());
+        for ((folder, before), (_, after)) in before.iter().zip(&after.dockerfiles) {
+            let wrong = not_customised(before, after);
+            assert_eq!(wrong, None, "{folder} for {base} {install_type}:\n{after}");
+        }
+    }
+}
+
+/// An override of every image: a package for each installer, an instruction for each block.
+fn override_of_all(images: &[(String, String)]) -> String {
+    let mut text = "{% extends parent_template %}\n".to_owned();
+    for (folder, _) in images {
+        let name = folder.rsplit('/').next().unwrap().replace('-', "_");
+        text += &format!(
+            "{{% set {name}_packages_append = ['appended'] %}}\n\
+             {{% set {name}_pip_packages_append = ['from-pip'] %}}\n\
+             {{% block {name}_header %}}\nLABEL start=1\n{{% endblock %}}\n\
+             {{% block {name}_footer %}}\nLABEL end=1\n{{% endblock %}}\n"
+        );
+    }
+    text
+}
+
+/// What an override of everything did not do to an image.
+fn not_customised(before: &str, after: &str) -> Option<&'static str> {
+    let once = |what: &str, expected: bool| {
+        after.lines().filter(|line| line.contains(what)).count() == usize::from(expected)
+    };
+    let caches = ["/var/lib/apt/lists", "/var/cache/dnf"];
+    if !once(" appended", caches.iter().any(|cache| before.contains(cache))) {
+        return Some("a package of the distribution");
+    }
+    if !once(" from-pip", before.contains("bin/pip install --no-compile \\")) {
+        return Some("a package of Python");
+    }
+    let lines: Vec<&str> = after.lines().filter(|line| !line.is_empty()).collect();
+    let place = |wanted: &str| lines.iter().position(|line| *line == wanted);
+    let (Some(start), Some(end)) = (place("LABEL start=1"), place("LABEL end=1")) else {
+        return Some("a block");
+    };
+    if !lines[start - 1].trim_start().starts_with("name=") {
+        return Some("the start");
+    }
+    let runs =
+        |line: &&str| ["USER ", "CMD ", "ENTRYPOINT "].iter().any(|word| line.starts_with(word));
+    if !lines[end + 1..].iter().all(runs) {
+        return Some("the end");
+    }
+    None
 }
 
 /// The images of a default profile that users know by these names.

@@ -132,6 +132,7 @@ fn near(name: &str, known: &BTreeSet<String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::rendered_and_told;
     use super::*;
 
     fn file(path: &str, text: &str) -> Override {
@@ -149,6 +150,28 @@ mod tests {
         assert_eq!(paths(Language::Tera, &both), ["a.tera", "c"]);
         assert_eq!(paths(Language::Jinja, &both), ["b.j2", "c"]);
         assert_eq!(paths(Language::Tera, &both[..1]), ["a.tera", "b.j2", "c"]);
+    }
+
+    #[test]
+    fn both_languages_tell_what_they_have() {
+        let over = "{% extends parent_template %}\
+                    {% set a_packages_append = [1] %}{% set b_packages_append = [1] %}\n\
+                    {% set c_packages_append = [1] %}\n\
+                    {% block a_footer %}{% endblock %}{% block b_end %}{% endblock %}\n\
+                    {% block b_footer %}{% endblock %}";
+        let files = [
+            ("a/Dockerfile.tera", "{{ [] | customizable(of=\"packages\") }}"),
+            (
+                "b/Dockerfile.j2",
+                "{{ [] | customizable(\"packages\") }}{% block b_end %}{% endblock %}",
+            ),
+            ("over.j2", over),
+        ];
+        let (_, told) = rendered_and_told(&files, &[over], &serde_json::json!({})).unwrap();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("over:2: 'c_packages_append' changes the list of no image; "));
+        assert!(told[0].contains("did you mean '"), "{}", told[0]);
+        assert_eq!(told[1], "over:4: no image has a block 'b_footer'; did you mean 'footer'?");
     }
 
     #[test]

@@ -65,6 +65,43 @@ fn quick(version: &str, listed: &str, rendered: &[&str]) {
     assert_eq!(count, 0, "kolla {version}: {count} differences\n{shown}");
 }
 
+/// The same file is laid over the project's own tree: see `tests/tree.rs`.
+#[test]
+fn one_override_changes_five_images() {
+    let matrix = Matrix::read();
+    for (version, axis) in [("9.4.0", "debian-source-x86_64"), ("23.0.0", "debian-x86_64")] {
+        let cases = matrix.cases(matrix.release(version));
+        let plain = cases.into_iter().find(|case| case.name == axis).expect("a case");
+        let mut over = plain.clone();
+        over.folder = "five-images".to_owned();
+        over.name += "-five-images";
+        over.arguments.extend(["--template-override", "override.j2"].map(str::to_owned));
+        let compared = compare_release(version, std::slice::from_ref(&over));
+        let (shown, count) = show(&compared);
+        assert_eq!(count, 0, "kolla {version}: {count} differences\n{shown}");
+
+        let release = oracle::Release::install(version);
+        let [before, after] = [&plain, &over].map(|case| {
+            let folder =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/configurations");
+            kiln_on(case, &release.prefix, &folder.join(&case.folder))
+        });
+        assert!(!after.stderr.contains("warning: "), "{}", after.stderr);
+        let changes = support::changes(&dockerfiles(&before), &dockerfiles(&after));
+        insta::assert_snapshot!(format!("override-{version}"), changes);
+    }
+}
+
+/// The Dockerfiles that a program left behind, by the image's folder.
+fn dockerfiles(left: &Left) -> Vec<(String, String)> {
+    let text = |(path, entry): (&String, &compare::Entry)| {
+        let folder = path.strip_suffix("/Dockerfile")?;
+        let compare::Entry::File(bytes) = entry else { return None };
+        Some((folder.to_owned(), String::from_utf8_lossy(bytes).into_owned()))
+    };
+    left.entries.iter().filter_map(text).collect()
+}
+
 // ----------------------------------------------------------------------------- make conformance
 
 #[test]

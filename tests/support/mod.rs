@@ -328,6 +328,20 @@ pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     bound.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
+/// What differs between files, `(path, text)`, of two runs, as a diff with a heading for each file.
+pub fn changes(before: &[(String, String)], after: &[(String, String)]) -> String {
+    assert_eq!(before.len(), after.len());
+    let mut shown = String::new();
+    for ((path, old), (same, new)) in before.iter().zip(after) {
+        assert_eq!(path, same);
+        if old != new {
+            let diff = similar::TextDiff::from_lines(old, new);
+            shown += &format!("=== {path}\n{}\n", diff.unified_diff().context_radius(2));
+        }
+    }
+    shown
+}
+
 /// All files below a folder with their text, by path.
 pub fn files_below(folder: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
