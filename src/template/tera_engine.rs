@@ -127,7 +127,7 @@ impl Renderer for TeraEngine<'_> {
         let set = self.layers.variables(&self.tera, &context, explain)?;
         set.iter().for_each(|(name, value)| context.insert(name.clone(), value));
         let customizations = customizations(self.variables.iter().chain(&set));
-        let text = self.layers.render(&self.tera, path, &context, &customizations);
+        let text = self.layers.render(&self.tera, path, context, &customizations);
         text.map_err(|error| explain(&error).into())
     }
 }
@@ -194,7 +194,7 @@ fn customizable(
         let Some(value) = here.or_else(|| all.get(&Key::from(name.clone())).cloned()) else {
             return Ok(None);
         };
-        let wrong = |_| Error::message(format!("{name} is a {}, not a list", value.name()));
+        let wrong = |_| Error::message(format!("{name} is no list but of type `{}`", value.name()));
         Vec::<Value>::from_value(&value).map(Some).map_err(wrong)
     };
     if let Some(instead) = variable("override")? {

@@ -169,8 +169,11 @@ impl Layers {
         context: &Context,
         explain: impl Fn(&Error) -> Diagnostic,
     ) -> Result<Variables> {
-        let mut context = context.clone();
         let mut all = Variables::new();
+        if self.layers.is_empty() {
+            return Ok(all);
+        }
+        let mut context = context.clone();
         for (index, layer) in self.layers.iter().enumerate() {
             if layer.outline.sets.is_empty() {
                 continue;
@@ -193,10 +196,9 @@ impl Layers {
         &self,
         tera: &Tera,
         path: &str,
-        context: &Context,
+        mut context: Context,
         customizations: &Customizations<'_>,
     ) -> TeraResult<String> {
-        let mut context = context.clone();
         context.insert(CUSTOMIZATIONS, customizations);
         let pile = self.piles.get(path);
         let top = pile.and_then(|pile| pile.top.as_deref()).unwrap_or(path);
@@ -454,7 +456,11 @@ mod tests {
     fn what_is_wrong_with_a_list_is_told_with_its_name() {
         let image = ("a/Dockerfile.tera", "FROM x\n{{ [1] | customizable(of=\"b\") }}");
         let error = fault(&[image], &[&format!("{EXTENDS}{{% set a_b_append = 'c' %}}")]);
-        assert!(error.message.ends_with("a_b_append is a string, not a list"), "{}", error.message);
+        assert!(
+            error.message.ends_with("a_b_append is no list but of type `string`"),
+            "{}",
+            error.message
+        );
         assert_eq!(told(&error), ["Dockerfile.tera:2:10"]);
     }
 
