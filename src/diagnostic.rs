@@ -118,6 +118,20 @@ impl Diagnostic {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
+impl Diagnostics {
+    /// The same, each told once.
+    #[must_use]
+    pub fn distinct(self) -> Self {
+        let mut told: Vec<Diagnostic> = Vec::new();
+        for error in self.0 {
+            if !told.contains(&error) {
+                told.push(error);
+            }
+        }
+        Self(told)
+    }
+}
+
 impl From<Diagnostic> for Diagnostics {
     fn from(one: Diagnostic) -> Self {
         Self(vec![one])
@@ -127,26 +141,17 @@ impl From<Diagnostic> for Diagnostics {
 /// What the deciding half of Kiln returns.
 pub type Result<T> = std::result::Result<T, Diagnostics>;
 
-/// Collects what all `results` yield, or all errors of those that failed, each once.
+/// Collects what all `results` yield, or all errors of those that failed.
 pub fn collect<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
     let mut values = Vec::new();
     let mut errors = Vec::new();
     for result in results {
         match result {
             Ok(value) => values.push(value),
-            Err(found) => add_new(&mut errors, found),
+            Err(found) => errors.extend(found.0),
         }
     }
     if errors.is_empty() { Ok(values) } else { Err(Diagnostics(errors)) }
-}
-
-/// Adds those of `found` that are not among the `errors`.
-pub fn add_new(errors: &mut Vec<Diagnostic>, found: Diagnostics) {
-    for error in found.0 {
-        if !errors.contains(&error) {
-            errors.push(error);
-        }
-    }
 }
 
 /// An error with all that is behind it, each thing said once.

@@ -14,7 +14,7 @@ use super::reports::Reports;
 use super::work_folder::{work_folder, write_contexts};
 use super::{Exit, Failure, terminal};
 use crate::context::Context;
-use crate::diagnostic::{Diagnostic, Result as Diagnosed, collect};
+use crate::diagnostic::{Diagnostic, Diagnostics, Result as Diagnosed, collect};
 use crate::engine::docker::DockerEngine;
 use crate::engine::{BuildOptions, Engine as _, Squashing, squash};
 use crate::event::{Event, Outcome};
@@ -55,7 +55,8 @@ fn connect(tree: &Tree, settings: &[Settings]) -> Diagnosed<(Graph, Contexts)> {
         let of_axis = images(tree, settings)?;
         warn_of_stray_sources(tree, &of_axis.images, settings);
         Ok(of_axis)
-    }))?;
+    }))
+    .map_err(Diagnostics::distinct)?;
     let (mut all, mut contexts) = (Vec::new(), Contexts::new());
     for of_axis in of_axes {
         all.extend(of_axis.images);

@@ -3,7 +3,7 @@
 use super::layers::{Given, Layers};
 use super::platform::Platform;
 use super::{Profiles, Settings, Values, settle_values, words};
-use crate::diagnostic::{Result, collect};
+use crate::diagnostic::{Diagnostics, Result, collect};
 use crate::tree::Manifest;
 
 /// The options that take several words for one run over several axes.
@@ -29,6 +29,7 @@ pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Resu
     collect(axes(layers, manifest).into_iter().map(|(layers, one_of)| {
         settle_values(Values { one_of, ..Values::new(&layers, manifest) }, profiles)
     }))
+    .map_err(Diagnostics::distinct)
 }
 
 /// What was given, narrowed to one axis after the other.

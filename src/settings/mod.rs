@@ -29,7 +29,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use regex::Regex;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Result, add_new};
+use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 use crate::dialect::{self, Dialect};
 use crate::image::Naming;
 use crate::source::Source;
@@ -275,12 +275,12 @@ pub fn check(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Vec<D
     for (layers, one_of) in axes::axes(layers, manifest) {
         let mut partial = Values { is_partial: true, one_of, ..Values::new(&layers, manifest) };
         drop(partial.sources());
-        add_new(&mut errors, Diagnostics(std::mem::take(&mut partial.errors)));
+        errors.append(&mut partial.errors);
         if let Err(found) = settle_values(partial, profiles) {
-            add_new(&mut errors, found);
+            errors.extend(found.0);
         }
     }
-    errors
+    Diagnostics(errors).distinct().0
 }
 
 /// The folders that are laid over a tree with this `manifest`.
