@@ -910,17 +910,17 @@ mod tests {
         let sources = |file: &str| {
             let found = settled(&flags, file, &[])?.sources;
             let shown = found.into_iter().map(|s| {
-                format!("{} {:?} {} {:?} {:?}", s.name, s.kind, s.location, s.reference, s.sha256)
+                format!("{} {:?} {} {:?} {:?}", s.name, s.kind, s.location, s.reference, s.digest)
             });
             Ok::<_, Diagnostics>(shown.collect::<Vec<_>>())
         };
-        let app = "app Pip app==1 None Some(\"00\")";
-        let other = "other Git r Some(\"v1\") None";
+        let app = "app Pip app==1 None Sha256(\"00\")";
+        let other = "other Git r Some(\"v1\") Unknown";
         assert_eq!(sources("").unwrap(), [app, other]);
         let changed = "[app]\nlocation = app==2\n[other]\nenabled = no\n[app-plugin-x]\ntype = local\nlocation = /p\n";
         assert_eq!(
             sources(changed).unwrap(),
-            ["app Pip app==2 None None", "app-plugin-x Local /p None None"]
+            ["app Pip app==2 None Unknown", "app-plugin-x Local /p None Unknown"]
         );
         let message = |file| sources(file).unwrap_err().0.remove(0).message;
         let digest = "[app]\nsha256 = nowhere:aa\n";

@@ -8,7 +8,7 @@ use super::options;
 use super::references::{Held, References};
 use super::types::{boolean, dictionary};
 use crate::diagnostic::Diagnostic;
-use crate::source::{Kind, Source};
+use crate::source::{Digest, Kind, Source};
 use crate::tree::{Manifest, SourceEntry};
 
 /// The keys of a section that describes a source.
@@ -123,17 +123,15 @@ fn source(
     let reference = value("reference", of_tree.and_then(|entry| entry.reference.as_ref()))?;
     let digest = match value("sha256", None)? {
         Some(given) => digest_for(&given, surroundings.debian_arch)?,
-        None => of_tree.and_then(|entry| {
-            let by_arch = entry.sha256_by_arch.get(surroundings.debian_arch);
-            entry.sha256.as_ref().or(by_arch).cloned()
-        }),
+        None => of_tree
+            .map_or(Digest::Unknown, |entry| digest_of_entry(entry, surroundings.debian_arch)),
     };
     Ok(Some(Source {
         name: name.to_owned(),
         kind,
         location,
         reference: reference.map(|given| given.value),
-        sha256: digest,
+        digest,
     }))
 }
 
@@ -151,19 +149,28 @@ fn kind(name: &str, given: Option<&Given>) -> Result<Kind, Diagnostic> {
     })
 }
 
+/// The digest that the tree has for a source, which it may use on some architectures only.
+fn digest_of_entry(entry: &SourceEntry, arch: &str) -> Digest {
+    match (&entry.sha256, entry.sha256_by_arch.get(arch)) {
+        (Some(digest), _) | (None, Some(digest)) => Digest::Sha256(digest.clone()),
+        (None, None) if entry.sha256_by_arch.is_empty() => Digest::Unknown,
+        (None, None) => Digest::OfOthers(arch.to_owned()),
+    }
+}
+
 /// The digest in a text: the text itself, or what pairs of architecture and digest have for `arch`.
 ///
 /// # Errors
 /// When there are pairs and none is for `arch`: nothing would be compared.
-fn digest_for(given: &Given, arch: &str) -> Result<Option<String>, Diagnostic> {
+fn digest_for(given: &Given, arch: &str) -> Result<Digest, Diagnostic> {
     const HELP: &str = "write one digest, or amd64:digest, arm64:digest";
     match dictionary(&given.value) {
-        Ok(by_arch) if by_arch.is_empty() => Ok(None),
+        Ok(by_arch) if by_arch.is_empty() => Ok(Digest::Unknown),
         Ok(by_arch) => match by_arch.get(arch) {
-            Some(digest) => Ok(Some(digest.clone())),
+            Some(digest) => Ok(Digest::Sha256(digest.clone())),
             None => Err(given.refuse(format!("there is no digest for {arch}")).help(HELP)),
         },
-        Err(_) if !given.value.contains([':', ',']) => Ok(Some(given.value.clone())),
+        Err(_) if !given.value.contains([':', ',']) => Ok(Digest::Sha256(given.value.clone())),
         Err(wrong) => {
             let message = format!("'{wrong}' is no pair of an architecture and a digest");
             Err(given.refuse(message).help(HELP))

@@ -156,7 +156,7 @@ fn refuse_leaving(name: &Path, link: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Kind;
+    use super::super::{Digest, Kind};
     use super::*;
     use std::path::PathBuf;
 
@@ -166,7 +166,7 @@ mod tests {
             kind: Kind::Local,
             location: "there".to_owned(),
             reference: None,
-            sha256: None,
+            digest: Digest::Unknown,
         }
     }
 

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
 use super::archive;
-use super::{FetchError, Kind, Source};
+use super::{Digest, FetchError, Kind, Source};
 use crate::crypto;
 use crate::diagnostic::with_causes;
 
@@ -27,6 +27,9 @@ impl Source {
 
 /// Fetches `source` into `folder` and checks its digest. Returns the file.
 pub(super) async fn fetch(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
+    if let Digest::OfOthers(arch) = &source.digest {
+        return Err(source.failed(format!("there is no digest for {arch}")));
+    }
     let target = folder.join(&source.name);
     fs::create_dir_all(&target).map_err(|error| source.failed(error.to_string()))?;
     let file = match source.kind {
@@ -35,7 +38,7 @@ pub(super) async fn fetch(source: &Source, folder: &Path) -> Result<PathBuf, Fet
         Kind::Local => take(source, &target)?,
         Kind::Pip => source_distribution(source, &target).await?,
     };
-    if let Some(expected) = &source.sha256 {
+    if let Digest::Sha256(expected) = &source.digest {
         let found = digest(&file).map_err(|error| source.failed(error.to_string()))?;
         if !found.eq_ignore_ascii_case(expected) {
             return Err(source.failed(format!("its sha256 is {found} and not {expected}")));
@@ -196,7 +199,7 @@ mod tests {
             kind,
             location: location.to_owned(),
             reference: None,
-            sha256: None,
+            digest: Digest::Unknown,
         }
     }
 
@@ -239,12 +242,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let right = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
         let mut wanted = source(Kind::Url, &serve_once("200 OK", b"hello"));
-        wanted.sha256 = Some(right.to_owned());
+        wanted.digest = Digest::Sha256(right.to_owned());
         let file = fetched(&wanted, folder.path()).unwrap();
         assert_eq!(fs::read(file).unwrap(), b"hello");
 
         let mut wrong = source(Kind::Url, &serve_once("200 OK", b"hallo"));
-        wrong.sha256 = Some(right.to_owned());
+        wrong.digest = Digest::Sha256(right.to_owned());
         let error = fetched(&wrong, folder.path()).unwrap_err();
         assert!(error.reason.ends_with(&format!("and not {right}")), "{error}");
         assert!(!error.transient);
@@ -253,6 +256,10 @@ mod tests {
     #[test]
     fn a_server_that_refuses_is_told_with_the_url() {
         let folder = tempfile::tempdir().unwrap();
+        let mut of_others = source(Kind::Url, "http://127.0.0.1:1/x");
+        of_others.digest = Digest::OfOthers("arm64".to_owned());
+        let error = fetched(&of_others, folder.path()).unwrap_err();
+        assert!(error.to_string().ends_with("there is no digest for arm64"), "{error}");
         let missing = source(Kind::Url, &serve_once("404 Not Found", b""));
         let error = fetched(&missing, folder.path()).unwrap_err();
         assert_eq!(

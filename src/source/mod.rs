@@ -49,8 +49,20 @@ pub struct Source {
     pub location: String,
     /// The branch, tag or commit of a git source.
     pub reference: Option<String>,
-    /// The SHA-256 digest that the fetched file has to have, in hexadecimal.
-    pub sha256: Option<String>,
+    /// What the fetched file is checked against.
+    pub digest: Digest,
+}
+
+/// What is known beforehand about a fetched file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Digest {
+    /// Nothing.
+    Unknown,
+    /// Its SHA-256 digest, in hexadecimal.
+    Sha256(String),
+    /// The digests of files for other architectures than this one, as Debian calls it: it can't be
+    /// used.
+    OfOthers(String),
 }
 
 /// All sources of one image.
@@ -149,7 +161,7 @@ mod tests {
             kind: Kind::Local,
             location: "x".to_owned(),
             reference: None,
-            sha256: None,
+            digest: Digest::Unknown,
         }
     }
 

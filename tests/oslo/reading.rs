@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kiln::diagnostic::Diagnostics;
 use kiln::settings::options::option;
 use kiln::settings::{Layers, Profiles, Settings, ini, overlays, settle};
-use kiln::source::{Kind, Source};
+use kiln::source::{Digest, Kind, Source};
 use kiln::tree::{Manifest, Tree, UserVariables};
 use serde_json::{Map, Value, json};
 
@@ -148,7 +148,10 @@ fn sources(settings: &Settings, manifest: &Manifest) -> Map<String, Value> {
         |s: &&Source| SOURCES.contains(&&*s.name) || !manifest.sources.contains_key(&s.name);
     let source = |source: &Source| {
         let kind = Kind::NAMES.iter().find(|(_, kind)| *kind == source.kind).expect("a kind").0;
-        let sha256 = source.sha256.as_deref().unwrap_or_default();
+        let sha256 = match &source.digest {
+            Digest::Sha256(digest) => digest,
+            Digest::Unknown | Digest::OfOthers(_) => "",
+        };
         let mut told = json!({"type": kind, "location": source.location, "sha256": sha256});
         if source.kind == Kind::Git {
             told["reference"] = json!(source.reference.as_deref().unwrap_or_default());
