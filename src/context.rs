@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::fingerprint::{Parts, digest};
 use crate::tree::TreeFile;
 
 /// The name of the Dockerfile within a context.
@@ -63,6 +64,21 @@ impl Context {
     /// Adds a folder at `path`, for an instruction that wants it even if nothing is in it.
     pub fn add_folder(&mut self, path: String) {
         self.files.insert(path, Content::Folder);
+    }
+
+    /// What the context is made of: a digest of each file's bytes and mode, by `file <path>`; that of
+    /// the Dockerfile is by its name.
+    ///
+    /// # Errors
+    /// When a file of the tree can't be read; it is named.
+    pub fn parts(&self) -> io::Result<Parts> {
+        let part = |(path, content): (&String, &Content)| {
+            let bytes = content.read().map_err(|error| in_file(path, &error))?;
+            let name = if path == DOCKERFILE { path.clone() } else { format!("file {path}") };
+            let mode = content.mode();
+            Ok((name, digest(&[&mode.to_le_bytes()[..], &bytes].concat())))
+        };
+        self.files.iter().map(part).collect()
     }
 
     /// Writes the context as a tar archive.

@@ -13,6 +13,7 @@ pub mod dialect;
 pub mod dockerfile;
 pub mod engine;
 pub mod event;
+pub mod fingerprint;
 pub mod graph;
 pub mod image;
 pub mod plan;

@@ -31,6 +31,12 @@ pub enum Decision {
 pub enum Skip {
     /// The engine has an image of that name and tag.
     Exists,
+    /// The engine has an image of that name and tag, made of the same parts.
+    Unchanged,
+    /// The registry has an image of that name and tag, made of the same parts.
+    InRegistry,
+    /// It was not asked for, and nothing that is built needs it.
+    NotNeeded,
     /// Others are built on it, and parents are not wanted.
     Parent,
 }
@@ -46,6 +52,17 @@ pub struct Selection {
     pub skip_parents: bool,
     /// Leave out every image whose reference is in this set.
     pub existing: BTreeSet<ImageRef>,
+    /// Leave out every image that is here, since it is where the value says.
+    pub unchanged: BTreeMap<ImageName, Whereabouts>,
+}
+
+/// Where an image is that need not be built again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// The engine has it.
+    Engine,
+    /// The registry has it, and the engine does not.
+    Registry,
 }
 
 impl Selection {
@@ -72,8 +89,11 @@ impl<'a> Plan<'a> {
         mark_unbuildable(graph, selection, &mut decisions);
         mark_matched(graph, selection, &mut decisions);
         mark_skipped(graph, selection, &mut decisions);
-        let asked_for =
+        let asked_for: Vec<bool> =
             graph.images().iter().map(|image| selection.asks_for(&image.name)).collect();
+        if !selection.unchanged.is_empty() {
+            mark_not_needed(graph, &asked_for, &mut decisions);
+        }
         Self { graph, decisions, asked_for }
     }
 
@@ -145,6 +165,15 @@ impl<'a> Plan<'a> {
                 Decision::Skip(Skip::Exists) => {
                     (Aside::Skipped, format!("the engine has {}", image.reference))
                 }
+                Decision::Skip(Skip::Unchanged) => {
+                    (Aside::Skipped, format!("the engine has {}, unchanged", image.reference))
+                }
+                Decision::Skip(Skip::InRegistry) => {
+                    (Aside::Skipped, format!("the registry has {}, unchanged", image.reference))
+                }
+                Decision::Skip(Skip::NotNeeded) => {
+                    (Aside::Skipped, "nothing that is built needs it".to_owned())
+                }
                 Decision::Skip(Skip::Parent) => {
                     (Aside::Skipped, "others are built on it, and parents are skipped".to_owned())
                 }
@@ -192,10 +221,26 @@ fn mark_skipped(graph: &Graph, selection: &Selection, decisions: &mut [Decision]
         if decisions[index] != Decision::Build {
             continue;
         }
-        if selection.existing.contains(&image.reference) {
+        if let Some(whereabouts) = selection.unchanged.get(&image.name) {
+            decisions[index] = Decision::Skip(match whereabouts {
+                Whereabouts::Engine => Skip::Unchanged,
+                Whereabouts::Registry => Skip::InRegistry,
+            });
+        } else if selection.existing.contains(&image.reference) {
             decisions[index] = Decision::Skip(Skip::Exists);
         } else if selection.skip_parents && !graph.needed_by(index).is_empty() {
             decisions[index] = Decision::Skip(Skip::Parent);
+        }
+    }
+}
+
+/// Leaves out what would be built only for others, where none of them is built.
+fn mark_not_needed(graph: &Graph, asked_for: &[bool], decisions: &mut [Decision]) {
+    for &index in graph.order().iter().rev() {
+        let is_needed =
+            graph.needed_by(index).into_iter().any(|child| decisions[child] == Decision::Build);
+        if decisions[index] == Decision::Build && !asked_for[index] && !is_needed {
+            decisions[index] = Decision::Skip(Skip::NotNeeded);
         }
     }
 }
@@ -257,6 +302,23 @@ mod tests {
         let mut selection = matching(&["group-base"]);
         selection.existing.insert(naming().reference("base").unwrap());
         assert_eq!(decide(&selection), ["base exists", "group-base build"]);
+    }
+
+    #[test]
+    fn what_is_unchanged_is_skipped_with_what_only_it_needs() {
+        let mut selection = matching(&["group-extra", "group-api"]);
+        let here = |name: &str| (ImageName::new(name), Whereabouts::Engine);
+        selection.unchanged = [here("group-extra"), here("base")].into();
+        assert_eq!(
+            decide(&selection),
+            [
+                "base unchanged",
+                "group-base build",
+                "tool notneeded",
+                "group-api build",
+                "group-extra unchanged"
+            ]
+        );
     }
 
     #[test]
@@ -336,6 +398,7 @@ mod tests {
                 patterns: Some(patterns),
                 unbuildable: some(&unbuildable).iter().map(|n| (ImageName::new(n), "no".to_owned())).collect(),
                 skip_parents,
+                unchanged: BTreeMap::new(),
                 existing: some(&existing).iter().map(|n| naming().reference(n).unwrap()).collect(),
             };
             let plan = Plan::new(&graph, &selection);

@@ -99,6 +99,7 @@ fn selection(settings: &[Settings], tree: &Tree) -> Selection {
         unbuildable: settings.iter().flat_map(|settings| unbuildable(settings, tree)).collect(),
         skip_parents: of_run.skip_parents,
         existing: BTreeSet::new(),
+        unchanged: BTreeMap::new(),
     }
 }
 
