@@ -15,6 +15,7 @@ use super::work_folder::{work_folder, write_contexts};
 use super::{Exit, Failure, terminal};
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics, Result as Diagnosed, collect};
+use crate::endpoint::Endpoint;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{BuildOptions, Engine as _, Squashing, squash};
 use crate::event::{Event, Outcome};
@@ -35,7 +36,10 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     let mut selection = selection(&settings, &tree);
     refuse_empty(&Plan::new(&graph, &selection), of_run)?;
     let runtime = runtime()?;
-    let engine = if needs_engine(of_run) { Some(runtime.block_on(engine(of_run))?) } else { None };
+    let engine = match &of_run.building.endpoint {
+        Some(endpoint) => Some(runtime.block_on(engine(endpoint.clone(), of_run))?),
+        None => None,
+    };
     if let (Some(engine), true) = (&engine, of_run.skip_existing) {
         selection.existing = runtime.block_on(engine.images())?;
     }
@@ -66,9 +70,9 @@ fn connect(tree: &Tree, settings: &[Settings]) -> Diagnosed<(Graph, Contexts)> {
 }
 
 /// Connects to the engine, and makes sure of what is needed beside it.
-async fn engine(settings: &Settings) -> Result<DockerEngine, Failure> {
-    let Building { endpoint, timeout, credential_files, .. } = &settings.building;
-    let engine = DockerEngine::connect(endpoint.as_deref(), *timeout).await?;
+async fn engine(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine, Failure> {
+    let Building { timeout, credential_files, .. } = &settings.building;
+    let engine = DockerEngine::connect(endpoint, *timeout).await?;
     let squashes = settings.task == Task::Build && settings.building.squash.is_some();
     if squashes && !engine.is_podman() {
         squash::require().map_err(|reason| {
@@ -84,11 +88,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Diagnostic::new(format!("no threads can be had: {error}")).into())
-}
-
-/// Only building and looking for existing images need an engine.
-fn needs_engine(settings: &Settings) -> bool {
-    settings.task == Task::Build || settings.skip_existing
 }
 
 /// What is wanted, as far as the engine need not be asked for it.

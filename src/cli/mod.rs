@@ -58,10 +58,8 @@ impl From<crate::diagnostic::Diagnostic> for Failure {
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let diagnostic = crate::diagnostic::Diagnostic::new(error.to_string());
-        let diagnostic = match error {
-            EngineError::Unreachable { .. } => diagnostic.help(
-                "start the engine, or set DOCKER_HOST to where it listens (unix:///path or tcp://host:port)",
-            ),
+        let diagnostic = match &error {
+            EngineError::Unreachable { cure, .. } => diagnostic.help(cure),
             _ => diagnostic,
         };
         let exit = if error.is_connection() { Exit::OutOfReach } else { Exit::Failed };

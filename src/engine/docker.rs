@@ -28,17 +28,13 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use regex::Regex;
 
+use super::connection::{Connections, Failure};
 use super::registry::{Registry, is_loopback};
 use super::{BuildOptions, Builder, Engine, EngineError, Output, Sink, Squashing};
 use super::{credentials, squash};
 use crate::diagnostic::with_causes;
+use crate::endpoint::Endpoint;
 use crate::image::ImageRef;
-
-/// Names the daemon to talk to, for every client of the engine.
-const HOST_VARIABLE: &str = "DOCKER_HOST";
-
-/// Where an engine listens if nothing else is said.
-const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// Where images are whose reference names no registry, if the engine does not tell.
 const DEFAULT_REGISTRY: &str = "docker.io";
@@ -72,7 +68,7 @@ static OUT_OF_REACH: LazyLock<Regex> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct DockerEngine {
     docker: Docker,
-    endpoint: String,
+    endpoint: Endpoint,
     description: String,
     is_podman: bool,
     credential_files: Vec<PathBuf>,
@@ -80,28 +76,27 @@ pub struct DockerEngine {
 }
 
 impl DockerEngine {
-    /// Connects to the engine at `endpoint`, else to the one that `DOCKER_HOST` names, else to the
-    /// one at the usual socket, and waits for `timeout` at most for any word of it.
+    /// Connects to the engine at `endpoint`, and waits for `timeout` at most for any word of it.
     ///
     /// # Errors
-    /// When no engine answers.
-    pub async fn connect(endpoint: Option<&str>, timeout: Duration) -> Result<Self, EngineError> {
-        let endpoint = endpoint
-            .map(str::to_owned)
-            .or_else(|| std::env::var(HOST_VARIABLE).ok())
-            .filter(|host| !host.is_empty())
-            .unwrap_or_else(|| DEFAULT_HOST.to_owned());
-        let unreachable = |error: bollard::errors::Error| EngineError::Unreachable {
-            endpoint: endpoint.clone(),
-            cause: with_causes(&error),
+    /// When it does not answer.
+    pub async fn connect(endpoint: Endpoint, timeout: Duration) -> Result<Self, EngineError> {
+        let unreachable = |failure: Failure| EngineError::Unreachable {
+            endpoint: endpoint.to_string(),
+            cause: failure.cause,
+            cure: failure.cure,
         };
-        let docker = Docker::connect_with_host(&endpoint)
-            .map_err(unreachable)?
-            .with_timeout(timeout)
-            .negotiate_version()
-            .await
-            .map_err(unreachable)?;
-        let version = docker.version().await.map_err(unreachable)?;
+        let failed = |error: bollard::errors::Error| {
+            let known = match &error {
+                bollard::errors::Error::IOError { err } => Failure::behind(err),
+                other => Failure::behind(other),
+            };
+            unreachable(known.unwrap_or_else(|| Failure::without_answer(with_causes(&error))))
+        };
+        let connections = Connections::to(endpoint.clone()).map_err(unreachable)?;
+        let docker = connections.docker(timeout).map_err(failed)?;
+        let docker = docker.negotiate_version().await.map_err(failed)?;
+        let version = docker.version().await.map_err(failed)?;
         let names: Vec<String> = version
             .components
             .unwrap_or_default()
@@ -316,7 +311,7 @@ impl Engine for DockerEngine {
         if self.is_podman || self.layers_above(&before, parent.as_deref()).await? < 2 {
             return Ok(before);
         }
-        let environment = [(HOST_VARIABLE.to_owned(), self.endpoint.clone())];
+        let environment = self.endpoint.environment();
         squash::run(&environment, reference, parent.as_deref(), how, sink).await?;
         let after = self.known_id(reference).await?;
         if after == before {

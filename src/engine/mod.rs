@@ -5,6 +5,7 @@
 //! id that the engine, asked again, knows the reference by; a push returns the digest that the
 //! registry keeps.
 
+mod connection;
 mod credentials;
 pub mod docker;
 mod registry;
@@ -98,6 +99,8 @@ pub enum EngineError {
         endpoint: String,
         /// What came of it.
         cause: String,
+        /// What to do.
+        cure: String,
     },
     /// The connection broke, or the engine's words made no sense.
     #[error("the connection to the engine failed: {0}")]

@@ -18,8 +18,7 @@ pub(super) fn credential_files(layers: &Layers, is_podman: bool) -> Vec<PathBuf>
 }
 
 fn of_docker(layers: &Layers) -> Vec<PathBuf> {
-    let folder = folder(layers, "DOCKER_CONFIG").or_else(|| Some(home(layers)?.join(".docker")));
-    folder.map(|folder| folder.join("config.json")).into_iter().collect()
+    client_folder(layers).map(|folder| folder.join("config.json")).into_iter().collect()
 }
 
 fn of_podman(layers: &Layers) -> Vec<PathBuf> {
@@ -31,6 +30,11 @@ fn of_podman(layers: &Layers) -> Vec<PathBuf> {
     let kept = folder(layers, "XDG_CONFIG_HOME").or_else(|| Some(home(layers)?.join(".config")));
     let kept = kept.map(|folder| folder.join("containers"));
     [for_now, kept].into_iter().flatten().map(|folder| folder.join("auth.json")).collect()
+}
+
+/// Where Docker's client keeps its configuration.
+pub(super) fn client_folder(layers: &Layers) -> Option<PathBuf> {
+    folder(layers, "DOCKER_CONFIG").or_else(|| Some(home(layers)?.join(".docker")))
 }
 
 fn home(layers: &Layers) -> Option<PathBuf> {

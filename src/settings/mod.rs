@@ -7,6 +7,7 @@
 mod axes;
 mod conflicts;
 mod credential_files;
+mod endpoint;
 mod example;
 pub mod ini;
 mod interpolate;
@@ -31,6 +32,7 @@ use regex::Regex;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 use crate::dialect::{self, Dialect};
+use crate::endpoint::Endpoint;
 use crate::image::Naming;
 use crate::source::Source;
 use crate::tree::{Base, InstallType, Manifest, Preset, UserVariables};
@@ -108,8 +110,8 @@ pub struct Building {
     pub registries: Vec<String>,
     /// Whether the engine is said to be Podman.
     pub is_podman: bool,
-    /// Where the engine listens, if that is not for the environment to say.
-    pub endpoint: Option<String>,
+    /// Where the engine listens; `None` where none is needed.
+    pub endpoint: Option<Endpoint>,
     /// Where credentials for registries are looked up, the first first.
     pub credential_files: Vec<PathBuf>,
     /// Images whose failure does not make the run fail.
@@ -223,8 +225,8 @@ fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings
     let naming = axis_and_base.as_ref().and_then(|(axis, ..)| values.naming(axis));
     let patterns = values.patterns(profiles);
     let templating = values.templating();
-    let building = values.building(&templating);
     let task = values.task();
+    let building = values.building(&templating, &task);
     values.refuse_conflicts(&building, &task);
     let output = values.output();
     let users = users::users(layers, manifest, &mut values.errors);
@@ -612,19 +614,20 @@ impl<'a> Values<'a> {
         }
     }
 
-    fn building(&mut self, templating: &Templating) -> Building {
+    fn building(&mut self, templating: &Templating, task: &Task) -> Building {
         let push_threads = self.count("push_threads");
         let is_podman = self.choice("engine") == "podman";
         let tmp_dir = self.path("squash_tmp_dir");
         let cleanup = self.flag("squash_cleanup");
         let squash = self.flag("squash").then_some(Squash { cleanup, tmp_dir });
+        let looks_for_existing = self.flag("skip_existing");
         Building {
             credential_files: credential_files(self.layers, is_podman),
             build_args: self.build_args(templating),
             platform: self.platform(),
             registries: self.words("registry").into_iter().skip(1).collect(),
             is_podman,
-            endpoint: if is_podman { self.text("podman_base_url") } else { None },
+            endpoint: self.endpoint(*task == Task::Build || looks_for_existing),
             allowed_to_fail: self.list("allowed_to_fail"),
             threads: self.count("threads"),
             push_threads: self.flag("push").then_some(push_threads),
@@ -636,6 +639,26 @@ impl<'a> Values<'a> {
             buildkit: self.flag("buildkit") && squash.is_none(),
             squash,
             network_mode: self.text("network_mode").unwrap_or_else(|| "default".to_owned()),
+        }
+    }
+
+    /// Where the engine listens, if one is needed. What files are checked for may be used elsewhere
+    /// than here: there the Docker client's own settings don't matter.
+    fn endpoint(&mut self, is_needed: bool) -> Option<Endpoint> {
+        let found = match self.choice("engine").as_str() {
+            "podman" => {
+                let given = self.given("podman_base_url")?;
+                endpoint::of_option("podman_base_url", &given, self.layers)
+            }
+            _ if is_needed && !self.is_partial => endpoint::of_docker_client(self.layers),
+            _ => return None,
+        };
+        match found {
+            Ok(endpoint) => is_needed.then_some(endpoint),
+            Err(error) => {
+                self.refuse(error);
+                None
+            }
         }
     }
 

@@ -547,7 +547,7 @@ pub const OPTIONS: &[Opt] = &[
         "engine",
         Choice(&["docker", "podman"]),
         Is("docker"),
-        "The engine: docker where DOCKER_HOST says, or podman at its socket",
+        "The engine: docker where the Docker client finds it, or podman at its socket",
     )
     .value("ENGINE"),
     opt(

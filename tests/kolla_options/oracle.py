@@ -23,6 +23,7 @@ config.gen_all_source_opts = config.gen_all_user_opts = lambda: ()
 # What a text may be where not every text will do, and the profiles that every release has.
 TEXTS = {
     'docker_dir': [EMPTY_FOLDER],
+    'podman_base_url': ['unix:///one', 'tcp://two:$threads'],
     'profile': ['infra', 'main'],
     'regex': ['^keystone', 'heat$'],
 }
@@ -74,7 +75,7 @@ def samples(opt, default):
         return [[choice] for choice in choices(opt)]
     if isinstance(opt, cfg.MultiOpt):
         return [TEXTS.get(opt.dest, ['one', 'two-$threads'])]
-    return [['one'], ['two-$threads']]
+    return [[text] for text in TEXTS.get(opt.dest, ['one', 'two-$threads'])]
 
 
 def doubtful(opt):

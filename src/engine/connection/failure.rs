@@ -1,0 +1,164 @@
+//! Why a connection failed, in words, and what to do about it.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+use tokio_rustls::rustls;
+
+/// What to do where nobody listens.
+const START: &str = "start the engine, or set DOCKER_HOST to where it listens \
+                     (unix:///path, tcp://host:port or ssh://user@host)";
+
+/// A failed connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct Failure {
+    /// What happened.
+    pub cause: String,
+    /// What to do.
+    pub cure: String,
+}
+
+impl Failure {
+    /// A failure with its cure.
+    pub fn new(cause: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { cause: cause.into(), cure: cure.into() }
+    }
+
+    /// A failure for which there is nothing else to do than to look after the engine.
+    pub fn without_answer(cause: impl Into<String>) -> Self {
+        Self::new(cause, START)
+    }
+
+    /// A socket of this machine that can't be opened.
+    pub(super) fn of_socket(path: &Path, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                Self::without_answer(format!("there is no socket {}", path.display()))
+            }
+            io::ErrorKind::PermissionDenied => Self::new(
+                "permission denied",
+                format!(
+                    "be in the group that {} belongs to (as root: usermod --append --groups GROUP \
+                     USER, then log in anew), or use an engine of your own",
+                    path.display()
+                ),
+            ),
+            io::ErrorKind::ConnectionRefused => {
+                Self::without_answer("connection refused: nobody listens on the socket")
+            }
+            _ => Self::without_answer(error.to_string()),
+        }
+    }
+
+    /// A host that can't be reached.
+    pub(super) fn of_network(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::without_answer("connection refused"),
+            _ => Self::without_answer(error.to_string()),
+        }
+    }
+
+    /// A program that can't be started.
+    pub(super) fn of_program(program: &str, error: &io::Error) -> Self {
+        Self::new(
+            format!("the program {program} can't be run: {error}"),
+            format!("install {program}, which ssh:// addresses need"),
+        )
+    }
+
+    /// What ssh said before it ended.
+    pub(super) fn of_ssh(said: &str) -> Self {
+        let said = said.trim();
+        let cause = if said.is_empty() { "it ended without a word" } else { said };
+        Self::new(
+            format!("ssh: {}", cause.replace("\r\n", "\n").replace('\n', "; ")),
+            "try it by hand: ssh [user@]host docker system dial-stdio; the other side needs the \
+             Docker client",
+        )
+    }
+
+    /// A file that TLS needs.
+    pub(super) fn of_file(path: &Path, reason: &str) -> Self {
+        Self::new(
+            format!("the file {} can't be used: {reason}", path.display()),
+            "the folder that DOCKER_CERT_PATH names, or the context, has ca.pem, cert.pem and key.pem",
+        )
+    }
+
+    /// What one side of a TLS connection does not like about the other.
+    pub(super) fn of_tls(error: &rustls::Error) -> Self {
+        use rustls::{AlertDescription as Alert, CertificateError, Error};
+        match error {
+            Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => Self::new(
+                format!("its certificate is that of another host: {error}"),
+                "address the engine by a name that its certificate has",
+            ),
+            Error::InvalidCertificate(_) => Self::new(
+                format!("its certificate is not trusted: {error}"),
+                "ca.pem has to hold the CA that made the engine's certificate",
+            ),
+            Error::AlertReceived(
+                Alert::CertificateRequired
+                | Alert::HandshakeFailure
+                | Alert::BadCertificate
+                | Alert::UnknownCA
+                | Alert::CertificateUnknown
+                | Alert::CertificateExpired,
+            ) => Self::new(
+                format!("it does not accept this client's certificate: {error}"),
+                "cert.pem and key.pem have to be made by a CA that the engine trusts",
+            ),
+            Error::InvalidMessage(_) => Self::new(
+                format!("it does not speak TLS: {error}"),
+                "leave DOCKER_TLS_VERIFY unset for an engine without TLS",
+            ),
+            _ => Self::without_answer(format!("TLS failed: {error}")),
+        }
+    }
+
+    /// The failure that is behind an error of another library, if one is.
+    pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let found = Self::of(error).or_else(|| {
+                let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+                Self::of(inner)
+            });
+            if found.is_some() {
+                return found;
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        let own = error.downcast_ref::<Self>().cloned();
+        own.or_else(|| error.downcast_ref::<rustls::Error>().map(Self::of_tls))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outside")]
+    struct Outside(#[source] io::Error);
+
+    #[test]
+    fn a_failure_is_found_behind_other_errors() {
+        let failure = Failure::of_ssh("no\r\nway\r\n");
+        assert_eq!(failure.cause, "ssh: no; way");
+        let wrapped = Outside(io::Error::other(failure.clone()));
+        assert_eq!(Failure::behind(&wrapped), Some(failure));
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        let found = Failure::behind(&Outside(io::Error::other(alert))).unwrap();
+        assert!(found.cause.contains("this client's certificate"), "{found:?}");
+        assert_eq!(Failure::behind(&Outside(io::Error::other("else"))), None);
+    }
+}

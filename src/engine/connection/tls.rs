@@ -1,0 +1,84 @@
+//! TLS over a connection: the engine's certificate and name are always verified.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::Failure;
+use crate::crypto;
+use crate::endpoint::{Identity, TlsFiles};
+
+/// All that is needed for TLS with one engine.
+#[derive(Clone)]
+pub struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    /// Reads the files for connections to `host`.
+    ///
+    /// # Errors
+    /// When a file is missing or makes no sense.
+    pub fn new(files: &TlsFiles, host: &str) -> Result<Self, Failure> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Failure::without_answer(format!("'{host}' is no name of a host")))?;
+        crypto::provide();
+        let builder = ClientConfig::builder().with_root_certificates(roots(files)?);
+        let configuration = match &files.identity {
+            None => builder.with_no_client_auth(),
+            Some(Identity { certificate, key }) => {
+                let chain = certificates(certificate)?;
+                let secret = PrivateKeyDer::from_pem_file(key)
+                    .map_err(|error| Failure::of_file(key, &error.to_string()))?;
+                builder
+                    .with_client_auth_cert(chain, secret)
+                    .map_err(|error| Failure::of_file(key, &error.to_string()))?
+            }
+        };
+        Ok(Self { connector: TlsConnector::from(Arc::new(configuration)), name })
+    }
+
+    /// TLS over an open connection.
+    ///
+    /// # Errors
+    /// When the engine is not who it should be, or does not speak TLS.
+    pub async fn over(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
+        self.connector
+            .connect(self.name.clone(), stream)
+            .await
+            .map_err(|error| Failure::behind(&error).unwrap_or_else(|| Failure::of_network(&error)))
+    }
+}
+
+/// Those who may vouch for the engine.
+fn roots(files: &TlsFiles) -> Result<RootCertStore, Failure> {
+    let mut roots = RootCertStore::empty();
+    match &files.ca {
+        Some(path) => {
+            for certificate in certificates(path)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| Failure::of_file(path, &error.to_string()))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let refuse = |reason: &str| Failure::of_file(path, reason);
+    let found: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| refuse(&error.to_string()))?;
+    if found.is_empty() { Err(refuse("it holds no certificate")) } else { Ok(found) }
+}
