@@ -712,7 +712,7 @@ impl<E: Engine> Worker<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Builder, Sink, Squashing};
+    use crate::engine::{Builder, Loan, Sink, Squashing};
     use crate::graph::tests::{graph, naming};
     use crate::plan::Selection;
     use std::sync::Mutex;
@@ -855,6 +855,7 @@ mod tests {
             platform: None,
             build_args: BTreeMap::new(),
             squash: None,
+            loan: Loan::default(),
         }
     }
 

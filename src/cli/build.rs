@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::Given;
 use super::images::{Contexts, images};
+use super::loan::loan;
 use super::prepare::{Prepared, add_files_of_site, prepare};
 use super::reports::Reports;
 use super::work_folder::{work_folder, write_contexts};
@@ -17,7 +18,7 @@ use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics, Result as Diagnosed, collect};
 use crate::endpoint::Endpoint;
 use crate::engine::docker::DockerEngine;
-use crate::engine::{BuildOptions, Engine as _, Squashing, squash};
+use crate::engine::{BuildOptions, Engine as _, Loan, Squashing, squash};
 use crate::event::{Event, Outcome};
 use crate::graph::{self, Graph, Index};
 use crate::image::ImageName;
@@ -192,7 +193,9 @@ async fn build(
     contexts: Contexts,
     settings: &[Settings],
 ) -> Result<Exit, Failure> {
-    let materials = materials(&engine, contexts, settings);
+    let Building { buildkit, lent, .. } = &settings[0].building;
+    let loan = loan(lent, engine.builder(*buildkit), &engine)?;
+    let materials = materials(&engine, contexts, settings, &loan);
     let settings = &settings[0];
     let Building { threads, push_threads, retries, pull, buildkit, .. } = settings.building;
     let registries = settings.building.registries.clone();
@@ -221,11 +224,12 @@ fn materials(
     engine: &DockerEngine,
     contexts: Contexts,
     settings: &[Settings],
+    loan: &Loan,
 ) -> BTreeMap<ImageName, Material> {
     let of_axes: BTreeMap<Option<&str>, (&Settings, Arc<BuildOptions>)> = settings
         .iter()
         .map(|settings| {
-            let options = Arc::new(build_options(engine, &settings.building));
+            let options = Arc::new(build_options(engine, &settings.building, loan));
             (settings.label.as_deref(), (settings, options))
         })
         .collect();
@@ -238,7 +242,7 @@ fn materials(
     contexts.into_iter().map(material).collect()
 }
 
-fn build_options(engine: &DockerEngine, building: &Building) -> BuildOptions {
+fn build_options(engine: &DockerEngine, building: &Building, loan: &Loan) -> BuildOptions {
     BuildOptions {
         builder: engine.builder(building.buildkit),
         cache: building.cache,
@@ -246,6 +250,7 @@ fn build_options(engine: &DockerEngine, building: &Building) -> BuildOptions {
         network_mode: building.network_mode.clone(),
         platform: building.platform.as_ref().map(ToString::to_string),
         build_args: building.build_args.clone(),
+        loan: loan.clone(),
         squash: building
             .squash
             .as_ref()

@@ -6,6 +6,7 @@ mod build;
 mod config;
 mod images;
 mod ingredients;
+mod loan;
 mod prepare;
 mod reports;
 mod terminal;

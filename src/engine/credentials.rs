@@ -29,9 +29,30 @@ pub fn look_up(
     reference: &ImageRef,
     default_registry: &str,
 ) -> Result<Option<DockerCredentials>, EngineError> {
-    let registry = reference.registry().unwrap_or(default_registry);
+    look_through(files, reference.registry().unwrap_or(default_registry), reference.repository())
+}
+
+/// The credentials for all of a registry in the first of `files` that has some; `None` where none
+/// has.
+///
+/// Helpers are programs: this blocks.
+///
+/// # Errors
+/// When a file can't be read or is no such file, or a helper fails.
+pub fn of_registry(
+    files: &[PathBuf],
+    registry: &str,
+) -> Result<Option<DockerCredentials>, EngineError> {
+    look_through(files, registry, "")
+}
+
+fn look_through(
+    files: &[PathBuf],
+    registry: &str,
+    repository: &str,
+) -> Result<Option<DockerCredentials>, EngineError> {
     for path in files {
-        let found = look_into(path, registry, reference.repository()).map_err(|reason| {
+        let found = look_into(path, registry, repository).map_err(|reason| {
             let path = path.display();
             EngineError::Refused(format!("the credentials for {registry} in {path}: {reason}"))
         })?;

@@ -11,9 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::process;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
@@ -30,7 +28,8 @@ use regex::Regex;
 
 use super::connection::{Connections, Failure};
 use super::registry::{Registry, is_loopback};
-use super::{BuildOptions, Builder, Engine, EngineError, Output, Sink, Squashing};
+use super::session::Session;
+use super::{BuildOptions, Builder, Engine, EngineError, Loan, Output, Sink, Squashing};
 use super::{credentials, squash};
 use crate::diagnostic::with_causes;
 use crate::endpoint::Endpoint;
@@ -69,6 +68,7 @@ static OUT_OF_REACH: LazyLock<Regex> = LazyLock::new(|| {
 pub struct DockerEngine {
     docker: Docker,
     endpoint: Endpoint,
+    connections: Connections,
     description: String,
     is_podman: bool,
     credential_files: Vec<PathBuf>,
@@ -107,7 +107,15 @@ impl DockerEngine {
         let product = if is_podman { "Podman" } else { "Docker Engine" };
         let description =
             format!("{product} {} at {endpoint}", version.version.unwrap_or_default());
-        Ok(Self { docker, endpoint, description, is_podman, credential_files: Vec::new(), timeout })
+        Ok(Self {
+            docker,
+            endpoint,
+            connections,
+            description,
+            is_podman,
+            credential_files: Vec::new(),
+            timeout,
+        })
     }
 
     /// Has credentials for registries looked up in these files, the first first.
@@ -133,6 +141,13 @@ impl DockerEngine {
             (false, true) => Builder::BuildKit,
             (false, false) => Builder::Classic,
         }
+    }
+
+    async fn open_session(&self, loan: &Loan) -> Result<Session, EngineError> {
+        let files = self.credential_files.clone();
+        let session = Session::open(&self.connections, loan.clone(), files);
+        let opened = tokio::time::timeout(self.timeout, session).await;
+        opened.unwrap_or(Err(EngineError::Silent(self.timeout)))
     }
 
     /// The next record of a stream, within the time an engine may be silent.
@@ -262,7 +277,6 @@ impl Engine for DockerEngine {
         options: &BuildOptions,
         sink: Sink<'_>,
     ) -> Result<String, EngineError> {
-        let session = session_id();
         let build_args: HashMap<_, _> = options.build_args.clone().into_iter().collect();
         let mut query = BuildImageOptionsBuilder::default()
             .dockerfile(crate::context::DOCKERFILE)
@@ -275,8 +289,13 @@ impl Engine for DockerEngine {
         if let Some(platform) = &options.platform {
             query = query.platform(platform);
         }
-        if options.builder == Builder::BuildKit {
-            query = query.version(BuilderVersion::BuilderBuildKit).session(&session);
+        // Beside the build until it ends.
+        let session = match options.builder {
+            Builder::BuildKit => Some(self.open_session(&options.loan).await?),
+            Builder::Classic | Builder::Buildah => None,
+        };
+        if let Some(session) = &session {
+            query = query.version(BuilderVersion::BuilderBuildKit).session(session.id());
         }
         let docker = match &options.squash {
             Some(_) if self.is_podman => in_one_layer(self.docker.clone()),
@@ -390,13 +409,6 @@ fn in_one_layer(docker: Docker) -> Docker {
 fn as_named(listed: &str) -> &str {
     let mut prefixes = PODMANS_PREFIXES.iter();
     prefixes.find_map(|prefix| listed.strip_prefix(prefix)).unwrap_or(listed)
-}
-
-/// A name for one build's session with BuildKit that no other build has.
-fn session_id() -> String {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let started = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
-    format!("kiln-{}-{started}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Tells a registry that is out of reach from one that says no.

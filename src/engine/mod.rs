@@ -9,6 +9,7 @@ mod connection;
 mod credentials;
 pub mod docker;
 mod registry;
+mod session;
 pub mod squash;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::image::ImageRef;
+use crate::secret::Secret;
 
 /// Which builder of the engine does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct BuildOptions {
     pub build_args: BTreeMap<String, String>,
     /// How what the image adds to its parent is made one layer, if it is.
     pub squash: Option<Squashing>,
+    /// What instructions may use and images do not keep (BuildKit only).
+    pub loan: Loan,
 }
 
 /// How an image is squashed.
@@ -68,6 +72,15 @@ pub struct Squashing {
     pub cleanup: bool,
     /// The folder to work in, if it is not one of the system's.
     pub tmp_dir: Option<PathBuf>,
+}
+
+/// What a build is lent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Loan {
+    /// Secrets, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// The sockets of ssh agents, by id.
+    pub agents: BTreeMap<String, PathBuf>,
 }
 
 /// A part of what an engine says while it works.

@@ -16,6 +16,7 @@ pub mod options;
 mod platform;
 mod profiles;
 mod references;
+mod secrets;
 mod show;
 mod sources;
 mod templating;
@@ -46,6 +47,7 @@ use options::{Kind, OPTIONS, option};
 pub use platform::Platform;
 pub use profiles::Profiles;
 use references::References;
+pub use secrets::{Lent, SecretSource};
 pub use show::{Shown, show};
 pub use templating::Templating;
 
@@ -118,6 +120,8 @@ pub struct Building {
     pub allowed_to_fail: Vec<String>,
     /// The values of build arguments.
     pub build_args: BTreeMap<String, String>,
+    /// What builds may use and images do not keep.
+    pub lent: Lent,
 }
 
 /// How images are squashed.
@@ -620,6 +624,7 @@ impl<'a> Values<'a> {
         let tmp_dir = self.path("squash_tmp_dir");
         let cleanup = self.flag("squash_cleanup");
         let squash = self.flag("squash").then_some(Squash { cleanup, tmp_dir });
+        let is_build = *task == Task::Build;
         let looks_for_existing = self.flag("skip_existing");
         Building {
             credential_files: credential_files(self.layers, is_podman),
@@ -627,7 +632,8 @@ impl<'a> Values<'a> {
             platform: self.platform(),
             registries: self.words("registry").into_iter().skip(1).collect(),
             is_podman,
-            endpoint: self.endpoint(*task == Task::Build || looks_for_existing),
+            endpoint: self.endpoint(is_build || looks_for_existing),
+            lent: self.lent(is_build),
             allowed_to_fail: self.list("allowed_to_fail"),
             threads: self.count("threads"),
             push_threads: self.flag("push").then_some(push_threads),
@@ -844,6 +850,51 @@ mod tests {
                 "there is no key 'a' in a section like [profile], which describes a source | did you mean the section [profiles]?",
             ),
             (
+                &[("secret", "id=a,sorce=f")],
+                "",
+                "a secret has no key 'sorce' | did you mean 'source'?",
+            ),
+            (
+                &[("secret", "open sesame")],
+                "",
+                "a secret is made of key=value pairs | write id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]",
+            ),
+            (
+                &[("secret", "id=a,src=/nonexistent/f")],
+                "",
+                "there is no file '/nonexistent/f', which is the secret 'a' | ",
+            ),
+            (
+                &[("secret", "id=a,env=V")],
+                "",
+                "the variable V, which is the secret 'a', is not set | ",
+            ),
+            (
+                &[("secret", "id=a,src=Cargo.toml"), ("secret", "id=a,src=Cargo.lock")],
+                "",
+                "the id 'a' is given twice | ",
+            ),
+            (
+                &[("secret", "id=a,src=Cargo.toml"), ("buildkit", "false")],
+                "",
+                "--secret needs BuildKit, which is switched off | leave out --nobuildkit",
+            ),
+            (
+                &[("secret", "id=a,src=Cargo.toml"), ("squash", "true")],
+                "",
+                "--secret needs BuildKit, which is switched off | leave out --squash, which the classic builder is for",
+            ),
+            (
+                &[("ssh", "default")],
+                "",
+                "SSH_AUTH_SOCK is not set: no agent of ssh is running | start one with ssh-agent, or write default=SOCKET",
+            ),
+            (
+                &[("ssh", "k=Cargo.toml")],
+                "",
+                "'Cargo.toml' is no socket of an agent of ssh, as 'k' is | Kiln lends agents and no keys: add the key to an agent with ssh-add",
+            ),
+            (
                 &[("namespace", "Upper")],
                 "",
                 "'Upper/one-binary-x:1.0.0' is not an image reference: a repository is lower-case letters and digits, with '.', '_', '-' between them | check --registry, --namespace and --tag",
@@ -852,6 +903,27 @@ mod tests {
         for (flags, file, expected) in table {
             assert_eq!(message(settled(flags, file, &[])), *expected);
         }
+    }
+
+    #[test]
+    fn secrets_of_variables_are_hidden_and_checked_where_there_is_a_build() {
+        let flags = [("secret", "id=a,env=V")];
+        let settings = settled(&flags, "", &[("V", "open sesame")]).unwrap();
+        assert_eq!(settings.building.lent.secrets.len(), 1);
+        assert!(!format!("{settings:?}").contains("sesame"));
+        let listed = [("secret", "id=a,src=/nonexistent"), ("list_images", "true")];
+        assert!(settled(&listed, "", &[]).is_ok());
+    }
+
+    #[test]
+    fn the_engine_is_looked_for_where_one_is_needed() {
+        let wrong = [("DOCKER_HOST", "nowhere")];
+        let listing = [("list_images", "true")];
+        assert_eq!(settled(&listing, "", &wrong).unwrap().building.endpoint, None);
+        assert!(message(settled(&[], "", &wrong)).starts_with("DOCKER_HOST can't be 'nowhere'"));
+        let podman = "[DEFAULT]\nengine = podman\npodman_base_url = tcp:/h\n";
+        let refused = message(settled(&listing, podman, &wrong));
+        assert!(refused.starts_with("podman_base_url can't be 'tcp:/h': it has no scheme"));
     }
 
     #[test]

@@ -622,6 +622,24 @@ pub const OPTIONS: &[Opt] = &[
         "The folder to squash images in",
     )
     .value("DIR"),
+    opt(
+        Build,
+        "secret",
+        "secret",
+        Many,
+        Unset,
+        "A secret for builds, as id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]; may be repeated",
+    )
+    .value("SPEC"),
+    opt(
+        Build,
+        "ssh",
+        "ssh",
+        Many,
+        Unset,
+        "An agent of ssh for builds, as default or ID[=SOCKET]; may be repeated",
+    )
+    .value("SPEC"),
     opt(Push, "push", "push", Bool, Is("false"), "Push each image once it is built"),
     opt(Push, "push_threads", "push-threads", Count(1), Is("1"), "How many images to push at once")
         .value("N"),

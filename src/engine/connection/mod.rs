@@ -1,5 +1,5 @@
 //! Connections to an engine, whatever they go over: a socket, the network with or without TLS, or
-//! ssh. Bollard's requests come here.
+//! ssh. Bollard's requests and the raw connections of [`session`](super::session) both come here.
 //!
 //! Whatever fails on the way is told as a [`Failure`]: a cause and what to do about it.
 
@@ -17,13 +17,17 @@ use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper::body::Incoming;
-use hyper::{Request, Response, Uri};
+use hyper::header::UPGRADE;
+use hyper::upgrade::Upgraded;
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::EngineError;
+use crate::diagnostic::with_causes;
 use crate::endpoint::{Address, Endpoint};
 
 pub use failure::Failure;
@@ -44,7 +48,9 @@ impl Connection for BoxedStream {
 /// The body of bollard's requests, which it has no name for.
 type Body = <BollardRequest as HasBody>::Body;
 
-trait HasBody {
+/// Names the type of a request's body.
+pub trait HasBody {
+    /// It.
     type Body;
 }
 
@@ -97,14 +103,42 @@ impl Connections {
     }
 
     /// The answer to a request of bollard's.
+    ///
+    /// Bollard opens a session of its own beside a build, which knows neither secrets nor agents,
+    /// and goes on without when that fails: so it does.
     async fn answer(
         self,
         request: BollardRequest,
     ) -> Result<Response<Incoming>, bollard::errors::Error> {
+        if request.headers().contains_key(UPGRADE) {
+            let reason = "sessions are not bollard's to open";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason).into());
+        }
         self.client.request(request).await.map_err(|error| match Failure::behind(&error) {
             Some(failure) => io::Error::other(failure).into(),
             None => error.into(),
         })
+    }
+
+    /// Asks for a connection that is used for another protocol than the engine's own, which the
+    /// request names.
+    ///
+    /// # Errors
+    /// When the engine can't be asked, or says no.
+    pub async fn upgraded(
+        &self,
+        path: &str,
+        mut request: Request<()>,
+    ) -> Result<Upgraded, EngineError> {
+        let uri = format!("http://{}{path}", self.authority());
+        *request.uri_mut() = uri.parse().expect("a host and a path");
+        let request = request.map(|()| bollard::body_full(bytes::Bytes::new()));
+        let response = self.client.request(request).await.map_err(broken)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let status = response.status();
+            return Err(EngineError::Refused(format!("{path} is answered with {status}")));
+        }
+        hyper::upgrade::on(response).await.map_err(broken)
     }
 
     /// The host that requests are addressed to. Behind a socket, any will do.
@@ -115,6 +149,12 @@ impl Connections {
             Address::Unix(_) | Address::Ssh(_) => "localhost".to_owned(),
         }
     }
+}
+
+/// A connection that is of no use any more.
+fn broken(error: impl std::error::Error + 'static) -> EngineError {
+    let known = Failure::behind(&error).map(|failure| failure.cause);
+    EngineError::Broken(known.unwrap_or_else(|| with_causes(&error)))
 }
 
 /// Opens connections.

@@ -1,0 +1,34 @@
+//! What builds are lent: refused to a builder that lends nothing, and read when the building begins.
+
+use super::Failure;
+use crate::diagnostic::Diagnostic;
+use crate::engine::docker::DockerEngine;
+use crate::engine::{Builder, Loan};
+use crate::secret::Secret;
+use crate::settings::{Lent, SecretSource};
+
+/// Reads the secrets for builds by `builder`.
+pub fn loan(lent: &Lent, builder: Builder, engine: &DockerEngine) -> Result<Loan, Failure> {
+    if builder != Builder::BuildKit && !lent.is_empty() {
+        let message =
+            format!("--secret and --ssh need BuildKit, which {} has not", engine.description());
+        return Err(Diagnostic::new(message)
+            .help("leave them out, or build with a Docker Engine that has BuildKit")
+            .into());
+    }
+    let mut loan = Loan { agents: lent.agents.clone(), ..Loan::default() };
+    for (id, source) in &lent.secrets {
+        loan.secrets.insert(id.clone(), value(id, source)?);
+    }
+    Ok(loan)
+}
+
+fn value(id: &str, source: &SecretSource) -> Result<Secret, Diagnostic> {
+    match source {
+        SecretSource::Variable(value) => Ok(value.clone()),
+        SecretSource::File(path) => Secret::read(path).map_err(|error| {
+            let path = path.display();
+            Diagnostic::new(format!("the file '{path}' can't be the secret '{id}': {error}"))
+        }),
+    }
+}

@@ -1,0 +1,424 @@
+//! A session with BuildKit: what a build asks its client for while it runs. It gets the secrets and
+//! the ssh agents that it is lent, and the credentials for registries that it pulls from.
+//!
+//! The engine is the one that asks, so the roles are turned round: Kiln opens a connection, has it
+//! upgraded to HTTP/2, and serves gRPC on it. A session lasts as long as its value does; dropping
+//! that ends its tasks and its connection.
+
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use bollard::health::health_check_response::ServingStatus;
+use bollard::health::health_server::{Health, HealthServer};
+use bollard::health::{
+    HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+};
+use bollard::moby::buildkit::secrets::v1::secrets_server::{Secrets, SecretsServer};
+use bollard::moby::buildkit::secrets::v1::{GetSecretRequest, GetSecretResponse};
+use bollard::moby::filesync::v1::auth_server::{Auth, AuthServer};
+use bollard::moby::filesync::v1::{
+    CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
+    GetTokenAuthorityRequest, GetTokenAuthorityResponse, VerifyTokenAuthorityRequest,
+    VerifyTokenAuthorityResponse,
+};
+use bollard::moby::sshforward::v1::ssh_server::{Ssh, SshServer};
+use bollard::moby::sshforward::v1::{BytesMessage, CheckAgentRequest, CheckAgentResponse};
+use futures_util::{Stream, StreamExt as _, stream};
+use hyper::header::{CONNECTION, UPGRADE};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioExecutor;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+use tonic::{Response, Status, Streaming, async_trait};
+
+use super::connection::Connections;
+use super::{EngineError, Loan, credentials};
+use crate::secret::Secret;
+
+/// What the headers of a session's request are called.
+const ID_HEADER: &str = "X-Docker-Expose-Session-Uuid";
+const NAME_HEADER: &str = "X-Docker-Expose-Session-Name";
+const METHOD_HEADER: &str = "X-Docker-Expose-Session-Grpc-Method";
+
+/// The calls that every session answers.
+const METHODS: [&str; 3] = [
+    "/grpc.health.v1.Health/Check",
+    "/moby.filesync.v1.Auth/Credentials",
+    "/moby.buildkit.secrets.v1.Secrets/GetSecret",
+];
+
+/// The calls of one that lends agents.
+const AGENT_METHODS: [&str; 2] =
+    ["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"];
+
+/// The agent that is asked for without a name.
+const DEFAULT_AGENT: &str = "default";
+
+/// How BuildKit calls the registry that the clients' configuration has under another name.
+const HUB: (&str, &str) = ("registry-1.docker.io", "https://index.docker.io/v1/");
+
+/// How much of what an agent says goes into one message.
+const CHUNK: usize = 32 * 1024;
+
+/// A session that is open.
+#[derive(Debug)]
+pub struct Session {
+    id: String,
+    /// Ended when it is dropped.
+    _serving: JoinSet<()>,
+}
+
+impl Session {
+    /// Opens a session in which a build may have what is on loan, and the credentials in these
+    /// files, the first first.
+    ///
+    /// # Errors
+    /// When the engine can't be asked, or has no sessions.
+    pub async fn open(
+        connections: &Connections,
+        loan: Loan,
+        credential_files: Vec<PathBuf>,
+    ) -> Result<Self, EngineError> {
+        let id = new_id();
+        let connection = connections.upgraded("/session", request(&id, &loan)).await?;
+        let service = TowerToHyperService::new(services(loan, credential_files).prepare());
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            // The build itself tells of a session that broke.
+            let _ = server.serve_connection(connection, service).await;
+        });
+        Ok(Self { id, _serving: serving })
+    }
+
+    /// By what the build names it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// A name that no other session has.
+fn new_id() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let started = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    format!("kiln-{}-{started}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn request(id: &str, loan: &Loan) -> Request<()> {
+    let agent_methods = if loan.agents.is_empty() { [].as_slice() } else { &AGENT_METHODS };
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "h2c")
+        .header(ID_HEADER, id)
+        .header(NAME_HEADER, "kiln");
+    for method in METHODS.iter().chain(agent_methods) {
+        request = request.header(METHOD_HEADER, *method);
+    }
+    request.body(()).expect("the headers are plain words")
+}
+
+fn services(loan: Loan, credential_files: Vec<PathBuf>) -> Routes {
+    let Loan { secrets, agents } = loan;
+    let routes = Routes::new(HealthServer::new(AlwaysWell))
+        .add_service(AuthServer::new(ClientCredentials(credential_files)))
+        .add_service(SecretsServer::new(LentSecrets(secrets)));
+    // BuildKit words it better itself where no agent is lent at all.
+    if agents.is_empty() { routes } else { routes.add_service(SshServer::new(LentAgents(agents))) }
+}
+
+/// An answer that comes in parts.
+type Parts<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// BuildKit asks now and then whether the session is still there.
+struct AlwaysWell;
+
+#[async_trait]
+impl Health for AlwaysWell {
+    type WatchStream = Parts<HealthCheckResponse>;
+
+    async fn check(
+        &self,
+        _: tonic::Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving.into() }))
+    }
+
+    async fn list(
+        &self,
+        _: tonic::Request<HealthListRequest>,
+    ) -> Result<Response<HealthListResponse>, Status> {
+        Err(Status::unimplemented("nobody asks for a list"))
+    }
+
+    async fn watch(
+        &self,
+        _: tonic::Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("nobody watches"))
+    }
+}
+
+/// Gives what the clients' configuration has for a registry. BuildKit logs in itself with that, so
+/// nothing else is asked for.
+struct ClientCredentials(Vec<PathBuf>);
+
+#[async_trait]
+impl Auth for ClientCredentials {
+    async fn credentials(
+        &self,
+        request: tonic::Request<CredentialsRequest>,
+    ) -> Result<Response<CredentialsResponse>, Status> {
+        let host = request.into_inner().host;
+        let registry = if host == HUB.0 { HUB.1 } else { &host };
+        let (files, registry) = (self.0.clone(), registry.to_owned());
+        let found =
+            tokio::task::spawn_blocking(move || credentials::of_registry(&files, &registry))
+                .await
+                .map_err(|error| Status::internal(error.to_string()))?
+                .map_err(|error| Status::unavailable(error.to_string()))?
+                .unwrap_or_default();
+        Ok(Response::new(match found.identitytoken {
+            Some(token) => CredentialsResponse { username: String::new(), secret: token },
+            None => CredentialsResponse {
+                username: found.username.unwrap_or_default(),
+                secret: found.password.unwrap_or_default(),
+            },
+        }))
+    }
+
+    async fn fetch_token(
+        &self,
+        _: tonic::Request<FetchTokenRequest>,
+    ) -> Result<Response<FetchTokenResponse>, Status> {
+        Err(Status::unimplemented("BuildKit fetches tokens itself"))
+    }
+
+    async fn get_token_authority(
+        &self,
+        _: tonic::Request<GetTokenAuthorityRequest>,
+    ) -> Result<Response<GetTokenAuthorityResponse>, Status> {
+        Err(Status::unimplemented("BuildKit fetches tokens itself"))
+    }
+
+    async fn verify_token_authority(
+        &self,
+        _: tonic::Request<VerifyTokenAuthorityRequest>,
+    ) -> Result<Response<VerifyTokenAuthorityResponse>, Status> {
+        Err(Status::unimplemented("BuildKit fetches tokens itself"))
+    }
+}
+
+struct LentSecrets(BTreeMap<String, Secret>);
+
+#[async_trait]
+impl Secrets for LentSecrets {
+    async fn get_secret(
+        &self,
+        request: tonic::Request<GetSecretRequest>,
+    ) -> Result<Response<GetSecretResponse>, Status> {
+        let id = request.into_inner().id;
+        match self.0.get(&id) {
+            Some(secret) => Ok(Response::new(GetSecretResponse { data: secret.expose().to_vec() })),
+            None => Err(Status::not_found(format!("there is no --secret id={id}"))),
+        }
+    }
+}
+
+struct LentAgents(BTreeMap<String, PathBuf>);
+
+impl LentAgents {
+    fn socket(&self, id: &str) -> Result<&PathBuf, Status> {
+        let id = if id.is_empty() { DEFAULT_AGENT } else { id };
+        self.0.get(id).ok_or_else(|| Status::not_found(format!("there is no --ssh {id}")))
+    }
+}
+
+#[async_trait]
+impl Ssh for LentAgents {
+    async fn check_agent(
+        &self,
+        request: tonic::Request<CheckAgentRequest>,
+    ) -> Result<Response<CheckAgentResponse>, Status> {
+        self.socket(&request.into_inner().id).map(|_| Response::new(CheckAgentResponse {}))
+    }
+
+    type ForwardAgentStream = Parts<BytesMessage>;
+
+    async fn forward_agent(
+        &self,
+        request: tonic::Request<Streaming<BytesMessage>>,
+    ) -> Result<Response<Self::ForwardAgentStream>, Status> {
+        let id = request.metadata().get(AGENT_ID_KEY).and_then(|id| id.to_str().ok());
+        let socket = self.socket(id.unwrap_or_default())?;
+        let agent = UnixStream::connect(socket)
+            .await
+            .map_err(|error| Status::unavailable(format!("{}: {error}", socket.display())))?;
+        let (from_agent, to_agent) = agent.into_split();
+        let questions = stream::once(pass_on(request.into_inner(), to_agent));
+        let failures = questions.filter_map(|passed| ready(passed.err().map(Err).map(Some)));
+        // The agent's end is the end of it all.
+        let answers = answers(from_agent).map(Some).chain(stream::once(ready(None)));
+        let both = stream::select(failures, answers);
+        let parts = both.take_while(|part| ready(part.is_some())).filter_map(ready);
+        Ok(Response::new(Box::pin(parts)))
+    }
+}
+
+/// Under which key of the request's metadata BuildKit names the agent.
+const AGENT_ID_KEY: &str = "buildkit.ssh.id";
+
+/// Passes on what a build asks an agent.
+async fn pass_on(
+    mut questions: Streaming<BytesMessage>,
+    mut agent: OwnedWriteHalf,
+) -> Result<(), Status> {
+    while let Some(question) = questions.message().await? {
+        agent.write_all(&question.data).await.map_err(|error| broken(&error))?;
+    }
+    agent.shutdown().await.map_err(|error| broken(&error))
+}
+
+/// What an agent answers, until it ends.
+fn answers(agent: OwnedReadHalf) -> impl Stream<Item = Result<BytesMessage, Status>> {
+    stream::unfold(agent, async |mut agent| {
+        let mut data = vec![0; CHUNK];
+        match agent.read(&mut data).await {
+            Ok(0) => None,
+            Ok(length) => {
+                data.truncate(length);
+                Some((Ok(BytesMessage { data }), agent))
+            }
+            Err(error) => Some((Err(broken(&error)), agent)),
+        }
+    })
+}
+
+fn broken(error: &io::Error) -> Status {
+    Status::unavailable(format!("the agent of ssh: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use bollard::BollardRequest;
+    use bytes::Bytes;
+    use hyper::body::{Body as _, Incoming};
+    use hyper::client::conn::http2::{self, SendRequest};
+    use hyper_util::rt::TokioIo;
+    use tokio::net::UnixListener;
+    use tokio::runtime::Handle;
+
+    use crate::endpoint::Endpoint;
+    use crate::engine::connection::HasBody;
+
+    /// The beginning of a request for an upgrade that is granted, and the connection after that.
+    async fn grant(listener: UnixListener) -> (String, UnixStream) {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(connection.read_u8().await.unwrap());
+        }
+        let answer = "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+        connection.write_all(answer.as_bytes()).await.unwrap();
+        (String::from_utf8(head).unwrap(), connection)
+    }
+
+    /// What an engine calls, over a connection that is open as long as this.
+    type Caller = SendRequest<<BollardRequest as HasBody>::Body>;
+
+    async fn caller(engine: UnixStream) -> Caller {
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(engine)).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    /// The answer's message, and the status, to a call with one message.
+    async fn ask(sender: &mut Caller, method: &str, message: &[u8]) -> (Vec<u8>, String) {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let frame: Vec<u8> = [&[0], length.as_slice(), message].concat();
+        let request = Request::post(format!("http://session{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(bollard::body_full(Bytes::from(frame)))
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let early = response.headers().get("grpc-status").cloned();
+        let (data, late) = whole(response.into_body()).await;
+        (data, early.or(late).unwrap().to_str().unwrap().to_owned())
+    }
+
+    async fn whole(mut body: Incoming) -> (Vec<u8>, Option<hyper::header::HeaderValue>) {
+        let (mut data, mut status) = (Vec::new(), None);
+        let mut next = async || std::future::poll_fn(|c| Pin::new(&mut body).poll_frame(c)).await;
+        while let Some(frame) = next().await {
+            match frame.unwrap().into_data() {
+                Ok(part) => data.extend(part),
+                Err(frame) => status = frame.trailers_ref().unwrap().get("grpc-status").cloned(),
+            }
+        }
+        (data, status)
+    }
+
+    /// What a session says that has a secret on loan, to one question; after that it is dropped.
+    fn answer(method: &str, message: &[u8]) -> (String, Vec<u8>, String) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let socket = folder.path().join("e.sock");
+            let listener = UnixListener::bind(&socket).unwrap();
+            let address = format!("unix://{}", socket.display());
+            let endpoint = Endpoint::parse(&address, None, Default::default).unwrap();
+            let loan = Loan {
+                secrets: BTreeMap::from([("s".to_owned(), Secret::new(*b"open sesame"))]),
+                agents: BTreeMap::new(),
+            };
+            let connections = Connections::to(endpoint).unwrap();
+            let granted = tokio::spawn(grant(listener));
+            let session = Session::open(&connections, loan, Vec::new()).await.unwrap();
+            let (head, engine) = granted.await.unwrap();
+            assert!(head.contains(session.id()), "{head}");
+            let mut caller = caller(engine).await;
+            let (data, status) = ask(&mut caller, method, message).await;
+            drop(session);
+            drop(connections);
+            // Both ends of the connection are tasks of their own.
+            let is_quiet = async {
+                while Handle::current().metrics().num_alive_tasks() > 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let ended = tokio::time::timeout(Duration::from_secs(5), is_quiet).await;
+            assert!(ended.is_ok(), "something of the session is left");
+            assert!(caller.is_closed());
+            (head, data, status)
+        })
+    }
+
+    #[test]
+    fn a_session_gives_what_is_lent_and_leaves_nothing() {
+        let (head, data, status) = answer(METHODS[2], b"\x0a\x01s");
+        assert_eq!((status.as_str(), &data[5..]), ("0", b"\x0a\x0bopen sesame".as_slice()));
+        assert!(head.starts_with("POST /session HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains(METHODS[2]) && !head.contains(AGENT_METHODS[0]), "{head}");
+        const NOT_FOUND: &str = "5";
+        const UNIMPLEMENTED: &str = "12";
+        assert_eq!(answer(METHODS[2], b"\x0a\x01t").2, NOT_FOUND);
+        assert_eq!(answer(METHODS[0], b"").1[5..], [8, 1]);
+        assert_eq!(answer(METHODS[1], b"\x0a\x01h").2, "0");
+        assert_eq!(answer(AGENT_METHODS[0], b"").2, UNIMPLEMENTED);
+    }
+}

@@ -1,0 +1,68 @@
+//! Values that are used and never shown.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How long a secret may be: BuildKit takes no longer ones.
+const MOST_BYTES: u64 = 500 * 1024;
+
+/// The value of a secret. It has no spelling: neither `Debug` nor anything else of it shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<[u8]>);
+
+impl Secret {
+    /// Hides a value.
+    pub fn new(value: impl Into<Arc<[u8]>>) -> Self {
+        Self(value.into())
+    }
+
+    /// The secret that a file holds.
+    ///
+    /// # Errors
+    /// When the file can't be read, or holds more than a secret may.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let mut value = Vec::new();
+        File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut value)?;
+        if value.len() as u64 > MOST_BYTES {
+            let reason = format!("a secret has at most {MOST_BYTES} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        Ok(Self::new(value))
+    }
+
+    /// The value, for the one that it is meant for.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_nothing_of_itself() {
+        let secret = Secret::new(*b"open sesame");
+        assert_eq!(format!("{secret:?} {:#?}", Some(&secret)).matches("sesame").count(), 0);
+        assert_eq!(secret.expose(), b"open sesame");
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_what_a_secret_may_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        for (length, is_taken) in [(0, true), (500 * 1024, true), (500 * 1024 + 1, false)] {
+            std::fs::write(&path, vec![b'x'; length]).unwrap();
+            assert_eq!(Secret::read(&path).is_ok(), is_taken, "{length}");
+        }
+    }
+}
