@@ -43,6 +43,8 @@ impl SshStream {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            // An interrupt at the terminal is for Kiln, which ends its connections itself.
+            .process_group(0)
             .spawn()
             .map_err(|error| Failure::of_program("ssh", &error))?;
         let stderr = process.stderr.take().expect("it is piped");
@@ -56,9 +58,11 @@ impl SshStream {
     }
 }
 
-/// The arguments of ssh, as the Docker client gives them.
+/// The arguments of ssh: those of the Docker client, and that it must not ask for anything, since
+/// there are many of them at once.
 fn arguments(target: &SshTarget) -> Vec<String> {
-    let mut arguments: Vec<String> = ["-o", "ConnectTimeout=30", "-T"].map(str::to_owned).into();
+    let fixed = ["-o", "ConnectTimeout=30", "-o", "BatchMode=yes", "-T"];
+    let mut arguments: Vec<String> = fixed.map(str::to_owned).into();
     if let Some(user) = &target.user {
         arguments.extend(["-l".to_owned(), user.clone()]);
     }
@@ -163,16 +167,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ssh_is_called_as_the_docker_client_calls_it() {
+    fn ssh_is_called_nearly_as_the_docker_client_calls_it() {
         let mut target = SshTarget { user: None, host: "h".to_owned(), port: None, socket: None };
         let words = |target: &SshTarget| arguments(target).join(" ");
-        assert_eq!(words(&target), "-o ConnectTimeout=30 -T -- h docker system dial-stdio");
+        assert_eq!(
+            words(&target),
+            "-o ConnectTimeout=30 -o BatchMode=yes -T -- h docker system dial-stdio"
+        );
         target.user = Some("u".to_owned());
         target.port = Some(22);
         target.socket = Some("/a 'b'".to_owned());
         assert_eq!(
             words(&target),
-            "-o ConnectTimeout=30 -T -l u -p 22 -- h docker '--host=unix:///a '\\''b'\\''' system \
+            "-o ConnectTimeout=30 -o BatchMode=yes -T -l u -p 22 -- h docker '--host=unix:///a '\\''b'\\''' system \
              dial-stdio"
         );
     }
