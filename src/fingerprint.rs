@@ -11,14 +11,9 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::graph::{Graph, Index};
-use crate::image::{ImageName, ImageRef};
-
-/// The label that holds an image's fingerprint.
+/// The label that holds an image's fingerprint and, after a space, its parts: one label, since the
+/// first builder of Docker makes a step of each.
 pub const LABEL: &str = "kiln.fingerprint";
-
-/// The label that holds the digests of its parts.
-pub const PARTS_LABEL: &str = "kiln.parts";
 
 /// How many digits of a part's digest the label holds: enough to tell two versions apart.
 const SHORT: usize = 12;
@@ -65,27 +60,33 @@ pub struct Fingerprinted {
 }
 
 impl Fingerprinted {
-    /// The labels that an image with this fingerprint carries.
-    pub fn labels(&self) -> BTreeMap<String, String> {
-        let short = |part: &String| part.chars().take(SHORT).collect::<String>();
-        let parts: BTreeMap<_, _> =
-            self.parts.iter().map(|(name, part)| (name, short(part))).collect();
-        let parts = serde_json::to_string(&parts).expect("plain JSON");
-        BTreeMap::from([
-            (LABEL.to_owned(), self.fingerprint.to_string()),
-            (PARTS_LABEL.to_owned(), parts),
-        ])
+    /// What is made of `parts`.
+    pub fn of(parts: Parts) -> Self {
+        Self { fingerprint: Fingerprint::of(&parts), parts }
     }
 
-    /// The names of the parts that are not what the label `kept` of an image has, with those that
-    /// only one of the two has; `None` where the label can't be read.
-    pub fn changes_since(&self, kept: &str) -> Option<Vec<Change>> {
-        let kept: Parts = serde_json::from_str(kept).ok()?;
-        let short = |part: &str| part.chars().take(SHORT).collect::<String>();
-        let now: Parts =
-            self.parts.iter().map(|(name, part)| (name.clone(), short(part))).collect();
-        Some(changes(&kept, &now))
+    /// The value of the label that an image with this fingerprint carries.
+    pub fn label(&self) -> String {
+        let parts = serde_json::to_string(&self.in_short()).expect("plain JSON");
+        format!("{} {parts}", self.fingerprint)
     }
+
+    /// What is not as the `label` of an image says; `None` where that can't be read.
+    pub fn changes_since(&self, label: &str) -> Option<Vec<Change>> {
+        let (_, parts) = label.split_once(' ')?;
+        let before: Parts = serde_json::from_str(parts).ok()?;
+        Some(changes(&before, &self.in_short()))
+    }
+
+    fn in_short(&self) -> Parts {
+        let short = |part: &String| part.chars().take(SHORT).collect();
+        self.parts.iter().map(|(name, part)| (name.clone(), short(part))).collect()
+    }
+}
+
+/// The fingerprint in the value of a label.
+pub fn in_label(label: &str) -> &str {
+    label.split_once(' ').map_or(label, |(fingerprint, _)| fingerprint)
 }
 
 /// A part that is not what it was.
@@ -132,31 +133,6 @@ pub fn changes(before: &Parts, after: &Parts) -> Vec<Change> {
     found
 }
 
-/// The fingerprints of all images of a graph, made of what each has of its `own` and of what it
-/// refers to; `external` tells what stands for an image from outside.
-pub fn fingerprints(
-    graph: &Graph,
-    own: &BTreeMap<ImageName, Parts>,
-    external: &dyn Fn(&ImageName, &ImageRef) -> String,
-) -> Vec<Fingerprinted> {
-    let mut found: BTreeMap<Index, Fingerprinted> = BTreeMap::new();
-    for &index in graph.order() {
-        let image = &graph.images()[index];
-        let mut parts = own.get(&image.name).cloned().unwrap_or_default();
-        for needed in graph.needs(index) {
-            let needed_name = graph.images()[needed].name.as_str();
-            let fingerprint = found[&needed].fingerprint.to_string();
-            parts.insert(format!("image {needed_name}"), fingerprint);
-        }
-        for reference in graph.externals(index) {
-            parts.insert(format!("base {reference}"), external(&image.name, reference));
-        }
-        let fingerprint = Fingerprint::of(&parts);
-        found.insert(index, Fingerprinted { fingerprint, parts });
-    }
-    found.into_values().collect()
-}
-
 /// The digest of something, in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
@@ -169,44 +145,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::tests::graph;
     use proptest::prelude::*;
-
-    const FAMILY: &[(&str, &str)] = &[
-        ("base", "FROM debian:1"),
-        ("mid", "FROM @base"),
-        ("leaf", "FROM @mid\nCOPY --from=@tool / /"),
-        ("tool", "FROM @base"),
-        ("lone", "FROM other:1"),
-    ];
-
-    /// The fingerprints of the family by name, with this part of one image and this word for the
-    /// external ones.
-    fn of_family(name: &str, part: &str, debian: &str) -> BTreeMap<String, String> {
-        let graph = graph(FAMILY).unwrap();
-        let parts = Parts::from([("file x".to_owned(), part.to_owned())]);
-        let own = BTreeMap::from([(ImageName::new(name), parts)]);
-        let external = |_: &ImageName, reference: &ImageRef| match reference.repository() {
-            "debian" => debian.to_owned(),
-            other => other.to_owned(),
-        };
-        let found = fingerprints(&graph, &own, &external);
-        let names = graph.images().iter().map(|image| image.name.to_string());
-        names.zip(found.into_iter().map(|f| f.fingerprint.to_string())).collect()
-    }
-
-    fn changed(one: &BTreeMap<String, String>, two: &BTreeMap<String, String>) -> Vec<String> {
-        one.keys().filter(|name| one[*name] != two[*name]).cloned().collect()
-    }
-
-    #[test]
-    fn a_change_reaches_all_descendants_and_nobody_else() {
-        let before = of_family("tool", "a", "sha256:1");
-        assert_eq!(changed(&before, &of_family("tool", "a", "sha256:1")), Vec::<String>::new());
-        assert_eq!(changed(&before, &of_family("tool", "b", "sha256:1")), ["leaf", "tool"]);
-        let other_base = of_family("tool", "a", "sha256:2");
-        assert_eq!(changed(&before, &other_base), ["base", "leaf", "mid", "tool"]);
-    }
 
     #[test]
     fn parts_tell_what_changed() {
@@ -222,10 +161,11 @@ mod tests {
             fingerprint: Fingerprint::of(&before),
             parts: parts(&[("Dockerfile", long)]),
         };
-        let kept = &long_before.labels()[PARTS_LABEL];
-        assert_eq!(long_before.changes_since(kept), Some(Vec::new()));
-        assert_eq!(long_before.changes_since("{"), None);
-        assert_eq!(long_before.labels()[LABEL].len(), 64);
+        let label = long_before.label();
+        assert_eq!(long_before.changes_since(&label), Some(Vec::new()));
+        assert_eq!(in_label(&label), long_before.fingerprint.as_str());
+        assert_eq!(in_label(&label).len(), 64);
+        assert_eq!(long_before.changes_since("no label of ours"), None);
     }
 
     proptest! {

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dockerfile::{Dockerfile, Via};
+use crate::fingerprint::{Fingerprinted, Parts};
 use crate::image::{ImageName, ImageRef, Naming};
 
 /// An image of the tree, as the graph wants to know it.
@@ -179,6 +180,29 @@ impl Graph {
             .collect()
     }
 
+    /// The fingerprints of all images, made of what each has of its `own` and of what it refers to;
+    /// `external` tells what stands for an image from outside.
+    pub fn fingerprints(
+        &self,
+        own: &BTreeMap<ImageName, Parts>,
+        external: &dyn Fn(&ImageName, &ImageRef) -> String,
+    ) -> Vec<Fingerprinted> {
+        let mut found: BTreeMap<Index, Fingerprinted> = BTreeMap::new();
+        for &index in &self.order {
+            let image = &self.images[index];
+            let mut parts = own.get(&image.name).cloned().unwrap_or_default();
+            for needed in self.needs(index) {
+                let fingerprint = found[&needed].fingerprint.to_string();
+                parts.insert(image_part(&self.images[needed].name), fingerprint);
+            }
+            for reference in self.externals(index) {
+                parts.insert(base_part(reference), external(&image.name, reference));
+            }
+            found.insert(index, Fingerprinted::of(parts));
+        }
+        found.into_values().collect()
+    }
+
     fn neighbours(&self, image: Index, direction: Direction) -> BTreeSet<Index> {
         self.dag
             .neighbors_directed(NodeIndex::new(image), direction)
@@ -244,6 +268,16 @@ impl Graph {
         dot.push_str("}\n");
         dot
     }
+}
+
+/// How an image of the tree is called as a part of another.
+pub fn image_part(name: &ImageName) -> String {
+    format!("image {}", name.as_str())
+}
+
+/// How an external image is called as a part of another.
+pub fn base_part(reference: &ImageRef) -> String {
+    format!("base {reference}")
 }
 
 /// A name as Graphviz reads it: bare where it is an identifier and no keyword, else quoted.
@@ -455,6 +489,42 @@ pub(crate) mod tests {
                 "images are built on each other: self -> self",
             ]
         );
+    }
+
+    const PRINTED: &[(&str, &str)] = &[
+        ("base", "FROM debian:1"),
+        ("mid", "FROM @base"),
+        ("leaf", "FROM @mid\nCOPY --from=@tool / /"),
+        ("tool", "FROM @base"),
+        ("lone", "FROM other:1"),
+    ];
+
+    /// The fingerprints of the family by name, with this part of one image and this word for the
+    /// external ones.
+    fn of_family(name: &str, part: &str, debian: &str) -> BTreeMap<String, String> {
+        let graph = graph(PRINTED).unwrap();
+        let parts = Parts::from([("file x".to_owned(), part.to_owned())]);
+        let own = BTreeMap::from([(ImageName::new(name), parts)]);
+        let external = |_: &ImageName, reference: &ImageRef| match reference.repository() {
+            "debian" => debian.to_owned(),
+            other => other.to_owned(),
+        };
+        let found = graph.fingerprints(&own, &external);
+        let names = graph.images().iter().map(|image| image.name.to_string());
+        names.zip(found.into_iter().map(|f| f.fingerprint.to_string())).collect()
+    }
+
+    fn changed(one: &BTreeMap<String, String>, two: &BTreeMap<String, String>) -> Vec<String> {
+        one.keys().filter(|name| one[*name] != two[*name]).cloned().collect()
+    }
+
+    #[test]
+    fn a_change_reaches_all_descendants_and_nobody_else() {
+        let before = of_family("tool", "a", "sha256:1");
+        assert_eq!(changed(&before, &of_family("tool", "a", "sha256:1")), Vec::<String>::new());
+        assert_eq!(changed(&before, &of_family("tool", "b", "sha256:1")), ["leaf", "tool"]);
+        let other_base = of_family("tool", "a", "sha256:2");
+        assert_eq!(changed(&before, &other_base), ["base", "leaf", "mid", "tool"]);
     }
 
     #[test]

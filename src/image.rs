@@ -184,6 +184,15 @@ fn is_digest(digest: &str) -> bool {
     })
 }
 
+/// Where an image is that need not be built again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// The engine has it.
+    Engine,
+    /// The registry has it, and the engine need not.
+    Registry,
+}
+
 /// The rule that names the images of one tree for one base and one install type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Naming {

@@ -11,7 +11,7 @@ use regex::Regex;
 
 use crate::event::{Aside, SetAside, ToBuild};
 use crate::graph::{Graph, Index};
-use crate::image::{ImageName, ImageRef};
+use crate::image::{ImageName, ImageRef, Whereabouts};
 
 /// What is to be done about an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,15 +54,6 @@ pub struct Selection {
     pub existing: BTreeSet<ImageRef>,
     /// Leave out every image that is here, since it is where the value says.
     pub unchanged: BTreeMap<ImageName, Whereabouts>,
-}
-
-/// Where an image is that need not be built again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whereabouts {
-    /// The engine has it.
-    Engine,
-    /// The registry has it, and the engine does not.
-    Registry,
 }
 
 impl Selection {
@@ -115,6 +106,14 @@ impl<'a> Plan<'a> {
     /// Whether an image is built, or there already.
     pub fn is_wanted(&self, image: Index) -> bool {
         matches!(self.decisions[image], Decision::Build | Decision::Skip(_))
+    }
+
+    /// The images that are in the registry alone and that something is built on.
+    pub fn to_fetch(&self) -> BTreeSet<&'a ImageRef> {
+        let needed = self.to_build().flat_map(|image| self.graph.needs(image));
+        let in_registry =
+            needed.filter(|needed| self.decisions[*needed] == Decision::Skip(Skip::InRegistry));
+        in_registry.map(|needed| &self.graph.images()[needed].reference).collect()
     }
 
     /// The manifest lists to make, each with the references of the images that it joins.

@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,9 +19,10 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::context::Context;
-use crate::engine::{BuildOptions, Engine, EngineError, Output};
+use crate::engine::{BuildOptions, Engine, EngineError, Order, Output};
 use crate::event::{Event, Outcome, Pushed};
-use crate::graph::{Graph, Index};
+use crate::fingerprint::{Fingerprinted, LABEL, Parts};
+use crate::graph::{self, Graph, Index};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::Plan;
 use crate::source::{self, FetchError, ImageSources};
@@ -46,6 +47,8 @@ pub struct Options {
     pub pull: bool,
     /// Registries that images are pushed to beside the one in their references.
     pub registries: Vec<String>,
+    /// The fingerprints of images that are there already.
+    pub fingerprints: BTreeMap<ImageName, String>,
 }
 
 /// What an image is built from.
@@ -136,7 +139,11 @@ impl From<FetchError> for Failure {
 #[derive(Debug, Clone)]
 enum Product {
     /// The engine has an image.
-    Image { id: String },
+    Image {
+        id: String,
+        /// What it carries as its fingerprint, if all that it is made of is known.
+        fingerprint: Option<String>,
+    },
     /// Registries have what was pushed.
     Pushed(Vec<Pushed>),
     /// Nothing that anybody has to know of.
@@ -164,6 +171,10 @@ struct Dispatcher<'a, E> {
     urgency: Vec<usize>,
     materials: BTreeMap<ImageName, Material>,
     options: Options,
+    /// The fingerprints of images that are there, and of those built so far.
+    fingerprints: BTreeMap<Index, String>,
+    /// External images of which there is another one for each of several platforms.
+    ambiguous: BTreeSet<ImageRef>,
     emit: &'a mut dyn FnMut(Event),
     states: BTreeMap<Index, State>,
     begun: HashMap<Index, Instant>,
@@ -196,7 +207,13 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 (image, State::Waiting(needs))
             })
             .collect();
-        let pulls = if options.pull { pulls(plan, &materials) } else { Vec::new() };
+        let (pulls, ambiguous) = bases(plan, &materials);
+        let mut pulls = if options.pull { pulls } else { Vec::new() };
+        pulls.extend(plan.to_fetch().into_iter().map(|reference| (reference.clone(), None)));
+        let known = options.fingerprints.iter();
+        let fingerprints = known
+            .filter_map(|(name, fingerprint)| Some((graph.index_of(name)?, fingerprint.clone())))
+            .collect();
         let (send, heard) = mpsc::unbounded_channel();
         Self {
             engine,
@@ -204,6 +221,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             urgency: plan.urgency(),
             materials,
             options,
+            fingerprints,
+            ambiguous,
             emit,
             states,
             begun: HashMap::new(),
@@ -303,7 +322,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 
     fn start_build(&mut self, image: Index) {
         self.begun.insert(image, Instant::now());
-        let missing = self.graph.externals(image).into_iter().find_map(|r| self.missing.get(r));
+        let images = self.graph.images();
+        let needed = self.graph.needs(image).into_iter().map(|needed| &images[needed].reference);
+        let mut referred_to = self.graph.externals(image).into_iter().chain(needed);
+        let missing = referred_to.find_map(|reference| self.missing.get(reference));
         if let Some(failure) = missing.cloned() {
             self.not_built(image, failure);
             return;
@@ -313,7 +335,26 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let material = self.materials.remove(&worker.name).expect("every image has its material");
         let parent = self.graph.images()[image].dockerfile.parent();
         let parent = parent.map(|parent| parent.image.clone());
-        self.spawn(Work::Build(image), worker.build(material, parent));
+        let needs = self.needs(image);
+        self.spawn(Work::Build(image), worker.build(material, parent, needs));
+    }
+
+    /// What an image is made of that is no part of its context: the images that it refers to.
+    fn needs(&self, image: Index) -> Vec<(String, Need)> {
+        let images = self.graph.needs(image).into_iter().map(|needed| {
+            let sibling = &self.graph.images()[needed];
+            let need = match self.fingerprints.get(&needed) {
+                Some(fingerprint) => Need::Known(fingerprint.clone()),
+                None => Need::IdOf(sibling.reference.clone()),
+            };
+            (graph::image_part(&sibling.name), need)
+        });
+        let bases = self.graph.externals(image).into_iter().map(|reference| {
+            let is_ambiguous = self.ambiguous.contains(reference);
+            let need = if is_ambiguous { Need::Unknown } else { Need::IdOf(reference.clone()) };
+            (graph::base_part(reference), need)
+        });
+        images.chain(bases).collect()
     }
 
     fn start_push(&mut self, image: Index) {
@@ -342,7 +383,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             (Work::Pull(reference), Err(error)) => {
                 self.missing.insert(reference, error);
             }
-            (Work::Build(image), Ok(Product::Image { id })) => self.built(image, id),
+            (Work::Build(image), Ok(Product::Image { id, fingerprint })) => {
+                self.fingerprints.extend(fingerprint.map(|fingerprint| (image, fingerprint)));
+                self.built(image, id);
+            }
             (Work::Build(image), Err(failure)) => self.not_built(image, failure),
             (Work::Push(image), Ok(Product::Pushed(pushed))) => self.pushed(image, pushed),
             (Work::Push(image), Err(failure)) => {
@@ -486,12 +530,27 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 }
 
+/// What stands for an image that another refers to.
+#[derive(Debug, Clone)]
+enum Need {
+    /// Its fingerprint.
+    Known(String),
+    /// The id that the engine has for it.
+    IdOf(ImageRef),
+    /// Nothing that could be told.
+    Unknown,
+}
+
 /// An external image, and the platform that it is wanted for.
 type Pull = (ImageRef, Option<String>);
 
-/// The external images to ask for before the builds. An engine has one image under a reference: one
-/// that is wanted for several platforms is left to the builds, each of which gets its own.
-fn pulls(plan: &Plan<'_>, materials: &BTreeMap<ImageName, Material>) -> Vec<Pull> {
+/// The external images to ask for before the builds. An engine has one image under a reference:
+/// those that are wanted for several platforms, the second half, are left to the builds, each of
+/// which gets its own.
+pub fn bases(
+    plan: &Plan<'_>,
+    materials: &BTreeMap<ImageName, Material>,
+) -> (Vec<Pull>, BTreeSet<ImageRef>) {
     let graph = plan.graph();
     let mut wanted: BTreeMap<&ImageRef, BTreeSet<Option<&String>>> = BTreeMap::new();
     for image in plan.to_build() {
@@ -500,12 +559,12 @@ fn pulls(plan: &Plan<'_>, materials: &BTreeMap<ImageName, Material>) -> Vec<Pull
             wanted.entry(reference).or_default().insert(platform);
         }
     }
-    let of_one = wanted.into_iter().filter(|(_, platforms)| platforms.len() == 1);
-    of_one
-        .flat_map(|(reference, platforms)| {
-            platforms.into_iter().map(|platform| (reference.clone(), platform.cloned()))
-        })
-        .collect()
+    let (of_one, ambiguous): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        wanted.into_iter().partition(|(_, platforms)| platforms.len() == 1);
+    let pulls = of_one.into_iter().flat_map(|(reference, platforms)| {
+        platforms.into_iter().map(|platform| (reference.clone(), platform.cloned()))
+    });
+    (pulls.collect(), ambiguous.into_keys().cloned().collect())
 }
 
 /// Fetches an external image. One that can't be fetched, but that the engine has, will do.
@@ -543,31 +602,64 @@ struct Worker<E> {
 }
 
 impl<E: Engine> Worker<E> {
-    async fn build(self, material: Material, parent: Option<ImageRef>) -> Done {
+    async fn build(
+        self,
+        material: Material,
+        parent: Option<ImageRef>,
+        needs: Vec<(String, Need)>,
+    ) -> Done {
         self.tell(Event::BuildStarted { name: self.name.clone(), attempt: 1 });
         let options = material.options.clone();
-        let context = self.pack(material).await?;
+        let (context, mut parts) = self.pack(material).await?;
+        parts.extend(options.parts());
+        let printed = self.fingerprint(parts, needs).await?;
+        let label = printed.as_ref().map(|printed| (LABEL.to_owned(), printed.label()));
+        let labels = label.into_iter().collect();
+        let order = Order {
+            reference: &self.reference,
+            context: &context,
+            options: &options,
+            labels: &labels,
+        };
         for attempt in 1.. {
             if attempt > 1 {
                 self.tell(Event::BuildStarted { name: self.name.clone(), attempt });
             }
-            let tried = self.build_once(context.clone(), &options, parent.as_ref()).await;
+            let tried = self.build_once(order, parent.as_ref()).await;
             if let Some(id) = self.settled(attempt, tried).await {
-                return Ok(Product::Image { id: id? });
+                let fingerprint = printed.map(|printed| printed.fingerprint.to_string());
+                return Ok(Product::Image { id: id?, fingerprint });
             }
         }
         unreachable!("the last try settles it")
     }
 
+    /// What the image will carry as its fingerprint; `None` where it is not known what it is made of.
+    async fn fingerprint(
+        &self,
+        mut parts: Parts,
+        needs: Vec<(String, Need)>,
+    ) -> Result<Option<Fingerprinted>, EngineError> {
+        for (part, need) in needs {
+            let told = match need {
+                Need::Known(fingerprint) => Some(fingerprint),
+                Need::IdOf(reference) => self.engine.image_id(&reference).await?,
+                Need::Unknown => None,
+            };
+            let Some(told) = told else { return Ok(None) };
+            parts.insert(part, told);
+        }
+        Ok(Some(Fingerprinted::of(parts)))
+    }
+
     async fn build_once(
         &self,
-        context: Bytes,
-        options: &BuildOptions,
+        order: Order<'_>,
         parent: Option<&ImageRef>,
     ) -> Result<String, EngineError> {
         let mut sink = |output| self.tell_output(output);
-        let id = self.engine.build(&self.reference, context, options, &mut sink).await?;
-        match &options.squash {
+        let id = self.engine.build(order, &mut sink).await?;
+        match &order.options.squash {
             None => Ok(id),
             Some(how) => self.engine.squash(&self.reference, parent, how, &mut sink).await,
         }
@@ -645,25 +737,36 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// The archive that the engine is sent: the context with what its sources are fetched to.
-    async fn pack(&self, material: Material) -> Result<Bytes, Failure> {
+    /// The archive that the engine is sent: the context with what its sources are fetched to. Told
+    /// with it is what is in it.
+    async fn pack(&self, material: Material) -> Result<(Bytes, Parts), Failure> {
         let Material { mut context, sources, .. } = material;
         // Holds what is fetched until the archive is packed.
         let mut folder = None;
+        let mut of_sources = Parts::new();
+        let of_tree = context.clone();
         if let Some(sources) = sources {
             let fetched = tempfile::Builder::new()
                 .prefix("kiln-sources-")
                 .tempdir()
                 .map_err(|error| Failure::new(format!("no temporary folder: {error}")))?;
-            for (path, file) in self.fetch(&sources, fetched.path()).await? {
+            let source::Fetched { files, parts } = self.fetch(&sources, fetched.path()).await?;
+            for (path, file) in files {
                 context.add(path, TreeFile::on_disk(file));
             }
+            of_sources = parts;
             folder = Some(fetched);
         }
-        let packed = tokio::task::spawn_blocking(move || context.pack(Vec::new())).await;
+        let packed = tokio::task::spawn_blocking(move || {
+            Ok::<_, std::io::Error>((context.pack(Vec::new())?, of_tree.parts()?))
+        });
+        let packed = packed.await;
         drop(folder);
         match packed {
-            Ok(Ok(bytes)) => Ok(Bytes::from(bytes)),
+            Ok(Ok((bytes, mut parts))) => {
+                parts.extend(of_sources);
+                Ok((Bytes::from(bytes), parts))
+            }
             Ok(Err(error)) => Err(Failure::new(format!("its context can't be packed: {error}"))),
             Err(error) => Err(Failure::new(error.to_string())),
         }
@@ -673,7 +776,7 @@ impl<E: Engine> Worker<E> {
         &self,
         sources: &ImageSources,
         folder: &Path,
-    ) -> Result<Vec<(String, PathBuf)>, FetchError> {
+    ) -> Result<source::Fetched, FetchError> {
         for attempt in 1.. {
             match source::fetch(&self.name, sources, folder).await {
                 Err(error) if error.transient && attempt <= self.retries => {
@@ -712,7 +815,8 @@ impl<E: Engine> Worker<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Builder, Loan, Sink, Squashing};
+    use crate::engine::{Builder, Known, Loan, Sink, Squashing};
+    use crate::fingerprint::in_label;
     use crate::graph::tests::{graph, naming};
     use crate::plan::Selection;
     use std::sync::Mutex;
@@ -730,6 +834,8 @@ mod tests {
         hanging: bool,
         started: Notify,
         log: Mutex<Vec<String>>,
+        /// What each image was to carry as its fingerprint.
+        fingerprints: Mutex<BTreeMap<String, Option<String>>>,
         busy: Mutex<(usize, usize)>,
     }
 
@@ -748,7 +854,7 @@ mod tests {
     }
 
     impl Engine for Scripted {
-        async fn images(&self) -> Result<BTreeSet<ImageRef>, EngineError> {
+        async fn images(&self) -> Result<BTreeMap<ImageRef, Known>, EngineError> {
             unreachable!("the runner asks for single images")
         }
 
@@ -764,14 +870,11 @@ mod tests {
             Ok(())
         }
 
-        async fn build(
-            &self,
-            reference: &ImageRef,
-            context: Bytes,
-            _: &BuildOptions,
-            sink: Sink<'_>,
-        ) -> Result<String, EngineError> {
-            assert!(!context.is_empty());
+        async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<String, EngineError> {
+            let reference = order.reference;
+            assert!(!order.context.is_empty());
+            let printed = order.labels.get(LABEL).map(|label| in_label(label).to_owned());
+            self.fingerprints.lock().unwrap().insert(short(reference), printed);
             self.note("build", reference);
             self.started.notify_one();
             {
@@ -843,7 +946,14 @@ mod tests {
     ];
 
     fn options() -> Options {
-        Options { threads: 8, push_threads: None, retries: 0, pull: false, registries: Vec::new() }
+        Options {
+            threads: 8,
+            push_threads: None,
+            retries: 0,
+            pull: false,
+            registries: Vec::new(),
+            fingerprints: BTreeMap::new(),
+        }
     }
 
     fn build_options() -> BuildOptions {
@@ -1018,6 +1128,37 @@ mod tests {
             _ => None,
         });
         assert_eq!(digest.as_deref(), Some("digest-mid"));
+    }
+
+    /// What is computed while building is what is computed of the whole graph beforehand, as long as
+    /// nothing else is known of the external images than then.
+    #[test]
+    fn images_carry_the_fingerprints_that_the_graph_has() {
+        let known = ["debian".to_owned(), "other".to_owned()].into();
+        let engine = Arc::new(Scripted { known, ..Scripted::default() });
+        run_family(&engine, options(), &Selection::default(), std::future::pending());
+        let graph = graph(FAMILY).unwrap();
+        let own = graph.images().iter().map(|image| {
+            let context = Context::new(image.text.to_string(), BTreeMap::new());
+            (image.name.clone(), context.parts().unwrap())
+        });
+        let printed = graph.fingerprints(&own.collect(), &|_, _| "known".to_owned());
+        let carried = engine.fingerprints.lock().unwrap();
+        for (image, printed) in graph.images().iter().zip(printed) {
+            let carried = carried[image.name.as_str()].as_deref();
+            assert_eq!(carried, Some(printed.fingerprint.as_str()), "{}", image.name);
+        }
+    }
+
+    #[test]
+    fn what_stands_on_something_unknown_carries_no_fingerprint() {
+        let known = ["debian".to_owned()].into();
+        let engine = Arc::new(Scripted { known, ..Scripted::default() });
+        run_family(&engine, options(), &Selection::default(), std::future::pending());
+        let carried = engine.fingerprints.lock().unwrap();
+        let without: Vec<_> =
+            carried.iter().filter(|(_, printed)| printed.is_none()).map(|(name, _)| name).collect();
+        assert_eq!(without, ["leaf-b", "tool"]);
     }
 
     #[test]

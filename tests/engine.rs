@@ -57,6 +57,7 @@ by_every_way! {
     a_failure_stays_below_the_failed
     what_failed_is_tried_again
     a_second_run_builds_nothing
+    what_changed_is_rebuilt_and_nothing_else
     an_existing_parent_is_skipped_and_its_child_is_built_on_it
     the_cache_is_used_unless_it_is_not_wanted
     pushed_images_can_be_pulled_by_digest
@@ -418,4 +419,44 @@ fn the_sites_certificates_reach_the_images(way: Way) {
     assert_eq!(way.engine().file_in(&image, "/site.crt"), "a certificate\n");
     let missing = family.build(&["--ca-certificates", "/nonexistent/ca.pem"]).expect(2);
     assert!(missing.stderr.contains("'/nonexistent/ca.pem' can't be read"), "{missing:?}");
+}
+
+fn what_changed_is_rebuilt_and_nothing_else(way: Way) {
+    let family = Built::by(way, FAMILY);
+    let nothing: Vec<String> = Vec::new();
+    let everything = ["base", "leaf", "mid", "tool"];
+    let skipping = |arguments: &[&str]| {
+        let run = family.build(&[&["--skip-unchanged"], arguments].concat()).expect(0);
+        assert_eq!(run.names("failed"), nothing);
+        (run.names("built"), run.names("skipped"))
+    };
+    assert_eq!(skipping(&[]).0, everything);
+    let before = family.image_id("leaf");
+    let (built, skipped) = skipping(&[]);
+    assert_eq!((built, skipped), (nothing.clone(), everything.map(str::to_owned).to_vec()));
+    assert_eq!(family.image_id("leaf"), before);
+
+    family.tree.write("mid/mid.txt", "another\n");
+    let (built, skipped) = skipping(&[]);
+    assert_eq!(
+        (built, skipped),
+        (vec!["leaf".into(), "mid".into()], vec!["base".into(), "tool".into()])
+    );
+    assert_eq!(family.file_in("leaf", "/mid"), "another\n");
+    assert_eq!(skipping(&[]).0, nothing);
+
+    // A changed image that is not asked for is built only if what is asked for needs it.
+    family.tree.image("tool", "FROM @base\nRUN echo tool > /tool && true\n");
+    assert_eq!(skipping(&["^mid$"]).0, nothing);
+    assert_eq!(skipping(&["^leaf$"]).0, ["leaf", "tool"]);
+
+    // An argument of the build is a part of it; how to reach the network is not.
+    assert_eq!(skipping(&["--build-args", "X:1", "^base$"]).0, ["base"]);
+    assert_eq!(skipping(&["--build-args", "X:1", "^base$"]).0, nothing);
+    assert_eq!(skipping(&["--build-args", "X:1,HTTP_PROXY:http://p", "^base$"]).0, nothing);
+
+    // What was built otherwise, or is gone, is built again.
+    let reference = family.tree.reference("base");
+    way.engine().client(&["tag", "debian:bookworm", &reference]).expect(0);
+    assert_eq!(skipping(&["^base$"]).0, ["base"]);
 }

@@ -128,6 +128,11 @@ fn valued(option: &Opt) -> Arg {
     let argument = match option.kind {
         Kind::Choice(words) => argument.value_parser(PossibleValuesParser::new(words)),
         Kind::Positional => return argument.num_args(0..),
+        Kind::Degree(words) => argument
+            .value_parser(PossibleValuesParser::new(words))
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value(words[1]),
         _ => argument,
     };
     let argument = argument.long(option.flag);

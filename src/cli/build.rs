@@ -12,6 +12,7 @@ use super::images::{Contexts, images};
 use super::loan::loan;
 use super::prepare::{Prepared, add_files_of_site, prepare};
 use super::reports::Reports;
+use super::unchanged::Survey;
 use super::work_folder::{work_folder, write_contexts};
 use super::{Exit, Failure, terminal};
 use crate::context::Context;
@@ -37,20 +38,54 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     let mut selection = selection(&settings, &tree);
     refuse_empty(&Plan::new(&graph, &selection), of_run)?;
     let runtime = runtime()?;
-    let engine = match &of_run.building.endpoint {
-        Some(endpoint) => Some(runtime.block_on(engine(endpoint.clone(), of_run))?),
+    let shop = match of_run.building.endpoint.clone() {
+        Some(endpoint) => {
+            let shop = Shop::open(endpoint, &graph, &contexts, &settings, &mut selection);
+            Some(runtime.block_on(shop)?)
+        }
         None => None,
     };
-    if let (Some(engine), true) = (&engine, of_run.skip_existing) {
-        selection.existing = runtime.block_on(engine.images())?;
-    }
     let plan = Plan::new(&graph, &selection);
     if let Some(folder) = work_folder(of_run)? {
         write_contexts(&folder, &tree, &plan, &contexts)?;
     }
-    match (&of_run.task, engine) {
-        (Task::Build, Some(engine)) => runtime.block_on(build(engine, &plan, contexts, &settings)),
+    match (&of_run.task, shop) {
+        (Task::Build, Some(shop)) => runtime.block_on(build(shop, &plan, of_run)),
         (task, _) => show(task, &plan),
+    }
+}
+
+/// An engine, and all that it is to work with.
+struct Shop {
+    engine: DockerEngine,
+    materials: BTreeMap<ImageName, Material>,
+    /// What is there already, if that was asked for.
+    survey: Option<Survey>,
+}
+
+impl Shop {
+    /// Connects to the engine, and adds to the `selection` what only it knows.
+    async fn open(
+        endpoint: Endpoint,
+        graph: &Graph,
+        contexts: &Contexts,
+        settings: &[Settings],
+        selection: &mut Selection,
+    ) -> Result<Self, Failure> {
+        let of_run = &settings[0];
+        let engine = engine(endpoint, of_run).await?;
+        let materials = materials(&engine, contexts, settings)?;
+        let mut survey = None;
+        if of_run.building.skip_unchanged.is_some() {
+            let plan = Plan::new(graph, selection);
+            let found = Survey::of(&engine, &plan, &materials, of_run.building.pull).await?;
+            selection.unchanged = found.unchanged(&engine, &plan, &of_run.building).await?;
+            survey = Some(found);
+        }
+        if of_run.skip_existing {
+            selection.existing = engine.images().await?.into_keys().collect();
+        }
+        Ok(Self { engine, materials, survey })
     }
 }
 
@@ -187,19 +222,18 @@ fn show(task: &Task, plan: &Plan<'_>) -> Result<Exit, Failure> {
 }
 
 /// Builds what the plan says and reports on it.
-async fn build(
-    engine: DockerEngine,
-    plan: &Plan<'_>,
-    contexts: Contexts,
-    settings: &[Settings],
-) -> Result<Exit, Failure> {
-    let Building { buildkit, lent, .. } = &settings[0].building;
-    let loan = loan(lent, engine.builder(*buildkit), &engine)?;
-    let materials = materials(&engine, contexts, settings, &loan);
-    let settings = &settings[0];
+async fn build(shop: Shop, plan: &Plan<'_>, settings: &Settings) -> Result<Exit, Failure> {
+    let Shop { engine, materials, survey } = shop;
     let Building { threads, push_threads, retries, pull, buildkit, .. } = settings.building;
-    let registries = settings.building.registries.clone();
-    let options = runner::Options { threads, push_threads, retries, pull, registries };
+    let options = runner::Options {
+        threads,
+        push_threads,
+        retries,
+        // A survey has asked for them.
+        pull: pull && survey.is_none(),
+        registries: settings.building.registries.clone(),
+        fingerprints: survey.map(|survey| survey.of_skipped(plan)).unwrap_or_default(),
+    };
     let name = format!("{} with {}", engine.description(), engine.builder(buildkit));
     let mut reports = Reports::new(&settings.output)?;
     let interrupt = interrupts()?;
@@ -222,24 +256,25 @@ async fn build(
 /// What every image is built from, and how.
 fn materials(
     engine: &DockerEngine,
-    contexts: Contexts,
+    contexts: &Contexts,
     settings: &[Settings],
-    loan: &Loan,
-) -> BTreeMap<ImageName, Material> {
+) -> Result<BTreeMap<ImageName, Material>, Failure> {
+    let of_run = &settings[0].building;
+    let loan = loan(&of_run.lent, engine.builder(of_run.buildkit), engine)?;
     let of_axes: BTreeMap<Option<&str>, (&Settings, Arc<BuildOptions>)> = settings
         .iter()
         .map(|settings| {
-            let options = Arc::new(build_options(engine, &settings.building, loan));
+            let options = Arc::new(build_options(engine, &settings.building, &loan));
             (settings.label.as_deref(), (settings, options))
         })
         .collect();
-    let material = |(name, (_, context)): (ImageName, (String, Context))| {
+    let material = |(name, (_, context)): (&ImageName, &(String, Context))| {
         let (settings, options) = of_axes[&name.axis()].clone();
         let fetches = settings.install_type.fetches_sources;
-        let sources = fetches.then(|| source::of_image(&name, &settings.sources));
-        (name, Material { context, sources, options })
+        let sources = fetches.then(|| source::of_image(name, &settings.sources));
+        (name.clone(), Material { context: context.clone(), sources, options })
     };
-    contexts.into_iter().map(material).collect()
+    Ok(contexts.iter().map(material).collect())
 }
 
 fn build_options(engine: &DockerEngine, building: &Building, loan: &Loan) -> BuildOptions {

@@ -11,6 +11,7 @@ mod prepare;
 mod reports;
 mod terminal;
 mod tree;
+mod unchanged;
 mod work_folder;
 
 use std::ffi::{OsStr, OsString};

@@ -9,7 +9,7 @@
 //! registry, keeps no record of the digests that registries answered, and lets a step that is
 //! under way run to its end when its listener is gone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -22,14 +22,13 @@ use bollard::query_parameters::{
     PushImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bollard::{Docker, body_full};
-use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use regex::Regex;
 
 use super::connection::{Connections, Failure};
 use super::registry::{Registry, is_loopback};
 use super::session::Session;
-use super::{BuildOptions, Builder, Engine, EngineError, Loan, Output, Sink, Squashing};
+use super::{Builder, Engine, EngineError, Known, Loan, Order, Output, Sink, Squashing};
 use super::{credentials, squash};
 use crate::diagnostic::with_causes;
 use crate::endpoint::Endpoint;
@@ -127,6 +126,24 @@ impl DockerEngine {
     /// Whether it is Podman.
     pub fn is_podman(&self) -> bool {
         self.is_podman
+    }
+
+    /// The labels of an image in its registry; none where the registry does not have it.
+    ///
+    /// # Errors
+    /// When the registry can't be asked.
+    pub async fn labels_in_registry(
+        &self,
+        reference: &ImageRef,
+    ) -> Result<BTreeMap<String, String>, EngineError> {
+        self.registry_of(reference).await?.labels(reference).await
+    }
+
+    /// A connection to the registry of `reference`.
+    async fn registry_of(&self, reference: &ImageRef) -> Result<Registry, EngineError> {
+        let host = reference.registry().unwrap_or_default();
+        let is_plain = is_loopback(host) || self.is_insecure(host).await?;
+        Registry::new(is_plain, self.credentials(reference).await?, self.timeout)
     }
 
     /// The engine in words: product, version, and where it listens.
@@ -231,15 +248,21 @@ impl DockerEngine {
 }
 
 impl Engine for DockerEngine {
-    async fn images(&self) -> Result<BTreeSet<ImageRef>, EngineError> {
+    async fn images(&self) -> Result<BTreeMap<ImageRef, Known>, EngineError> {
         let options = ListImagesOptionsBuilder::default().build();
         let images =
             self.docker.list_images(Some(options)).await.map_err(|error| self.explain(error))?;
-        Ok(images
-            .into_iter()
-            .flat_map(|image| image.repo_tags)
-            .filter_map(|tag| as_named(&tag).parse().ok())
-            .collect())
+        let mut known = BTreeMap::new();
+        for image in images {
+            let labels: BTreeMap<_, _> = image.labels.into_iter().collect();
+            for tag in &image.repo_tags {
+                if let Ok(reference) = as_named(tag).parse() {
+                    let (id, labels) = (image.id.clone(), labels.clone());
+                    known.insert(reference, Known { id, labels });
+                }
+            }
+        }
+        Ok(known)
     }
 
     async fn image_id(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
@@ -270,14 +293,10 @@ impl Engine for DockerEngine {
         }
     }
 
-    async fn build(
-        &self,
-        reference: &ImageRef,
-        context: Bytes,
-        options: &BuildOptions,
-        sink: Sink<'_>,
-    ) -> Result<String, EngineError> {
+    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<String, EngineError> {
+        let Order { reference, context, options, labels } = order;
         let build_args: HashMap<_, _> = options.build_args.clone().into_iter().collect();
+        let labels: HashMap<_, _> = labels.clone().into_iter().collect();
         let mut query = BuildImageOptionsBuilder::default()
             .dockerfile(crate::context::DOCKERFILE)
             .t(&reference.to_string())
@@ -285,7 +304,8 @@ impl Engine for DockerEngine {
             .rm(true)
             .forcerm(!options.keep)
             .networkmode(&options.network_mode)
-            .buildargs(&build_args);
+            .buildargs(&build_args)
+            .labels(&labels);
         if let Some(platform) = &options.platform {
             query = query.platform(platform);
         }
@@ -302,7 +322,7 @@ impl Engine for DockerEngine {
             _ => self.docker.clone(),
         };
         let mut stream =
-            Box::pin(docker.build_image(query.build(), None, Some(body_full(context))));
+            Box::pin(docker.build_image(query.build(), None, Some(body_full(context.clone()))));
         let mut listener = Listener::default();
         while let Some(record) = self.next(&mut stream).await? {
             listener.hear(record, sink);
@@ -349,10 +369,7 @@ impl Engine for DockerEngine {
     }
 
     async fn push_list(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, EngineError> {
-        let host = list.registry().unwrap_or_default();
-        let is_plain = is_loopback(host) || self.is_insecure(host).await?;
-        let credentials = self.credentials(list).await?;
-        Registry::new(is_plain, credentials, self.timeout)?.push_list(list, images).await
+        self.registry_of(list).await?.push_list(list, images).await
     }
 
     async fn push(&self, reference: &ImageRef, sink: Sink<'_>) -> Result<String, EngineError> {

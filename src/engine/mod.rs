@@ -12,7 +12,7 @@ mod registry;
 mod session;
 pub mod squash;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::fingerprint::{Parts, digest};
 use crate::image::ImageRef;
 use crate::secret::Secret;
 
@@ -63,6 +64,50 @@ pub struct BuildOptions {
     pub squash: Option<Squashing>,
     /// What instructions may use and images do not keep (BuildKit only).
     pub loan: Loan,
+}
+
+/// Arguments that say how to reach the network and not what an image is: every builder knows them
+/// without being told, in small letters, too.
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+impl BuildOptions {
+    /// Those of the options that an image is made of.
+    pub fn parts(&self) -> Parts {
+        let mut parts = Parts::new();
+        if let Some(platform) = &self.platform {
+            parts.insert("platform".to_owned(), platform.clone());
+        }
+        if self.squash.is_some() {
+            parts.insert("squash".to_owned(), "yes".to_owned());
+        }
+        let is_proxy = |name: &str| PROXIES.iter().any(|proxy| name.eq_ignore_ascii_case(proxy));
+        for (name, value) in self.build_args.iter().filter(|(name, _)| !is_proxy(name)) {
+            parts.insert(format!("build argument {name}"), digest(value.as_bytes()));
+        }
+        parts
+    }
+}
+
+/// One image to build.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// What it is tagged.
+    pub reference: &'a ImageRef,
+    /// A tar archive with a Dockerfile.
+    pub context: &'a Bytes,
+    /// How it is built.
+    pub options: &'a BuildOptions,
+    /// Labels that it gets beside those of its Dockerfile.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// What an engine knows about an image that it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub id: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// How an image is squashed.
@@ -146,11 +191,12 @@ impl EngineError {
 
 /// A container engine. Dropping a future of it gives up the work.
 pub trait Engine: Send + Sync + 'static {
-    /// The references of all images the engine has, in one call.
+    /// All images the engine has, by reference, in one call.
     ///
     /// # Errors
     /// When the engine can't be asked.
-    fn images(&self) -> impl Future<Output = Result<BTreeSet<ImageRef>, EngineError>> + Send;
+    fn images(&self)
+    -> impl Future<Output = Result<BTreeMap<ImageRef, Known>, EngineError>> + Send;
 
     /// The id that the engine knows a reference by, if it does.
     ///
@@ -171,16 +217,13 @@ pub trait Engine: Send + Sync + 'static {
         platform: Option<&str>,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Builds `context`, a tar archive with a Dockerfile, and tags the result as `reference`.
-    /// Returns the image's id.
+    /// Builds and tags an image. Returns its id.
     ///
     /// # Errors
     /// When the build fails, or succeeds without evidence.
     fn build(
         &self,
-        reference: &ImageRef,
-        context: Bytes,
-        options: &BuildOptions,
+        order: Order<'_>,
         sink: Sink<'_>,
     ) -> impl Future<Output = Result<String, EngineError>> + Send;
 

@@ -1,17 +1,19 @@
 //! What is asked of registries without an engine between: manifest lists, which engines don't make.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
 use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, ImageIndexEntry,
     OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciImageIndex, Platform,
 };
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
+use serde::Deserialize;
 
 use super::EngineError;
 use crate::crypto;
@@ -72,6 +74,32 @@ impl Registry {
         self.client.fetch_manifest_digest(&reference, &self.auth).await.map_err(explain)
     }
 
+    /// The labels of an image; none where the registry does not have it.
+    pub(super) async fn labels(
+        &self,
+        image: &ImageRef,
+    ) -> Result<BTreeMap<String, String>, EngineError> {
+        #[derive(Default, Deserialize)]
+        struct Image {
+            #[serde(default)]
+            config: Config,
+        }
+        #[derive(Default, Deserialize)]
+        struct Config {
+            #[serde(rename = "Labels")]
+            labels: Option<BTreeMap<String, String>>,
+        }
+        let reference = reference(image)?;
+        let (_, _, config) =
+            match self.client.pull_manifest_and_config(&reference, &self.auth).await {
+                Ok(found) => found,
+                Err(error) if is_missing(&error) => return Ok(BTreeMap::new()),
+                Err(error) => return Err(explain(error)),
+            };
+        let image: Image = serde_json::from_str(&config).unwrap_or_default();
+        Ok(image.config.labels.unwrap_or_default())
+    }
+
     /// What a list says of an image.
     async fn entry(&self, image: &ImageRef) -> Result<ImageIndexEntry, EngineError> {
         let of_image = |error| match explain(error) {
@@ -122,6 +150,21 @@ fn auth(credentials: Option<DockerCredentials>) -> Result<RegistryAuth, EngineEr
 fn reference(image: &ImageRef) -> Result<Reference, EngineError> {
     let text = image.to_string();
     Reference::try_from(text).map_err(|error| EngineError::Refused(error.to_string()))
+}
+
+/// Whether a registry says that it does not have what is asked for.
+fn is_missing(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::ImageManifestNotFoundError(_)
+        | OciDistributionError::ImageIndexParsingNoPlatformResolverError => true,
+        OciDistributionError::ServerError { code, .. } => *code == 404,
+        OciDistributionError::RegistryError { envelope, .. } => {
+            envelope.errors.iter().any(|error| {
+                matches!(error.code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown)
+            })
+        }
+        _ => false,
+    }
 }
 
 fn explain(error: OciDistributionError) -> EngineError {

@@ -60,7 +60,9 @@ fn note(option: &Opt) -> Option<String> {
             "Several are separated by commas. Default: what the tree's manifest says.".to_owned(),
         ),
         (Kind::Several, _) => Some("Several are separated by commas.".to_owned()),
-        (Kind::Choice(words), _) => Some(format!("One of: {}.", words.join(", "))),
+        (Kind::Choice(words) | Kind::Degree(words), _) => {
+            Some(format!("One of: {}.", words.join(", ")))
+        }
         (_, Fallback::OfTree) => Some("Default: what the tree's manifest says.".to_owned()),
         (_, Fallback::Found(what)) => Some(format!("Default: {what}.")),
         _ => None,

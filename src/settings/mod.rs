@@ -34,7 +34,7 @@ use regex::Regex;
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 use crate::dialect::{self, Dialect};
 use crate::endpoint::Endpoint;
-use crate::image::Naming;
+use crate::image::{Naming, Whereabouts};
 use crate::source::Source;
 use crate::tree::{Base, InstallType, Manifest, Preset, UserVariables};
 
@@ -104,6 +104,8 @@ pub struct Building {
     pub buildkit: bool,
     /// The network that builds run in.
     pub network_mode: String,
+    /// Where an image has to be, unchanged, not to be built; `None` where all are.
+    pub skip_unchanged: Option<Whereabouts>,
     /// How the layers of each image are made one, if they are.
     pub squash: Option<Squash>,
     /// The platform to build for, if it is not the engine's own.
@@ -389,7 +391,7 @@ impl<'a> Values<'a> {
             match option.kind {
                 Kind::Bool => drop(self.flag(option.name)),
                 Kind::Count(_) => drop(self.count(option.name)),
-                Kind::Choice(_) => drop(self.choice(option.name)),
+                Kind::Choice(_) | Kind::Degree(_) => drop(self.choice(option.name)),
                 Kind::Dict => drop(self.dictionary(option.name)),
                 Kind::List => drop(self.list(option.name)),
                 Kind::Text | Kind::Path | Kind::Several => drop(self.given(option.name)),
@@ -472,7 +474,9 @@ impl<'a> Values<'a> {
     }
 
     fn choice(&mut self, name: &str) -> String {
-        let Kind::Choice(words) = option(name).kind else { unreachable!("{name} is no choice") };
+        let (Kind::Choice(words) | Kind::Degree(words)) = option(name).kind else {
+            unreachable!("{name} is no choice")
+        };
         let Some(given) = self.given(name) else { return words[0].to_owned() };
         if !words.contains(&given.value.as_str()) {
             let message = format!("{name} can't be '{}'", given.value);
@@ -625,8 +629,14 @@ impl<'a> Values<'a> {
         let cleanup = self.flag("squash_cleanup");
         let squash = self.flag("squash").then_some(Squash { cleanup, tmp_dir });
         let is_build = *task == Task::Build;
-        let looks_for_existing = self.flag("skip_existing");
+        let skip_unchanged = match self.choice("skip_unchanged").as_str() {
+            "engine" => Some(Whereabouts::Engine),
+            "registry" => Some(Whereabouts::Registry),
+            _ => None,
+        };
+        let looks_for_existing = self.flag("skip_existing") || skip_unchanged.is_some();
         Building {
+            skip_unchanged,
             credential_files: credential_files(self.layers, is_podman),
             build_args: self.build_args(templating),
             platform: self.platform(),

@@ -16,6 +16,8 @@ pub enum Kind {
     Path,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// One of these words, the second of which is meant where none is given.
+    Degree(&'static [&'static str]),
     /// Texts separated by commas.
     List,
     /// One word or several, separated by commas; on the command line the option may be repeated.
@@ -39,6 +41,7 @@ impl Kind {
             | Self::Text
             | Self::Path
             | Self::Choice(_)
+            | Self::Degree(_)
             | Self::Several => true,
             Self::List | Self::Dict | Self::Many | Self::Paths | Self::Positional => false,
         }
@@ -181,7 +184,7 @@ impl Opt {
 
 use Fallback::{Found, Is, OfTree, Unset};
 use Group::{Build, Compatibility, Images, Listing, Output, Push, Selection, Templates};
-use Kind::{Bool, Choice, Count, Dict, List, Many, Path, Paths, Positional, Several, Text};
+use Kind::{Bool, Choice, Count, Degree, Dict, List, Many, Path, Paths, Positional, Several, Text};
 
 /// All options of `kiln build`.
 pub const OPTIONS: &[Opt] = &[
@@ -501,6 +504,15 @@ pub const OPTIONS: &[Opt] = &[
         Is("false"),
         "Leave out images whose name and tag the engine already has",
     ),
+    opt(
+        Selection,
+        "skip_unchanged",
+        "skip-unchanged",
+        Degree(&["no", "engine", "registry"]),
+        Is("no"),
+        "Leave out images that the engine has and whose Dockerfile, files, sources and parents are the same; registry: also those that the registry has",
+    )
+    .value("WHERE"),
     opt(
         Selection,
         "skip_parents",

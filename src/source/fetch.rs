@@ -25,26 +25,88 @@ impl Source {
     }
 }
 
-/// Fetches `source` into `folder` and checks its digest. Returns the file.
-pub(super) async fn fetch(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
+/// What a source was fetched to.
+pub(super) struct Fetched {
+    /// The file.
+    pub(super) file: PathBuf,
+    /// What tells it from any other version of the source.
+    pub(super) identity: String,
+}
+
+/// Fetches `source` into `folder` and checks its digest.
+pub(super) async fn fetch(source: &Source, folder: &Path) -> Result<Fetched, FetchError> {
     if let Digest::OfOthers(arch) = &source.digest {
         return Err(source.failed(format!("there is no digest for {arch}")));
     }
     let target = folder.join(&source.name);
     fs::create_dir_all(&target).map_err(|error| source.failed(error.to_string()))?;
-    let file = match source.kind {
-        Kind::Url => download(source, &target).await?,
-        Kind::Git => check_out(source, &target).await?,
-        Kind::Local => take(source, &target)?,
-        Kind::Pip => source_distribution(source, &target).await?,
-    };
-    if let Digest::Sha256(expected) = &source.digest {
-        let found = digest(&file).map_err(|error| source.failed(error.to_string()))?;
-        if !found.eq_ignore_ascii_case(expected) {
-            return Err(source.failed(format!("its sha256 is {found} and not {expected}")));
+    let (file, commit) = match source.kind {
+        Kind::Url => (download(source, &target).await?, None),
+        Kind::Git => {
+            let (file, commit) = check_out(source, &target).await?;
+            (file, Some(commit))
         }
+        Kind::Local => (take(source, &target)?, None),
+        Kind::Pip => (source_distribution(source, &target).await?, None),
+    };
+    let found = digest(&file).map_err(|error| source.failed(error.to_string()))?;
+    if let Digest::Sha256(expected) = &source.digest
+        && !found.eq_ignore_ascii_case(expected)
+    {
+        return Err(source.failed(format!("its sha256 is {found} and not {expected}")));
     }
-    Ok(file)
+    let identity = commit.or_else(|| pinned(source)).unwrap_or(found);
+    Ok(Fetched { file, identity })
+}
+
+/// What the identity of a source would be if it were fetched into `folder` now; it is fetched only
+/// where that can't be told otherwise.
+pub(super) async fn identity(source: &Source, folder: &Path) -> Result<String, FetchError> {
+    match (source.kind, &source.digest) {
+        (Kind::Url, Digest::Sha256(digest)) => Ok(digest.to_lowercase()),
+        (Kind::Git, _) => match commit_now(source).await? {
+            Some(commit) => Ok(commit),
+            None => Ok(fetch(source, folder).await?.identity),
+        },
+        _ => match pinned(source) {
+            Some(requirement) => Ok(requirement),
+            None => Ok(fetch(source, folder).await?.identity),
+        },
+    }
+}
+
+/// A requirement of one version: an index has nothing else under it, ever.
+fn pinned(source: &Source) -> Option<String> {
+    let is_pinned = source.kind == Kind::Pip && source.location.contains("==");
+    (is_pinned && !source.location.contains('*')).then(|| source.location.clone())
+}
+
+/// The commit that a repository has now at the branch or tag; `None` if the reference is neither.
+async fn commit_now(source: &Source) -> Result<Option<String>, FetchError> {
+    let wanted = source.reference.as_deref().unwrap_or("HEAD");
+    let patterns =
+        [format!("refs/heads/{wanted}"), format!("refs/tags/{wanted}^{{}}"), wanted.to_owned()];
+    let mut git = git();
+    git.args(["ls-remote", "--quiet", "--", &source.location]).args(&patterns);
+    let listed = run(source, &mut git).await?;
+    let commits: Vec<(&str, &str)> =
+        listed.lines().filter_map(|line| line.split_once('\t')).collect();
+    let named = |name: &str| commits.iter().find(|(_, reference)| *reference == name);
+    let found = patterns[..2]
+        .iter()
+        .find_map(|name| named(name))
+        .or_else(|| named(&format!("refs/tags/{wanted}")))
+        .or_else(|| named(wanted));
+    let is_commit = wanted.len() == 40 && wanted.chars().all(|c| c.is_ascii_hexdigit());
+    let itself = || is_commit.then(|| wanted.to_lowercase());
+    Ok(found.map(|(commit, _)| (*commit).to_owned()).or_else(itself))
+}
+
+/// Git, which is to ask nobody anything.
+fn git() -> Command {
+    let mut git = Command::new("git");
+    git.env("GIT_TERMINAL_PROMPT", "0");
+    git
 }
 
 /// The SHA-256 digest of a file, in hexadecimal.
@@ -110,13 +172,13 @@ async fn run(source: &Source, command: &mut Command) -> Result<String, FetchErro
 }
 
 /// Clones a repository and packs the working tree at the reference, with its `.git`: version tools
-/// of Python packages look there.
-async fn check_out(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
+/// of Python packages look there. Returns the archive and the commit.
+async fn check_out(source: &Source, folder: &Path) -> Result<(PathBuf, String), FetchError> {
     let clone = folder.join("clone");
     let git = |arguments: &[&str]| {
-        let mut command = Command::new("git");
-        command.env("GIT_TERMINAL_PROMPT", "0").args(arguments);
-        command
+        let mut git = git();
+        git.args(arguments);
+        git
     };
     let clone_text = clone.to_string_lossy().into_owned();
     run(
@@ -140,7 +202,8 @@ async fn check_out(source: &Source, folder: &Path) -> Result<PathBuf, FetchError
     run(source, &mut git(&["-C", &clone_text, "checkout", "--quiet", "--detach", &commit])).await?;
     let reference = source.reference.as_deref().unwrap_or(&commit[..commit.len().min(12)]);
     let top = format!("{}-archive-{}", source.name, reference.replace('/', "-"));
-    pack(source, clone, top, folder.join("archive")).await
+    let archive = pack(source, clone, top, folder.join("archive")).await?;
+    Ok((archive, commit))
 }
 
 async fn pack(
@@ -203,9 +266,21 @@ mod tests {
         }
     }
 
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
     fn fetched(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(fetch(source, folder))
+        runtime().block_on(fetch(source, folder)).map(|fetched| fetched.file)
+    }
+
+    /// The identity of a source, which has to be the same before and after it is fetched.
+    fn identity_of(source: &Source) -> String {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let before = runtime().block_on(identity(source, folders[0].path())).unwrap();
+        let fetched = runtime().block_on(fetch(source, folders[1].path())).unwrap();
+        assert_eq!(before, fetched.identity);
+        before
     }
 
     fn entries(file: &Path) -> Vec<String> {
@@ -323,8 +398,40 @@ mod tests {
                 "{reference}"
             );
         }
+        git(at, &["tag", "-a", "-m", "of the second", "v2"]);
+        let identity = |reference: Option<&str>| {
+            let mut wanted = source(Kind::Git, &at.display().to_string());
+            wanted.reference = reference.map(str::to_owned);
+            identity_of(&wanted)
+        };
+        for (reference, commit) in [
+            (None, &second),
+            (Some("main"), &second),
+            (Some("v2"), &second),
+            (Some("v1"), &first),
+            (Some("stable/x"), &first),
+            (Some(&*first), &first),
+            (Some(&first[..9]), &first),
+        ] {
+            assert_eq!(identity(reference), *commit, "{reference:?}");
+        }
         let error = contents(Some("nowhere")).unwrap_err();
         assert_eq!(error.reason, "the repository has no branch, tag or commit 'nowhere'");
+    }
+
+    #[test]
+    fn a_local_folder_is_known_by_its_contents() {
+        let local = tempfile::tempdir().unwrap();
+        let file = local.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let wanted = source(Kind::Local, local.path().to_str().unwrap());
+        let before = identity_of(&wanted);
+        assert_eq!(identity_of(&wanted), before);
+        fs::write(&file, "y").unwrap();
+        assert_ne!(identity_of(&wanted), before);
+        let pinned = source(Kind::Pip, "app == 1.0");
+        let folder = local.path();
+        assert_eq!(runtime().block_on(identity(&pinned, folder)).unwrap(), "app == 1.0");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod fetch;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::fingerprint::Parts;
 use crate::image::ImageName;
 
 /// Where a source comes from.
@@ -84,12 +85,13 @@ const ADDITIONS: &str = "-additions-";
 
 /// Picks the sources of `image` out of `all`, which are sorted by name.
 pub fn of_image(image: &ImageName, all: &[Source]) -> ImageSources {
+    let image = image.as_str();
     let starting = |what: &str| {
         let start = format!("{image}{what}");
         all.iter().filter(|source| source.name.starts_with(&start)).cloned().collect()
     };
     ImageSources {
-        own: all.iter().find(|source| source.name == image.as_str()).cloned(),
+        own: all.iter().find(|source| source.name == image).cloned(),
         plugins: starting(PLUGIN),
         additions: starting(ADDITIONS),
     }
@@ -122,8 +124,16 @@ impl fmt::Display for FetchError {
 
 impl std::error::Error for FetchError {}
 
-/// Fetches the sources of `image` into `folder`. Returns the files made, by their path in the
-/// image's build context.
+/// The sources of an image, fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fetched {
+    /// The files made, by their path in the image's build context.
+    pub files: Vec<(String, PathBuf)>,
+    /// What each source is, by `source <name>`.
+    pub parts: Parts,
+}
+
+/// Fetches the sources of `image` into `folder`.
 ///
 /// # Errors
 /// For the first source that can't be had or is not what it should be.
@@ -131,24 +141,46 @@ pub async fn fetch(
     image: &ImageName,
     sources: &ImageSources,
     folder: &Path,
-) -> Result<Vec<(String, PathBuf)>, FetchError> {
-    let mut files = Vec::new();
+) -> Result<Fetched, FetchError> {
+    let mut fetched = Fetched::default();
     if let Some(own) = &sources.own {
-        files.push((format!("{image}-archive"), fetch::fetch(own, folder).await?));
+        let archive = fetch::fetch(own, folder).await?;
+        fetched.parts.insert(part(own), archive.identity);
+        fetched.files.push((format!("{}-archive", image.as_str()), archive.file));
     }
     for (what, parts) in [("plugins", &sources.plugins), ("additions", &sources.additions)] {
         let mut archives = Vec::new();
         for source in parts {
-            archives.push((source.clone(), fetch::fetch(source, folder).await?));
+            let archive = fetch::fetch(source, folder).await?;
+            fetched.parts.insert(part(source), archive.identity);
+            archives.push((source.clone(), archive.file));
         }
         let bundle = folder.join(format!("{what}-archive"));
         let written = bundle.clone();
         tokio::task::spawn_blocking(move || archive::bundle(what, &archives, &written))
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        files.push((format!("{what}-archive"), bundle));
+        fetched.files.push((format!("{what}-archive"), bundle));
     }
-    Ok(files)
+    Ok(fetched)
+}
+
+/// What the sources of an image would be if they were fetched now, by `source <name>`; `folder` is
+/// for those that have to be fetched to tell.
+///
+/// # Errors
+/// For the first source that nothing can be told of.
+pub async fn parts(sources: &ImageSources, folder: &Path) -> Result<Parts, FetchError> {
+    let mut parts = Parts::new();
+    for source in sources.own.iter().chain(&sources.plugins).chain(&sources.additions) {
+        parts.insert(part(source), fetch::identity(source, folder).await?);
+    }
+    Ok(parts)
+}
+
+/// How a source is called as a part of an image.
+fn part(source: &Source) -> String {
+    format!("source {}", source.name)
 }
 
 #[cfg(test)]

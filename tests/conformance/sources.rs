@@ -123,7 +123,7 @@ fn ours(release: &Release, config: &Path) -> Listings {
         let image = ImageName::new(name);
         let sources = source::of_image(&image, &settings[0].sources);
         let folder = tempfile::tempdir().unwrap();
-        let files = runtime.block_on(source::fetch(&image, &sources, folder.path())).unwrap();
+        let files = runtime.block_on(source::fetch(&image, &sources, folder.path())).unwrap().files;
         files.into_iter().map(|(archive, path)| (archive, listing(&path))).collect()
     };
     IMAGES.iter().map(|name| ((*name).to_owned(), of_image(name))).collect()

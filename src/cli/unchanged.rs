@@ -1,0 +1,185 @@
+//! What is unchanged: the fingerprints that the images of a run would carry, beside those that the
+//! images in the engine and the registry do.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt as _};
+use rayon::prelude::*;
+
+use super::{Failure, terminal};
+use crate::diagnostic::Diagnostic;
+use crate::engine::docker::DockerEngine;
+use crate::engine::{Engine as _, EngineError, Known};
+use crate::fingerprint::{Fingerprinted, LABEL, Parts, in_label};
+use crate::image::{ImageName, ImageRef, Whereabouts};
+use crate::plan::Plan;
+use crate::runner::{Material, bases};
+use crate::settings::Building;
+use crate::source;
+
+/// How many sources and registries are asked at once.
+const AT_ONCE: usize = 16;
+
+/// What stands for something that can't be told: no image carries it.
+const UNKNOWN: &str = "unknown";
+
+/// The fingerprints of a run.
+pub struct Survey {
+    /// Those that the images of the plan would carry, by name.
+    pub expected: BTreeMap<ImageName, Fingerprinted>,
+    /// What the engine has.
+    pub known: BTreeMap<ImageRef, Known>,
+}
+
+impl Survey {
+    /// Asks the engine what it has and, where `pull` says so, for newer external images first.
+    ///
+    /// # Errors
+    /// When the engine can't be asked, or a file of the tree can't be read.
+    pub async fn of(
+        engine: &DockerEngine,
+        plan: &Plan<'_>,
+        materials: &BTreeMap<ImageName, Material>,
+        pull: bool,
+    ) -> Result<Self, Failure> {
+        let ids = base_ids(engine, plan, materials, pull).await?;
+        let own = own_parts(plan, materials).await?;
+        let graph = plan.graph();
+        let external = |_: &ImageName, reference: &ImageRef| {
+            ids.get(reference).cloned().unwrap_or_else(|| UNKNOWN.to_owned())
+        };
+        let names = graph.images().iter().map(|image| image.name.clone());
+        let expected = names.zip(graph.fingerprints(&own, &external)).collect();
+        Ok(Self { expected, known: engine.images().await? })
+    }
+
+    /// The images of the plan that need not be built, with where they are: in the engine, or else in
+    /// the registry if `building` says that this will do. Where images are pushed, only what all
+    /// registries have need not be built.
+    ///
+    /// # Errors
+    /// When a registry can't be asked.
+    pub async fn unchanged(
+        &self,
+        engine: &DockerEngine,
+        plan: &Plan<'_>,
+        building: &Building,
+    ) -> Result<BTreeMap<ImageName, Whereabouts>, Failure> {
+        let is_pushed = building.push_threads.is_some();
+        let asks_registry = is_pushed || building.skip_unchanged == Some(Whereabouts::Registry);
+        let mut unchanged = BTreeMap::new();
+        let mut to_ask = Vec::new();
+        for (name, reference) in images(plan) {
+            match self.is_in_engine(name, reference) {
+                true if !is_pushed => drop(unchanged.insert(name.clone(), Whereabouts::Engine)),
+                _ if asks_registry => to_ask.push((name, reference)),
+                _ => {}
+            }
+        }
+        let asked = to_ask.into_iter().map(|(name, reference)| async move {
+            let others = building.registries.iter().filter(|_| is_pushed);
+            let others = others.map(|registry| reference.in_registry(registry));
+            for reference in [reference.clone()].into_iter().chain(others) {
+                let labels = engine.labels_in_registry(&reference).await?;
+                if !self.is_expected(name, labels.get(LABEL).map(String::as_str)) {
+                    return Ok(None);
+                }
+            }
+            let is_here = self.is_in_engine(name, reference);
+            let whereabouts = if is_here { Whereabouts::Engine } else { Whereabouts::Registry };
+            Ok::<_, EngineError>(Some((name.clone(), whereabouts)))
+        });
+        let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);
+        while let Some(answer) = answers.next().await {
+            unchanged.extend(answer?);
+        }
+        Ok(unchanged)
+    }
+
+    /// The fingerprints of the plan's images that are not built, as far as they are known.
+    pub fn of_skipped(&self, plan: &Plan<'_>) -> BTreeMap<ImageName, String> {
+        let images = plan.graph().images().iter().enumerate();
+        let skipped = images.filter(|(index, _)| !plan.is_built(*index));
+        let carried = skipped.filter_map(|(_, image)| {
+            let printed = &self.expected.get(&image.name)?.fingerprint;
+            let is_expected = self.is_in_engine(&image.name, &image.reference);
+            is_expected.then(|| (image.name.clone(), printed.to_string()))
+        });
+        carried.collect()
+    }
+
+    fn is_in_engine(&self, name: &ImageName, reference: &ImageRef) -> bool {
+        let known = self.known.get(reference);
+        self.is_expected(name, known.and_then(|known| known.labels.get(LABEL)).map(String::as_str))
+    }
+
+    fn is_expected(&self, name: &ImageName, label: Option<&str>) -> bool {
+        let expected = self.expected.get(name).map(|printed| printed.fingerprint.as_str());
+        expected.is_some() && expected == label.map(in_label)
+    }
+}
+
+/// The images that a plan would build or has no need to, and their references.
+fn images<'a>(plan: &Plan<'a>) -> Vec<(&'a ImageName, &'a ImageRef)> {
+    let images = plan.graph().images().iter().enumerate();
+    let wanted = images.filter(|(index, _)| plan.is_wanted(*index));
+    wanted.map(|(_, image)| (&image.name, &image.reference)).collect()
+}
+
+/// The ids of external images, as far as the engine has them.
+async fn base_ids(
+    engine: &DockerEngine,
+    plan: &Plan<'_>,
+    materials: &BTreeMap<ImageName, Material>,
+    pull: bool,
+) -> Result<BTreeMap<ImageRef, String>, Failure> {
+    let (bases, _) = bases(plan, materials);
+    let mut ids = BTreeMap::new();
+    for (reference, platform) in bases {
+        if pull && let Err(error) = engine.pull(&reference, platform.as_deref()).await {
+            terminal::warn(&format!("warning: {reference} can't be pulled: {error}"));
+        }
+        if let Some(id) = engine.image_id(&reference).await? {
+            ids.insert(reference, id);
+        }
+    }
+    Ok(ids)
+}
+
+/// What each image of the plan and of its ancestors has of its own.
+async fn own_parts(
+    plan: &Plan<'_>,
+    materials: &BTreeMap<ImageName, Material>,
+) -> Result<BTreeMap<ImageName, Parts>, Failure> {
+    let names: Vec<&ImageName> = images(plan).into_iter().map(|(name, _)| name).collect();
+    let of_context = |name: &&ImageName| {
+        let material = &materials[*name];
+        let mut parts = material.context.parts()?;
+        parts.extend(material.options.parts());
+        Ok(((*name).clone(), parts))
+    };
+    let parts: std::io::Result<BTreeMap<ImageName, Parts>> =
+        names.par_iter().map(of_context).collect();
+    let mut parts =
+        parts.map_err(|error| Diagnostic::new(format!("the tree can't be read: {error}")))?;
+    let of_sources = names.into_iter().filter_map(|name| {
+        let sources = materials[name].sources.clone()?;
+        Some(async move { (name, source_parts(&sources).await) })
+    });
+    let mut of_sources = stream::iter(of_sources).buffer_unordered(AT_ONCE);
+    while let Some((name, found)) = of_sources.next().await {
+        parts.entry(name.clone()).or_default().extend(found);
+    }
+    Ok(parts)
+}
+
+/// What the sources of an image are now. One that nothing can be told of makes the image be built,
+/// which then tells what is wrong.
+async fn source_parts(sources: &source::ImageSources) -> Parts {
+    let Ok(folder) = tempfile::tempdir() else { return unknown_sources() };
+    source::parts(sources, folder.path()).await.unwrap_or_else(|_| unknown_sources())
+}
+
+fn unknown_sources() -> Parts {
+    Parts::from([("sources".to_owned(), UNKNOWN.to_owned())])
+}
