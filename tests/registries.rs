@@ -272,3 +272,51 @@ fn a_list_needs_all_its_images() {
     assert!(run.stderr.contains("is not pushed: not all its images are there"), "{run:?}");
     assert!(run.summary()["lists"].is_null());
 }
+
+/// A machine that has nothing yet builds only what the registry does not have.
+#[test]
+fn what_the_registry_has_unchanged_is_not_built() {
+    for engine in [Engine::Docker, Engine::Podman] {
+        let registry = Registry::open();
+        let tree = family(engine, 2);
+        tree.image("other", "FROM @base\nCOPY file /other\n");
+        tree.write("other/file", "of the other\n");
+        let namespace = format!("{}/{}", registry.address, tree.namespace());
+        let _cleanup = Cleanup::of(engine, namespace.clone());
+        let build = |arguments: &[&str]| {
+            let run = tree.build(&[&["--registry", &registry.address], arguments].concat());
+            let run = run.expect(0);
+            (run.names("built"), run.names("skipped"))
+        };
+        let in_engine =
+            |name: &str| engine.image_id(&format!("{}/{}", registry.address, tree.reference(name)));
+        let nothing: Vec<String> = Vec::new();
+        let everything = ["base", "leaf", "other"].map(str::to_owned).to_vec();
+        let pushed = ["--push", "--skip-unchanged=registry"];
+        assert_eq!(build(&pushed), (everything.clone(), nothing.clone()));
+        assert_eq!(build(&pushed), (nothing.clone(), everything.clone()));
+
+        drop(Cleanup::of(engine, namespace.clone()));
+        assert_eq!(in_engine("base"), "");
+        let from_registry = build(&["--skip-unchanged=registry"]);
+        assert_eq!(from_registry, (nothing.clone(), everything.clone()));
+        assert_eq!(in_engine("base"), "", "nothing is built on it");
+
+        tree.write("leaf/file", "changed\n");
+        let (built, skipped) = build(&pushed);
+        assert_eq!(
+            (built, skipped),
+            (vec!["leaf".to_owned()], vec!["base".into(), "other".into()])
+        );
+        assert_ne!(in_engine("base"), "", "it was pulled for what is built on it");
+        assert_eq!(in_engine("other"), "");
+        assert_eq!(build(&["--push", "--skip-unchanged"]).0, nothing);
+
+        // What the engine alone has is not taken for pushed.
+        tree.write("leaf/file", "changed again\n");
+        assert_eq!(build(&["--skip-unchanged"]).0, ["leaf", "other"]);
+        assert_eq!(build(&["--skip-unchanged"]).0, nothing);
+        assert_eq!(build(&["--skip-unchanged", "--push"]).0, ["leaf"]);
+        assert_eq!(build(&["--skip-unchanged", "--push"]).0, nothing);
+    }
+}

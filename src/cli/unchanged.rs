@@ -12,7 +12,7 @@ use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine as _, EngineError, Known};
 use crate::fingerprint::{Fingerprinted, LABEL, Parts, in_label};
 use crate::image::{ImageName, ImageRef, Whereabouts};
-use crate::plan::Plan;
+use crate::plan::{Decision, Plan, Skip};
 use crate::runner::{Material, bases};
 use crate::settings::Building;
 use crate::source;
@@ -96,14 +96,17 @@ impl Survey {
         Ok(unchanged)
     }
 
-    /// The fingerprints of the plan's images that are not built, as far as they are known.
+    /// The fingerprints of the plan's images that are not built, as far as they are known: those
+    /// that are unchanged, wherever they are, and those that happen to be so.
     pub fn of_skipped(&self, plan: &Plan<'_>) -> BTreeMap<ImageName, String> {
-        let images = plan.graph().images().iter().enumerate();
-        let skipped = images.filter(|(index, _)| !plan.is_built(*index));
-        let carried = skipped.filter_map(|(_, image)| {
+        let carried = plan.graph().images().iter().enumerate().filter_map(|(index, image)| {
             let printed = &self.expected.get(&image.name)?.fingerprint;
-            let is_expected = self.is_in_engine(&image.name, &image.reference);
-            is_expected.then(|| (image.name.clone(), printed.to_string()))
+            let is_known = match plan.decision(index) {
+                Decision::Skip(Skip::Unchanged | Skip::InRegistry) => true,
+                Decision::Build => false,
+                _ => self.is_in_engine(&image.name, &image.reference),
+            };
+            is_known.then(|| (image.name.clone(), printed.to_string()))
         });
         carried.collect()
     }
