@@ -19,6 +19,8 @@ pub const DOCKERFILE: &str = "Dockerfile";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     files: BTreeMap<String, Content>,
+    /// What the Dockerfile counts as, if not as its own text.
+    known_as: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +55,14 @@ impl Context {
         let mut files: BTreeMap<_, _> =
             files.into_iter().map(|(path, file)| (path, Content::File(file))).collect();
         files.insert(DOCKERFILE.to_owned(), Content::Text(dockerfile));
-        Self { files }
+        Self { files, known_as: None }
+    }
+
+    /// The same, with another text that the Dockerfile counts as where it is asked whether it
+    /// changed: one without what follows the clock.
+    #[must_use]
+    pub fn known_as(self, text: Option<String>) -> Self {
+        Self { known_as: text, ..self }
     }
 
     /// Adds `file` at `path`.
@@ -73,8 +82,12 @@ impl Context {
     /// When a file of the tree can't be read; it is named.
     pub fn parts(&self) -> io::Result<Parts> {
         let part = |(path, content): (&String, &Content)| {
-            let bytes = content.read().map_err(|error| in_file(path, &error))?;
-            let name = if path == DOCKERFILE { path.clone() } else { format!("file {path}") };
+            let is_dockerfile = path == DOCKERFILE;
+            let bytes = match &self.known_as {
+                Some(text) if is_dockerfile => text.clone().into_bytes(),
+                _ => content.read().map_err(|error| in_file(path, &error))?,
+            };
+            let name = if is_dockerfile { path.clone() } else { format!("file {path}") };
             let mode = content.mode();
             Ok((name, digest(&[&mode.to_le_bytes()[..], &bytes].concat())))
         };

@@ -41,6 +41,19 @@ pub enum Skip {
     Parent,
 }
 
+impl Skip {
+    /// The reason in words, for the image with this reference.
+    pub fn reason(self, reference: &ImageRef) -> String {
+        match self {
+            Self::Exists => format!("the engine has {reference}"),
+            Self::Unchanged => format!("the engine has {reference}, unchanged"),
+            Self::InRegistry => format!("the registry has {reference}, unchanged"),
+            Self::NotNeeded => "nothing that is built needs it".to_owned(),
+            Self::Parent => "others are built on it, and parents are skipped".to_owned(),
+        }
+    }
+}
+
 /// Which images are wanted.
 #[derive(Debug, Default)]
 pub struct Selection {
@@ -161,21 +174,7 @@ impl<'a> Plan<'a> {
                     to_build.push(ToBuild { name: image.name.clone(), reference, wave });
                     continue;
                 }
-                Decision::Skip(Skip::Exists) => {
-                    (Aside::Skipped, format!("the engine has {}", image.reference))
-                }
-                Decision::Skip(Skip::Unchanged) => {
-                    (Aside::Skipped, format!("the engine has {}, unchanged", image.reference))
-                }
-                Decision::Skip(Skip::InRegistry) => {
-                    (Aside::Skipped, format!("the registry has {}, unchanged", image.reference))
-                }
-                Decision::Skip(Skip::NotNeeded) => {
-                    (Aside::Skipped, "nothing that is built needs it".to_owned())
-                }
-                Decision::Skip(Skip::Parent) => {
-                    (Aside::Skipped, "others are built on it, and parents are skipped".to_owned())
-                }
+                Decision::Skip(skip) => (Aside::Skipped, skip.reason(&image.reference)),
                 Decision::NotMatched => (Aside::NotMatched, "not selected".to_owned()),
                 Decision::Unbuildable(reason) => (Aside::Unbuildable, reason.clone()),
             };

@@ -461,3 +461,81 @@ fn what_changed_is_rebuilt_and_nothing_else(way: Way) {
     way.engine().client(&["tag", "debian:bookworm", &reference]).expect(0);
     assert_eq!(skipping(&["^base$"]).0, ["base"]);
 }
+
+/// `kiln explain` on a tree, with these arguments.
+fn explained(built: &Built, arguments: &[&str]) -> Run {
+    let mut command = support::kiln();
+    command.arg("explain").args(arguments).arg(built.way.option());
+    command.args(["--tag", "t", "--namespace", built.tree.namespace(), "--tree"]);
+    command.arg(built.tree.path());
+    Run::of(command)
+}
+
+#[test]
+fn an_image_is_explained_with_what_changed() {
+    let family = Built::by(Way::Classic, FAMILY);
+    let told = |what: &str| {
+        let run = explained(&family, &["mid"]).expect(0);
+        let text = run.shown(&[
+            (&regex::escape(family.tree.namespace()), "NAMESPACE"),
+            (&regex::escape(&family.tree.path().display().to_string()), "TREE"),
+            (r"[0-9a-f]{64}", "DIGEST"),
+            (r"    (sha256:[0-9a-f]{5}|[0-9a-f]{12})  ", "    SHORT  "),
+        ]);
+        insta::assert_snapshot!(format!("explained-{what}"), text);
+    };
+    told("before");
+    family.build(&[]).expect(0);
+    told("built");
+    family.tree.write("mid/mid.txt", "another\n");
+    family.tree.write("mid/new.txt", "new\n");
+    family.tree.image("base", "FROM debian:bookworm\nRUN echo other > /base\n");
+    told("changed");
+    family.way.engine().client(&["tag", "debian:bookworm", &family.tree.reference("mid")]);
+    told("foreign");
+}
+
+/// Nothing of an image follows the clock, though a label of Kolla's trees says the day.
+#[test]
+fn another_day_makes_no_other_image() {
+    let release = support::kolla::install("9.4.0");
+    let on = |epoch: &str, what: &[&str]| {
+        let mut command = support::kiln();
+        command.args(what).args(["--base", "debian", "--type", "source", "--tree"]).arg(&release);
+        Run::of({
+            command.env("SOURCE_DATE_EPOCH", epoch);
+            command
+        })
+        .expect(0)
+        .stdout
+    };
+    let explain = ["explain", "base"];
+    assert_eq!(on("0", &explain), on("86400", &explain));
+    assert!(on("0", &explain).contains("fingerprint"));
+    let folder = tempfile::tempdir().unwrap();
+    let rendered = |epoch: &str| {
+        let work_dir = folder.path().join(epoch).display().to_string();
+        on(epoch, &["build", "--template-only", "--work-dir", &work_dir, "^base$"]);
+        fs::read_to_string(folder.path().join(epoch).join("docker/base/Dockerfile")).unwrap()
+    };
+    assert!(rendered("0").contains("build-date=\"19700101"), "{}", rendered("0"));
+    assert!(rendered("86400").contains("build-date=\"19700102"));
+}
+
+#[test]
+fn the_second_that_images_are_dated_reaches_buildkit() {
+    let template =
+        "FROM debian:bookworm\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH > /e\n";
+    let family = Built::by(Way::BuildKit, &[("dated", template)]);
+    let build = |epoch: &str| {
+        let mut command = family.command(&["--skip-unchanged"]);
+        Run::of({
+            command.env("SOURCE_DATE_EPOCH", epoch);
+            command
+        })
+        .expect(0)
+    };
+    assert_eq!(build("5").names("built"), ["dated"]);
+    assert_eq!(family.file_in("dated", "/e"), "5\n");
+    assert_eq!(build("6").names("skipped"), ["dated"]);
+}

@@ -32,6 +32,7 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(build())
+        .subcommand(super::explain::command())
         .subcommand(super::config::command())
         .subcommand(super::tree::command())
 }

@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics, Result as Diagnosed, collect};
 use crate::endpoint::Endpoint;
 use crate::engine::docker::DockerEngine;
-use crate::engine::{BuildOptions, Engine as _, Loan, Squashing, squash};
+use crate::engine::{BuildOptions, Builder, EPOCH, Engine as _, Loan, Squashing, squash};
 use crate::event::{Event, Outcome};
 use crate::graph::{self, Graph, Index};
 use crate::image::ImageName;
@@ -40,7 +40,7 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
     let runtime = runtime()?;
     let shop = match of_run.building.endpoint.clone() {
         Some(endpoint) => {
-            let shop = Shop::open(endpoint, &graph, &contexts, &settings, &mut selection);
+            let shop = Shop::open(endpoint, &graph, &contexts, &settings, &mut selection, false);
             Some(runtime.block_on(shop)?)
         }
         None => None,
@@ -56,30 +56,36 @@ pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
 }
 
 /// An engine, and all that it is to work with.
-struct Shop {
+pub struct Shop {
     engine: DockerEngine,
     materials: BTreeMap<ImageName, Material>,
     /// What is there already, if that was asked for.
-    survey: Option<Survey>,
+    pub survey: Option<Survey>,
 }
 
 impl Shop {
-    /// Connects to the engine, and adds to the `selection` what only it knows.
-    async fn open(
+    /// Connects to the engine, and adds to the `selection` what only it knows. It is looked over if
+    /// that `is_surveyed`, or if what is unchanged is to be skipped.
+    pub async fn open(
         endpoint: Endpoint,
         graph: &Graph,
         contexts: &Contexts,
         settings: &[Settings],
         selection: &mut Selection,
+        is_surveyed: bool,
     ) -> Result<Self, Failure> {
         let of_run = &settings[0];
         let engine = engine(endpoint, of_run).await?;
         let materials = materials(&engine, contexts, settings)?;
         let mut survey = None;
-        if of_run.building.skip_unchanged.is_some() {
+        let skips = of_run.building.skip_unchanged.is_some();
+        if skips || is_surveyed {
             let plan = Plan::new(graph, selection);
-            let found = Survey::of(&engine, &plan, &materials, of_run.building.pull).await?;
-            selection.unchanged = found.unchanged(&engine, &plan, &of_run.building).await?;
+            let pull = of_run.building.pull && skips;
+            let found = Survey::of(&engine, &plan, &materials, pull).await?;
+            if skips {
+                selection.unchanged = found.unchanged(&engine, &plan, &of_run.building).await?;
+            }
             survey = Some(found);
         }
         if of_run.skip_existing {
@@ -90,7 +96,7 @@ impl Shop {
 }
 
 /// The images of all axes in one graph, and their contexts.
-fn connect(tree: &Tree, settings: &[Settings]) -> Diagnosed<(Graph, Contexts)> {
+pub fn connect(tree: &Tree, settings: &[Settings]) -> Diagnosed<(Graph, Contexts)> {
     let of_axes = collect(settings.iter().map(|settings| {
         let of_axis = images(tree, settings)?;
         warn_of_stray_sources(tree, &of_axis.images, settings);
@@ -119,7 +125,7 @@ async fn engine(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine,
     Ok(engine.with_credentials(credential_files.clone()))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -127,7 +133,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// What is wanted, as far as the engine need not be asked for it.
-fn selection(settings: &[Settings], tree: &Tree) -> Selection {
+pub fn selection(settings: &[Settings], tree: &Tree) -> Selection {
     let of_run = &settings[0];
     Selection {
         patterns: of_run.patterns.clone(),
@@ -278,13 +284,18 @@ fn materials(
 }
 
 fn build_options(engine: &DockerEngine, building: &Building, loan: &Loan) -> BuildOptions {
+    let builder = engine.builder(building.buildkit);
+    let mut build_args = building.build_args.clone();
+    if let (Builder::BuildKit, Some(seconds)) = (builder, building.epoch) {
+        build_args.entry(EPOCH.to_owned()).or_insert_with(|| seconds.to_string());
+    }
     BuildOptions {
-        builder: engine.builder(building.buildkit),
+        builder,
         cache: building.cache,
         keep: building.keep,
         network_mode: building.network_mode.clone(),
         platform: building.platform.as_ref().map(ToString::to_string),
-        build_args: building.build_args.clone(),
+        build_args,
         loan: loan.clone(),
         squash: building
             .squash

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::ingredients::ingredients;
+use super::ingredients::{BUILD_DATE, ingredients};
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Place, Result, collect};
 use crate::dockerfile;
@@ -16,7 +16,7 @@ use crate::graph;
 use crate::image::{ImageName, Naming};
 use crate::settings::Settings;
 use crate::template::{self, Rendered};
-use crate::tree::{Language, Tree, TreeFile};
+use crate::tree::{ImageFolder, Language, Tree, TreeFile};
 
 /// The folder of an image's patches within its context, and the list of them.
 const PATCHES: &str = "patches";
@@ -39,6 +39,8 @@ pub struct Images {
 /// Every template that can't be rendered, and every Dockerfile that can't be read.
 pub fn images(tree: &Tree, settings: &Settings) -> Result<Images> {
     let rendered = template::render_all(tree, &ingredients(settings, tree)?)?;
+    let rendered: Vec<Dated> =
+        rendered.into_iter().map(|image| Dated::on(&settings.today, image)).collect();
     let naming = Arc::new(settings.naming.clone());
     let images: Vec<_> =
         rendered.par_iter().map(|image| graph_image(tree, settings, &naming, image)).collect();
@@ -47,6 +49,24 @@ pub fn images(tree: &Tree, settings: &Settings) -> Result<Images> {
         name_apart(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
     Ok(Images { images, contexts: contexts(tree, settings, rendered)? })
+}
+
+/// A rendered image with the day of the run in it.
+struct Dated {
+    folder: ImageFolder,
+    text: String,
+    /// The text without the day, if it has one.
+    undated: Option<String>,
+}
+
+impl Dated {
+    fn on(today: &str, Rendered { folder, text }: Rendered) -> Self {
+        if text.contains(BUILD_DATE) {
+            Self { folder, text: text.replace(BUILD_DATE, today), undated: Some(text) }
+        } else {
+            Self { folder, text, undated: None }
+        }
+    }
 }
 
 /// Gives the names of `apart` to all `images` but those of `kept` and what is built on them.
@@ -88,7 +108,7 @@ fn graph_image(
     tree: &Tree,
     settings: &Settings,
     naming: &Arc<Naming>,
-    rendered: &Rendered,
+    rendered: &Dated,
 ) -> Result<graph::Image> {
     let name = &rendered.folder.name;
     let template = tree.display_path(&rendered.folder.template());
@@ -119,11 +139,11 @@ fn graph_image(
     })
 }
 
-fn contexts(tree: &Tree, settings: &Settings, rendered: Vec<Rendered>) -> Result<Contexts> {
+fn contexts(tree: &Tree, settings: &Settings, rendered: Vec<Dated>) -> Result<Contexts> {
     let patches = settings.templating.patches_path.as_deref();
     let has_patches = tree.dialect().has_patches();
-    let contexts = rendered.into_iter().map(|Rendered { folder, text }| {
-        let mut context = Context::new(text, tree.context(&folder));
+    let contexts = rendered.into_iter().map(|Dated { folder, text, undated }| {
+        let mut context = Context::new(text, tree.context(&folder)).known_as(undated);
         if has_patches && folder.language == Language::Jinja {
             add_patches(&mut context, patches, &folder.name)?;
         }

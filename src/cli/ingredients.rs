@@ -13,6 +13,10 @@ use crate::settings::Settings;
 use crate::template::{Ingredients, Override, Variables};
 use crate::tree::{Tree, repositories};
 
+/// What templates are given for the day of the run. The day is put in its place when all else about
+/// an image is known, since no image is another one only because it is built on another day.
+pub const BUILD_DATE: &str = "kiln-build-date";
+
 /// All that goes into the templates of `tree`.
 ///
 /// # Errors
@@ -152,7 +156,7 @@ fn of_release(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Val
         let version = release.commit.as_ref().unwrap_or(&release.version);
         found.push(("kolla_version", version.as_str().into()));
         if dialect.has_build_date() {
-            found.push(("build_date", settings.today.as_str().into()));
+            found.push(("build_date", BUILD_DATE.into()));
         }
     }
     Ok(found)

@@ -4,6 +4,7 @@
 mod args;
 mod build;
 mod config;
+mod explain;
 mod images;
 mod ingredients;
 mod loan;
@@ -106,6 +107,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Some(("build", matches)) => {
             build::run(&args::given(matches), &args::config_files(matches)?)
         }
+        Some(("explain", matches)) => explain::run(matches),
         Some(("config", matches)) => config::run(matches),
         Some(("tree", matches)) => tree::run(matches),
         _ => unreachable!("clap asks for a subcommand"),

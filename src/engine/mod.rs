@@ -66,9 +66,13 @@ pub struct BuildOptions {
     pub loan: Loan,
 }
 
-/// Arguments that say how to reach the network and not what an image is: every builder knows them
-/// without being told, in small letters, too.
-const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+/// The argument by which builders date what they make.
+pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// Arguments that say how to reach the network, or when, and not what an image is: builders know
+/// them without being told, in small letters, too.
+const NO_PARTS: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY", EPOCH];
 
 impl BuildOptions {
     /// Those of the options that an image is made of.
@@ -80,8 +84,8 @@ impl BuildOptions {
         if self.squash.is_some() {
             parts.insert("squash".to_owned(), "yes".to_owned());
         }
-        let is_proxy = |name: &str| PROXIES.iter().any(|proxy| name.eq_ignore_ascii_case(proxy));
-        for (name, value) in self.build_args.iter().filter(|(name, _)| !is_proxy(name)) {
+        let is_part = |name: &str| !NO_PARTS.iter().any(|other| name.eq_ignore_ascii_case(other));
+        for (name, value) in self.build_args.iter().filter(|(name, _)| is_part(name)) {
             parts.insert(format!("build argument {name}"), digest(value.as_bytes()));
         }
         parts

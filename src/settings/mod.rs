@@ -122,6 +122,8 @@ pub struct Building {
     pub allowed_to_fail: Vec<String>,
     /// The values of build arguments.
     pub build_args: BTreeMap<String, String>,
+    /// The second that what is made is dated, since 1970, if SOURCE_DATE_EPOCH says so.
+    pub epoch: Option<i64>,
     /// What builds may use and images do not keep.
     pub lent: Lent,
 }
@@ -312,11 +314,14 @@ fn apart(
     (knows && templating.infra_rename).then(|| naming.with_prefix(&format!("{}-infra-", axis.base)))
 }
 
+/// The second that SOURCE_DATE_EPOCH names.
+fn epoch(layers: &Layers) -> Option<i64> {
+    layers.variable("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.trim().parse().ok())
+}
+
 /// The day: the one that SOURCE_DATE_EPOCH names, else today's.
 fn today(layers: &Layers) -> String {
-    let epoch =
-        layers.variable("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.trim().parse().ok());
-    let named = epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let named = epoch(layers).and_then(|seconds| Timestamp::from_second(seconds).ok());
     let day = match named {
         Some(named) => named.to_zoned(TimeZone::UTC),
         None => Zoned::now(),
@@ -639,6 +644,7 @@ impl<'a> Values<'a> {
             skip_unchanged,
             credential_files: credential_files(self.layers, is_podman),
             build_args: self.build_args(templating),
+            epoch: epoch(self.layers),
             platform: self.platform(),
             registries: self.words("registry").into_iter().skip(1).collect(),
             is_podman,

@@ -1,0 +1,163 @@
+//! `kiln explain`: what would become of one image, and why.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command};
+
+use super::args::{self, Given};
+use super::build::{Shop, connect, runtime, selection};
+use super::prepare::{Prepared, add_files_of_site, prepare};
+use super::{Exit, Failure, terminal};
+use crate::diagnostic::Diagnostic;
+use crate::engine::Known;
+use crate::fingerprint::{Change, Fingerprinted, LABEL, in_label};
+use crate::graph::{Graph, Index};
+use crate::image::ImageRef;
+use crate::plan::{Decision, Plan};
+
+/// The argument of the image.
+const IMAGE: &str = "IMAGE";
+
+/// How many digits of a fingerprint are shown.
+const SHORT: usize = 12;
+
+/// The grammar of `kiln explain`.
+pub fn command() -> Command {
+    args::with_options(
+        Command::new("explain")
+            .about(
+                "Tell why kiln build, with the same options, would build an image or leave it out",
+            )
+            .arg(
+                Arg::new(IMAGE)
+                    .required(true)
+                    .help("The image's name; with several axes, as axis/name"),
+            ),
+    )
+}
+
+/// Prints what there is to say about the image.
+pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
+    let name: &String = matches.get_one(IMAGE).expect("clap asks for it");
+    explain(name, &args::given(matches), &args::config_files(matches)?)
+}
+
+fn explain(name: &str, given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
+    let Prepared { mut tree, settings, .. } = prepare(given, config_files)?;
+    let of_run = &settings[0];
+    add_files_of_site(&mut tree, of_run)?;
+    let (graph, contexts) = connect(&tree, &settings)?;
+    let image = find(&graph, name)?;
+    let mut selection = selection(&settings, &tree);
+    let shop = match of_run.building.endpoint.clone() {
+        Some(endpoint) => {
+            let shop = Shop::open(endpoint, &graph, &contexts, &settings, &mut selection, true);
+            runtime()?.block_on(shop).map_err(tell).ok()
+        }
+        None => None,
+    };
+    let plan = Plan::new(&graph, &selection);
+    let survey = shop.and_then(|shop| shop.survey);
+    let mut text = of_plan(&plan, image);
+    if let Some(survey) = survey {
+        let name = &graph.images()[image].name;
+        let known = survey.known.get(&graph.images()[image].reference);
+        if let Some(printed) = survey.expected.get(name) {
+            text.push_str(&of_engine(printed, known));
+        }
+    }
+    terminal::print_out(&text)
+}
+
+/// An engine out of reach is no reason to say nothing.
+fn tell(failure: Failure) {
+    for diagnostic in failure.diagnostics.0 {
+        terminal::warn(&format!("warning: {}", diagnostic.message));
+    }
+}
+
+fn find(graph: &Graph, name: &str) -> Result<Index, Diagnostic> {
+    let images = graph.images();
+    let named: Vec<Index> = (0..images.len())
+        .filter(|index| {
+            let image = &images[*index].name;
+            image.to_string() == name || image.as_str() == name
+        })
+        .collect();
+    match named[..] {
+        [image] => Ok(image),
+        [] => {
+            let known = images.iter().map(|image| image.name.as_str());
+            Err(Diagnostic::new(format!("there is no image '{name}'")).suggest(name, known))
+        }
+        _ => {
+            let names: Vec<_> = named.iter().map(|i| images[*i].name.to_string()).collect();
+            Err(Diagnostic::new(format!("there are several images '{name}'"))
+                .help(format!("name one of: {}", names.join(", "))))
+        }
+    }
+}
+
+/// What the plan says.
+fn of_plan(plan: &Plan<'_>, image: Index) -> String {
+    let graph = plan.graph();
+    let about = &graph.images()[image];
+    let decision = match plan.decision(image) {
+        Decision::Build => "it is built".to_owned(),
+        Decision::NotMatched => "left out: not selected".to_owned(),
+        Decision::Unbuildable(reason) => format!("left out, unbuildable: {reason}"),
+        Decision::Skip(skip) => format!("skipped: {}", skip.reason(&about.reference)),
+    };
+    let line = std::iter::successors(graph.parent(image), |parent| graph.parent(*parent));
+    let names = |images: &mut dyn Iterator<Item = Index>| {
+        let names: Vec<_> = images.map(|i| graph.images()[i].name.to_string()).collect();
+        if names.is_empty() { "nothing of the tree".to_owned() } else { names.join(", ") }
+    };
+    let externals: Vec<_> = graph.externals(image).into_iter().map(ImageRef::to_string).collect();
+    let mut text = format!("{}: {}\n", about.name, decision);
+    let mut say = |what: &str, value: &str| {
+        writeln!(text, "  {what:<12} {value}").expect("a string takes all");
+    };
+    say("reference", &about.reference.to_string());
+    say("template", &about.template);
+    say("wave", &graph.wave(image).to_string());
+    say("built on", &names(&mut line.into_iter()));
+    if !externals.is_empty() {
+        say("from outside", &externals.join(", "));
+    }
+    say("needs", &names(&mut graph.needs(image).into_iter()));
+    say("needed by", &names(&mut graph.needed_by(image).into_iter()));
+    text
+}
+
+/// What the image would be made of, and what the engine has in its place.
+fn of_engine(printed: &Fingerprinted, known: Option<&Known>) -> String {
+    let mut text = String::new();
+    let mut say = |line: String| writeln!(text, "{line}").expect("a string takes all");
+    say(format!("  fingerprint  {}", printed.fingerprint));
+    for (name, part) in &printed.parts {
+        say(format!("    {:<SHORT$}  {name}", part.chars().take(SHORT).collect::<String>()));
+    }
+    let Some(known) = known else {
+        say("  in engine    nothing of this name and tag".to_owned());
+        return text;
+    };
+    say(format!("  in engine    {}", known.id));
+    match known.labels.get(LABEL) {
+        None => say("    built without a fingerprint".to_owned()),
+        Some(label) if in_label(label) == printed.fingerprint.as_str() => {
+            say("    unchanged".to_owned());
+        }
+        Some(label) => match printed.changes_since(label) {
+            Some(changes) if !changes.is_empty() => {
+                changes
+                    .iter()
+                    .map(Change::to_string)
+                    .for_each(|change| say(format!("    {change}")));
+            }
+            _ => say(format!("    built as {}", in_label(label))),
+        },
+    }
+    text
+}
