@@ -350,8 +350,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             (graph::image_part(&sibling.name), need)
         });
         let bases = self.graph.externals(image).into_iter().map(|reference| {
-            let is_ambiguous = self.ambiguous.contains(reference);
-            let need = if is_ambiguous { Need::Unknown } else { Need::IdOf(reference.clone()) };
+            let need = match self.ambiguous.contains(reference) {
+                true => Need::DigestOf(reference.clone()),
+                false => Need::IdOf(reference.clone()),
+            };
             (graph::base_part(reference), need)
         });
         images.chain(bases).collect()
@@ -537,8 +539,8 @@ enum Need {
     Known(String),
     /// The id that the engine has for it.
     IdOf(ImageRef),
-    /// Nothing that could be told.
-    Unknown,
+    /// The digest that its registry has for it: the engine has another one for each platform.
+    DigestOf(ImageRef),
 }
 
 /// An external image, and the platform that it is wanted for.
@@ -644,7 +646,8 @@ impl<E: Engine> Worker<E> {
             let told = match need {
                 Need::Known(fingerprint) => Some(fingerprint),
                 Need::IdOf(reference) => self.engine.image_id(&reference).await?,
-                Need::Unknown => None,
+                // An image can be built without its registry.
+                Need::DigestOf(reference) => self.engine.digest(&reference).await.unwrap_or(None),
             };
             let Some(told) = told else { return Ok(None) };
             parts.insert(part, told);
@@ -860,6 +863,10 @@ mod tests {
 
         async fn image_id(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
             Ok(self.known.contains(&short(reference)).then(|| "known".to_owned()))
+        }
+
+        async fn digest(&self, _: &ImageRef) -> Result<Option<String>, EngineError> {
+            Ok(None)
         }
 
         async fn pull(&self, reference: &ImageRef, _: Option<&str>) -> Result<(), EngineError> {

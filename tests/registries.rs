@@ -320,3 +320,30 @@ fn what_the_registry_has_unchanged_is_not_built() {
         assert_eq!(build(&["--skip-unchanged", "--push"]).0, nothing);
     }
 }
+
+/// Under one reference an engine has another base for each platform: what stands for it is the digest
+/// of the list in the registry.
+#[test]
+fn a_base_of_several_platforms_is_known_by_its_list() {
+    let registry = Registry::open();
+    let platforms = ["--push", "--registry", &registry.address, "--platform", "amd64,arm64"];
+    let bases = family(Engine::Docker, 1);
+    let tree = TestTree::new(&[("app", "FROM @BASE\nCOPY file /app\n")]);
+    tree.write("app/file", "of the app\n");
+    let base = format!("{}/{}", registry.address, bases.reference("base"));
+    let template = fs::read_to_string(tree.path().join("app/Dockerfile.tera")).unwrap();
+    tree.write("app/Dockerfile.tera", &template.replace("@BASE", &base));
+    let _cleanups = [&bases, &tree]
+        .map(|tree| Cleanup::new(format!("{}/{}", registry.address, tree.namespace())));
+    bases.build(&platforms).expect(0);
+    let build = || {
+        let run = tree.build(&[&["--skip-unchanged=registry"], &platforms[..]].concat());
+        run.expect(0).names("built")
+    };
+    assert_eq!(build(), ["app", "app"]);
+    assert_eq!(build(), Vec::<String>::new());
+    bases.write("base/file", "changed\n");
+    bases.build(&platforms).expect(0);
+    assert_eq!(build(), ["app", "app"]);
+    assert_eq!(build(), Vec::<String>::new());
+}

@@ -129,15 +129,21 @@ fn images<'a>(plan: &Plan<'a>) -> Vec<(&'a ImageName, &'a ImageRef)> {
     wanted.map(|(_, image)| (&image.name, &image.reference)).collect()
 }
 
-/// The ids of external images, as far as the engine has them.
+/// What stands for external images: their ids, as far as the engine has them, and where it has another
+/// one for each of several platforms their digests in the registry.
 async fn base_ids(
     engine: &DockerEngine,
     plan: &Plan<'_>,
     materials: &BTreeMap<ImageName, Material>,
     pull: bool,
 ) -> Result<BTreeMap<ImageRef, String>, Failure> {
-    let (bases, _) = bases(plan, materials);
+    let (bases, ambiguous) = bases(plan, materials);
     let mut ids = BTreeMap::new();
+    for reference in ambiguous {
+        if let Some(digest) = engine.digest(&reference).await.unwrap_or(None) {
+            ids.insert(reference, digest);
+        }
+    }
     for (reference, platform) in bases {
         if pull && let Err(error) = engine.pull(&reference, platform.as_deref()).await {
             terminal::warn(&format!("warning: {reference} can't be pulled: {error}"));

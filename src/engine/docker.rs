@@ -275,6 +275,10 @@ impl Engine for DockerEngine {
         }
     }
 
+    async fn digest(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
+        self.registry_of(reference).await?.digest(reference).await
+    }
+
     async fn pull(&self, reference: &ImageRef, platform: Option<&str>) -> Result<(), EngineError> {
         let options = CreateImageOptionsBuilder::default()
             .from_image(&reference.to_string())

@@ -211,6 +211,15 @@ pub trait Engine: Send + Sync + 'static {
         reference: &ImageRef,
     ) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
 
+    /// The digest by which the registry of `reference` knows it, if it does.
+    ///
+    /// # Errors
+    /// When the registry can't be asked.
+    fn digest(
+        &self,
+        reference: &ImageRef,
+    ) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
+
     /// Fetches an image from its registry, for a platform if it is not the engine's own.
     ///
     /// # Errors

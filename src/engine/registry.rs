@@ -100,6 +100,15 @@ impl Registry {
         Ok(image.config.labels.unwrap_or_default())
     }
 
+    /// The digest of an image or list, if the registry has it.
+    pub(super) async fn digest(&self, image: &ImageRef) -> Result<Option<String>, EngineError> {
+        match self.client.fetch_manifest_digest(&reference(image)?, &self.auth).await {
+            Ok(digest) => Ok(Some(digest)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(explain(error)),
+        }
+    }
+
     /// What a list says of an image.
     async fn entry(&self, image: &ImageRef) -> Result<ImageIndexEntry, EngineError> {
         let of_image = |error| match explain(error) {
