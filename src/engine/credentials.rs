@@ -18,7 +18,7 @@ use crate::image::ImageRef;
 const NOTHING_KNOWN: &str = "credentials not found";
 
 /// The credentials for `reference` in the first of `files` that has some; `None` where none has.
-/// The registry of a reference that names none is `default_registry`.
+/// The registry of a reference that names none is `default_registry`; nothing is known of an empty one.
 ///
 /// Helpers are programs: this blocks.
 ///
@@ -51,6 +51,9 @@ fn look_through(
     registry: &str,
     repository: &str,
 ) -> Result<Option<DockerCredentials>, EngineError> {
+    if registry.is_empty() {
+        return Ok(None);
+    }
     for path in files {
         let found = look_into(path, registry, repository).map_err(|reason| {
             let path = path.display();

@@ -9,7 +9,7 @@
 //! registry, keeps no record of the digests that registries answered, and lets a step that is
 //! under way run to its end when its listener is gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -34,12 +34,8 @@ use crate::diagnostic::with_causes;
 use crate::endpoint::Endpoint;
 use crate::image::ImageRef;
 
-/// Where images are whose reference names no registry, if the engine does not tell.
-const DEFAULT_REGISTRY: &str = "docker.io";
-
-/// What Podman puts before the names of images that name no registry: the one it would look in, or
-/// its word for none.
-const PODMANS_PREFIXES: &[&str] = &["localhost/", "docker.io/library/", "docker.io/"];
+/// The namespace of images that have none, in the registry that is looked in without being named.
+const LIBRARY: &str = "library/";
 
 /// Step lines of the classic builder, and of Buildah.
 static STEP_LINE: LazyLock<Regex> =
@@ -216,11 +212,29 @@ impl DockerEngine {
             .map_err(|error| EngineError::Refused(error.to_string()))?
     }
 
-    /// The registry that the engine looks in for images whose reference names none.
+    /// The registry that the engine looks in for images whose reference names none; empty if it does
+    /// not tell.
     async fn default_registry(&self) -> Result<String, EngineError> {
         let info = self.docker.info().await.map_err(|error| self.explain(error))?;
-        let named = info.index_server_address.filter(|address| !address.is_empty());
-        Ok(named.unwrap_or_else(|| DEFAULT_REGISTRY.to_owned()))
+        Ok(info.index_server_address.unwrap_or_default())
+    }
+
+    /// What the engine puts before the names of images that name no registry, as far as these `tags`
+    /// show it: an image with such a name is found by what follows, too.
+    async fn implied_prefixes(
+        &self,
+        tags: impl Iterator<Item = &String>,
+    ) -> Result<BTreeSet<String>, EngineError> {
+        let candidates: BTreeMap<&str, &String> =
+            tags.flat_map(|tag| prefixes_of(tag).map(move |prefix| (prefix, tag))).collect();
+        let mut implied = BTreeSet::new();
+        for (prefix, tag) in candidates {
+            let Ok(found) = self.docker.inspect_image(&tag[prefix.len()..]).await else { continue };
+            if found.repo_tags.unwrap_or_default().contains(tag) {
+                implied.insert(prefix.to_owned());
+            }
+        }
+        Ok(implied)
     }
 
     fn explain(&self, error: bollard::errors::Error) -> EngineError {
@@ -252,11 +266,14 @@ impl Engine for DockerEngine {
         let options = ListImagesOptionsBuilder::default().build();
         let images =
             self.docker.list_images(Some(options)).await.map_err(|error| self.explain(error))?;
+        let tags = images.iter().flat_map(|image| &image.repo_tags);
+        let prefixes =
+            if self.is_podman { self.implied_prefixes(tags).await? } else { BTreeSet::new() };
         let mut known = BTreeMap::new();
         for image in images {
             let labels: BTreeMap<_, _> = image.labels.into_iter().collect();
             for tag in &image.repo_tags {
-                if let Ok(reference) = as_named(tag).parse() {
+                if let Ok(reference) = as_named(tag, &prefixes).parse() {
                     let (id, labels) = (image.id.clone(), labels.clone());
                     known.insert(reference, Known { id, labels });
                 }
@@ -426,10 +443,19 @@ fn in_one_layer(docker: Docker) -> Docker {
     })
 }
 
+/// The beginnings of a listed reference that may have been put there by the engine, the longest
+/// first.
+fn prefixes_of(listed: &str) -> impl Iterator<Item = &str> {
+    let host = listed.find('/').map(|end| end + 1);
+    let library = host.filter(|end| listed[*end..].starts_with(LIBRARY));
+    let ends = [library.map(|end| end + LIBRARY.len()), host];
+    ends.into_iter().flatten().map(|end| &listed[..end])
+}
+
 /// The reference that an image was given, of the one an engine lists it by.
-fn as_named(listed: &str) -> &str {
-    let mut prefixes = PODMANS_PREFIXES.iter();
-    prefixes.find_map(|prefix| listed.strip_prefix(prefix)).unwrap_or(listed)
+fn as_named<'a>(listed: &'a str, prefixes: &BTreeSet<String>) -> &'a str {
+    let implied = prefixes_of(listed).find(|prefix| prefixes.contains(*prefix));
+    implied.map_or(listed, |prefix| &listed[prefix.len()..])
 }
 
 /// Tells a registry that is out of reach from one that says no.
@@ -549,15 +575,17 @@ mod tests {
 
     #[test]
     fn images_are_known_by_the_names_they_were_given() {
+        let prefixes = ["localhost/", "hub.example/", "hub.example/library/"];
+        let prefixes = prefixes.map(str::to_owned).into();
         let table = [
             ("ns/x:t", "ns/x:t"),
             ("127.0.0.1:5000/ns/x:t", "127.0.0.1:5000/ns/x:t"),
             ("localhost/ns/x:t", "ns/x:t"),
-            ("docker.io/ns/x:t", "ns/x:t"),
-            ("docker.io/library/x:t", "x:t"),
+            ("hub.example/ns/x:t", "ns/x:t"),
+            ("hub.example/library/x:t", "x:t"),
         ];
         for (listed, named) in table {
-            assert_eq!(as_named(listed), named);
+            assert_eq!(as_named(listed, &prefixes), named);
         }
     }
 

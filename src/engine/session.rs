@@ -64,9 +64,6 @@ const AGENT_METHODS: [&str; 2] =
 /// The agent that is asked for without a name.
 const DEFAULT_AGENT: &str = "default";
 
-/// How BuildKit calls the registry that the clients' configuration has under another name.
-const HUB: (&str, &str) = ("registry-1.docker.io", "https://index.docker.io/v1/");
-
 /// How much of what an agent says goes into one message.
 const CHUNK: usize = 32 * 1024;
 
@@ -179,9 +176,7 @@ impl Auth for ClientCredentials {
         &self,
         request: tonic::Request<CredentialsRequest>,
     ) -> Result<Response<CredentialsResponse>, Status> {
-        let host = request.into_inner().host;
-        let registry = if host == HUB.0 { HUB.1 } else { &host };
-        let (files, registry) = (self.0.clone(), registry.to_owned());
+        let (files, registry) = (self.0.clone(), request.into_inner().host);
         let found =
             tokio::task::spawn_blocking(move || credentials::of_registry(&files, &registry))
                 .await
