@@ -119,6 +119,8 @@ pub enum Event {
         to_build: Vec<ToBuild>,
         /// What will not, by wave and name.
         set_aside: Vec<SetAside>,
+        /// How long the builds will take, pushes not counted; `None` where too little is known.
+        estimate: Option<Duration>,
     },
     /// Something the user should know; nothing failed yet.
     Warning(String),
@@ -157,6 +159,13 @@ pub enum Event {
         error: String,
         /// How long until the next try.
         pause: Duration,
+    },
+    /// The engine has built the image.
+    Built {
+        /// The image.
+        name: ImageName,
+        /// How long the try took that came to it; nothing before and after it counts.
+        took: Duration,
     },
     /// The image is in the engine; its push begins.
     PushStarted {

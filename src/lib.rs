@@ -11,6 +11,7 @@ pub mod crypto;
 pub mod diagnostic;
 pub mod dialect;
 pub mod dockerfile;
+pub mod durations;
 pub mod endpoint;
 pub mod engine;
 pub mod event;

@@ -5,6 +5,8 @@
 //! hit takes its ancestors with it, an image below an unbuildable one is unbuildable, and skipping
 //! applies to what is selected.
 
+mod forecast;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
@@ -12,6 +14,7 @@ use regex::Regex;
 use crate::event::{Aside, SetAside, ToBuild};
 use crate::graph::{Graph, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
+pub use forecast::Forecast;
 
 /// What is to be done about an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,17 +151,6 @@ impl<'a> Plan<'a> {
     /// Whether no image is built or skipped: the selection hit nothing that could be built.
     pub fn is_empty(&self) -> bool {
         !(0..self.decisions.len()).any(|image| self.is_wanted(image))
-    }
-
-    /// For every image, how many images the longest chain of builds from it on has: the more,
-    /// the sooner it should start. Zero for what is not built.
-    pub fn urgency(&self) -> Vec<usize> {
-        let mut urgency = vec![0; self.decisions.len()];
-        for &image in self.graph.order().iter().rev().filter(|image| self.is_built(**image)) {
-            let below = self.graph.needed_by(image).into_iter().map(|child| urgency[child]).max();
-            urgency[image] = 1 + below.unwrap_or(0);
-        }
-        urgency
     }
 
     /// The plan in the words of a run's first event: what is built, and what is set aside.
@@ -343,17 +335,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn urgency_is_the_longest_chain_of_builds() {
-        let graph = graph(FAMILY).unwrap();
-        let plan = Plan::new(&graph, &Selection::default());
-        let urgency = plan.urgency();
-        let of = |name: &str| urgency[graph.index_of(&ImageName::new(name)).unwrap()];
-        assert_eq!((of("base"), of("group-base"), of("group-api"), of("lone")), (3, 2, 1, 1));
-    }
-
     /// A random acyclic tree: image `i` stands on some image before it, or on an external one.
-    fn any_tree() -> impl Strategy<Value = Vec<(String, String)>> {
+    pub(super) fn any_tree() -> impl Strategy<Value = Vec<(String, String)>> {
         prop::collection::vec(
             (any::<prop::sample::Index>(), any::<Option<prop::sample::Index>>()),
             1..30,

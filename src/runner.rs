@@ -4,19 +4,19 @@
 //! One dispatcher owns all state of a run. Workers build or push a single image and only send
 //! events and return results, so there is nothing to lock. A failure is dealt out to all
 //! descendants before anything else is started. Among images that could start, the one with the
-//! longest chain of builds behind it goes first.
+//! longest chain of builds behind it goes first, as long as these are expected to take.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::engine::{BuildOptions, Engine, EngineError, Order, Output};
@@ -24,7 +24,7 @@ use crate::event::{Event, Outcome, Pushed};
 use crate::fingerprint::{Fingerprinted, LABEL, Parts};
 use crate::graph::{self, Graph, Index};
 use crate::image::{ImageName, ImageRef};
-use crate::plan::Plan;
+use crate::plan::{Forecast, Plan};
 use crate::source::{self, FetchError, ImageSources};
 use crate::tree::TreeFile;
 
@@ -49,6 +49,10 @@ pub struct Options {
     pub registries: Vec<String>,
     /// The fingerprints of images that are there already.
     pub fingerprints: BTreeMap<ImageName, String>,
+    /// How long builds took in earlier runs, as far as that is known.
+    pub durations: BTreeMap<ImageName, Duration>,
+    /// Whether the image that most time hangs on starts first; images start by name otherwise.
+    pub priorities: bool,
 }
 
 /// What an image is built from.
@@ -77,8 +81,10 @@ pub async fn run<E: Engine>(
 ) -> BTreeMap<ImageName, Outcome> {
     let started = Instant::now();
     let (to_build, set_aside) = plan.announce();
-    emit(Event::Started { engine: engine_name, to_build, set_aside });
-    let mut dispatcher = Dispatcher::new(engine, plan, materials, options, emit);
+    let forecast = Forecast::new(plan, &options.durations);
+    let estimate = forecast.total(options.threads);
+    emit(Event::Started { engine: engine_name, to_build, set_aside, estimate });
+    let mut dispatcher = Dispatcher::new(engine, plan, &forecast, materials, options, emit);
     dispatcher.work(interrupt).await;
     let outcomes = dispatcher.outcomes();
     emit(Event::Ended { took: started.elapsed() });
@@ -143,6 +149,8 @@ enum Product {
         id: String,
         /// What it carries as its fingerprint, if all that it is made of is known.
         fingerprint: Option<String>,
+        /// How long the try took that made it.
+        took: Duration,
     },
     /// Registries have what was pushed.
     Pushed(Vec<Pushed>),
@@ -168,7 +176,8 @@ enum State {
 struct Dispatcher<'a, E> {
     engine: Arc<E>,
     graph: &'a Graph,
-    urgency: Vec<usize>,
+    /// The place of each image in the order in which those that can start do.
+    turns: Vec<usize>,
     materials: BTreeMap<ImageName, Material>,
     options: Options,
     /// The fingerprints of images that are there, and of those built so far.
@@ -181,7 +190,8 @@ struct Dispatcher<'a, E> {
     pulls: Vec<Pull>,
     /// External images that can't be had, each with the reason.
     missing: BTreeMap<ImageRef, Failure>,
-    ready: BinaryHeap<(usize, Reverse<Index>)>,
+    /// The images that wait for nothing but a thread, by turn.
+    ready: BTreeSet<(usize, Index)>,
     to_push: VecDeque<Index>,
     /// Manifest lists, each with the references of the images that it joins.
     lists: BTreeMap<ImageRef, Vec<ImageRef>>,
@@ -195,6 +205,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     fn new(
         engine: Arc<E>,
         plan: &Plan<'a>,
+        forecast: &Forecast<'_>,
         materials: BTreeMap<ImageName, Material>,
         options: Options,
         emit: &'a mut dyn FnMut(Event),
@@ -218,7 +229,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         Self {
             engine,
             graph,
-            urgency: plan.urgency(),
+            turns: forecast.turns(options.priorities),
             materials,
             options,
             fingerprints,
@@ -228,7 +239,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             begun: HashMap::new(),
             pulls,
             missing: BTreeMap::new(),
-            ready: BinaryHeap::new(),
+            ready: BTreeSet::new(),
             to_push: VecDeque::new(),
             lists: plan
                 .lists()
@@ -301,7 +312,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// Makes every image that waits for nothing ready.
     fn queue_roots(&mut self) {
         for (&image, _) in self.states.iter().filter(|(_, state)| **state == State::Waiting(0)) {
-            self.ready.push((self.urgency[image], Reverse(image)));
+            self.ready.insert((self.turns[image], image));
         }
     }
 
@@ -310,7 +321,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             at.values().filter(|at| work(at)).count()
         };
         while busy(Work::is_build, &self.at) < self.options.threads {
-            let Some((_, Reverse(image))) = self.ready.pop() else { break };
+            let Some((_, image)) = self.ready.pop_first() else { break };
             self.start_build(image);
         }
         let push_threads = self.options.push_threads.unwrap_or(0);
@@ -385,7 +396,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             (Work::Pull(reference), Err(error)) => {
                 self.missing.insert(reference, error);
             }
-            (Work::Build(image), Ok(Product::Image { id, fingerprint })) => {
+            (Work::Build(image), Ok(Product::Image { id, fingerprint, took })) => {
+                let name = self.name(image);
+                (self.emit)(Event::Built { name, took });
                 self.fingerprints.extend(fingerprint.map(|fingerprint| (image, fingerprint)));
                 self.built(image, id);
             }
@@ -410,7 +423,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             if let Some(State::Waiting(needs)) = self.states.get_mut(&child) {
                 *needs -= 1;
                 if *needs == 0 {
-                    self.ready.push((self.urgency[child], Reverse(child)));
+                    self.ready.insert((self.turns[child], child));
                 }
             }
         }
@@ -627,10 +640,12 @@ impl<E: Engine> Worker<E> {
             if attempt > 1 {
                 self.tell(Event::BuildStarted { name: self.name.clone(), attempt });
             }
+            let began = Instant::now();
             let tried = self.build_once(order, parent.as_ref()).await;
+            let took = began.elapsed();
             if let Some(id) = self.settled(attempt, tried).await {
                 let fingerprint = printed.map(|printed| printed.fingerprint.to_string());
-                return Ok(Product::Image { id: id?, fingerprint });
+                return Ok(Product::Image { id: id?, fingerprint, took });
             }
         }
         unreachable!("the last try settles it")
@@ -833,6 +848,8 @@ mod tests {
         unpushable: BTreeSet<String>,
         unpullable: BTreeSet<String>,
         known: BTreeSet<String>,
+        /// How long builds take; ten milliseconds where it is not said.
+        takes: BTreeMap<String, Duration>,
         /// Builds never end while this is set.
         hanging: bool,
         started: Notify,
@@ -893,7 +910,9 @@ mod tests {
                 std::future::pending::<()>().await;
             }
             sink(Output::Line("working".to_owned()));
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            let usual = Duration::from_millis(10);
+            let takes = self.takes.get(&short(reference)).copied().unwrap_or(usual);
+            tokio::time::sleep(takes).await;
             self.busy.lock().unwrap().0 -= 1;
             self.note("end", reference);
             if let Some((left, error)) = self.failing.lock().unwrap().get_mut(&short(reference))
@@ -960,6 +979,8 @@ mod tests {
             pull: false,
             registries: Vec::new(),
             fingerprints: BTreeMap::new(),
+            durations: BTreeMap::new(),
+            priorities: true,
         }
     }
 
@@ -1287,5 +1308,80 @@ mod tests {
         assert!(outcomes.iter().all(|outcome| outcome.ends_with(" interrupted")), "{outcomes:?}");
         assert_eq!(outcomes.len(), FAMILY.len());
         assert!(matches!(events.last(), Some(Event::Ended { .. })));
+    }
+
+    /// A chain of ten builds of a minute each, and sixty builds of twenty seconds that come before
+    /// it by name. All stand on nothing.
+    fn skewed() -> (Vec<(String, String)>, BTreeMap<String, Duration>) {
+        let letter = |n: usize| char::from(b'a' + n as u8);
+        let of_chain = |n: usize| format!("z-chain-{}", letter(n));
+        let chain = (0..10).map(|n| match n {
+            0 => (of_chain(0), "FROM debian:1".to_owned()),
+            n => (of_chain(n), format!("FROM @{}", of_chain(n - 1))),
+        });
+        let of_leaf = |n: usize| format!("leaf-{}{}", letter(n / 10), letter(n % 10));
+        let leaves = (0..60).map(|n| (of_leaf(n), "FROM debian:1".to_owned()));
+        let images: Vec<(String, String)> = chain.chain(leaves).collect();
+        let takes = images.iter().map(|(name, _)| {
+            (name.clone(), Duration::from_secs(if name.starts_with('z') { 60 } else { 20 }))
+        });
+        (images.clone(), takes.collect())
+    }
+
+    /// How long a skewed run on three threads takes, and the events of it.
+    fn run_skewed(priorities: bool) -> (Duration, Vec<Event>) {
+        let (images, takes) = skewed();
+        let images: Vec<_> = images.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+        let durations = takes.iter().map(|(name, took)| (ImageName::new(name), *took)).collect();
+        let engine = Arc::new(Scripted { takes, ..Scripted::default() });
+        let (_, events) = run_graph(
+            &graph(&images).unwrap(),
+            &engine,
+            Options { threads: 3, durations, priorities, ..options() },
+            &build_options(),
+            &Selection::default(),
+            std::future::pending(),
+        );
+        let Some(Event::Ended { took }) = events.last() else { panic!("no end") };
+        (*took, events)
+    }
+
+    #[test]
+    fn the_longest_path_first_takes_little_more_than_it_has_to() {
+        let least = Duration::from_secs(600);
+        let (with, events) = run_skewed(true);
+        assert!(with >= least && with <= least.mul_f64(1.05), "{with:?}");
+        let (without, _) = run_skewed(false);
+        assert!(without >= least.mul_f64(1.5), "{without:?}");
+        let Some(Event::Started { estimate, .. }) = events.first() else { panic!("no start") };
+        assert_eq!(*estimate, Some(least));
+    }
+
+    #[test]
+    fn what_is_measured_is_the_try_that_made_the_image() {
+        let engine = Scripted::default();
+        let error = EngineError::Refused("once".to_owned());
+        engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
+        let options = Options { retries: 2, push_threads: Some(1), ..options() };
+        let (_, events) =
+            run_family(&Arc::new(engine), options, &Selection::default(), std::future::pending());
+        let measured = events.iter().filter_map(|event| match event {
+            Event::Built { name, took } => Some((name.to_string(), took.as_millis())),
+            _ => None,
+        });
+        let measured: BTreeMap<String, u128> = measured.collect();
+        assert_eq!(measured.len(), FAMILY.len());
+        assert!(measured.values().all(|took| (10..15).contains(took)), "{measured:?}");
+    }
+
+    #[test]
+    fn nothing_is_measured_of_what_fails() {
+        let engine = Scripted::default();
+        let error = EngineError::Refused("no".to_owned());
+        engine.failing.lock().unwrap().insert("base".to_owned(), (9, error));
+        let (_, events) =
+            run_family(&Arc::new(engine), options(), &Selection::default(), std::future::pending());
+        let measured = events.iter().filter(|event| matches!(event, Event::Built { .. })).count();
+        assert_eq!(measured, 1);
     }
 }

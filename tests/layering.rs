@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("image", &[]),
     ("event", &["image"]),
+    ("durations", &["image"]),
     ("fingerprint", &[]),
     ("dialect", &[]),
     ("tree", &["diagnostic", "dialect", "image"]),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::Given;
+use super::durations::{self, Stopwatch};
 use super::images::{Contexts, images};
 use super::loan::loan;
 use super::prepare::{Prepared, add_files_of_site, prepare};
@@ -230,7 +231,9 @@ fn show(task: &Task, plan: &Plan<'_>) -> Result<Exit, Failure> {
 /// Builds what the plan says and reports on it.
 async fn build(shop: Shop, plan: &Plan<'_>, settings: &Settings) -> Result<Exit, Failure> {
     let Shop { engine, materials, survey } = shop;
-    let Building { threads, push_threads, retries, pull, buildkit, .. } = settings.building;
+    let Building { threads, push_threads, retries, pull, buildkit, priorities, .. } =
+        settings.building;
+    let durations_file = settings.building.durations_file.as_deref();
     let options = runner::Options {
         threads,
         push_threads,
@@ -239,13 +242,20 @@ async fn build(shop: Shop, plan: &Plan<'_>, settings: &Settings) -> Result<Exit,
         pull: pull && survey.is_none(),
         registries: settings.building.registries.clone(),
         fingerprints: survey.map(|survey| survey.of_skipped(plan)).unwrap_or_default(),
+        durations: durations::known(durations_file, plan),
+        priorities,
     };
     let name = format!("{} with {}", engine.description(), engine.builder(buildkit));
     let mut reports = Reports::new(&settings.output)?;
     let interrupt = interrupts()?;
-    let mut emit = |event: Event| reports.hear(&event);
+    let mut stopwatch = Stopwatch::default();
+    let mut emit = |event: Event| {
+        stopwatch.hear(&event);
+        reports.hear(&event);
+    };
     let outcomes =
         runner::run(Arc::new(engine), name, plan, materials, options, interrupt, &mut emit).await;
+    stopwatch.keep(durations_file, plan);
     reports.conclude(&settings.output)?;
     let allowed = &settings.building.allowed_to_fail;
     let is_allowed = |name: &ImageName| allowed.iter().any(|allowed| allowed == name.as_str());

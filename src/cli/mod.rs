@@ -4,6 +4,7 @@
 mod args;
 mod build;
 mod config;
+mod durations;
 mod explain;
 mod images;
 mod ingredients;

@@ -97,13 +97,15 @@ impl Progress {
 impl Subscriber for Progress {
     fn hear(&mut self, event: &Event) {
         match event {
-            Event::Started { engine, to_build, .. } => {
+            Event::Started { engine, to_build, estimate, .. } => {
                 let waves = to_build.iter().map(|image| image.wave).max().unwrap_or(0);
                 let count = to_build.len();
                 self.screen.begin_run(count);
                 if count > 0 {
+                    let about = estimate.map(|estimate| format!(", about {}", rough(estimate)));
+                    let about = about.unwrap_or_default();
                     self.say_change(&format!(
-                        "{count} to build, the deepest in wave {waves}, by {engine}"
+                        "{count} to build, the deepest in wave {waves}{about}, by {engine}"
                     ));
                 }
             }
@@ -125,6 +127,7 @@ impl Subscriber for Progress {
             Event::Retrying { name, error, pause } => {
                 self.say(&format!("{name}: failed, next try in {}: {error}", clock(*pause)));
             }
+            Event::Built { .. } => {}
             Event::PushStarted { name } => {
                 self.screen.step(name, "pushing");
                 if !self.screen.has_bars() {
@@ -139,6 +142,20 @@ impl Subscriber for Progress {
             Event::Ended { .. } => self.screen.end_run(),
         }
     }
+}
+
+/// A duration that is a guess: `40s`, `12m`, `2h 10m`.
+fn rough(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 99.5 {
+        return format!("{}s", seconds.round().max(1.0));
+    }
+    let minutes = (seconds / 60.0).round();
+    if minutes < 60.0 {
+        return format!("{minutes}m");
+    }
+    let tens = (seconds / 600.0).round();
+    format!("{}h {:02}m", (tens / 6.0).floor(), tens % 6.0 * 10.0)
 }
 
 fn one_line(text: &str) -> String {
@@ -261,6 +278,21 @@ mod tests {
         run_of_all_fates().iter().for_each(|event| progress.hear(event));
         let bytes = paper.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn guesses_are_rough() {
+        let table = [
+            (0.2, "1s"),
+            (89.6, "90s"),
+            (100.0, "2m"),
+            (724.0, "12m"),
+            (3599.0, "1h 00m"),
+            (7500.0, "2h 10m"),
+        ];
+        for (seconds, expected) in table {
+            assert_eq!(rough(Duration::from_secs_f64(seconds)), expected);
+        }
     }
 
     #[test]

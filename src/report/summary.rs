@@ -255,6 +255,7 @@ pub(super) mod tests {
                     set_aside("never", 2, Aside::Unbuildable, "no such package"),
                     set_aside("elsewhere", 2, Aside::Unbuildable, "nor this"),
                 ],
+                estimate: Some(Duration::from_secs(720)),
             },
             Event::BuildStarted { name: name("base"), attempt: 1 },
             Event::Step {

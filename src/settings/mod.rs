@@ -19,6 +19,7 @@ mod references;
 mod secrets;
 mod show;
 mod sources;
+mod state;
 mod templating;
 mod types;
 mod users;
@@ -88,6 +89,10 @@ impl Axis {
 pub struct Building {
     /// How many builds at once.
     pub threads: usize,
+    /// Whether what most hangs on starts first; images start by name otherwise.
+    pub priorities: bool,
+    /// The file that keeps how long builds took; `None` where there is no place for it.
+    pub durations_file: Option<PathBuf>,
     /// How many pushes at once; `None` where nothing is pushed.
     pub push_threads: Option<usize>,
     /// How many tries follow a failed one.
@@ -652,6 +657,8 @@ impl<'a> Values<'a> {
             lent: self.lent(is_build),
             allowed_to_fail: self.list("allowed_to_fail"),
             threads: self.count("threads"),
+            priorities: self.flag("priorities"),
+            durations_file: self.durations_file(),
             push_threads: self.flag("push").then_some(push_threads),
             retries: self.count("retries"),
             timeout: Duration::from_secs(self.count("timeout") as u64),

@@ -532,6 +532,23 @@ pub const OPTIONS: &[Opt] = &[
     opt(Build, "threads", "threads", Count(1), Is("8"), "How many images to build at once")
         .short('T')
         .value("N"),
+    opt(
+        Build,
+        "priorities",
+        "priorities",
+        Bool,
+        Is("true"),
+        "Start first what most time of building hangs on, going by earlier runs; without it, by name: for comparing both",
+    ),
+    opt(
+        Build,
+        "state_dir",
+        "state-dir",
+        Path,
+        Found("kiln in $XDG_STATE_HOME, else ~/.local/state/kiln"),
+        "The folder that keeps how long builds took, for later runs to go by",
+    )
+    .value("DIR"),
     opt(Build, "retries", "retries", Count(0), Is("3"), "How often to try again what failed")
         .short('r')
         .value("N"),

@@ -102,6 +102,7 @@ impl TestTree {
         command.args(["build", "--nopull", "--tag", "t", "--retries", "0", "--namespace"]);
         command.arg(&self.namespace).arg("--tree").arg(self.path());
         command.args(self.engine.options()).args(arguments);
+        command.env("XDG_STATE_HOME", self.folder.path().join(".state"));
         command
     }
 }
@@ -116,6 +117,7 @@ pub fn kiln() -> Command {
     }
     command
         .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"))
         .env("COLUMNS", "100")
         .env_remove("RUST_BACKTRACE");
     command

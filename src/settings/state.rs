@@ -1,0 +1,54 @@
+//! Where a run keeps what later runs go by.
+
+use std::path::{Path, PathBuf};
+
+use super::{Layers, Values};
+
+/// The file that keeps how long builds took.
+const DURATIONS: &str = "durations.json";
+
+impl Values<'_> {
+    /// The file that keeps how long builds took: in the folder that is asked for, else in the user's
+    /// for states, as the XDG Base Directory Specification tells.
+    pub(super) fn durations_file(&mut self) -> Option<PathBuf> {
+        let folder = self.path("state_dir").or_else(|| folder_of_user(self.layers));
+        folder.map(|folder| folder.join(DURATIONS))
+    }
+}
+
+fn folder_of_user(layers: &Layers) -> Option<PathBuf> {
+    let named = |variable| layers.variable(variable).map(Path::new).filter(|f| f.is_absolute());
+    let of_home = || named("HOME").map(|home| home.join(".local/state"));
+    let states = named("XDG_STATE_HOME").map(Path::to_owned).or_else(of_home);
+    states.map(|states| states.join("kiln"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Manifest;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn the_folder_is_that_asked_for_else_that_of_the_user() {
+        type Environment = &'static [(&'static str, &'static str)];
+        let table: &[(Environment, Option<&str>)] = &[
+            (&[], None),
+            (&[("HOME", "/h")], Some("/h/.local/state/kiln/durations.json")),
+            (&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")], Some("/s/kiln/durations.json")),
+            (
+                &[("HOME", "/h"), ("XDG_STATE_HOME", "s")],
+                Some("/h/.local/state/kiln/durations.json"),
+            ),
+            (&[("HOME", "/h"), ("KILN_STATE_DIR", "/d")], Some("/d/durations.json")),
+        ];
+        let manifest = Manifest::default();
+        for (environment, expected) in table {
+            let environment: BTreeMap<String, String> =
+                environment.iter().map(|(n, value)| (n.to_string(), value.to_string())).collect();
+            let layers = Layers::gather(BTreeMap::new(), &[], &environment).unwrap();
+            let found = Values::new(&layers, &manifest).durations_file();
+            assert_eq!(found, expected.map(PathBuf::from));
+        }
+    }
+}
