@@ -3,8 +3,11 @@
 //!
 //! One dispatcher owns all state of a run. Workers build or push a single image and only send
 //! events and return results, so there is nothing to lock. A failure is dealt out to all
-//! descendants before anything else is started. Among images that could start, the one with the
-//! longest chain of builds behind it goes first, as long as these are expected to take.
+//! descendants before anything else is started. Among images that could start, the one whose chain of
+//! builds is expected to take longest goes first. Sources are fetched ahead of the builds, so that no
+//! thread waits for a download.
+
+mod ahead;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
@@ -15,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{self, UnboundedSender};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::context::Context;
@@ -25,8 +28,9 @@ use crate::fingerprint::{Fingerprinted, LABEL, Parts};
 use crate::graph::{self, Graph, Index};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Forecast, Plan};
-use crate::source::{self, FetchError, ImageSources};
+use crate::source::{self, FetchError, Fetcher, ImageSources};
 use crate::tree::TreeFile;
+use ahead::Ahead;
 
 /// How long to wait before the second try.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -66,13 +70,22 @@ pub struct Material {
     pub options: Arc<BuildOptions>,
 }
 
+/// What a run works with.
+pub struct Means<E> {
+    /// Builds and pushes.
+    pub engine: Arc<E>,
+    /// The engine in words.
+    pub engine_name: String,
+    /// Fetches what is not in the tree.
+    pub fetcher: Arc<dyn Fetcher>,
+}
+
 /// Builds what `plan` says, each image from its `materials`, and tells `emit` all
 /// that happens. When `interrupt` is ready, what is under way is given up and the run ends.
 ///
 /// Returns the outcome of every image that was to be built.
 pub async fn run<E: Engine>(
-    engine: Arc<E>,
-    engine_name: String,
+    means: Means<E>,
     plan: &Plan<'_>,
     materials: BTreeMap<ImageName, Material>,
     options: Options,
@@ -83,8 +96,9 @@ pub async fn run<E: Engine>(
     let (to_build, set_aside) = plan.announce();
     let forecast = Forecast::new(plan, &options.durations);
     let estimate = forecast.total(options.threads);
-    emit(Event::Started { engine: engine_name, to_build, set_aside, estimate });
-    let mut dispatcher = Dispatcher::new(engine, plan, &forecast, materials, options, emit);
+    let engine = means.engine_name.clone();
+    emit(Event::Started { engine, to_build, set_aside, estimate });
+    let mut dispatcher = Dispatcher::new(means, plan, &forecast, materials, options, emit);
     dispatcher.work(interrupt).await;
     let outcomes = dispatcher.outcomes();
     emit(Event::Ended { took: started.elapsed() });
@@ -95,12 +109,17 @@ pub async fn run<E: Engine>(
 #[derive(Debug, Clone)]
 enum Work {
     Pull(ImageRef),
+    Fetch(Index),
     Build(Index),
     Push(Index),
     PushList(ImageRef),
 }
 
 impl Work {
+    fn is_pull(&self) -> bool {
+        matches!(self, Self::Pull(_))
+    }
+
     fn is_build(&self) -> bool {
         matches!(self, Self::Build(_))
     }
@@ -141,9 +160,28 @@ impl From<FetchError> for Failure {
     }
 }
 
+/// What an engine is sent for a build, with what is in it and how it is built.
+#[derive(Debug, Clone)]
+struct Packed {
+    context: Bytes,
+    parts: Parts,
+    options: Arc<BuildOptions>,
+}
+
+/// What a build begins with.
+#[derive(Debug, Clone)]
+enum Stock {
+    /// Nothing has to be fetched: it is packed on the way.
+    Loose(Material),
+    /// What was fetched is packed with the rest.
+    Packed(Packed),
+}
+
 /// What came of it.
 #[derive(Debug, Clone)]
 enum Product {
+    /// What can be built.
+    Packed(Packed),
     /// The engine has an image.
     Image {
         id: String,
@@ -175,6 +213,7 @@ enum State {
 
 struct Dispatcher<'a, E> {
     engine: Arc<E>,
+    fetcher: Arc<dyn Fetcher>,
     graph: &'a Graph,
     /// The place of each image in the order in which those that can start do.
     turns: Vec<usize>,
@@ -190,8 +229,9 @@ struct Dispatcher<'a, E> {
     pulls: Vec<Pull>,
     /// External images that can't be had, each with the reason.
     missing: BTreeMap<ImageRef, Failure>,
-    /// The images that wait for nothing but a thread, by turn.
+    /// The images that wait for no other, by turn.
     ready: BTreeSet<(usize, Index)>,
+    ahead: Ahead,
     to_push: VecDeque<Index>,
     /// Manifest lists, each with the references of the images that it joins.
     lists: BTreeMap<ImageRef, Vec<ImageRef>>,
@@ -203,7 +243,7 @@ struct Dispatcher<'a, E> {
 
 impl<'a, E: Engine> Dispatcher<'a, E> {
     fn new(
-        engine: Arc<E>,
+        means: Means<E>,
         plan: &Plan<'a>,
         forecast: &Forecast<'_>,
         materials: BTreeMap<ImageName, Material>,
@@ -226,8 +266,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             .filter_map(|(name, fingerprint)| Some((graph.index_of(name)?, fingerprint.clone())))
             .collect();
         let (send, heard) = mpsc::unbounded_channel();
+        let ahead = Ahead::new(options.threads, to_fetch(plan, forecast, &materials));
         Self {
-            engine,
+            engine: means.engine,
+            fetcher: means.fetcher,
             graph,
             turns: forecast.turns(options.priorities),
             materials,
@@ -240,6 +282,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             pulls,
             missing: BTreeMap::new(),
             ready: BTreeSet::new(),
+            ahead,
             to_push: VecDeque::new(),
             lists: plan
                 .lists()
@@ -254,28 +297,22 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     async fn work(&mut self, interrupt: impl Future<Output = ()>) {
-        let mut interrupt = pin!(interrupt);
         self.start_pulls();
-        if self.until_idle(interrupt.as_mut()).await {
-            self.queue_roots();
-            self.until_idle(interrupt).await;
-        }
+        self.queue_roots();
+        self.until_idle(pin!(interrupt)).await;
     }
 
-    /// Starts what can be started and settles what ends, until nothing is under way. Returns
-    /// whether it came to that without an interrupt.
-    async fn until_idle(&mut self, mut interrupt: Pin<&mut impl Future<Output = ()>>) -> bool {
+    /// Starts what can be started and settles what ends, until nothing is under way or an interrupt
+    /// comes.
+    async fn until_idle(&mut self, mut interrupt: Pin<&mut impl Future<Output = ()>>) {
         loop {
             self.start_what_can();
             if self.at.is_empty() {
-                return true;
+                return;
             }
             tokio::select! {
                 biased;
-                () = &mut interrupt => {
-                    self.give_up().await;
-                    return false;
-                }
+                () = &mut interrupt => return self.give_up().await,
                 Some(event) = self.heard.recv() => (self.emit)(event),
                 Some(result) = self.tasks.join_next_with_id() => {
                     self.pass_on_events();
@@ -296,9 +333,14 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    fn spawn(&mut self, work: Work, task: impl Future<Output = Done> + Send + 'static) {
+    fn spawn(
+        &mut self,
+        work: Work,
+        task: impl Future<Output = Done> + Send + 'static,
+    ) -> AbortHandle {
         let handle = self.tasks.spawn(task);
         self.at.insert(handle.id(), work);
+        handle
     }
 
     fn start_pulls(&mut self) {
@@ -317,18 +359,42 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     fn start_what_can(&mut self) {
-        let busy = |work: fn(&Work) -> bool, at: &HashMap<Id, Work>| {
-            at.values().filter(|at| work(at)).count()
-        };
-        while busy(Work::is_build, &self.at) < self.options.threads {
-            let Some((_, image)) = self.ready.pop_first() else { break };
+        while self.busy(Work::is_pull) == 0 && self.busy(Work::is_build) < self.options.threads {
+            let Some(image) = self.next_build() else { break };
             self.start_build(image);
         }
+        while let Some(image) = self.ahead.next(self.ready.iter().map(|(_, image)| *image)) {
+            self.start_fetch(image);
+        }
         let push_threads = self.options.push_threads.unwrap_or(0);
-        while busy(Work::is_push, &self.at) < push_threads {
+        while self.busy(Work::is_push) < push_threads {
             let Some(image) = self.to_push.pop_front() else { break };
             self.start_push(image);
         }
+    }
+
+    fn busy(&self, work: fn(&Work) -> bool) -> usize {
+        self.at.values().filter(|at| work(at)).count()
+    }
+
+    /// Takes the first by turn of the images that wait for nothing but a thread.
+    fn next_build(&mut self) -> Option<Index> {
+        let next = self.ready.iter().find(|(_, image)| self.ahead.is_at_hand(*image)).copied()?;
+        self.ready.remove(&next);
+        Some(next.1)
+    }
+
+    fn start_fetch(&mut self, image: Index) {
+        let material = self.material(image);
+        let worker = self.worker(image);
+        let fetch = async move { Ok(Product::Packed(worker.pack(material).await?)) };
+        let fetch = self.spawn(Work::Fetch(image), fetch);
+        self.ahead.begun(image, fetch);
+    }
+
+    fn material(&mut self, image: Index) -> Material {
+        let name = &self.graph.images()[image].name;
+        self.materials.remove(name).expect("every image has its material")
     }
 
     fn start_build(&mut self, image: Index) {
@@ -341,13 +407,22 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             self.not_built(image, failure);
             return;
         }
+        let stock = match self.ahead.take(image) {
+            None => Stock::Loose(self.material(image)),
+            Some(Ok(packed)) => Stock::Packed(packed),
+            Some(Err(failure)) => {
+                let name = self.name(image);
+                (self.emit)(Event::BuildStarted { name, attempt: 1 });
+                self.not_built(image, failure);
+                return;
+            }
+        };
         self.states.insert(image, State::Building);
         let worker = self.worker(image);
-        let material = self.materials.remove(&worker.name).expect("every image has its material");
         let parent = self.graph.images()[image].dockerfile.parent();
         let parent = parent.map(|parent| parent.image.clone());
         let needs = self.needs(image);
-        self.spawn(Work::Build(image), worker.build(material, parent, needs));
+        self.spawn(Work::Build(image), worker.build(stock, parent, needs));
     }
 
     /// What an image is made of that is no part of its context: the images that it refers to.
@@ -379,6 +454,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     fn worker(&self, image: Index) -> Worker<E> {
         Worker {
             engine: self.engine.clone(),
+            fetcher: self.fetcher.clone(),
             name: self.name(image),
             reference: self.graph.images()[image].reference.clone(),
             retries: self.options.retries,
@@ -396,6 +472,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             (Work::Pull(reference), Err(error)) => {
                 self.missing.insert(reference, error);
             }
+            (Work::Fetch(image), Ok(Product::Packed(packed))) => {
+                self.ahead.ended(image, Ok(packed));
+            }
+            (Work::Fetch(image), Err(failure)) => self.ahead.ended(image, Err(failure)),
             (Work::Build(image), Ok(Product::Image { id, fingerprint, took })) => {
                 let name = self.name(image);
                 (self.emit)(Event::Built { name, took });
@@ -510,6 +590,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     fn conclude(&mut self, image: Index, outcome: Outcome) {
+        self.ahead.give_up(image);
         let took = self.begun.get(&image).map(Instant::elapsed).unwrap_or_default();
         self.states.insert(image, State::Finished(outcome.clone()));
         let name = self.name(image);
@@ -582,6 +663,23 @@ pub fn bases(
     (pulls.collect(), ambiguous.into_keys().cloned().collect())
 }
 
+/// The images whose sources are fetched, those that can be built soonest first.
+fn to_fetch(
+    plan: &Plan<'_>,
+    forecast: &Forecast<'_>,
+    materials: &BTreeMap<ImageName, Material>,
+) -> Vec<Index> {
+    let images = plan.graph().images();
+    let has_sources = |image: &Index| {
+        let sources = &materials[&images[*image].name].sources;
+        sources.as_ref().is_some_and(|sources| !sources.is_empty())
+    };
+    let mut to_fetch: Vec<Index> = plan.to_build().filter(has_sources).collect();
+    let (earliest, turns) = (forecast.earliest(), forecast.turns(true));
+    to_fetch.sort_by_key(|image| (earliest[*image], turns[*image]));
+    to_fetch
+}
+
 /// Fetches an external image. One that can't be fetched, but that the engine has, will do.
 async fn pull<E: Engine>(
     engine: Arc<E>,
@@ -610,6 +708,7 @@ fn in_all(reference: &ImageRef, others: &[String]) -> Vec<ImageRef> {
 /// Works on one image. Its events may fall into nothing once the dispatcher has given up.
 struct Worker<E> {
     engine: Arc<E>,
+    fetcher: Arc<dyn Fetcher>,
     name: ImageName,
     reference: ImageRef,
     retries: usize,
@@ -619,13 +718,16 @@ struct Worker<E> {
 impl<E: Engine> Worker<E> {
     async fn build(
         self,
-        material: Material,
+        stock: Stock,
         parent: Option<ImageRef>,
         needs: Vec<(String, Need)>,
     ) -> Done {
         self.tell(Event::BuildStarted { name: self.name.clone(), attempt: 1 });
-        let options = material.options.clone();
-        let (context, mut parts) = self.pack(material).await?;
+        let packed = match stock {
+            Stock::Loose(material) => self.pack(material).await?,
+            Stock::Packed(packed) => packed,
+        };
+        let Packed { context, mut parts, options } = packed;
         parts.extend(options.parts());
         let printed = self.fingerprint(parts, needs).await?;
         let label = printed.as_ref().map(|printed| (LABEL.to_owned(), printed.label()));
@@ -755,10 +857,9 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// The archive that the engine is sent: the context with what its sources are fetched to. Told
-    /// with it is what is in it.
-    async fn pack(&self, material: Material) -> Result<(Bytes, Parts), Failure> {
-        let Material { mut context, sources, .. } = material;
+    /// Packs what the engine is sent: the context with what its sources are fetched to.
+    async fn pack(&self, material: Material) -> Result<Packed, Failure> {
+        let Material { mut context, sources, options } = material;
         // Holds what is fetched until the archive is packed.
         let mut folder = None;
         let mut of_sources = Parts::new();
@@ -783,7 +884,7 @@ impl<E: Engine> Worker<E> {
         match packed {
             Ok(Ok((bytes, mut parts))) => {
                 parts.extend(of_sources);
-                Ok((Bytes::from(bytes), parts))
+                Ok(Packed { context: Bytes::from(bytes), parts, options })
             }
             Ok(Err(error)) => Err(Failure::new(format!("its context can't be packed: {error}"))),
             Err(error) => Err(Failure::new(error.to_string())),
@@ -796,7 +897,7 @@ impl<E: Engine> Worker<E> {
         folder: &Path,
     ) -> Result<source::Fetched, FetchError> {
         for attempt in 1.. {
-            match source::fetch(&self.name, sources, folder).await {
+            match self.fetcher.fetch(&self.name, sources, folder).await {
                 Err(error) if error.transient && attempt <= self.retries => {
                     self.pause(attempt, &error.to_string()).await;
                 }
@@ -837,6 +938,7 @@ mod tests {
     use crate::fingerprint::in_label;
     use crate::graph::tests::{graph, naming};
     use crate::plan::Selection;
+    use futures_util::future::BoxFuture;
     use std::sync::Mutex;
     use tokio::sync::Notify;
 
@@ -850,6 +952,10 @@ mod tests {
         known: BTreeSet<String>,
         /// How long builds take; ten milliseconds where it is not said.
         takes: BTreeMap<String, Duration>,
+        /// Images with a source, and how long that takes to fetch.
+        sourced: BTreeMap<String, Duration>,
+        /// Sources that can't be had: so many tries fail for now, then one for good.
+        unfetchable: Mutex<BTreeMap<String, usize>>,
         /// Builds never end while this is set.
         hanging: bool,
         started: Notify,
@@ -963,6 +1069,57 @@ mod tests {
         }
     }
 
+    impl Fetcher for Scripted {
+        fn fetch<'a>(
+            &'a self,
+            image: &'a ImageName,
+            _: &'a ImageSources,
+            _: &'a Path,
+        ) -> BoxFuture<'a, Result<source::Fetched, FetchError>> {
+            Box::pin(async move {
+                self.log.lock().unwrap().push(format!("fetch {image}"));
+                let mut fetch = Fetch { engine: self, image, end: "dropped" };
+                tokio::time::sleep(self.sourced[image.as_str()]).await;
+                fetch.end = "fetched";
+                let Some(left) = self.unfetchable.lock().unwrap().remove(image.as_str()) else {
+                    return Ok(source::Fetched::default());
+                };
+                let transient = left > 0;
+                if transient {
+                    let image = image.as_str().to_owned();
+                    self.unfetchable.lock().unwrap().insert(image, left - 1);
+                }
+                let [name, location, reason] = ["s", "l", "gone"].map(str::to_owned);
+                Err(FetchError { name, location, reason, transient })
+            })
+        }
+    }
+
+    /// A fetch under way, which notes how it ends.
+    struct Fetch<'a> {
+        engine: &'a Scripted,
+        image: &'a ImageName,
+        end: &'static str,
+    }
+
+    impl Drop for Fetch<'_> {
+        fn drop(&mut self) {
+            self.engine.log.lock().unwrap().push(format!("{} {}", self.end, self.image));
+        }
+    }
+
+    /// Some source.
+    fn sources() -> ImageSources {
+        let own = source::Source {
+            name: "s".to_owned(),
+            kind: source::Kind::Local,
+            location: "l".to_owned(),
+            reference: None,
+            digest: source::Digest::Unknown,
+        };
+        ImageSources { own: Some(own), ..ImageSources::default() }
+    }
+
     const FAMILY: &[(&str, &str)] = &[
         ("base", "FROM debian:1"),
         ("mid", "FROM @base"),
@@ -1023,9 +1180,16 @@ mod tests {
             .map(|image| {
                 let context = Context::new(image.text.to_string(), BTreeMap::new());
                 let options = build_options.clone();
-                (image.name.clone(), Material { context, sources: None, options })
+                let is_sourced = engine.sourced.contains_key(image.name.as_str());
+                let sources = is_sourced.then(sources);
+                (image.name.clone(), Material { context, sources, options })
             })
             .collect();
+        let means = Means {
+            engine: engine.clone(),
+            engine_name: "scripted".to_owned(),
+            fetcher: engine.clone(),
+        };
         let mut events = Vec::new();
         let mut emit = |event| events.push(event);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -1033,15 +1197,8 @@ mod tests {
             .start_paused(true)
             .build()
             .unwrap();
-        let outcomes = runtime.block_on(run(
-            engine.clone(),
-            "scripted".to_owned(),
-            &plan,
-            materials,
-            options,
-            interrupt,
-            &mut emit,
-        ));
+        let outcomes =
+            runtime.block_on(run(means, &plan, materials, options, interrupt, &mut emit));
         let shown = outcomes.iter().map(|(name, outcome)| format!("{name} {}", outcome.status()));
         (shown.collect(), events)
     }
@@ -1383,5 +1540,169 @@ mod tests {
             run_family(&Arc::new(engine), options(), &Selection::default(), std::future::pending());
         let measured = events.iter().filter(|event| matches!(event, Event::Built { .. })).count();
         assert_eq!(measured, 1);
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Images and seconds.
+    fn seconds(of: &[(&str, u32)]) -> BTreeMap<String, Duration> {
+        of.iter().map(|(name, seconds)| (name.to_string(), SECOND * *seconds)).collect()
+    }
+
+    fn took(events: &[Event]) -> Duration {
+        let Some(Event::Ended { took }) = events.last() else { panic!("no end") };
+        *took
+    }
+
+    #[test]
+    fn sources_are_fetched_while_a_parent_builds() {
+        let takes = seconds(&[("base", 60)]);
+        let sourced = seconds(&[("mid", 50), ("leaf-a", 55)]);
+        let engine = Arc::new(Scripted { takes, sourced, ..Scripted::default() });
+        let (outcomes, events) =
+            run_family(&engine, options(), &Selection::default(), std::future::pending());
+        assert_eq!(outcomes, all_built());
+        let log = engine.log();
+        assert!(position(&log, "fetched leaf-a") < position(&log, "end base"), "{log:?}");
+        assert!(took(&events) < SECOND * 61, "{:?}", took(&events));
+    }
+
+    #[test]
+    fn no_thread_waits_for_a_download() {
+        let takes = seconds(&[("base", 5), ("tool", 25)]);
+        let engine =
+            Arc::new(Scripted { takes, sourced: seconds(&[("base", 30)]), ..Scripted::default() });
+        let one = Options { threads: 1, ..options() };
+        let (_, events) = run_family(&engine, one, &Selection::default(), std::future::pending());
+        let log = engine.log();
+        assert!(position(&log, "end tool") < position(&log, "fetched base"), "{log:?}");
+        let starts = events.iter().filter_map(|event| match event {
+            Event::BuildStarted { name, .. } => Some(name.to_string()),
+            _ => None,
+        });
+        assert_eq!(starts.take(2).collect::<Vec<_>>(), ["tool", "base"]);
+        assert!(took(&events) < SECOND * 36, "{:?}", took(&events));
+    }
+
+    /// How many contexts wait, at most, and how many do when the build of `base` ends.
+    fn waiting(log: &[String]) -> (usize, usize) {
+        let (mut now, mut most, mut at_end_of_base) = (0, 0, 0);
+        for entry in log {
+            match entry.split_once(' ').unwrap() {
+                ("fetch", _) => now += 1,
+                ("build", name) if name != "base" => now -= 1,
+                ("end", "base") => at_end_of_base = now,
+                _ => {}
+            }
+            most = most.max(now);
+        }
+        (most, at_end_of_base)
+    }
+
+    #[test]
+    fn packed_contexts_in_memory_are_bounded() {
+        let names: Vec<String> = (0..40u8)
+            .map(|n| format!("i-{}{}", char::from(b'a' + n / 8), char::from(b'a' + n % 8)))
+            .collect();
+        let mut images = vec![("base", "FROM debian:1")];
+        images.extend(names.iter().map(|name| (name.as_str(), "FROM @base")));
+        let sourced: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        let mut takes: Vec<_> = names.iter().map(|name| (name.as_str(), 7)).collect();
+        takes.push(("base", 100));
+        let engine = Arc::new(Scripted {
+            takes: seconds(&takes),
+            sourced: seconds(&sourced),
+            ..Scripted::default()
+        });
+        let (outcomes, events) = run_graph(
+            &graph(&images).unwrap(),
+            &engine,
+            Options { threads: 2, ..options() },
+            &build_options(),
+            &Selection::default(),
+            std::future::pending(),
+        );
+        assert!(outcomes.iter().all(|outcome| outcome.ends_with(" built")), "{outcomes:?}");
+        assert_eq!(waiting(&engine.log()), (4, 2));
+        assert!(took(&events) < SECOND * 241, "{:?}", took(&events));
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_had_fails_its_image_when_its_turn_comes() {
+        let takes = seconds(&[("base", 60)]);
+        let engine = Arc::new(Scripted {
+            takes,
+            sourced: seconds(&[("mid", 1)]),
+            unfetchable: Mutex::new([("mid".to_owned(), 1)].into()),
+            ..Scripted::default()
+        });
+        let (outcomes, events) = run_family(
+            &engine,
+            Options { retries: 1, ..options() },
+            &Selection::default(),
+            std::future::pending(),
+        );
+        let expected =
+            ["base built", "leaf-a parent_error", "leaf-b parent_error", "mid error", "tool built"];
+        assert_eq!(outcomes, expected);
+        let of_mid: Vec<&str> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Retrying { name, .. } if name.as_str() == "mid" => Some("retrying"),
+                Event::BuildStarted { name, attempt: 1 } if name.as_str() == "mid" => {
+                    Some("started")
+                }
+                Event::Built { name, .. } if name.as_str() == "base" => Some("base is built"),
+                Event::Finished { name, outcome, .. } if name.as_str() == "mid" => {
+                    assert_eq!(outcome.detail().unwrap(), "the source [s] l: gone");
+                    Some("finished")
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(of_mid, ["retrying", "base is built", "started", "finished"]);
+    }
+
+    #[test]
+    fn nothing_is_fetched_for_what_will_not_be_built() {
+        let engine = Scripted {
+            takes: seconds(&[("base", 5)]),
+            sourced: seconds(&[("mid", 1), ("leaf-a", 1000), ("leaf-b", 1000)]),
+            unfetchable: Mutex::new([("mid".to_owned(), 0)].into()),
+            ..Scripted::default()
+        };
+        let error = EngineError::Refused("no".to_owned());
+        engine.failing.lock().unwrap().insert("base".to_owned(), (9, error));
+        let engine = Arc::new(engine);
+        let (outcomes, events) =
+            run_family(&engine, options(), &Selection::default(), std::future::pending());
+        assert_eq!(
+            outcomes,
+            [
+                "base error",
+                "leaf-a parent_error",
+                "leaf-b parent_error",
+                "mid parent_error",
+                "tool built"
+            ]
+        );
+        let log = engine.log();
+        assert!(position(&log, "dropped leaf-a") > position(&log, "end base"), "{log:?}");
+        position(&log, "dropped leaf-b");
+        assert!(took(&events) < SECOND * 6, "{:?}", took(&events));
+    }
+
+    #[test]
+    fn an_interrupt_drops_fetches() {
+        let engine = Arc::new(Scripted {
+            hanging: true,
+            sourced: seconds(&[("mid", 1000)]),
+            ..Scripted::default()
+        });
+        let interrupt = async { tokio::time::sleep(SECOND * 5).await };
+        let (outcomes, events) = run_family(&engine, options(), &Selection::default(), interrupt);
+        assert!(outcomes.iter().all(|outcome| outcome.ends_with(" interrupted")), "{outcomes:?}");
+        position(&engine.log(), "dropped mid");
+        assert!(took(&events) < SECOND * 6, "{:?}", took(&events));
     }
 }

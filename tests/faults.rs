@@ -4,8 +4,10 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use support::{Run, TestTree};
@@ -156,6 +158,38 @@ fn an_answer_with_evidence_is_believed() {
         FakeEngine::new(&[("POST /build", stream(&[&built(ID)])), (INSPECT, inspected(ID))]);
     let run = engine.build(&tree(), &[]).expect(0);
     assert_eq!(run.names("built"), ["only"]);
+}
+
+/// What a build says where its durations are to be kept in `folder`; it always succeeds.
+fn said_with_state_in(folder: &Path) -> String {
+    let engine =
+        FakeEngine::new(&[("POST /build", stream(&[&built(ID)])), (INSPECT, inspected(ID))]);
+    engine.build(&tree(), &["--state-dir", folder.to_str().unwrap()]).expect(0).stderr
+}
+
+#[test]
+fn the_durations_of_builds_are_kept_for_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("new");
+    assert!(!said_with_state_in(&state).contains("about"));
+    let kept = fs::read_to_string(state.join("durations.json")).unwrap();
+    assert!(kept.contains("\"family/one-binary-only\":{\"seconds\":0."), "{kept}");
+    let said = said_with_state_in(&state);
+    assert!(said.starts_with("1 to build, the deepest in wave 1, about 1s, by "), "{said}");
+}
+
+#[test]
+fn durations_that_are_of_no_use_are_told_and_harm_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("durations.json"), "broken").unwrap();
+    let said = said_with_state_in(folder.path());
+    let warnings = |said: &str| said.lines().filter(|l| l.starts_with("warning: ")).count();
+    assert!(said.contains("are begun anew: expected value at line 1"), "{said}");
+    assert_eq!(warnings(&said), 1, "{said}");
+    assert_eq!(warnings(&said_with_state_in(folder.path())), 0);
+    fs::write(folder.path().join("file"), "").unwrap();
+    let said = said_with_state_in(&folder.path().join("file"));
+    assert!(said.contains("the durations of builds can't be kept in "), "{said}");
 }
 
 #[test]

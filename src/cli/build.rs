@@ -25,9 +25,9 @@ use crate::event::{Event, Outcome};
 use crate::graph::{self, Graph, Index};
 use crate::image::ImageName;
 use crate::plan::{Decision, Plan, Selection};
-use crate::runner::{self, Material};
+use crate::runner::{self, Material, Means};
 use crate::settings::{Building, Settings, Task};
-use crate::source;
+use crate::source::{self, FromOrigin};
 use crate::tree::Tree;
 
 /// Runs the command with these options and configuration files.
@@ -245,7 +245,11 @@ async fn build(shop: Shop, plan: &Plan<'_>, settings: &Settings) -> Result<Exit,
         durations: durations::known(durations_file, plan),
         priorities,
     };
-    let name = format!("{} with {}", engine.description(), engine.builder(buildkit));
+    let means = Means {
+        engine_name: format!("{} with {}", engine.description(), engine.builder(buildkit)),
+        engine: Arc::new(engine),
+        fetcher: Arc::new(FromOrigin),
+    };
     let mut reports = Reports::new(&settings.output)?;
     let interrupt = interrupts()?;
     let mut stopwatch = Stopwatch::default();
@@ -253,8 +257,7 @@ async fn build(shop: Shop, plan: &Plan<'_>, settings: &Settings) -> Result<Exit,
         stopwatch.hear(&event);
         reports.hear(&event);
     };
-    let outcomes =
-        runner::run(Arc::new(engine), name, plan, materials, options, interrupt, &mut emit).await;
+    let outcomes = runner::run(means, plan, materials, options, interrupt, &mut emit).await;
     stopwatch.keep(durations_file, plan);
     reports.conclude(&settings.output)?;
     let allowed = &settings.building.allowed_to_fail;

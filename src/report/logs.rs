@@ -34,7 +34,11 @@ impl Logs {
         self.failure.as_ref()
     }
 
+    /// Begins the log of an image, unless a fetch ahead of its build has done so.
     fn begin(&mut self, name: &ImageName) -> io::Result<()> {
+        if self.files.contains_key(name) {
+            return Ok(());
+        }
         if name.axis().is_some() {
             fs::create_dir_all(self.folder_of(name))?;
         }
@@ -87,7 +91,9 @@ impl Subscriber for Logs {
             Event::BuildStarted { name, attempt: 1 } => self.begin(name),
             Event::BuildStarted { name, attempt } => self.write(name, &format!("try {attempt}")),
             Event::Log { name, line } => self.write(name, line),
-            Event::Retrying { name, error, .. } => self.write(name, &format!("failed: {error}")),
+            Event::Retrying { name, error, .. } => {
+                self.begin(name).and_then(|()| self.write(name, &format!("failed: {error}")))
+            }
             Event::Finished { name, outcome, .. } => self.end(name, outcome),
             _ => Ok(()),
         };
@@ -141,6 +147,22 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.path().join("app.log")).unwrap(), "c\nbuilt\n");
         assert!(!folder.path().join("000_FAILED_app.log").exists());
         assert!(logs.failure().is_none());
+    }
+
+    #[test]
+    fn what_a_fetch_ahead_of_the_build_says_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut logs = Logs::create(folder.path()).unwrap();
+        let name = || ImageName::new("app");
+        for event in [
+            Event::Retrying { name: name(), error: "no".to_owned(), pause: Duration::ZERO },
+            Event::BuildStarted { name: name(), attempt: 1 },
+            Event::Log { name: name(), line: "a".to_owned() },
+        ] {
+            logs.hear(&event);
+        }
+        let text = fs::read_to_string(folder.path().join("app.log")).unwrap();
+        assert_eq!(text, "failed: no\na\n");
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod fetch;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use futures_util::future::BoxFuture;
+
 use crate::fingerprint::Parts;
 use crate::image::ImageName;
 
@@ -77,6 +79,13 @@ pub struct ImageSources {
     pub additions: Vec<Source>,
 }
 
+impl ImageSources {
+    /// Whether there is nothing to fetch.
+    pub fn is_empty(&self) -> bool {
+        self.own.is_none() && self.plugins.is_empty() && self.additions.is_empty()
+    }
+}
+
 /// What is between an image's name and a plugin's.
 const PLUGIN: &str = "-plugin-";
 
@@ -131,6 +140,35 @@ pub struct Fetched {
     pub files: Vec<(String, PathBuf)>,
     /// What each source is, by `source <name>`.
     pub parts: Parts,
+}
+
+/// Fetches the sources of images.
+pub trait Fetcher: Send + Sync {
+    /// Fetches the sources of `image` into `folder`.
+    ///
+    /// # Errors
+    /// For the first source that can't be had or is not what it should be.
+    fn fetch<'a>(
+        &'a self,
+        image: &'a ImageName,
+        sources: &'a ImageSources,
+        folder: &'a Path,
+    ) -> BoxFuture<'a, Result<Fetched, FetchError>>;
+}
+
+/// Fetches sources from where they are.
+#[derive(Debug, Clone, Copy)]
+pub struct FromOrigin;
+
+impl Fetcher for FromOrigin {
+    fn fetch<'a>(
+        &'a self,
+        image: &'a ImageName,
+        sources: &'a ImageSources,
+        folder: &'a Path,
+    ) -> BoxFuture<'a, Result<Fetched, FetchError>> {
+        Box::pin(fetch(image, sources, folder))
+    }
 }
 
 /// Fetches the sources of `image` into `folder`.

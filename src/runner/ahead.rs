@@ -1,0 +1,131 @@
+//! What is fetched ahead of the builds: which image's sources are next, and the packed contexts
+//! that wait for a thread.
+//!
+//! Fetches have a bound of their own, so that no thread of the builds waits for a download, and so
+//! has what waits in memory. Images that could be built go first. Those that wait for others may take
+//! half of the room: the other half is always there for the images that can make room again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::task::AbortHandle;
+
+use super::{Failure, Packed};
+use crate::graph::Index;
+
+/// How many images have their sources fetched at once.
+const FETCHES: usize = 4;
+
+/// The images with sources, from the first fetch to the start of the last build.
+pub(super) struct Ahead {
+    /// How many of the images that wait for others may take room; together there is room for twice
+    /// as many.
+    room: usize,
+    /// Images whose fetch has not begun, those that can be built soonest first.
+    to_fetch: Vec<Index>,
+    fetching: BTreeMap<Index, AbortHandle>,
+    fetched: BTreeMap<Index, Result<Packed, Failure>>,
+}
+
+impl Ahead {
+    /// Fetches for the images `to_fetch`, those that can be built soonest first, and as many builds
+    /// at once as there are `threads`.
+    pub(super) fn new(threads: usize, to_fetch: Vec<Index>) -> Self {
+        Self { room: threads, to_fetch, fetching: BTreeMap::new(), fetched: BTreeMap::new() }
+    }
+
+    /// The image to fetch for now, if any; `ready` are those that could be built, by turn.
+    pub(super) fn next(&self, ready: impl Iterator<Item = Index> + Clone) -> Option<Index> {
+        let kept: BTreeSet<Index> =
+            self.fetching.keys().chain(self.fetched.keys()).copied().collect();
+        if self.fetching.len() >= FETCHES || kept.len() >= 2 * self.room {
+            return None;
+        }
+        let is_to_fetch = |image: &Index| self.to_fetch.contains(image);
+        ready.clone().find(is_to_fetch).or_else(|| {
+            let waiting = kept.len() - ready.filter(|image| kept.contains(image)).count();
+            self.to_fetch.first().filter(|_| waiting < self.room).copied()
+        })
+    }
+
+    /// Takes note that the fetch for an image has begun.
+    pub(super) fn begun(&mut self, image: Index, fetch: AbortHandle) {
+        self.to_fetch.retain(|other| *other != image);
+        self.fetching.insert(image, fetch);
+    }
+
+    /// Keeps what a fetch came to, unless it was given up.
+    pub(super) fn ended(&mut self, image: Index, result: Result<Packed, Failure>) {
+        if self.fetching.remove(&image).is_some() {
+            self.fetched.insert(image, result);
+        }
+    }
+
+    /// Whether a build would not have to wait for a fetch.
+    pub(super) fn is_at_hand(&self, image: Index) -> bool {
+        !self.to_fetch.contains(&image) && !self.fetching.contains_key(&image)
+    }
+
+    /// Hands out what was fetched for an image; `None` where nothing had to be.
+    pub(super) fn take(&mut self, image: Index) -> Option<Result<Packed, Failure>> {
+        self.fetched.remove(&image)
+    }
+
+    /// Gives up what is done for an image that will not be built.
+    pub(super) fn give_up(&mut self, image: Index) {
+        self.to_fetch.retain(|other| *other != image);
+        self.fetched.remove(&image);
+        if let Some(fetch) = self.fetching.remove(&image) {
+            fetch.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::runtime::{Builder, Runtime};
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().build().unwrap()
+    }
+
+    /// Begins all fetches that may be.
+    fn begin_all(ahead: &mut Ahead, ready: &[Index], runtime: &Runtime) -> Vec<Index> {
+        let next = std::iter::from_fn(|| {
+            let image = ahead.next(ready.iter().copied())?;
+            ahead.begun(image, runtime.spawn(std::future::pending::<()>()).abort_handle());
+            Some(image)
+        });
+        next.collect()
+    }
+
+    fn nothing() -> Result<Packed, Failure> {
+        Err(Failure::new(String::new()))
+    }
+
+    #[test]
+    fn what_could_be_built_is_fetched_first_and_never_lacks_room() {
+        let runtime = runtime();
+        let mut ahead = Ahead::new(2, (0..9).collect());
+        assert_eq!(begin_all(&mut ahead, &[7], &runtime), [7, 0, 1]);
+        [0, 1].into_iter().for_each(|image| ahead.ended(image, nothing()));
+        assert_eq!(begin_all(&mut ahead, &[7], &runtime), [0; 0]);
+        assert_eq!(begin_all(&mut ahead, &[7, 5], &runtime), [5]);
+        assert_eq!(begin_all(&mut ahead, &[7, 5, 4], &runtime), [0; 0]);
+        ahead.ended(7, nothing());
+        assert!(ahead.is_at_hand(7) && !ahead.is_at_hand(5) && !ahead.is_at_hand(4));
+        assert!(ahead.take(7).is_some());
+        assert_eq!(begin_all(&mut ahead, &[5, 4], &runtime), [4]);
+    }
+
+    #[test]
+    fn fetches_are_bounded_whatever_room_there_is() {
+        let runtime = runtime();
+        let mut ahead = Ahead::new(50, (0..50).collect());
+        assert_eq!(begin_all(&mut ahead, &[], &runtime).len(), FETCHES);
+        ahead.give_up(0);
+        ahead.ended(0, nothing());
+        assert!(ahead.take(0).is_none(), "what was given up is not kept");
+        assert_eq!(begin_all(&mut ahead, &[], &runtime), [FETCHES]);
+    }
+}
