@@ -133,6 +133,35 @@ pub fn changes(before: &Parts, after: &Parts) -> Vec<Change> {
     found
 }
 
+/// What became of a thing between two times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// It is new.
+    Added,
+    /// It is there no more.
+    Removed,
+    /// It is made of other parts; these differ.
+    Changed(Vec<Change>),
+}
+
+/// What is not what it was, by name.
+pub fn differences<Name: Ord + Clone>(
+    before: &BTreeMap<Name, Fingerprinted>,
+    after: &BTreeMap<Name, Fingerprinted>,
+) -> BTreeMap<Name, Difference> {
+    let removed = before.keys().filter(|name| !after.contains_key(name));
+    let removed = removed.map(|name| (name.clone(), Difference::Removed));
+    let others = after.iter().filter_map(|(name, now)| {
+        let difference = match before.get(name) {
+            None => Difference::Added,
+            Some(then) if then.fingerprint == now.fingerprint => return None,
+            Some(then) => Difference::Changed(changes(&then.parts, &now.parts)),
+        };
+        Some((name.clone(), difference))
+    });
+    removed.chain(others).collect()
+}
+
 /// The digest of something, in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
@@ -166,6 +195,26 @@ mod tests {
         assert_eq!(in_label(&label), long_before.fingerprint.as_str());
         assert_eq!(in_label(&label).len(), 64);
         assert_eq!(long_before.changes_since("no label of ours"), None);
+    }
+
+    #[test]
+    fn what_differs_is_told_with_its_parts() {
+        let of = |things: &[(&'static str, &str)]| -> BTreeMap<&str, Fingerprinted> {
+            let parts = |part: &str| Parts::from([("file".to_owned(), part.to_owned())]);
+            things.iter().map(|(name, part)| (*name, Fingerprinted::of(parts(part)))).collect()
+        };
+        let before = of(&[("same", "1"), ("other", "1"), ("gone", "1")]);
+        let after = of(&[("same", "1"), ("other", "2"), ("new", "1")]);
+        let changed = Difference::Changed(vec![Change::Changed("file".to_owned())]);
+        assert_eq!(
+            differences(&before, &after),
+            BTreeMap::from([
+                ("gone", Difference::Removed),
+                ("new", Difference::Added),
+                ("other", changed),
+            ])
+        );
+        assert_eq!(differences(&after, &after), BTreeMap::new());
     }
 
     proptest! {

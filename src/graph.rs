@@ -270,9 +270,17 @@ impl Graph {
     }
 }
 
+/// What the parts of an image that are other images of the tree begin with.
+const IMAGE_PART: &str = "image ";
+
 /// How an image of the tree is called as a part of another.
 pub fn image_part(name: &ImageName) -> String {
-    format!("image {}", name.as_str())
+    format!("{IMAGE_PART}{}", name.as_str())
+}
+
+/// Whether a part of an image is another image of the tree.
+pub fn is_image_part(part: &str) -> bool {
+    part.starts_with(IMAGE_PART)
 }
 
 /// How an external image is called as a part of another.

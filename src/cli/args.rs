@@ -1,11 +1,12 @@
 //! The command line's grammar, made from the table of options. Only `cli` sees clap's types.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::view::View;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::settings::options::{Effect, Fallback, Kind, OPTIONS, Opt};
 
@@ -24,6 +25,16 @@ const CONFIG_SUFFIX: &str = "conf";
 /// The values that options were given, by option name.
 pub type Given = BTreeMap<&'static str, Vec<String>>;
 
+/// What a command line says.
+#[derive(Debug, Clone)]
+pub struct CommandLine {
+    /// The values of options.
+    pub given: Given,
+    /// The configuration files that it names.
+    pub config_files: Vec<PathBuf>,
+    config_folders: Vec<PathBuf>,
+}
+
 /// The whole grammar.
 pub fn command() -> Command {
     Command::new("kiln")
@@ -33,6 +44,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(build())
         .subcommand(super::explain::command())
+        .subcommand(super::affected::command())
         .subcommand(super::config::command())
         .subcommand(super::tree::command())
 }
@@ -178,8 +190,43 @@ pub fn wants_version(matches: &ArgMatches) -> bool {
     matches.get_flag(VERSION)
 }
 
-/// What the command line of `build` gives.
-pub fn given(matches: &ArgMatches) -> Given {
+impl CommandLine {
+    /// What the command line of `build`, or of a command with its options, says.
+    pub fn of(matches: &ArgMatches) -> Self {
+        let paths = |name| matches.get_many(name).unwrap_or_default().cloned().collect();
+        Self {
+            given: given(matches),
+            config_files: paths(CONFIG_FILE),
+            config_folders: paths(CONFIG_DIR),
+        }
+    }
+
+    /// The configuration files that it names, and those in the folders that it names.
+    ///
+    /// # Errors
+    /// When a folder can't be read.
+    pub fn all_config_files(&self, view: &View) -> Result<Vec<PathBuf>> {
+        let mut files = view.paths(&self.config_files);
+        for folder in view.paths(&self.config_folders) {
+            files.extend(config_files_in(&folder)?);
+        }
+        Ok(files)
+    }
+}
+
+fn config_files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).map_err(|error| {
+        let shown = folder.display();
+        Diagnostic::new(format!("the configuration folder '{shown}' can't be read: {error}"))
+    })?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut found: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|e| e == CONFIG_SUFFIX)).collect();
+    found.sort();
+    Ok(found)
+}
+
+fn given(matches: &ArgMatches) -> Given {
     OPTIONS
         .iter()
         .filter_map(|option| {
@@ -200,27 +247,6 @@ fn switched(option: &Opt, matches: &ArgMatches) -> Option<String> {
     } else {
         None
     }
-}
-
-/// The configuration files that the command line names, and those in the folders that it names.
-///
-/// # Errors
-/// When a folder can't be read.
-pub fn config_files(matches: &ArgMatches) -> Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> =
-        matches.get_many::<PathBuf>(CONFIG_FILE).unwrap_or_default().cloned().collect();
-    for folder in matches.get_many::<PathBuf>(CONFIG_DIR).unwrap_or_default() {
-        let entries = std::fs::read_dir(folder).map_err(|error| {
-            let shown = folder.display();
-            Diagnostic::new(format!("the configuration folder '{shown}' can't be read: {error}"))
-        })?;
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let mut found: Vec<PathBuf> =
-            paths.filter(|path| path.extension().is_some_and(|e| e == CONFIG_SUFFIX)).collect();
-        found.sort();
-        files.extend(found);
-    }
-    Ok(files)
 }
 
 #[cfg(test)]

@@ -2,53 +2,51 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::Given;
+use super::args::CommandLine;
 use super::durations::{self, Stopwatch};
-use super::images::{Contexts, images};
+use super::family::Family;
+use super::images::Contexts;
 use super::loan::loan;
-use super::prepare::{Prepared, add_files_of_site, prepare};
 use super::reports::Reports;
 use super::unchanged::Survey;
+use super::view::View;
 use super::work_folder::{work_folder, write_contexts};
 use super::{Exit, Failure, terminal};
 use crate::context::Context;
-use crate::diagnostic::{Diagnostic, Diagnostics, Result as Diagnosed, collect};
+use crate::diagnostic::Diagnostic;
 use crate::endpoint::Endpoint;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{BuildOptions, Builder, EPOCH, Engine as _, Loan, Squashing, squash};
 use crate::event::{Event, Outcome};
-use crate::graph::{self, Graph, Index};
+use crate::graph::{Graph, Index};
 use crate::image::ImageName;
 use crate::plan::{Decision, Plan, Selection};
 use crate::runner::{self, Material, Means};
 use crate::settings::{Building, Settings, Task};
 use crate::source::{self, FromOrigin};
-use crate::tree::Tree;
 
-/// Runs the command with these options and configuration files.
-pub fn run(given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
-    let Prepared { mut tree, settings, .. } = prepare(given, config_files)?;
+/// Runs the command as this command line says.
+pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
+    let family = Family::of(line, &View::Now)?;
+    let Family { tree, settings, graph, contexts, .. } = &family;
     let of_run = &settings[0];
-    add_files_of_site(&mut tree, of_run)?;
-    let (graph, contexts) = connect(&tree, &settings)?;
-    let mut selection = selection(&settings, &tree);
-    refuse_empty(&Plan::new(&graph, &selection), of_run)?;
+    let mut selection = family.selection();
+    refuse_empty(&Plan::new(graph, &selection), of_run)?;
     let runtime = runtime()?;
     let shop = match of_run.building.endpoint.clone() {
         Some(endpoint) => {
-            let shop = Shop::open(endpoint, &graph, &contexts, &settings, &mut selection, false);
+            let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, false);
             Some(runtime.block_on(shop)?)
         }
         None => None,
     };
-    let plan = Plan::new(&graph, &selection);
+    let plan = Plan::new(graph, &selection);
     if let Some(folder) = work_folder(of_run)? {
-        write_contexts(&folder, &tree, &plan, &contexts)?;
+        write_contexts(&folder, tree, &plan, contexts)?;
     }
     match (&of_run.task, shop) {
         (Task::Build, Some(shop)) => runtime.block_on(build(shop, &plan, of_run)),
@@ -96,22 +94,6 @@ impl Shop {
     }
 }
 
-/// The images of all axes in one graph, and their contexts.
-pub fn connect(tree: &Tree, settings: &[Settings]) -> Diagnosed<(Graph, Contexts)> {
-    let of_axes = collect(settings.iter().map(|settings| {
-        let of_axis = images(tree, settings)?;
-        warn_of_stray_sources(tree, &of_axis.images, settings);
-        Ok(of_axis)
-    }))
-    .map_err(Diagnostics::distinct)?;
-    let (mut all, mut contexts) = (Vec::new(), Contexts::new());
-    for of_axis in of_axes {
-        all.extend(of_axis.images);
-        contexts.extend(of_axis.contexts);
-    }
-    Ok((Graph::new(all)?, contexts))
-}
-
 /// Connects to the engine, and makes sure of what is needed beside it.
 async fn engine(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine, Failure> {
     let Building { timeout, credential_files, .. } = &settings.building;
@@ -133,44 +115,8 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Diagnostic::new(format!("no threads can be had: {error}")).into())
 }
 
-/// What is wanted, as far as the engine need not be asked for it.
-pub fn selection(settings: &[Settings], tree: &Tree) -> Selection {
-    let of_run = &settings[0];
-    Selection {
-        patterns: of_run.patterns.clone(),
-        unbuildable: settings.iter().flat_map(|settings| unbuildable(settings, tree)).collect(),
-        skip_parents: of_run.skip_parents,
-        existing: BTreeSet::new(),
-        unchanged: BTreeMap::new(),
-    }
-}
-
-/// The images that can't be built on one axis, each with the reason.
-fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)> {
-    let axis = settings.axis.as_dialects_ask();
-    let package_manager = &settings.base.package_manager;
-    let entries = tree.manifest().unbuildable.iter().filter(|entry| {
-        !settings.enable_unbuildable && entry.applies(axis, package_manager, tree.dialect())
-    });
-    let name = |name: &String| ImageName::new(name).on(settings.label.as_deref());
-    entries
-        .flat_map(|entry| entry.images.iter().map(|image| (name(image), entry.reason.clone())))
-        .collect()
-}
-
-/// Sources of the user's that belong to no image of the tree are most likely misspelled.
-fn warn_of_stray_sources(tree: &Tree, images: &[graph::Image], settings: &Settings) {
-    let of_tree = &tree.manifest().sources;
-    for source in settings.sources.iter().filter(|source| !of_tree.contains_key(&source.name)) {
-        let of_image = source::image_of(&source.name);
-        if !images.iter().any(|image| image.name.as_str() == of_image) {
-            terminal::warn(&format!("warning: the source [{}] belongs to no image", source.name));
-        }
-    }
-}
-
 /// Says so where nothing matched, or one of several patterns did not.
-fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure> {
+pub fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure> {
     let images = plan.graph().images();
     let known: BTreeSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
     let names = || known.iter().copied();
@@ -279,11 +225,12 @@ fn materials(
     settings: &[Settings],
 ) -> Result<BTreeMap<ImageName, Material>, Failure> {
     let of_run = &settings[0].building;
-    let loan = loan(&of_run.lent, engine.builder(of_run.buildkit), engine)?;
+    let builder = engine.builder(of_run.buildkit);
+    let loan = loan(&of_run.lent, builder, engine)?;
     let of_axes: BTreeMap<Option<&str>, (&Settings, Arc<BuildOptions>)> = settings
         .iter()
         .map(|settings| {
-            let options = Arc::new(build_options(engine, &settings.building, &loan));
+            let options = Arc::new(build_options(builder, &settings.building, &loan));
             (settings.label.as_deref(), (settings, options))
         })
         .collect();
@@ -296,8 +243,8 @@ fn materials(
     Ok(contexts.iter().map(material).collect())
 }
 
-fn build_options(engine: &DockerEngine, building: &Building, loan: &Loan) -> BuildOptions {
-    let builder = engine.builder(building.buildkit);
+/// How `builder` builds the images of an axis.
+pub fn build_options(builder: Builder, building: &Building, loan: &Loan) -> BuildOptions {
     let mut build_args = building.build_args.clone();
     if let (Builder::BuildKit, Some(seconds)) = (builder, building.epoch) {
         build_args.entry(EPOCH.to_owned()).or_insert_with(|| seconds.to_string());

@@ -8,8 +8,9 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use regex::Regex;
 
-use super::args::{self, Given};
+use super::args::{self, CommandLine, Given};
 use super::prepare::{self, Prepared};
+use super::view::View;
 use super::{Exit, Failure, terminal};
 use crate::diagnostic::{Diagnostics, Result as Diagnosed};
 use crate::settings::options::{Fallback, option};
@@ -60,7 +61,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.subcommand() {
         Some(("example", _)) => terminal::print_out(&example()),
         Some(("show", matches)) => {
-            let prepared = prepare::prepare(&args::given(matches), &args::config_files(matches)?)?;
+            let prepared = prepare::prepare(&CommandLine::of(matches), &View::Now)?;
             terminal::print_out(&table(&lines(&prepared)))
         }
         Some(("check", matches)) => {
@@ -77,7 +78,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
 fn check_files(files: &[PathBuf], tree: Vec<String>) -> Result<Exit, Failure> {
     let given = if tree.is_empty() { Given::new() } else { Given::from([(TREE, tree)]) };
     let (layers, mut errors) = Layers::gather_all(given, files, &BTreeMap::new());
-    prepare::warn_of_no_effect(&layers);
+    prepare::warn_of_no_effect(&layers, &View::Now);
     match tree_and_profiles(&layers) {
         Ok((tree, profiles)) => errors.extend(check(&layers, tree.manifest(), &profiles)),
         Err(found) => errors.extend(found.0),
@@ -96,7 +97,7 @@ fn position(files: &[PathBuf], path: &str) -> usize {
 }
 
 fn tree_and_profiles(layers: &Layers) -> Diagnosed<(Tree, Profiles)> {
-    let tree = prepare::open_tree(layers)?;
+    let tree = prepare::open_tree(layers, &View::Now)?;
     let profiles = Profiles::new(tree.profiles()?, layers);
     Ok((tree, profiles))
 }

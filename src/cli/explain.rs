@@ -1,13 +1,13 @@
 //! `kiln explain`: what would become of one image, and why.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::args::{self, Given};
-use super::build::{Shop, connect, runtime, selection};
-use super::prepare::{Prepared, add_files_of_site, prepare};
+use super::args::{self, CommandLine};
+use super::build::{Shop, runtime};
+use super::family::Family;
+use super::view::View;
 use super::{Exit, Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::engine::Known;
@@ -40,24 +40,23 @@ pub fn command() -> Command {
 /// Prints what there is to say about the image.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let name: &String = matches.get_one(IMAGE).expect("clap asks for it");
-    explain(name, &args::given(matches), &args::config_files(matches)?)
+    explain(name, &CommandLine::of(matches))
 }
 
-fn explain(name: &str, given: &Given, config_files: &[PathBuf]) -> Result<Exit, Failure> {
-    let Prepared { mut tree, settings, .. } = prepare(given, config_files)?;
+fn explain(name: &str, line: &CommandLine) -> Result<Exit, Failure> {
+    let family = Family::of(line, &View::Now)?;
+    let Family { settings, graph, contexts, .. } = &family;
     let of_run = &settings[0];
-    add_files_of_site(&mut tree, of_run)?;
-    let (graph, contexts) = connect(&tree, &settings)?;
-    let image = find(&graph, name)?;
-    let mut selection = selection(&settings, &tree);
+    let image = find(graph, name)?;
+    let mut selection = family.selection();
     let shop = match of_run.building.endpoint.clone() {
         Some(endpoint) => {
-            let shop = Shop::open(endpoint, &graph, &contexts, &settings, &mut selection, true);
+            let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, true);
             runtime()?.block_on(shop).map_err(tell).ok()
         }
         None => None,
     };
-    let plan = Plan::new(&graph, &selection);
+    let plan = Plan::new(graph, &selection);
     let survey = shop.and_then(|shop| shop.survey);
     let mut text = of_plan(&plan, image);
     if let Some(survey) = survey {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::ingredients::{BUILD_DATE, ingredients};
+use super::view::View;
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Place, Result, collect};
 use crate::dockerfile;
@@ -37,8 +38,8 @@ pub struct Images {
 ///
 /// # Errors
 /// Every template that can't be rendered, and every Dockerfile that can't be read.
-pub fn images(tree: &Tree, settings: &Settings) -> Result<Images> {
-    let rendered = template::render_all(tree, &ingredients(settings, tree)?)?;
+pub fn images(tree: &Tree, settings: &Settings, view: &View) -> Result<Images> {
+    let rendered = template::render_all(tree, &ingredients(settings, tree, view)?)?;
     let rendered: Vec<Dated> =
         rendered.into_iter().map(|image| Dated::on(&settings.today, image)).collect();
     let naming = Arc::new(settings.naming.clone());
@@ -48,7 +49,7 @@ pub fn images(tree: &Tree, settings: &Settings) -> Result<Images> {
     if let Some(apart) = &settings.naming_apart {
         name_apart(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
-    Ok(Images { images, contexts: contexts(tree, settings, rendered)? })
+    Ok(Images { images, contexts: contexts(tree, settings, rendered, view)? })
 }
 
 /// A rendered image with the day of the run in it.
@@ -139,13 +140,18 @@ fn graph_image(
     })
 }
 
-fn contexts(tree: &Tree, settings: &Settings, rendered: Vec<Dated>) -> Result<Contexts> {
-    let patches = settings.templating.patches_path.as_deref();
+fn contexts(
+    tree: &Tree,
+    settings: &Settings,
+    rendered: Vec<Dated>,
+    view: &View,
+) -> Result<Contexts> {
+    let patches = settings.templating.patches_path.as_ref().and_then(|path| view.path(path));
     let has_patches = tree.dialect().has_patches();
     let contexts = rendered.into_iter().map(|Dated { folder, text, undated }| {
         let mut context = Context::new(text, tree.context(&folder)).known_as(undated);
         if has_patches && folder.language == Language::Jinja {
-            add_patches(&mut context, patches, &folder.name)?;
+            add_patches(&mut context, patches.as_deref(), &folder.name)?;
         }
         Ok((folder.name.on(settings.label.as_deref()), (folder.path, context)))
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::terminal;
+use super::view::View;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::dialect::{DEFAULT_TABLE, Dialect, Functions};
 use crate::settings::Settings;
@@ -21,15 +21,15 @@ pub const BUILD_DATE: &str = "kiln-build-date";
 ///
 /// # Errors
 /// When a file that the user names can't be read.
-pub fn ingredients(settings: &Settings, tree: &Tree) -> Result<Ingredients> {
+pub fn ingredients(settings: &Settings, tree: &Tree, view: &View) -> Result<Ingredients> {
     let templating = &settings.templating;
     let declared = templating.pip_arguments.iter().map(|(name, _)| name.clone());
     Ok(Ingredients {
         variables: variables(settings, tree)?,
-        functions: Arc::new(functions(settings, tree)?),
-        overrides: overrides(&templating.overrides)?,
+        functions: Arc::new(functions(settings, tree, view)?),
+        overrides: overrides(&view.paths(&templating.overrides))?,
         build_arguments: declared.filter(|_| tree.dialect().declares_pip_arguments()).collect(),
-        warn: |warning| terminal::warn(&format!("warning: {warning}")),
+        warn: view.teller(),
     })
 }
 
@@ -47,10 +47,11 @@ fn overrides(files: &[PathBuf]) -> Result<Vec<Override>> {
     files.iter().map(read).collect()
 }
 
-fn functions(settings: &Settings, tree: &Tree) -> Result<Functions> {
+fn functions(settings: &Settings, tree: &Tree, view: &View) -> Result<Functions> {
     let mut tables = tree.release().map(|release| release.tables.clone()).unwrap_or_default();
-    if let Some(path) = &settings.templating.repos_yaml {
-        let site = repositories(path)?;
+    let repos_yaml = settings.templating.repos_yaml.as_ref();
+    if let Some(path) = repos_yaml.and_then(|path| view.path(path)) {
+        let site = repositories(&path)?;
         if tables.files.is_empty() {
             tables.files.insert(DEFAULT_TABLE.to_owned(), site);
         } else {

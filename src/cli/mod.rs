@@ -1,24 +1,30 @@
 //! The command line: reads arguments, leads through the pipeline, prints what comes of it, and
 //! chooses the exit code. Nobody else prints errors or knows exit codes.
 
+mod affected;
 mod args;
 mod build;
 mod config;
 mod durations;
 mod explain;
+mod family;
 mod images;
 mod ingredients;
 mod loan;
+mod past;
 mod prepare;
 mod reports;
 mod terminal;
 mod tree;
 mod unchanged;
+mod view;
 mod work_folder;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
+
+use args::CommandLine;
 
 use crate::diagnostic::Diagnostics;
 use crate::engine::EngineError;
@@ -105,9 +111,8 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Some(("build", matches)) if args::wants_version(matches) => {
             terminal::print_out(concat!(env!("CARGO_PKG_VERSION"), "\n"))
         }
-        Some(("build", matches)) => {
-            build::run(&args::given(matches), &args::config_files(matches)?)
-        }
+        Some(("build", matches)) => build::run(&CommandLine::of(matches)),
+        Some(("affected", matches)) => affected::run(matches),
         Some(("explain", matches)) => explain::run(matches),
         Some(("config", matches)) => config::run(matches),
         Some(("tree", matches)) => tree::run(matches),

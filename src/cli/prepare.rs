@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::Given;
-use super::{Failure, terminal};
+use super::Failure;
+use super::args::CommandLine;
+use super::view::View;
 use crate::diagnostic::{Diagnostic, Result as Diagnosed};
 use crate::dialect::Dialect;
 use crate::settings::{self, Layers, Profiles, Settings, settle};
@@ -31,24 +32,26 @@ pub struct Prepared {
     pub settings: Vec<Settings>,
 }
 
-/// Settles these options and configuration files.
-pub fn prepare(given: &Given, config_files: &[PathBuf]) -> Result<Prepared, Failure> {
+/// Settles what this command line says.
+pub fn prepare(line: &CommandLine, view: &View) -> Result<Prepared, Failure> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let found = default_config_file(&environment);
-    let config_files = if config_files.is_empty() { found.as_slice() } else { config_files };
-    let layers = Layers::gather(given.clone(), config_files, &environment)?;
-    warn_of_no_effect(&layers);
-    let tree = open_tree(&layers)?;
-    warn_of_guess(&tree);
+    let mut config_files = line.all_config_files(view)?;
+    if config_files.is_empty() && line.config_files.is_empty() {
+        config_files = default_config_file(&environment, view);
+    }
+    let layers = Layers::gather(line.given.clone(), &config_files, &environment)?;
+    warn_of_no_effect(&layers, view);
+    let tree = open_tree(&layers, view)?;
+    warn_of_guess(&tree, view);
     let profiles = Profiles::new(tree.profiles()?, &layers);
     let settings = settle(&layers, tree.manifest(), &profiles)?;
     Ok(Prepared { layers, tree, settings })
 }
 
 /// The first of the usual configuration files that exists: Kiln's, else kolla-build's.
-fn default_config_file(environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
+fn default_config_file(environment: &BTreeMap<String, String>, view: &View) -> Vec<PathBuf> {
     let of_user = match (environment.get("XDG_CONFIG_HOME"), environment.get("HOME")) {
         (Some(folder), _) if !folder.is_empty() => Some(PathBuf::from(folder)),
         (_, Some(home)) => Some(Path::new(home).join(".config")),
@@ -68,26 +71,34 @@ fn default_config_file(environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .chain(of_kolla_build)
+        .filter_map(|path| view.path(&path))
         .find(|path| path.is_file())
         .into_iter()
         .collect()
 }
 
 /// The tree that is asked for, with all that is laid over it.
-pub fn open_tree(layers: &Layers) -> Diagnosed<Tree> {
+pub fn open_tree(layers: &Layers, view: &View) -> Diagnosed<Tree> {
     let dialect = match layers.early("dialect") {
         Some(given) if !given.value.is_empty() => Some(dialect(&given)?),
         _ => None,
     };
-    let mut tree = match layers.early("tree") {
-        Some(given) if !given.value.is_empty() => Tree::open(Path::new(&given.value), dialect)?,
-        _ if Tree::is_at(Path::new(TREE_FOLDER)) => Tree::open(Path::new(TREE_FOLDER), dialect)?,
-        _ => Tree::embedded()?,
+    let mut tree = match tree_folder(layers) {
+        Some(folder) => Tree::open(&view.path(&folder).unwrap_or(folder), dialect)?,
+        None => Tree::embedded()?,
     };
-    for folder in settings::overlays(layers, tree.manifest())? {
+    for folder in view.paths(&settings::overlays(layers, tree.manifest())?) {
         tree.overlay(&folder)?;
     }
     Ok(tree)
+}
+
+/// The folder of the tree that is asked for, or that is here; `None` where it is the one that the
+/// program carries.
+pub fn tree_folder(layers: &Layers) -> Option<PathBuf> {
+    let asked_for = layers.early("tree").filter(|given| !given.value.is_empty());
+    let here = || Some(PathBuf::from(TREE_FOLDER)).filter(|folder| Tree::is_at(folder));
+    asked_for.map(|given| PathBuf::from(given.value)).or_else(here)
 }
 
 /// The dialect that the user names.
@@ -101,16 +112,16 @@ fn dialect(given: &settings::Given) -> Diagnosed<Dialect> {
 }
 
 /// Says of each option that is given in vain why it is.
-pub fn warn_of_no_effect(layers: &Layers) {
+pub fn warn_of_no_effect(layers: &Layers, view: &View) {
     for line in layers.without_effect() {
-        terminal::warn(&format!("warning: {line}"));
+        view.warn(&line);
     }
 }
 
 /// Says how the release was found out where nothing tells it.
-fn warn_of_guess(tree: &Tree) {
+fn warn_of_guess(tree: &Tree, view: &View) {
     if let Some(guess) = tree.release().and_then(|release| release.guess.as_ref()) {
-        terminal::warn(&format!("warning: {guess}"));
+        view.warn(guess);
     }
 }
 
@@ -118,32 +129,33 @@ fn warn_of_guess(tree: &Tree) {
 ///
 /// # Errors
 /// When one can't be read, or the tree has no place for it.
-pub fn add_files_of_site(tree: &mut Tree, settings: &Settings) -> Diagnosed<()> {
-    add_ca_certificates(tree, settings)?;
-    add_apt_files(tree, settings)
+pub fn add_files_of_site(tree: &mut Tree, settings: &Settings, view: &View) -> Diagnosed<()> {
+    add_ca_certificates(tree, settings, view)?;
+    add_apt_files(tree, settings, view)
 }
 
 /// Puts the site's certificates where the tree wants them.
-fn add_ca_certificates(tree: &mut Tree, settings: &Settings) -> Diagnosed<()> {
-    let Some(file) = &settings.ca_certificates else { return Ok(()) };
+fn add_ca_certificates(tree: &mut Tree, settings: &Settings, view: &View) -> Diagnosed<()> {
+    let file = settings.ca_certificates.as_ref().and_then(|file| view.path(file));
+    let Some(file) = file else { return Ok(()) };
     let Some(path) = tree.manifest().ca_certificates.clone() else {
         return Err(Diagnostic::new("the tree has no place for CA certificates")
             .help("name one as ca_certificates in tree.toml, or leave out --ca-certificates")
             .into());
     };
-    tree.add_file(&path, file)
+    tree.add_file(&path, &file)
 }
 
 /// Puts the user's files for apt where the images look for them.
-fn add_apt_files(tree: &mut Tree, settings: &Settings) -> Diagnosed<()> {
+fn add_apt_files(tree: &mut Tree, settings: &Settings, view: &View) -> Diagnosed<()> {
     let templating = &settings.templating;
     let files = [
         ("base/sources.list", &templating.apt_sources_list),
         ("base/apt_preferences", &templating.apt_preferences),
     ];
     for (path, file) in files {
-        if let Some(file) = file {
-            tree.add_file(path, file)?;
+        if let Some(file) = file.as_ref().and_then(|file| view.path(file)) {
+            tree.add_file(path, &file)?;
         }
     }
     Ok(())

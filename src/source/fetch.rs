@@ -234,6 +234,12 @@ fn take(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
     Ok(target)
 }
 
+/// The identity of a source on this machine, which is packed in `folder` if it is a folder.
+pub(super) fn content(source: &Source, folder: &Path) -> Result<String, FetchError> {
+    fs::create_dir_all(folder).map_err(|error| source.failed(error.to_string()))?;
+    digest(&take(source, folder)?).map_err(|error| source.failed(error.to_string()))
+}
+
 async fn source_distribution(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"])

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 
-use crate::fingerprint::Parts;
+use crate::fingerprint::{Fingerprint, Parts};
 use crate::image::ImageName;
 
 /// Where a source comes from.
@@ -216,6 +216,42 @@ pub async fn parts(sources: &ImageSources, folder: &Path) -> Result<Parts, Fetch
     Ok(parts)
 }
 
+/// What is said of the sources of an image, by `source <name>`: nothing is fetched. What lies on this
+/// machine speaks for itself, and is read where `place` says; `folder` is for packing it.
+pub fn declared(sources: &ImageSources, place: &dyn Fn(&Path) -> PathBuf, folder: &Path) -> Parts {
+    let all = sources.own.iter().chain(&sources.plugins).chain(&sources.additions);
+    let told = all.map(|source| match source.kind {
+        Kind::Local => {
+            let location = place(Path::new(&source.location)).display().to_string();
+            let here = Source { location, ..source.clone() };
+            let content = fetch::content(&here, &folder.join(&source.name));
+            (part(source), content.unwrap_or_else(|_| "unreadable".to_owned()))
+        }
+        _ => (part(source), source.as_declared()),
+    });
+    told.collect()
+}
+
+impl Source {
+    /// A digest of what is said of the source.
+    fn as_declared(&self) -> String {
+        let digest = match &self.digest {
+            Digest::Unknown => None,
+            Digest::Sha256(digest) => Some(digest.to_lowercase()),
+            Digest::OfOthers(arch) => Some(arch.clone()),
+        };
+        let (kind, _) = Kind::NAMES.iter().find(|(_, kind)| *kind == self.kind).expect("all kinds");
+        let fields = [
+            ("type", Some((*kind).to_owned())),
+            ("location", Some(self.location.clone())),
+            ("reference", self.reference.clone()),
+            ("digest", digest),
+        ];
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Fingerprint::of(&fields.collect()).to_string()
+    }
+}
+
 /// How a source is called as a part of an image.
 fn part(source: &Source) -> String {
     format!("source {}", source.name)
@@ -233,6 +269,30 @@ mod tests {
             reference: None,
             digest: Digest::Unknown,
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_source_tells_it_from_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let declared = |source: Source| {
+            let sources = ImageSources { own: Some(source), ..ImageSources::default() };
+            declared(&sources, &|path| folder.path().join(path), folder.path())
+        };
+        let git = Source { kind: Kind::Git, ..source("app") };
+        let others = [
+            Source { kind: Kind::Url, ..git.clone() },
+            Source { location: "y".to_owned(), ..git.clone() },
+            Source { reference: Some("x".to_owned()), ..git.clone() },
+            Source { digest: Digest::Sha256("x".to_owned()), ..git.clone() },
+        ];
+        assert_eq!(declared(git.clone()), declared(git.clone()));
+        for other in others {
+            assert_ne!(declared(git.clone()), declared(other));
+        }
+        assert_eq!(declared(source("app"))["source app"], "unreadable");
+        std::fs::write(folder.path().join("x"), "content").unwrap();
+        let sha256 = crate::fingerprint::digest(b"content");
+        assert_eq!(declared(source("app"))["source app"], sha256);
     }
 
     #[test]

@@ -1,0 +1,266 @@
+//! `kiln affected`: which images are not what they were at a commit, and why.
+//!
+//! The tree is rendered twice, as it was and as it is, and the fingerprints of its images are
+//! compared. Neither an engine nor the network is asked: an external image is what it is called, and
+//! a source what is said of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, Command};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use super::args::{self, CommandLine};
+use super::build::{build_options, refuse_empty};
+use super::family::Family;
+use super::past::Past;
+use super::view::View;
+use super::{Exit, Failure, terminal};
+use crate::context::Context;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::engine::{Builder, Loan};
+use crate::fingerprint::{Change, Difference, Fingerprinted, Parts, differences, digest};
+use crate::graph;
+use crate::image::{ImageName, ImageRef};
+use crate::plan::Plan;
+use crate::settings::Settings;
+use crate::source;
+
+/// The argument of the commit.
+const SINCE: &str = "since";
+
+/// The argument of the format, which stands for another one than that of a build.
+const FORMAT: &str = "format";
+
+const TEXT: &str = "text";
+const JSON: &str = "json";
+
+/// What asks for no engine, whatever else is given.
+const WITHOUT_ENGINE: [(&str, &str); 3] =
+    [("list_images", "true"), ("skip_existing", "false"), ("skip_unchanged", "no")];
+
+/// The grammar of `kiln affected`.
+pub fn command() -> Command {
+    let command = Command::new("affected")
+        .about("Tell which images are not what they were at a git commit, and why")
+        .after_help(
+            "Takes the options of kiln build, and needs neither an engine nor the network.\n\n\
+             Exit codes: 0 all is told, also where nothing is affected; 2 wrong usage or \
+             configuration, no such commit, or a tree that git does not know; 4 nothing matched.",
+        )
+        .arg(
+            Arg::new(SINCE)
+                .long(SINCE)
+                .value_name("REF")
+                .required(true)
+                .help("The branch, tag or commit to compare with"),
+        );
+    args::with_options(command).mut_arg(FORMAT, |arg| {
+        arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
+            .help("The format of the list [default: text]")
+    })
+}
+
+/// Prints what is affected.
+pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
+    let reference = matches.get_one::<String>(SINCE).expect("clap asks for it");
+    let mut line = without_engine(CommandLine::of(matches));
+    let format = line.given.remove(FORMAT).unwrap_or_default();
+    let now = Family::of(&line, &View::Now)?;
+    let (then, view) = before(&line, &now, reference)?;
+    let plans = Plans {
+        then: &Plan::new(&then.graph, &then.selection()),
+        now: &Plan::new(&now.graph, &now.selection()),
+    };
+    if plans.then.is_empty() {
+        refuse_empty(plans.now, &now.settings[0])?;
+    }
+    let different = plans.compared(&fingerprints(&then, &view)?, &fingerprints(&now, &View::Now)?);
+    let affected = plans.affected(&different);
+    if affected.is_empty() {
+        terminal::warn(&format!("nothing is affected since {reference}"));
+    }
+    if format == [JSON] {
+        let list: Vec<Value> = affected.iter().map(Affected::json).collect();
+        let list = serde_json::to_string_pretty(&list).expect("plain JSON");
+        terminal::print_out(&format!("{list}\n"))
+    } else {
+        terminal::print_out(&affected.iter().map(Affected::line).collect::<String>())
+    }
+}
+
+/// The same command line, such that no engine is asked for.
+fn without_engine(mut line: CommandLine) -> CommandLine {
+    for (name, value) in WITHOUT_ENGINE {
+        line.given.insert(name, vec![value.to_owned()]);
+    }
+    line
+}
+
+/// The images that this command line spoke of at a commit, and where their files are.
+fn before(line: &CommandLine, now: &Family, reference: &str) -> Result<(Family, View), Failure> {
+    let Some(folder) = &now.folder else {
+        return Err(Diagnostic::new("the tree that kiln carries has no history")
+            .help("name a tree that is in a git repository with --tree ('kiln tree export DIR' writes one to start from)")
+            .into());
+    };
+    let view = View::Past(Past::of(folder, reference)?);
+    let then = Family::of(&without_engine(line.clone()), &view)
+        .map_err(|failure| said_of(failure, reference))?;
+    Ok((then, view))
+}
+
+/// A failure to render the tree as it was: nothing that the user sees is wrong.
+fn said_of(failure: Failure, reference: &str) -> Failure {
+    let note = format!("it was so at {reference}, which the tree is compared with");
+    let Diagnostics(all) = failure.diagnostics;
+    let all = all.into_iter().map(|diagnostic| diagnostic.note(note.as_str())).collect();
+    Failure { diagnostics: Diagnostics(all), ..failure }
+}
+
+/// The fingerprints of all images of a family, as far as they can be told without an engine.
+fn fingerprints(
+    family: &Family,
+    view: &View,
+) -> Result<BTreeMap<ImageName, Fingerprinted>, Failure> {
+    let graph = &family.graph;
+    let of_axes: BTreeMap<Option<&str>, (&Settings, Parts)> = family
+        .settings
+        .iter()
+        .map(|of_axis| (of_axis.label.as_deref(), of_settings(of_axis)))
+        .collect();
+    let own = graph.images().par_iter().map(|image| {
+        let (settings, options) = &of_axes[&image.name.axis()];
+        let (_, context) = &family.contexts[&image.name];
+        let mut parts = own_parts(&image.name, context, settings, view)?;
+        parts.extend(options.clone());
+        parts.insert("name".to_owned(), digest(image.reference.to_string().as_bytes()));
+        Ok((image.name.clone(), parts))
+    });
+    let own: std::io::Result<BTreeMap<ImageName, Parts>> = own.collect();
+    let own = own.map_err(|error| Diagnostic::new(format!("the tree can't be read: {error}")))?;
+    let external = |_: &ImageName, reference: &ImageRef| reference.to_string();
+    let names = graph.images().iter().map(|image| image.name.clone());
+    Ok(names.zip(graph.fingerprints(&own, &external)).collect())
+}
+
+/// The settings of an axis, and what its images are made of by them.
+fn of_settings(settings: &Settings) -> (&Settings, Parts) {
+    (settings, build_options(Builder::BuildKit, &settings.building, &Loan::default()).parts())
+}
+
+/// What an image has of its own: its context, and what is said of its sources.
+fn own_parts(
+    name: &ImageName,
+    context: &Context,
+    settings: &Settings,
+    view: &View,
+) -> std::io::Result<Parts> {
+    let mut parts = context.parts()?;
+    if settings.install_type.fetches_sources {
+        let sources = source::of_image(name, &settings.sources);
+        let folder = tempfile::tempdir()?;
+        let place = |path: &Path| view.path(path).unwrap_or_else(|| path.to_owned());
+        parts.extend(source::declared(&sources, &place, folder.path()));
+    }
+    Ok(parts)
+}
+
+/// What is wanted of a tree at two times.
+struct Plans<'a> {
+    then: &'a Plan<'a>,
+    now: &'a Plan<'a>,
+}
+
+impl<'a> Plans<'a> {
+    /// What is not what it was, of the images that are wanted then or now.
+    fn compared(
+        &self,
+        then: &BTreeMap<ImageName, Fingerprinted>,
+        now: &BTreeMap<ImageName, Fingerprinted>,
+    ) -> BTreeMap<ImageName, Difference> {
+        differences(&wanted(self.then, then), &wanted(self.now, now))
+    }
+
+    /// The images that differ: those that would be built, in that order, and then those that would
+    /// have been.
+    fn affected<'b>(&self, different: &'b BTreeMap<ImageName, Difference>) -> Vec<Affected<'b>>
+    where
+        'a: 'b,
+    {
+        let of = |plan: &'b Plan<'_>, is_removed: bool| {
+            let images = plan.to_build().map(|index| &plan.graph().images()[index]);
+            images.filter_map(move |image| {
+                let difference = different.get(&image.name)?;
+                let is_asked_for = (*difference == Difference::Removed) == is_removed;
+                is_asked_for.then_some(Affected { image, difference })
+            })
+        };
+        of(self.now, false).chain(of(self.then, true)).collect()
+    }
+}
+
+/// The fingerprints of what a plan wants.
+fn wanted(
+    plan: &Plan<'_>,
+    all: &BTreeMap<ImageName, Fingerprinted>,
+) -> BTreeMap<ImageName, Fingerprinted> {
+    let images = plan.graph().images().iter().enumerate();
+    let wanted = images.filter(|(index, _)| plan.is_wanted(*index));
+    wanted.map(|(_, image)| (image.name.clone(), all[&image.name].clone())).collect()
+}
+
+/// An image that is not what it was.
+struct Affected<'a> {
+    image: &'a graph::Image,
+    difference: &'a Difference,
+}
+
+impl Affected<'_> {
+    fn line(&self) -> String {
+        let reasons = match self.difference {
+            Difference::Added => "the image is new".to_owned(),
+            Difference::Removed => "the image is gone".to_owned(),
+            Difference::Changed(_) => {
+                let reasons: Vec<_> = self.reasons().iter().map(ToString::to_string).collect();
+                reasons.join(", ")
+            }
+        };
+        format!("{}: {reasons}\n", self.image.name)
+    }
+
+    fn json(&self) -> Value {
+        let change = match self.difference {
+            Difference::Added => "added",
+            Difference::Removed => "removed",
+            Difference::Changed(_) => "changed",
+        };
+        let mut entry = json!({ "name": self.image.name.as_str() });
+        if let Some(axis) = self.image.name.axis() {
+            entry["axis"] = axis.into();
+        }
+        entry["reference"] = self.image.reference.to_string().into();
+        entry["change"] = change.into();
+        entry["reasons"] = self.reasons().into_iter().map(reason_as_json).collect();
+        entry
+    }
+
+    /// What changed, the image's own parts before the images that it needs.
+    fn reasons(&self) -> Vec<&Change> {
+        let Difference::Changed(changes) = self.difference else { return Vec::new() };
+        let mut reasons: Vec<&Change> = changes.iter().collect();
+        reasons.sort_by_key(|change| graph::is_image_part(change.part()));
+        reasons
+    }
+}
+
+fn reason_as_json(reason: &Change) -> Value {
+    let change = match reason {
+        Change::Added(_) => "added",
+        Change::Removed(_) => "removed",
+        Change::Changed(_) => "changed",
+    };
+    json!({ "part": reason.part(), "change": change })
+}

@@ -1,0 +1,95 @@
+//! The images of a run, before anybody is asked what there is of them: settled, rendered, connected.
+
+use std::path::PathBuf;
+
+use super::Failure;
+use super::args::CommandLine;
+use super::images::{Contexts, images};
+use super::prepare::{Prepared, add_files_of_site, prepare, tree_folder};
+use super::view::View;
+use crate::diagnostic::{Diagnostics, Result as Diagnosed, collect};
+use crate::graph::{self, Graph};
+use crate::image::ImageName;
+use crate::plan::Selection;
+use crate::settings::Settings;
+use crate::source;
+use crate::tree::Tree;
+
+/// The images that a command line speaks of.
+pub struct Family {
+    /// The folder that the tree is in, if it is not the one that the program carries.
+    pub folder: Option<PathBuf>,
+    /// The tree, with the user's files in it.
+    pub tree: Tree,
+    /// What is settled, for every axis.
+    pub settings: Vec<Settings>,
+    /// The images of all axes.
+    pub graph: Graph,
+    /// What each is built from as far as it lies in the tree.
+    pub contexts: Contexts,
+}
+
+impl Family {
+    /// Settles and renders what this command line asks for.
+    ///
+    /// # Errors
+    /// When something is wrong with the options, the configuration or the tree.
+    pub fn of(line: &CommandLine, view: &View) -> Result<Self, Failure> {
+        let Prepared { layers, mut tree, settings } = prepare(line, view)?;
+        add_files_of_site(&mut tree, &settings[0], view)?;
+        let (graph, contexts) = connect(&tree, &settings, view)?;
+        Ok(Self { folder: tree_folder(&layers), tree, settings, graph, contexts })
+    }
+
+    /// What is wanted, as far as the engine need not be asked for it.
+    pub fn selection(&self) -> Selection {
+        let of_run = &self.settings[0];
+        let unbuildable = self.settings.iter().flat_map(|of_axis| unbuildable(of_axis, &self.tree));
+        Selection {
+            patterns: of_run.patterns.clone(),
+            unbuildable: unbuildable.collect(),
+            skip_parents: of_run.skip_parents,
+            ..Selection::default()
+        }
+    }
+}
+
+/// The images of all axes in one graph, and their contexts.
+fn connect(tree: &Tree, settings: &[Settings], view: &View) -> Diagnosed<(Graph, Contexts)> {
+    let of_axes = collect(settings.iter().map(|settings| {
+        let of_axis = images(tree, settings, view)?;
+        warn_of_stray_sources(tree, &of_axis.images, settings, view);
+        Ok(of_axis)
+    }))
+    .map_err(Diagnostics::distinct)?;
+    let (mut all, mut contexts) = (Vec::new(), Contexts::new());
+    for of_axis in of_axes {
+        all.extend(of_axis.images);
+        contexts.extend(of_axis.contexts);
+    }
+    Ok((Graph::new(all)?, contexts))
+}
+
+/// The images that can't be built on one axis, each with the reason.
+fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)> {
+    let axis = settings.axis.as_dialects_ask();
+    let package_manager = &settings.base.package_manager;
+    let entries = tree.manifest().unbuildable.iter().filter(|entry| {
+        !settings.enable_unbuildable && entry.applies(axis, package_manager, tree.dialect())
+    });
+    let name = |name: &String| ImageName::new(name).on(settings.label.as_deref());
+    entries
+        .flat_map(|entry| entry.images.iter().map(|image| (name(image), entry.reason.clone())))
+        .collect()
+}
+
+/// Sources of the user's that belong to no image of the tree are most likely misspelled.
+fn warn_of_stray_sources(tree: &Tree, images: &[graph::Image], settings: &Settings, view: &View) {
+    let of_tree = &tree.manifest().sources;
+    for source in settings.sources.iter().filter(|source| !of_tree.contains_key(&source.name)) {
+        let of_image = source::image_of(&source.name);
+        if !images.iter().any(|image| image.name.as_str() == of_image) {
+            view.warn(&format!("the source [{}] belongs to no image", source.name));
+        }
+    }
+}
