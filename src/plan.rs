@@ -8,6 +8,7 @@
 mod forecast;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use regex::Regex;
 
@@ -30,7 +31,7 @@ pub enum Decision {
 }
 
 /// Why a selected image need not be built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Skip {
     /// The engine has an image of that name and tag.
     Exists,
@@ -38,6 +39,8 @@ pub enum Skip {
     Unchanged,
     /// The registry has an image of that name and tag, made of the same parts.
     InRegistry,
+    /// It is what it was at this commit, since which images have to have changed.
+    Unaffected(Arc<str>),
     /// It was not asked for, and nothing that is built needs it.
     NotNeeded,
     /// Others are built on it, and parents are not wanted.
@@ -46,11 +49,12 @@ pub enum Skip {
 
 impl Skip {
     /// The reason in words, for the image with this reference.
-    pub fn reason(self, reference: &ImageRef) -> String {
+    pub fn reason(&self, reference: &ImageRef) -> String {
         match self {
             Self::Exists => format!("the engine has {reference}"),
             Self::Unchanged => format!("the engine has {reference}, unchanged"),
             Self::InRegistry => format!("the registry has {reference}, unchanged"),
+            Self::Unaffected(since) => format!("unchanged since {since}"),
             Self::NotNeeded => "nothing that is built needs it".to_owned(),
             Self::Parent => "others are built on it, and parents are skipped".to_owned(),
         }
@@ -70,6 +74,19 @@ pub struct Selection {
     pub existing: BTreeSet<ImageRef>,
     /// Leave out every image that is here, since it is where the value says.
     pub unchanged: BTreeMap<ImageName, Whereabouts>,
+    /// Leave out every image that is what it was.
+    pub unaffected: Option<Unaffected>,
+}
+
+/// Images that are what they were at a commit.
+#[derive(Debug, Clone)]
+pub struct Unaffected {
+    /// What the user calls the commit.
+    pub since: Arc<str>,
+    /// The images.
+    pub images: BTreeSet<ImageName>,
+    /// Those that nobody has, to be built where a build needs them.
+    pub missing: BTreeSet<ImageName>,
 }
 
 impl Selection {
@@ -96,6 +113,9 @@ impl<'a> Plan<'a> {
         mark_unbuildable(graph, selection, &mut decisions);
         mark_matched(graph, selection, &mut decisions);
         mark_skipped(graph, selection, &mut decisions);
+        if let Some(unaffected) = &selection.unaffected {
+            mark_missing(graph, unaffected, &mut decisions);
+        }
         let asked_for: Vec<bool> =
             graph.images().iter().map(|image| selection.asks_for(&image.name)).collect();
         if !selection.unchanged.is_empty() {
@@ -218,8 +238,25 @@ fn mark_skipped(graph: &Graph, selection: &Selection, decisions: &mut [Decision]
             });
         } else if selection.existing.contains(&image.reference) {
             decisions[index] = Decision::Skip(Skip::Exists);
+        } else if let Some(unaffected) = &selection.unaffected
+            && unaffected.images.contains(&image.name)
+        {
+            decisions[index] = Decision::Skip(Skip::Unaffected(unaffected.since.clone()));
         } else if selection.skip_parents && !graph.needed_by(index).is_empty() {
             decisions[index] = Decision::Skip(Skip::Parent);
+        }
+    }
+}
+
+/// Has those of the unaffected images built that something is built on and nobody has.
+fn mark_missing(graph: &Graph, unaffected: &Unaffected, decisions: &mut [Decision]) {
+    for &index in graph.order().iter().rev() {
+        let is_needed =
+            graph.needed_by(index).into_iter().any(|child| decisions[child] == Decision::Build);
+        let is_missing = unaffected.missing.contains(&graph.images()[index].name);
+        let is_left_out = matches!(decisions[index], Decision::Skip(Skip::Unaffected(_)));
+        if is_left_out && is_needed && is_missing {
+            decisions[index] = Decision::Build;
         }
     }
 }
@@ -285,6 +322,28 @@ mod tests {
         assert_eq!(decide(&matching(&["base"])), ["base build", "group-base build"]);
         assert_eq!(decide(&matching(&["nothing"])), Vec::<String>::new());
         assert_eq!(decide(&Selection::default()).len(), FAMILY.len());
+    }
+
+    #[test]
+    fn an_unaffected_image_is_built_where_it_is_missing_and_needed() {
+        let names = |names: &[&str]| names.iter().map(|name| ImageName::new(name)).collect();
+        let decide_since = |missing: &[&str]| {
+            let images = names(&["base", "group-base", "group-api", "tool", "lone"]);
+            let unaffected = Unaffected { since: "main".into(), images, missing: names(missing) };
+            decide(&Selection { unaffected: Some(unaffected), ..Selection::default() })
+        };
+        let built = |missing: &[&str]| -> Vec<String> {
+            let all = decide_since(missing).into_iter();
+            all.filter_map(|line| Some(line.strip_suffix(" build")?.to_owned())).collect()
+        };
+        assert_eq!(
+            decide_since(&[])[..2],
+            [r#"base unaffected("main")"#.to_owned(), r#"lone unaffected("main")"#.to_owned()]
+        );
+        assert_eq!(built(&[]), ["group-extra"]);
+        assert_eq!(built(&["tool", "group-api", "lone"]), ["tool", "group-extra"]);
+        assert_eq!(built(&["base", "tool"]), ["base", "tool", "group-extra"]);
+        assert_eq!(built(&["base"]), ["group-extra"]);
     }
 
     #[test]
@@ -367,6 +426,10 @@ mod tests {
             wanted in prop::collection::btree_set(0usize..30, 0..5),
             unbuildable in prop::collection::btree_set(0usize..30, 0..3),
             existing in prop::collection::btree_set(0usize..30, 0..5),
+            unaffected in prop::option::of((
+                prop::collection::btree_set(0usize..30, 0..20),
+                prop::collection::btree_set(0usize..30, 0..20),
+            )),
             skip_parents: bool,
         ) {
             let pairs: Vec<_> = tree.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
@@ -380,6 +443,11 @@ mod tests {
                 unbuildable: some(&unbuildable).iter().map(|n| (ImageName::new(n), "no".to_owned())).collect(),
                 skip_parents,
                 unchanged: BTreeMap::new(),
+                unaffected: unaffected.as_ref().map(|(images, missing)| Unaffected {
+                    since: "main".into(),
+                    images: some(images).iter().map(|n| ImageName::new(n)).collect(),
+                    missing: some(missing).iter().map(|n| ImageName::new(n)).collect(),
+                }),
                 existing: some(&existing).iter().map(|n| naming().reference(n).unwrap()).collect(),
             };
             let plan = Plan::new(&graph, &selection);
@@ -393,6 +461,11 @@ mod tests {
                     prop_assert!(position[&needed] < position[&image]);
                     prop_assert!(graph.wave(needed) < graph.wave(image));
                     prop_assert!(matches!(plan.decision(needed), Decision::Build | Decision::Skip(_)));
+                    let is_missing = selection.unaffected.as_ref().is_some_and(|unaffected| {
+                        unaffected.missing.contains(&graph.images()[needed].name)
+                    });
+                    let is_left_out = matches!(plan.decision(needed), Decision::Skip(Skip::Unaffected(_)));
+                    prop_assert!(!(is_missing && is_left_out));
                 }
             }
         }

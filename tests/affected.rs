@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Run, TestTree, kiln};
+use support::{Cleanup, Engine, Run, TestTree, kiln, require_engine};
 
 const FAMILY: &[(&str, &str)] = &[
     ("base", "FROM {{ base_image }}:{{ base_distro_tag }}\n"),
@@ -280,4 +280,67 @@ fn the_repository_is_left_as_it_is() {
     let before = index();
     affected(&tree, &[]).expect(0);
     assert_eq!(index(), before);
+}
+
+#[test]
+fn what_did_not_change_is_not_listed() {
+    let tree = family();
+    let build = |arguments: &[&str]| {
+        let since = ["build", "--changed-since", "HEAD"];
+        run(&tree, &[&since, OPTIONS.as_slice(), arguments].concat())
+    };
+    assert_eq!(build(&["--list-images"]).expect(0).stdout, NOTHING);
+    tree.write("app/run.sh", "#!/bin/sh -e\n");
+    assert_eq!(build(&["--list-images"]).expect(0).stdout, "1 : app\n2 : app-extra\n");
+    assert_eq!(build(&["--list-images", "^app$"]).expect(0).stdout, "1 : app\n");
+    let dependencies = build(&["--list-dependencies"]).expect(0).stdout;
+    let compact = dependencies.split_whitespace().collect::<String>();
+    // The top is shown for what stands on it.
+    assert_eq!(compact, r#"{"base":[{"app":["app-extra"]}]}"#);
+    let unknown = build(&["--list-images", "--changed-since", "nowhere"]).expect(2);
+    assert!(unknown.stderr.contains("has no commit 'nowhere'"), "{unknown:?}");
+    let embedded = ["--list-images", "--tree", "", "-b", "debian"];
+    assert!(build(&embedded).expect(2).stderr.contains("has no history"));
+    build(&[]).expect(3);
+}
+
+#[test]
+fn what_changed_is_built_on_what_did_not() {
+    require_engine();
+    let tree = committed(TestTree::new(&[
+        ("base", "FROM debian:bookworm\n"),
+        ("app", "FROM @base\nCOPY run.sh /run.sh\n"),
+        ("app-extra", "FROM @app\nRUN true\n"),
+        ("other", "FROM @base\nRUN true\n"),
+    ]));
+    let _cleanup = Cleanup::new(tree.namespace());
+    let build = |arguments: &[&str]| {
+        let run = tree.build(&[&["--changed-since", "HEAD"], arguments].concat()).expect(0);
+        (run.names("built"), run.summary())
+    };
+    let nothing: [&str; 0] = [];
+    assert_eq!(build(&[]).0, nothing);
+    tree.write("app/run.sh", "#!/bin/sh -e\n");
+    // A parent that the engine does not have is built, too.
+    assert_eq!(build(&[]).0, ["app", "app-extra", "base"]);
+    let before = Engine::Docker.image_id(&tree.reference("base"));
+    let (built, summary) = build(&[]);
+    assert_eq!(built, ["app", "app-extra"]);
+    let skipped = summary["skipped"].to_string();
+    assert!(skipped.contains("unchanged since HEAD"), "{skipped}");
+    assert_eq!(Engine::Docker.image_id(&tree.reference("base")), before);
+    assert_eq!(Engine::Docker.file_in(&tree.reference("app"), "/run.sh"), "#!/bin/sh -e\n");
+    assert_eq!(Engine::Docker.image_id(&tree.reference("other")), "");
+    // What carries its fingerprint already need not be built again.
+    tree.build(&["--skip-unchanged", "^app-extra$"]).expect(0);
+    assert_eq!(build(&["--skip-unchanged"]).0, nothing);
+}
+
+/// What is explained is what a build with the same options does.
+#[test]
+fn an_image_that_did_not_change_is_explained() {
+    let tree = family();
+    let arguments = [&["explain", "lone", "--changed-since", "HEAD"], OPTIONS.as_slice()].concat();
+    let told = run(&tree, &arguments).expect(0).stdout;
+    assert!(told.starts_with("lone: skipped: unchanged since HEAD\n"), "{told}");
 }

@@ -4,7 +4,7 @@
 //! compared. Neither an engine nor the network is asked: an external image is what it is called, and
 //! a source what is said of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use clap::builder::PossibleValuesParser;
@@ -24,7 +24,7 @@ use crate::engine::{Builder, Loan};
 use crate::fingerprint::{Change, Difference, Fingerprinted, Parts, differences, digest};
 use crate::graph;
 use crate::image::{ImageName, ImageRef};
-use crate::plan::Plan;
+use crate::plan::{Plan, Selection, Unaffected};
 use crate::settings::Settings;
 use crate::source;
 
@@ -57,10 +57,13 @@ pub fn command() -> Command {
                 .required(true)
                 .help("The branch, tag or commit to compare with"),
         );
-    args::with_options(command).mut_arg(FORMAT, |arg| {
-        arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
-            .help("The format of the list [default: text]")
-    })
+    args::with_options(command).mut_arg("changed_since", |arg| arg.hide(true)).mut_arg(
+        FORMAT,
+        |arg| {
+            arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
+                .help("The format of the list [default: text]")
+        },
+    )
 }
 
 /// Prints what is affected.
@@ -77,7 +80,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     if plans.then.is_empty() {
         refuse_empty(plans.now, &now.settings[0])?;
     }
-    let different = plans.compared(&fingerprints(&then, &view)?, &fingerprints(&now, &View::Now)?);
+    let different = plans.compared(&then, &now, &view)?;
     let affected = plans.affected(&different);
     if affected.is_empty() {
         terminal::warn(&format!("nothing is affected since {reference}"));
@@ -89,6 +92,31 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     } else {
         terminal::print_out(&affected.iter().map(Affected::line).collect::<String>())
     }
+}
+
+/// Leaves out of the `selection` what did not change since the commit that the options name.
+///
+/// # Errors
+/// When the tree has no past, or can't be rendered as it was.
+pub fn leave_out_unaffected(
+    line: &CommandLine,
+    now: &Family,
+    selection: &mut Selection,
+) -> Result<(), Failure> {
+    let Some(reference) = &now.settings[0].changed_since else { return Ok(()) };
+    let (then, view) = before(line, now, reference)?;
+    let plans = Plans {
+        then: &Plan::new(&then.graph, &then.selection()),
+        now: &Plan::new(&now.graph, selection),
+    };
+    let different = plans.compared(&then, now, &view)?;
+    let images = now.graph.images().iter().map(|image| image.name.clone());
+    selection.unaffected = Some(Unaffected {
+        since: reference.as_str().into(),
+        images: images.filter(|name| !different.contains_key(name)).collect(),
+        missing: BTreeSet::new(),
+    });
+    Ok(())
 }
 
 /// The same command line, such that no engine is asked for.
@@ -178,10 +206,13 @@ impl<'a> Plans<'a> {
     /// What is not what it was, of the images that are wanted then or now.
     fn compared(
         &self,
-        then: &BTreeMap<ImageName, Fingerprinted>,
-        now: &BTreeMap<ImageName, Fingerprinted>,
-    ) -> BTreeMap<ImageName, Difference> {
-        differences(&wanted(self.then, then), &wanted(self.now, now))
+        then: &Family,
+        now: &Family,
+        view: &View,
+    ) -> Result<BTreeMap<ImageName, Difference>, Failure> {
+        let then = wanted(self.then, &fingerprints(then, view)?);
+        let now = wanted(self.now, &fingerprints(now, &View::Now)?);
+        Ok(differences(&then, &now))
     }
 
     /// The images that differ: those that would be built, in that order, and then those that would

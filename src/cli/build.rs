@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::affected::leave_out_unaffected;
 use super::args::CommandLine;
 use super::durations::{self, Stopwatch};
 use super::family::Family;
@@ -22,9 +23,9 @@ use crate::endpoint::Endpoint;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{BuildOptions, Builder, EPOCH, Engine as _, Loan, Squashing, squash};
 use crate::event::{Event, Outcome};
-use crate::graph::{Graph, Index};
-use crate::image::ImageName;
-use crate::plan::{Decision, Plan, Selection};
+use crate::graph::{self, Graph, Index};
+use crate::image::{ImageName, ImageRef, Whereabouts};
+use crate::plan::{Decision, Plan, Selection, Unaffected};
 use crate::runner::{self, Material, Means};
 use crate::settings::{Building, Settings, Task};
 use crate::source::{self, FromOrigin};
@@ -36,6 +37,7 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
     let of_run = &settings[0];
     let mut selection = family.selection();
     refuse_empty(&Plan::new(graph, &selection), of_run)?;
+    leave_out_unaffected(line, &family, &mut selection)?;
     let runtime = runtime()?;
     let shop = match of_run.building.endpoint.clone() {
         Some(endpoint) => {
@@ -76,6 +78,8 @@ impl Shop {
         let of_run = &settings[0];
         let engine = engine(endpoint, of_run).await?;
         let materials = materials(&engine, contexts, settings)?;
+        // A survey is of all that is wanted.
+        let unaffected = selection.unaffected.take();
         let mut survey = None;
         let skips = of_run.building.skip_unchanged.is_some();
         if skips || is_surveyed {
@@ -87,11 +91,35 @@ impl Shop {
             }
             survey = Some(found);
         }
-        if of_run.skip_existing {
-            selection.existing = engine.images().await?.into_keys().collect();
+        if of_run.skip_existing || unaffected.is_some() {
+            let has = match &survey {
+                Some(survey) => survey.known.keys().cloned().collect(),
+                None => engine.images().await?.into_keys().collect(),
+            };
+            selection.unaffected = unaffected.map(|unaffected| {
+                let unchanged = skips.then_some(&selection.unchanged);
+                Unaffected { missing: missing(graph, &has, unchanged), ..unaffected }
+            });
+            if of_run.skip_existing {
+                selection.existing = has;
+            }
         }
         Ok(Self { engine, materials, survey })
     }
+}
+
+/// The images that are not there: that are not among the `unchanged` ones, if these are known, or else
+/// not in what the engine `has`.
+fn missing(
+    graph: &Graph,
+    has: &BTreeSet<ImageRef>,
+    unchanged: Option<&BTreeMap<ImageName, Whereabouts>>,
+) -> BTreeSet<ImageName> {
+    let is_missing = |image: &&graph::Image| match unchanged {
+        Some(unchanged) => !unchanged.contains_key(&image.name),
+        None => !has.contains(&image.reference),
+    };
+    graph.images().iter().filter(is_missing).map(|image| image.name.clone()).collect()
 }
 
 /// Connects to the engine, and makes sure of what is needed beside it.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgMatches, Command};
 
+use super::affected::leave_out_unaffected;
 use super::args::{self, CommandLine};
 use super::build::{Shop, runtime};
 use super::family::Family;
@@ -49,6 +50,7 @@ fn explain(name: &str, line: &CommandLine) -> Result<Exit, Failure> {
     let of_run = &settings[0];
     let image = find(graph, name)?;
     let mut selection = family.selection();
+    leave_out_unaffected(line, &family, &mut selection)?;
     let shop = match of_run.building.endpoint.clone() {
         Some(endpoint) => {
             let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, true);

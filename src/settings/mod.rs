@@ -214,6 +214,8 @@ pub struct Settings {
     pub patterns: Option<Vec<Regex>>,
     /// Build what is said to be unbuildable, too.
     pub enable_unbuildable: bool,
+    /// The commit since which an image has to have changed to be built.
+    pub changed_since: Option<String>,
     /// Leave out what the engine has.
     pub skip_existing: bool,
     /// Leave out what others are built on.
@@ -250,6 +252,7 @@ fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings
     };
     let ca_certificates = values.path("ca_certificates");
     let enable_unbuildable = values.flag("enable_unbuildable");
+    let changed_since = values.text("changed_since");
     let skip_existing = values.flag("skip_existing");
     let skip_parents = values.flag("skip_parents");
     let work_dir = values.path("work_dir");
@@ -270,6 +273,7 @@ fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings
                 ca_certificates,
                 patterns,
                 enable_unbuildable,
+                changed_since,
                 skip_existing,
                 skip_parents,
                 building,

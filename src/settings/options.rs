@@ -498,6 +498,15 @@ pub const OPTIONS: &[Opt] = &[
     .value("PROFILE"),
     opt(
         Selection,
+        "changed_since",
+        "changed-since",
+        Text,
+        Unset,
+        "Leave out images that are what they were at a git commit, as kiln affected tells, unless a build needs one that the engine does not have",
+    )
+    .value("REF"),
+    opt(
+        Selection,
         "skip_existing",
         "skip-existing",
         Bool,
