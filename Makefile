@@ -43,9 +43,11 @@ conformance: build engine
 	environment=$$(scripts/engine env); eval "$$environment"; \
 	    cargo nextest run --test conformance --test kolla_build --run-ignored all --no-fail-fast
 
-# What planning costs beside kolla-build.
+# Measures planning and building beside the real kolla-build, and writes docs/performance.md: takes a
+# quarter of an hour.
 bench: build
-	scripts/bench "$$(scripts/kolla-releases 23.0.0)" ubuntu
+	scripts/engine base-image
+	environment=$$(scripts/engine env); eval "$$environment"; scripts/bench --write docs/performance.md
 
 # What needs neither engine nor registry.
 fast-test:

@@ -1,0 +1,69 @@
+"""All images from nothing."""
+
+from benchmarks import builds, programs, report
+
+MOST_OF_KOLLA = {"classic": 0.25, "BuildKit": 0.15}
+MOST_OF_BOUND = 1.15
+ROUNDS = {"kiln": 3, "bare client": 3, "kolla-build": 2}
+BUILDERS = {"classic": ["--nobuildkit"], "BuildKit": []}
+
+
+def benchmark(bench):
+    section = report.Section(
+        f"From nothing: {builds.IMAGES} images, {builds.THREADS} at once",
+        "The same family. Every run gets a tree of its own with a random word in all files, so that the engine "
+        "has neither images nor a build cache for it. Beside kolla-build with the classic builder, and beside a bare "
+        "client that is given the contexts packed and knows the order, and posts each of them to the engine's /build "
+        "when its parent is there (for BuildKit without a session): what the engine itself takes. The least of "
+        f"{ROUNDS['kiln']} runs of Kiln's and the bare client's and {ROUNDS['kolla-build']} of kolla-build's, in turn.",
+    )
+    times = {}
+    for turn in range(max(ROUNDS.values())):
+        for (name, builder), once in measured(bench).items():
+            if turn < ROUNDS[name]:
+                times.setdefault((name, builder), []).append(once())
+    least = {key: min(of_key) for key, of_key in times.items()}
+    for builder, most in MOST_OF_KOLLA.items():
+        ours = least["kiln", builder]
+        section.rows += [
+            report.within(f"{builder} builder", "kolla-build", least["kolla-build", "classic"], ours, most),
+            report.within(f"{builder} builder", "the bare client", least["bare client", builder], ours, MOST_OF_BOUND),
+        ]
+    return section
+
+
+def measured(bench):
+    """All that is measured in a round: who builds, and with which builder."""
+    return {
+        ("kolla-build", "classic"): lambda: of_kolla(bench),
+        ("bare client", "classic"): lambda: of_bare_client(bench, "classic"),
+        ("kiln", "classic"): lambda: of_kiln(bench, "classic"),
+        ("bare client", "BuildKit"): lambda: of_bare_client(bench, "BuildKit"),
+        ("kiln", "BuildKit"): lambda: of_kiln(bench, "BuildKit"),
+    }
+
+
+def of_kolla(bench):
+    with builds.family(bench) as (tree, namespace):
+        run, _ = builds.kolla(bench, tree, namespace)
+        builds.require_all(bench, tree, namespace)
+        return run.wall
+
+
+def of_kiln(bench, builder):
+    with builds.family(bench) as (tree, namespace):
+        run, _ = builds.kiln(bench, tree, namespace, *BUILDERS[builder])
+        builds.require_all(bench, tree, namespace)
+        return run.wall
+
+
+def of_bare_client(bench, builder):
+    with builds.family(bench) as (tree, namespace):
+        contexts = builds.contexts(bench, tree, namespace)
+
+        def name(image):
+            return programs.reference(namespace, image)
+
+        took = bench.engine.build_all(contexts, tree.parents, name, builds.THREADS, builder == "BuildKit")
+        builds.require_all(bench, tree, namespace)
+        return took
