@@ -8,6 +8,7 @@
 //! the build is undone. What the tables leave out is an error or is passed over just where Python
 //! would raise or go on, for templates count on both. Nothing is read from disk here.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::version::Version;
@@ -68,7 +69,7 @@ pub fn handle_repos(
         13..=20 => by_switches(tables, about, names, mode, sources_or_nothing),
         21..=22 => {
             let file = chosen_file(tables, about)?;
-            let table = flattened(file, about, |_, _, fields| Ok(fields.clone()))?;
+            let table = flattened(file, about, |_, _, fields| Ok(Cow::Borrowed(fields)))?;
             by_entries(&table, about, names, mode, |repo| enabling(about, repo).map(Some))
         }
         _ => Merged::of(tables, about)?.commands(about, names, mode),
@@ -94,6 +95,10 @@ fn run(commands: String) -> String {
 // Where a table is found.
 
 type Entries = [(String, Yaml)];
+
+/// Repositories by their names. Templates ask for some of them hundreds of times, so that what is
+/// as a file has it is borrowed.
+type Repositories<'a> = Vec<(Cow<'a, str>, Cow<'a, Yaml>)>;
 
 /// The file that counts before 23, whole.
 fn chosen_file<'a>(tables: &'a Tables, about: &About) -> Result<&'a Entries, String> {
@@ -135,23 +140,27 @@ fn single_table<'a>(tables: &'a Tables, about: &About) -> Result<&'a Yaml, Strin
 }
 
 /// From 21: the sections together, in order; `join` makes one entry of two of the same name.
-fn flattened(
-    file: &Entries,
+fn flattened<'a>(
+    file: &'a Entries,
     about: &About,
-    join: impl Fn(&str, &Yaml, &Yaml) -> Result<Yaml, String>,
-) -> Result<Vec<(String, Yaml)>, String> {
+    join: impl Fn(&str, &Yaml, &'a Yaml) -> Result<Cow<'a, Yaml>, String>,
+) -> Result<Repositories<'a>, String> {
     let machine = format!("{}-{}", about.distro, about.arch);
-    let mut table: Vec<(String, Yaml)> = Vec::new();
+    let mut table = Repositories::new();
     for section in [about.package_type, about.distro, &machine] {
         let Some(repos) = find(file, section) else { continue };
         for (name, fields) in entries(repos, section)? {
             match table.iter_mut().find(|(known, _)| known == name) {
                 Some((_, known)) => *known = join(name, known, fields)?,
-                None => table.push((name.clone(), fields.clone())),
+                None => table.push((Cow::Borrowed(name), Cow::Borrowed(fields))),
             }
         }
     }
     Ok(table)
+}
+
+fn find_repository<'a>(table: &'a Repositories, name: &str) -> Option<&'a Yaml> {
+    table.iter().find(|(known, _)| known == name).map(|(_, fields)| &**fields)
 }
 
 fn find<'a>(table: &'a Entries, name: &str) -> Option<&'a Yaml> {
@@ -222,7 +231,7 @@ fn sources_or_nothing(about: &About, name: &str, entry: &Yaml) -> Result<Option<
 /// any. What is enabled is parted by `&&`, also from what then says nothing; what is disabled is
 /// not.
 fn by_entries(
-    table: &Entries,
+    table: &Repositories,
     about: &About,
     names: &[String],
     mode: &str,
@@ -230,7 +239,7 @@ fn by_entries(
 ) -> Result<String, String> {
     let mut commands = String::new();
     for (index, name) in names.iter().enumerate() {
-        let entry = find(table, name)
+        let entry = find_repository(table, name)
             .ok_or_else(|| format!("there is no repository '{name}' for {}", about.distro))?;
         match (about.package_type, mode) {
             ("rpm" | "deb", "enable") => {
@@ -268,24 +277,26 @@ fn enabling(about: &About, repo: &Repo) -> Result<String, String> {
 }
 
 /// 23: the table with the site's file laid over it, in order, and the tree's alone.
-struct Merged {
-    repos: Vec<(String, Yaml)>,
-    shipped: Vec<(String, Yaml)>,
+struct Merged<'a> {
+    repos: Repositories<'a>,
+    shipped: Repositories<'a>,
 }
 
-impl Merged {
-    fn of(tables: &Tables, about: &About) -> Result<Self, String> {
-        let shipped = tree_file(tables, about)?;
-        let mut file = shipped.to_vec();
-        if let Some(site) = &tables.site {
-            for (section, over) in entries(site, "the site's file of repositories")? {
-                lay_over(&mut file, section, over)?;
+impl<'a> Merged<'a> {
+    fn of(tables: &'a Tables, about: &About) -> Result<Self, String> {
+        let file = tree_file(tables, about)?;
+        let shipped = flattened(file, about, combined)?;
+        let repos = match &tables.site {
+            None => shipped.clone(),
+            Some(site) => {
+                let mut file = file.to_vec();
+                for (section, over) in entries(site, "the site's file of repositories")? {
+                    lay_over(&mut file, section, over)?;
+                }
+                owned(flattened(&file, about, combined)?)
             }
-        }
-        Ok(Self {
-            repos: flattened(&file, about, combined)?,
-            shipped: flattened(shipped, about, combined)?,
-        })
+        };
+        Ok(Self { repos, shipped })
     }
 
     fn commands(&self, about: &About, names: &[String], mode: &str) -> Result<String, String> {
@@ -324,8 +335,8 @@ impl Merged {
         ))
     }
 
-    fn shipped<'a>(&'a self, name: &'a str) -> Option<Repo<'a>> {
-        Repo::of(name, find(&self.shipped, name)?).ok()
+    fn shipped<'b>(&'b self, name: &'b str) -> Option<Repo<'b>> {
+        Repo::of(name, find_repository(&self.shipped, name)?).ok()
     }
 
     /// The distro's file that a repository is in, or would be.
@@ -405,13 +416,20 @@ fn lay_over(file: &mut Vec<(String, Yaml)>, section: &str, over: &Yaml) -> Resul
     Ok(())
 }
 
+fn owned(table: Repositories<'_>) -> Repositories<'static> {
+    let owned = |(name, fields): (Cow<'_, str>, Cow<'_, Yaml>)| {
+        (Cow::Owned(name.into_owned()), Cow::Owned(fields.into_owned()))
+    };
+    table.into_iter().map(owned).collect()
+}
+
 /// The fields of both entries; what then has an address is not the distro's any more.
-fn combined(name: &str, former: &Yaml, fields: &Yaml) -> Result<Yaml, String> {
+fn combined<'a>(name: &str, former: &Yaml, fields: &Yaml) -> Result<Cow<'a, Yaml>, String> {
     let mut combined = both(former, fields, &format!("the entry of the repository '{name}'"))?;
     if combined.iter().any(|(field, _)| field == "url" || ADDRESSES.contains(&field.as_str())) {
         combined.retain(|(field, _)| field != "distro");
     }
-    Ok(Yaml::Map(combined))
+    Ok(Cow::Owned(Yaml::Map(combined)))
 }
 
 /// What is in either of two mappings, and from the second what is in both.
