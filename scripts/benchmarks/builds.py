@@ -51,10 +51,13 @@ def build(bench, command, tree, namespace, options):
 
 
 def require_all(bench, tree, namespace):
-    """Makes sure that the engine has all images of a tree."""
-    missing = [image for image in tree.parents if not bench.engine.has(programs.reference(namespace, image))]
+    """Makes sure that the engine has all images of a tree, and returns their ids, leaves first."""
+    images = tree.leaves_first()
+    ids = [bench.engine.image_id(programs.reference(namespace, image)) for image in images]
+    missing = [image for image, known in zip(images, ids) if known is None]
     if missing:
         raise measure.Failed(f"{len(missing)} images were not built: {missing[:3]}")
+    return ids
 
 
 def contexts(bench, tree, namespace):

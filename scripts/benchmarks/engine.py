@@ -58,13 +58,15 @@ class Engine:
         told = json.loads(body)
         return f"Docker {told['Version']}" if told.get("Version") else "unknown"
 
-    def has(self, reference):
-        return self.ask("GET", f"/images/{quote(reference)}/json")[0] == 200
+    def image_id(self, reference):
+        """The id of an image; None where it is not there."""
+        status, body = self.ask("GET", f"/images/{quote(reference)}/json")
+        return json.loads(body)["Id"] if status == 200 else None
 
-    def remove(self, references):
+    def remove(self, images):
         """Removes images, and what the classic builder kept of their steps with them."""
-        for reference in references:
-            self.ask("DELETE", f"/images/{quote(reference)}?force=1")
+        for image in images:
+            self.ask("DELETE", f"/images/{quote(image)}?force=1")
 
     def build(self, reference, context, buildkit):
         """Builds an image and makes sure that the answer has no error in it."""
