@@ -18,8 +18,9 @@ def benchmark(bench):
         "A skewed graph: who goes first",
         f"On one base {LINKS} images, each built on the one before, sleep for {LINK_SECONDS} s each, beside "
         f"{len(LEAF_SECONDS)} leaves of {min(LEAF_SECONDS)} to {max(LEAF_SECONDS)} s that come first by name; "
-        f"{THREADS} at once, classic builder, with the network of the host. Beside the least that any order could take: the longest "
-        f"chain or the work of all shared among the threads, whichever is more, of the durations of the same run. "
+        f"{THREADS} at once, classic builder, with the network of the host. Beside the least that any order could "
+        "take: the longest chain or the work of all shared among the threads, whichever is more, of the durations of "
+        "the same run. "
         f"The best of {RUNS} runs, each of a tree that no build cache knows, and one of kolla-build's, which builds "
         "what it found first.",
     )

@@ -64,5 +64,7 @@ def of_kolla(bench):
         second, _ = builds.kolla(bench, tree, namespace)
         # Those of the first run have lost their names to those of the second.
         bench.engine.remove(former)
-        existing, _ = builds.kolla(bench, tree, namespace, "--skip-existing")
+        existing, summary = builds.kolla(bench, tree, namespace, "--skip-existing")
+        if summary["built"]:
+            raise measure.Failed("kolla-build built images that exist")
         return second.wall, existing.wall
