@@ -66,7 +66,7 @@ def within(what, beside, theirs, ours, most):
     ratio = ours / theirs
     target = f"at most {most}" if most else ""
     met = ratio <= most if most else None
-    return Row(what, beside, seconds(theirs), seconds(ours), f"{ratio:.2f}", target, met)
+    return Row(what, beside, seconds(theirs), seconds(ours), f"{ratio:.3f}", target, met)
 
 
 def under(what, ours, most):
