@@ -4,7 +4,7 @@
 //! zero, owned by root, modes reduced to the executable bit. The same tree gives the same archive
 //! on every machine, whoever checked it out and whenever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -121,21 +121,36 @@ impl Context {
     /// # Errors
     /// When a file can't be read or written; it is named.
     pub fn write_to(&self, folder: &Path) -> io::Result<()> {
-        use std::os::unix::fs::PermissionsExt as _;
+        let mut made = BTreeSet::new();
+        let mut make = |folder: &Path| {
+            if made.insert(folder.to_owned()) { fs::create_dir_all(folder) } else { Ok(()) }
+        };
         for (path, content) in &self.files {
             let target = folder.join(path);
-            let write = || {
+            let mut write = || {
                 if *content == Content::Folder {
-                    return fs::create_dir_all(&target);
+                    return make(&target);
                 }
-                fs::create_dir_all(target.parent().unwrap_or(folder))?;
-                fs::write(&target, content.read()?)?;
-                fs::set_permissions(&target, fs::Permissions::from_mode(content.mode()))
+                make(target.parent().unwrap_or(folder))?;
+                write_file(&target, &content.read()?, content.mode())
             };
             write().map_err(|error| in_file(&target.display().to_string(), &error))?;
         }
         Ok(())
     }
+}
+
+/// Writes a file that has `mode` whatever the process takes away from modes.
+fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    let permissions = file.metadata()?.permissions();
+    if permissions.mode() & 0o777 == mode {
+        return Ok(());
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 fn in_file(path: &str, error: &io::Error) -> io::Error {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::AbortHandle;
 
-use super::{Failure, Packed};
+use super::worker::{Failure, Packed};
 use crate::graph::Index;
 
 /// How many images have their sources fetched at once.

@@ -1,0 +1,771 @@
+//! The dispatcher and its workers with a scripted engine, in paused time.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+
+use super::worker::FIRST_PAUSE;
+use super::*;
+use crate::engine::{Builder, EngineError, Known, Loan, Order, Output, Sink, Squashing};
+use crate::fingerprint::{LABEL, in_label};
+use crate::graph::tests::{graph, naming};
+use crate::plan::Selection;
+use crate::source::{self, FetchError};
+
+/// An engine that does as it is told, and remembers what it was asked.
+#[derive(Default)]
+struct Scripted {
+    /// References that can't be built, with how many tries fail.
+    failing: Mutex<HashMap<String, (usize, EngineError)>>,
+    unpushable: BTreeSet<String>,
+    unpullable: BTreeSet<String>,
+    known: BTreeSet<String>,
+    /// How long builds take; ten milliseconds where it is not said.
+    takes: BTreeMap<String, Duration>,
+    /// Images with a source, and how long that takes to fetch.
+    sourced: BTreeMap<String, Duration>,
+    /// Sources that can't be had: so many tries fail for now, then one for good.
+    unfetchable: Mutex<BTreeMap<String, usize>>,
+    /// Builds never end while this is set.
+    hanging: bool,
+    started: Notify,
+    log: Mutex<Vec<String>>,
+    /// What each image was to carry as its fingerprint.
+    fingerprints: Mutex<BTreeMap<String, Option<String>>>,
+    busy: Mutex<(usize, usize)>,
+}
+
+fn short(reference: &ImageRef) -> String {
+    reference.repository().trim_start_matches("family/p-").to_owned()
+}
+
+impl Scripted {
+    fn note(&self, what: &str, reference: &ImageRef) {
+        self.log.lock().unwrap().push(format!("{what} {}", short(reference)));
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+impl Engine for Scripted {
+    async fn images(&self) -> Result<BTreeMap<ImageRef, Known>, EngineError> {
+        unreachable!("the runner asks for single images")
+    }
+
+    async fn image_id(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
+        Ok(self.known.contains(&short(reference)).then(|| "known".to_owned()))
+    }
+
+    async fn digest(&self, _: &ImageRef) -> Result<Option<String>, EngineError> {
+        Ok(None)
+    }
+
+    async fn pull(&self, reference: &ImageRef, _: Option<&str>) -> Result<(), EngineError> {
+        self.note("pull", reference);
+        if self.unpullable.contains(&short(reference)) {
+            return Err(EngineError::Refused("not found".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<String, EngineError> {
+        let reference = order.reference;
+        assert!(!order.context.is_empty());
+        let printed = order.labels.get(LABEL).map(|label| in_label(label).to_owned());
+        self.fingerprints.lock().unwrap().insert(short(reference), printed);
+        self.note("build", reference);
+        self.started.notify_one();
+        {
+            let mut busy = self.busy.lock().unwrap();
+            busy.0 += 1;
+            busy.1 = busy.1.max(busy.0);
+        }
+        if self.hanging {
+            std::future::pending::<()>().await;
+        }
+        sink(Output::Line("working".to_owned()));
+        let usual = Duration::from_millis(10);
+        let takes = self.takes.get(&short(reference)).copied().unwrap_or(usual);
+        tokio::time::sleep(takes).await;
+        self.busy.lock().unwrap().0 -= 1;
+        self.note("end", reference);
+        if let Some((left, error)) = self.failing.lock().unwrap().get_mut(&short(reference))
+            && *left > 0
+        {
+            *left -= 1;
+            return Err(error.clone());
+        }
+        Ok(format!("id-{}", short(reference)))
+    }
+
+    async fn squash(
+        &self,
+        reference: &ImageRef,
+        parent: Option<&ImageRef>,
+        _: &Squashing,
+        _: Sink<'_>,
+    ) -> Result<String, EngineError> {
+        let parent = parent.map(short).unwrap_or_default();
+        self.note(&format!("squash from {parent}"), reference);
+        Ok(format!("squashed-{}", short(reference)))
+    }
+
+    async fn tag(&self, _: &ImageRef, other: &ImageRef) -> Result<(), EngineError> {
+        self.note(&format!("tag {}", other.registry().unwrap_or("none")), other);
+        Ok(())
+    }
+
+    async fn push_list(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, EngineError> {
+        let images: Vec<_> = images.iter().map(ToString::to_string).collect();
+        self.note(&format!("list of {}", images.join(" ")), list);
+        if self.unpushable.contains(&short(list)) {
+            return Err(EngineError::Refused("denied".to_owned()));
+        }
+        Ok(format!("digest-{list}"))
+    }
+
+    async fn push(&self, reference: &ImageRef, _: Sink<'_>) -> Result<String, EngineError> {
+        self.note("push", reference);
+        if self.unpushable.contains(&short(reference)) {
+            return Err(EngineError::Refused("denied".to_owned()));
+        }
+        Ok(format!("digest-{}", short(reference)))
+    }
+}
+
+impl Fetcher for Scripted {
+    fn fetch<'a>(
+        &'a self,
+        image: &'a ImageName,
+        _: &'a ImageSources,
+        _: &'a Path,
+    ) -> BoxFuture<'a, Result<source::Fetched, FetchError>> {
+        Box::pin(async move {
+            self.log.lock().unwrap().push(format!("fetch {image}"));
+            let mut fetch = Fetch { engine: self, image, end: "dropped" };
+            tokio::time::sleep(self.sourced[image.as_str()]).await;
+            fetch.end = "fetched";
+            let Some(left) = self.unfetchable.lock().unwrap().remove(image.as_str()) else {
+                return Ok(source::Fetched::default());
+            };
+            let transient = left > 0;
+            if transient {
+                let image = image.as_str().to_owned();
+                self.unfetchable.lock().unwrap().insert(image, left - 1);
+            }
+            let [name, location, reason] = ["s", "l", "gone"].map(str::to_owned);
+            Err(FetchError { name, location, reason, transient })
+        })
+    }
+}
+
+/// A fetch under way, which notes how it ends.
+struct Fetch<'a> {
+    engine: &'a Scripted,
+    image: &'a ImageName,
+    end: &'static str,
+}
+
+impl Drop for Fetch<'_> {
+    fn drop(&mut self) {
+        self.engine.log.lock().unwrap().push(format!("{} {}", self.end, self.image));
+    }
+}
+
+/// Some source.
+fn sources() -> ImageSources {
+    let own = source::Source {
+        name: "s".to_owned(),
+        kind: source::Kind::Local,
+        location: "l".to_owned(),
+        reference: None,
+        digest: source::Digest::Unknown,
+    };
+    ImageSources { own: Some(own), ..ImageSources::default() }
+}
+
+const FAMILY: &[(&str, &str)] = &[
+    ("base", "FROM debian:1"),
+    ("mid", "FROM @base"),
+    ("leaf-a", "FROM @mid"),
+    ("leaf-b", "FROM @mid\nCOPY --from=@tool / /"),
+    ("tool", "FROM other:1"),
+];
+
+fn options() -> Options {
+    Options {
+        threads: 8,
+        push_threads: None,
+        retries: 0,
+        pull: false,
+        registries: Vec::new(),
+        fingerprints: BTreeMap::new(),
+        durations: BTreeMap::new(),
+        priorities: true,
+    }
+}
+
+fn build_options() -> BuildOptions {
+    BuildOptions {
+        builder: Builder::Classic,
+        cache: true,
+        keep: false,
+        network_mode: "host".to_owned(),
+        platform: None,
+        build_args: BTreeMap::new(),
+        squash: None,
+        loan: Loan::default(),
+    }
+}
+
+/// Runs the family; gives `name status` of every image, and the events.
+fn run_family(
+    engine: &Arc<Scripted>,
+    options: Options,
+    selection: &Selection,
+    interrupt: impl Future<Output = ()>,
+) -> (Vec<String>, Vec<Event>) {
+    run_graph(&graph(FAMILY).unwrap(), engine, options, &build_options(), selection, interrupt)
+}
+
+fn run_graph(
+    graph: &Graph,
+    engine: &Arc<Scripted>,
+    options: Options,
+    build_options: &BuildOptions,
+    selection: &Selection,
+    interrupt: impl Future<Output = ()>,
+) -> (Vec<String>, Vec<Event>) {
+    let plan = Plan::new(graph, selection);
+    let build_options = Arc::new(build_options.clone());
+    let materials = graph
+        .images()
+        .iter()
+        .map(|image| {
+            let context = Context::new(image.text.to_string(), BTreeMap::new());
+            let options = build_options.clone();
+            let is_sourced = engine.sourced.contains_key(image.name.as_str());
+            let sources = is_sourced.then(sources);
+            (image.name.clone(), Material { context, sources, options })
+        })
+        .collect();
+    let means = Means {
+        engine: engine.clone(),
+        engine_name: "scripted".to_owned(),
+        fetcher: engine.clone(),
+    };
+    let mut events = Vec::new();
+    let mut emit = |event| events.push(event);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let outcomes = runtime.block_on(run(means, &plan, materials, options, interrupt, &mut emit));
+    let shown = outcomes.iter().map(|(name, outcome)| format!("{name} {}", outcome.status()));
+    (shown.collect(), events)
+}
+
+fn all_built() -> Vec<String> {
+    ["base", "leaf-a", "leaf-b", "mid", "tool"].map(|name| format!("{name} built")).to_vec()
+}
+
+fn position(log: &[String], what: &str) -> usize {
+    log.iter().position(|entry| entry == what).unwrap_or_else(|| panic!("{what} in {log:?}"))
+}
+
+#[test]
+fn every_image_starts_after_all_it_needs() {
+    let engine = Arc::new(Scripted::default());
+    let (outcomes, _) =
+        run_family(&engine, options(), &Selection::default(), std::future::pending());
+    assert_eq!(outcomes, all_built());
+    let log = engine.log();
+    for (child, parent) in
+        [("mid", "base"), ("leaf-a", "mid"), ("leaf-b", "mid"), ("leaf-b", "tool")]
+    {
+        let (start, end) = (format!("build {child}"), format!("end {parent}"));
+        assert!(position(&log, &start) > position(&log, &end), "{log:?}");
+    }
+}
+
+#[test]
+fn the_longest_chain_goes_first_and_threads_bound_the_builds() {
+    let engine = Arc::new(Scripted::default());
+    let one = Options { threads: 1, ..options() };
+    run_family(&engine, one, &Selection::default(), std::future::pending());
+    assert_eq!(engine.busy.lock().unwrap().1, 1);
+    let builds: Vec<_> = engine.log().into_iter().filter(|l| l.starts_with("build")).collect();
+    assert_eq!(builds[..2], ["build base", "build mid"]);
+}
+
+#[test]
+fn a_failure_takes_descendants_along_and_nobody_else() {
+    let engine = Scripted::default();
+    let error = EngineError::Refused("exit code 1".to_owned());
+    engine.failing.lock().unwrap().insert("mid".to_owned(), (9, error));
+    let engine = Arc::new(engine);
+    let (outcomes, events) =
+        run_family(&engine, options(), &Selection::default(), std::future::pending());
+    assert_eq!(
+        outcomes,
+        ["base built", "leaf-a parent_error", "leaf-b parent_error", "mid error", "tool built"]
+    );
+    let finished = events.iter().filter(|e| matches!(e, Event::Finished { .. })).count();
+    assert_eq!(finished, FAMILY.len());
+}
+
+#[test]
+fn a_lost_engine_is_a_connection_error() {
+    let engine = Scripted::default();
+    let error = EngineError::Broken("gone".to_owned());
+    engine.failing.lock().unwrap().insert("tool".to_owned(), (9, error));
+    let (outcomes, _) =
+        run_family(&Arc::new(engine), options(), &Selection::default(), std::future::pending());
+    assert!(outcomes.contains(&"tool connection_error".to_owned()), "{outcomes:?}");
+}
+
+#[test]
+fn what_fails_is_tried_again() {
+    let engine = Scripted::default();
+    let error = EngineError::Refused("once".to_owned());
+    engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
+    let engine = Arc::new(engine);
+    let thrice = Options { retries: 2, ..options() };
+    let (outcomes, events) =
+        run_family(&engine, thrice, &Selection::default(), std::future::pending());
+    assert_eq!(outcomes, all_built());
+    let pauses: Vec<_> = events
+        .iter()
+        .filter_map(|e| match e {
+            Event::Retrying { pause, .. } => Some(*pause),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pauses, [FIRST_PAUSE, FIRST_PAUSE * 2]);
+}
+
+#[test]
+fn a_skipped_parent_serves_its_children() {
+    let engine = Arc::new(Scripted::default());
+    let existing = BTreeSet::from([naming().reference("base").unwrap()]);
+    let selection = Selection { existing, ..Selection::default() };
+    let (outcomes, _) = run_family(&engine, options(), &selection, std::future::pending());
+    assert_eq!(outcomes, ["leaf-a built", "leaf-b built", "mid built", "tool built"]);
+}
+
+#[test]
+fn each_built_image_is_pushed_and_a_failed_push_harms_no_child() {
+    let engine = Scripted {
+        unpushable: ["base".to_owned(), "tool".to_owned()].into(),
+        ..Scripted::default()
+    };
+    let pushing = Options { push_threads: Some(1), ..options() };
+    let (outcomes, events) =
+        run_family(&Arc::new(engine), pushing, &Selection::default(), std::future::pending());
+    assert_eq!(
+        outcomes,
+        ["base push_error", "leaf-a built", "leaf-b built", "mid built", "tool push_error"]
+    );
+    let digest = events.iter().find_map(|e| match e {
+        Event::Finished { name, outcome: Outcome::Built { pushed, .. }, .. }
+            if name.as_str() == "mid" =>
+        {
+            pushed.first().map(|pushed| pushed.digest.clone())
+        }
+        _ => None,
+    });
+    assert_eq!(digest.as_deref(), Some("digest-mid"));
+}
+
+/// What is computed while building is what is computed of the whole graph beforehand, as long as
+/// nothing else is known of the external images than then.
+#[test]
+fn images_carry_the_fingerprints_that_the_graph_has() {
+    let known = ["debian".to_owned(), "other".to_owned()].into();
+    let engine = Arc::new(Scripted { known, ..Scripted::default() });
+    run_family(&engine, options(), &Selection::default(), std::future::pending());
+    let graph = graph(FAMILY).unwrap();
+    let own = graph.images().iter().map(|image| {
+        let context = Context::new(image.text.to_string(), BTreeMap::new());
+        (image.name.clone(), context.parts().unwrap())
+    });
+    let printed = graph.fingerprints(&own.collect(), &|_, _| "known".to_owned());
+    let carried = engine.fingerprints.lock().unwrap();
+    for (image, printed) in graph.images().iter().zip(printed) {
+        let carried = carried[image.name.as_str()].as_deref();
+        assert_eq!(carried, Some(printed.fingerprint.as_str()), "{}", image.name);
+    }
+}
+
+#[test]
+fn what_stands_on_something_unknown_carries_no_fingerprint() {
+    let known = ["debian".to_owned()].into();
+    let engine = Arc::new(Scripted { known, ..Scripted::default() });
+    run_family(&engine, options(), &Selection::default(), std::future::pending());
+    let carried = engine.fingerprints.lock().unwrap();
+    let without: Vec<_> =
+        carried.iter().filter(|(_, printed)| printed.is_none()).map(|(name, _)| name).collect();
+    assert_eq!(without, ["leaf-b", "tool"]);
+}
+
+#[test]
+fn an_image_is_pushed_to_all_registries() {
+    let engine = Arc::new(Scripted::default());
+    let registries = vec!["h:1".to_owned(), "h:2".to_owned()];
+    let pushing = Options { push_threads: Some(1), registries, ..options() };
+    let (outcomes, events) =
+        run_family(&engine, pushing, &Selection::default(), std::future::pending());
+    assert_eq!(outcomes, all_built());
+    let log = engine.log();
+    let of_base: Vec<_> = log.iter().filter(|l| l.ends_with(" base")).collect();
+    let expected = ["build base", "end base", "push base", "tag h:1 base", "push base"];
+    assert_eq!(of_base[..5], expected);
+    let pushed = events.iter().find_map(|event| match event {
+        Event::Finished { outcome: Outcome::Built { pushed, .. }, .. } => Some(pushed.clone()),
+        _ => None,
+    });
+    let names: Vec<_> = pushed.unwrap().into_iter().map(|pushed| pushed.reference.name()).collect();
+    assert!(names[1].starts_with("h:1/") && names[2].starts_with("h:2/"), "{names:?}");
+}
+
+#[test]
+fn what_is_built_is_squashed_down_to_its_parent() {
+    let engine = Arc::new(Scripted::default());
+    let squash = Some(Squashing { cleanup: true, tmp_dir: None });
+    let build = BuildOptions { squash, ..build_options() };
+    let graph = graph(FAMILY).unwrap();
+    let everything = Selection::default();
+    let (outcomes, events) =
+        run_graph(&graph, &engine, options(), &build, &everything, std::future::pending());
+    assert_eq!(outcomes, all_built());
+    let log = engine.log();
+    assert!(position(&log, "squash from base mid") < position(&log, "build leaf-a"), "{log:?}");
+    assert!(events.iter().any(|event| matches!(event,
+        Event::Finished { outcome: Outcome::Built { id, .. }, .. } if id == "squashed-mid")));
+}
+
+/// One image for two platforms.
+fn for_two_platforms() -> Graph {
+    let naming = naming();
+    let images = ["amd64", "arm64"].map(|platform| crate::graph::Image {
+        name: ImageName::new("app").on(Some(platform)),
+        naming: Arc::new(naming.clone()),
+        reference: format!("family/p-{platform}:1").parse().unwrap(),
+        list: Some("family/p-list:1".parse().unwrap()),
+        alias: None,
+        template: String::new(),
+        text: "FROM debian:1".into(),
+        dockerfile: crate::dockerfile::parse("FROM debian:1", &BTreeMap::new()).unwrap(),
+    });
+    Graph::new(images.to_vec()).unwrap()
+}
+
+/// The outcomes of a run for two platforms, and the lists that came of it.
+fn joined(engine: Scripted) -> (Vec<String>, Vec<String>) {
+    let pushing =
+        Options { push_threads: Some(1), registries: vec!["h:1".to_owned()], ..options() };
+    let (outcomes, events) = run_graph(
+        &for_two_platforms(),
+        &Arc::new(engine),
+        pushing,
+        &build_options(),
+        &Selection::default(),
+        std::future::pending(),
+    );
+    let lists = events.iter().filter_map(|event| match event {
+        Event::ListPushed(pushed) => Some(pushed.reference.to_string()),
+        _ => None,
+    });
+    (outcomes, lists.collect())
+}
+
+#[test]
+fn images_of_several_platforms_are_joined_once_all_are_pushed() {
+    let (outcomes, lists) = joined(Scripted::default());
+    assert_eq!(outcomes, ["amd64/app built", "arm64/app built"]);
+    assert_eq!(lists, ["family/p-list:1", "h:1/family/p-list:1"]);
+}
+
+#[test]
+fn there_is_no_list_without_one_of_its_images() {
+    let unpushable = ["arm64".to_owned()].into();
+    let (outcomes, lists) = joined(Scripted { unpushable, ..Scripted::default() });
+    assert_eq!(outcomes, ["amd64/app built", "arm64/app push_error"]);
+    assert_eq!(lists, Vec::<String>::new());
+}
+
+#[test]
+fn a_list_that_is_refused_fails_its_images() {
+    let unpushable = ["list".to_owned()].into();
+    let (outcomes, lists) = joined(Scripted { unpushable, ..Scripted::default() });
+    assert_eq!(outcomes, ["amd64/app push_error", "arm64/app push_error"]);
+    assert_eq!(lists, Vec::<String>::new());
+}
+
+#[test]
+fn an_external_image_out_of_reach_will_do_if_the_engine_has_it() {
+    let unpullable = ["debian".to_owned(), "other".to_owned()].into();
+    let known = ["debian".to_owned()].into();
+    let engine = Scripted { unpullable, known, ..Scripted::default() };
+    let pulling = Options { pull: true, ..options() };
+    let (outcomes, events) =
+        run_family(&Arc::new(engine), pulling, &Selection::default(), std::future::pending());
+    assert_eq!(
+        outcomes,
+        ["base built", "leaf-a built", "leaf-b parent_error", "mid built", "tool error"]
+    );
+    assert!(events.iter().any(|e| matches!(e, Event::Warning(w) if w.starts_with("debian:1"))));
+}
+
+#[test]
+fn an_interrupt_ends_the_run_with_every_image_accounted_for() {
+    let engine = Arc::new(Scripted { hanging: true, ..Scripted::default() });
+    let waiting = engine.clone();
+    let interrupt = async move { waiting.started.notified().await };
+    let (outcomes, events) = run_family(&engine, options(), &Selection::default(), interrupt);
+    assert!(outcomes.iter().all(|outcome| outcome.ends_with(" interrupted")), "{outcomes:?}");
+    assert_eq!(outcomes.len(), FAMILY.len());
+    assert!(matches!(events.last(), Some(Event::Ended { .. })));
+}
+
+/// A chain of ten builds of a minute each, and sixty builds of twenty seconds that come before
+/// it by name. All stand on nothing.
+fn skewed() -> (Vec<(String, String)>, BTreeMap<String, Duration>) {
+    let letter = |n: usize| char::from(b'a' + n as u8);
+    let of_chain = |n: usize| format!("z-chain-{}", letter(n));
+    let chain = (0..10).map(|n| match n {
+        0 => (of_chain(0), "FROM debian:1".to_owned()),
+        n => (of_chain(n), format!("FROM @{}", of_chain(n - 1))),
+    });
+    let of_leaf = |n: usize| format!("leaf-{}{}", letter(n / 10), letter(n % 10));
+    let leaves = (0..60).map(|n| (of_leaf(n), "FROM debian:1".to_owned()));
+    let images: Vec<(String, String)> = chain.chain(leaves).collect();
+    let takes = images.iter().map(|(name, _)| {
+        (name.clone(), Duration::from_secs(if name.starts_with('z') { 60 } else { 20 }))
+    });
+    (images.clone(), takes.collect())
+}
+
+/// How long a skewed run on three threads takes, and the events of it.
+fn run_skewed(priorities: bool) -> (Duration, Vec<Event>) {
+    let (images, takes) = skewed();
+    let images: Vec<_> = images.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+    let durations = takes.iter().map(|(name, took)| (ImageName::new(name), *took)).collect();
+    let engine = Arc::new(Scripted { takes, ..Scripted::default() });
+    let (_, events) = run_graph(
+        &graph(&images).unwrap(),
+        &engine,
+        Options { threads: 3, durations, priorities, ..options() },
+        &build_options(),
+        &Selection::default(),
+        std::future::pending(),
+    );
+    let Some(Event::Ended { took }) = events.last() else { panic!("no end") };
+    (*took, events)
+}
+
+#[test]
+fn the_longest_path_first_takes_little_more_than_it_has_to() {
+    let least = Duration::from_secs(600);
+    let (with, events) = run_skewed(true);
+    assert!(with >= least && with <= least.mul_f64(1.05), "{with:?}");
+    let (without, _) = run_skewed(false);
+    assert!(without >= least.mul_f64(1.5), "{without:?}");
+    let Some(Event::Started { estimate, .. }) = events.first() else { panic!("no start") };
+    assert_eq!(*estimate, Some(least));
+}
+
+#[test]
+fn what_is_measured_is_the_try_that_made_the_image() {
+    let engine = Scripted::default();
+    let error = EngineError::Refused("once".to_owned());
+    engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
+    let options = Options { retries: 2, push_threads: Some(1), ..options() };
+    let (_, events) =
+        run_family(&Arc::new(engine), options, &Selection::default(), std::future::pending());
+    let measured = events.iter().filter_map(|event| match event {
+        Event::Built { name, took } => Some((name.to_string(), took.as_millis())),
+        _ => None,
+    });
+    let measured: BTreeMap<String, u128> = measured.collect();
+    assert_eq!(measured.len(), FAMILY.len());
+    assert!(measured.values().all(|took| (10..15).contains(took)), "{measured:?}");
+}
+
+#[test]
+fn nothing_is_measured_of_what_fails() {
+    let engine = Scripted::default();
+    let error = EngineError::Refused("no".to_owned());
+    engine.failing.lock().unwrap().insert("base".to_owned(), (9, error));
+    let (_, events) =
+        run_family(&Arc::new(engine), options(), &Selection::default(), std::future::pending());
+    let measured = events.iter().filter(|event| matches!(event, Event::Built { .. })).count();
+    assert_eq!(measured, 1);
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Images and seconds.
+fn seconds(of: &[(&str, u32)]) -> BTreeMap<String, Duration> {
+    of.iter().map(|(name, seconds)| (name.to_string(), SECOND * *seconds)).collect()
+}
+
+fn took(events: &[Event]) -> Duration {
+    let Some(Event::Ended { took }) = events.last() else { panic!("no end") };
+    *took
+}
+
+#[test]
+fn sources_are_fetched_while_a_parent_builds() {
+    let takes = seconds(&[("base", 60)]);
+    let sourced = seconds(&[("mid", 50), ("leaf-a", 55)]);
+    let engine = Arc::new(Scripted { takes, sourced, ..Scripted::default() });
+    let (outcomes, events) =
+        run_family(&engine, options(), &Selection::default(), std::future::pending());
+    assert_eq!(outcomes, all_built());
+    let log = engine.log();
+    assert!(position(&log, "fetched leaf-a") < position(&log, "end base"), "{log:?}");
+    assert!(took(&events) < SECOND * 61, "{:?}", took(&events));
+}
+
+#[test]
+fn no_thread_waits_for_a_download() {
+    let takes = seconds(&[("base", 5), ("tool", 25)]);
+    let engine =
+        Arc::new(Scripted { takes, sourced: seconds(&[("base", 30)]), ..Scripted::default() });
+    let one = Options { threads: 1, ..options() };
+    let (_, events) = run_family(&engine, one, &Selection::default(), std::future::pending());
+    let log = engine.log();
+    assert!(position(&log, "end tool") < position(&log, "fetched base"), "{log:?}");
+    let starts = events.iter().filter_map(|event| match event {
+        Event::BuildStarted { name, .. } => Some(name.to_string()),
+        _ => None,
+    });
+    assert_eq!(starts.take(2).collect::<Vec<_>>(), ["tool", "base"]);
+    assert!(took(&events) < SECOND * 36, "{:?}", took(&events));
+}
+
+/// How many contexts wait, at most, and how many do when the build of `base` ends.
+fn waiting(log: &[String]) -> (usize, usize) {
+    let (mut now, mut most, mut at_end_of_base) = (0, 0, 0);
+    for entry in log {
+        match entry.split_once(' ').unwrap() {
+            ("fetch", _) => now += 1,
+            ("build", name) if name != "base" => now -= 1,
+            ("end", "base") => at_end_of_base = now,
+            _ => {}
+        }
+        most = most.max(now);
+    }
+    (most, at_end_of_base)
+}
+
+#[test]
+fn packed_contexts_in_memory_are_bounded() {
+    let names: Vec<String> = (0..40u8)
+        .map(|n| format!("i-{}{}", char::from(b'a' + n / 8), char::from(b'a' + n % 8)))
+        .collect();
+    let mut images = vec![("base", "FROM debian:1")];
+    images.extend(names.iter().map(|name| (name.as_str(), "FROM @base")));
+    let sourced: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let mut takes: Vec<_> = names.iter().map(|name| (name.as_str(), 7)).collect();
+    takes.push(("base", 100));
+    let engine = Arc::new(Scripted {
+        takes: seconds(&takes),
+        sourced: seconds(&sourced),
+        ..Scripted::default()
+    });
+    let (outcomes, events) = run_graph(
+        &graph(&images).unwrap(),
+        &engine,
+        Options { threads: 2, ..options() },
+        &build_options(),
+        &Selection::default(),
+        std::future::pending(),
+    );
+    assert!(outcomes.iter().all(|outcome| outcome.ends_with(" built")), "{outcomes:?}");
+    assert_eq!(waiting(&engine.log()), (4, 2));
+    assert!(took(&events) < SECOND * 241, "{:?}", took(&events));
+}
+
+#[test]
+fn a_source_that_cannot_be_had_fails_its_image_when_its_turn_comes() {
+    let takes = seconds(&[("base", 60)]);
+    let engine = Arc::new(Scripted {
+        takes,
+        sourced: seconds(&[("mid", 1)]),
+        unfetchable: Mutex::new([("mid".to_owned(), 1)].into()),
+        ..Scripted::default()
+    });
+    let (outcomes, events) = run_family(
+        &engine,
+        Options { retries: 1, ..options() },
+        &Selection::default(),
+        std::future::pending(),
+    );
+    let expected =
+        ["base built", "leaf-a parent_error", "leaf-b parent_error", "mid error", "tool built"];
+    assert_eq!(outcomes, expected);
+    let of_mid: Vec<&str> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Retrying { name, .. } if name.as_str() == "mid" => Some("retrying"),
+            Event::BuildStarted { name, attempt: 1 } if name.as_str() == "mid" => Some("started"),
+            Event::Built { name, .. } if name.as_str() == "base" => Some("base is built"),
+            Event::Finished { name, outcome, .. } if name.as_str() == "mid" => {
+                assert_eq!(outcome.detail().unwrap(), "the source [s] l: gone");
+                Some("finished")
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(of_mid, ["retrying", "base is built", "started", "finished"]);
+}
+
+#[test]
+fn nothing_is_fetched_for_what_will_not_be_built() {
+    let engine = Scripted {
+        takes: seconds(&[("base", 5)]),
+        sourced: seconds(&[("mid", 1), ("leaf-a", 1000), ("leaf-b", 1000)]),
+        unfetchable: Mutex::new([("mid".to_owned(), 0)].into()),
+        ..Scripted::default()
+    };
+    let error = EngineError::Refused("no".to_owned());
+    engine.failing.lock().unwrap().insert("base".to_owned(), (9, error));
+    let engine = Arc::new(engine);
+    let (outcomes, events) =
+        run_family(&engine, options(), &Selection::default(), std::future::pending());
+    assert_eq!(
+        outcomes,
+        [
+            "base error",
+            "leaf-a parent_error",
+            "leaf-b parent_error",
+            "mid parent_error",
+            "tool built"
+        ]
+    );
+    let log = engine.log();
+    assert!(position(&log, "dropped leaf-a") > position(&log, "end base"), "{log:?}");
+    position(&log, "dropped leaf-b");
+    assert!(took(&events) < SECOND * 6, "{:?}", took(&events));
+}
+
+#[test]
+fn an_interrupt_drops_fetches() {
+    let engine = Arc::new(Scripted {
+        hanging: true,
+        sourced: seconds(&[("mid", 1000)]),
+        ..Scripted::default()
+    });
+    let interrupt = async { tokio::time::sleep(SECOND * 5).await };
+    let (outcomes, events) = run_family(&engine, options(), &Selection::default(), interrupt);
+    assert!(outcomes.iter().all(|outcome| outcome.ends_with(" interrupted")), "{outcomes:?}");
+    position(&engine.log(), "dropped mid");
+    assert!(took(&events) < SECOND * 6, "{:?}", took(&events));
+}

@@ -1,0 +1,360 @@
+//! The work on one image, or on one thing that images need: a pull, a fetch, a build, a push. Workers
+//! tell what happens and return what came of it; they share nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+use super::Material;
+use crate::engine::{BuildOptions, Engine, EngineError, Order, Output};
+use crate::event::{Event, Outcome, Pushed};
+use crate::fingerprint::{Fingerprinted, LABEL, Parts};
+use crate::image::{ImageName, ImageRef};
+use crate::source::{self, FetchError, Fetcher, ImageSources};
+use crate::tree::TreeFile;
+
+/// How long to wait before the second try.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long to wait at most between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Why a worker did not do its work.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) text: String,
+    /// Whether the engine or a registry was out of reach.
+    pub(super) out_of_reach: bool,
+}
+
+impl Failure {
+    pub(super) fn new(text: String) -> Self {
+        Self { text, out_of_reach: false }
+    }
+
+    /// The outcome of it: of this `kind`, unless somebody was out of reach.
+    pub(super) fn outcome(self, kind: fn(String) -> Outcome) -> Outcome {
+        if self.out_of_reach { Outcome::ConnectionError(self.text) } else { kind(self.text) }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self { text: error.to_string(), out_of_reach: error.is_connection() }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// What an engine is sent for a build, with what is in it and how it is built.
+#[derive(Debug, Clone)]
+pub(super) struct Packed {
+    pub(super) context: Bytes,
+    pub(super) parts: Parts,
+    pub(super) options: Arc<BuildOptions>,
+}
+
+/// What a build begins with.
+#[derive(Debug, Clone)]
+pub(super) enum Stock {
+    /// Nothing has to be fetched: it is packed on the way.
+    Loose(Material),
+    /// What was fetched is packed with the rest.
+    Packed(Packed),
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub(super) enum Product {
+    /// What can be built.
+    Packed(Packed),
+    /// The engine has an image.
+    Image {
+        id: String,
+        /// What it carries as its fingerprint, if all that it is made of is known.
+        fingerprint: Option<String>,
+        /// How long the try took that made it.
+        took: Duration,
+    },
+    /// Registries have what was pushed.
+    Pushed(Vec<Pushed>),
+    /// Nothing that anybody has to know of.
+    Nothing,
+}
+
+pub(super) type Done = Result<Product, Failure>;
+
+/// What stands for an image that another refers to.
+#[derive(Debug, Clone)]
+pub(super) enum Need {
+    /// Its fingerprint.
+    Known(String),
+    /// The id that the engine has for it.
+    IdOf(ImageRef),
+    /// The digest that its registry has for it: the engine has another one for each platform.
+    DigestOf(ImageRef),
+}
+
+/// Fetches an external image. One that can't be fetched, but that the engine has, will do.
+pub(super) async fn pull<E: Engine>(
+    engine: Arc<E>,
+    reference: ImageRef,
+    platform: Option<String>,
+    send: UnboundedSender<Event>,
+) -> Done {
+    let Err(error) = engine.pull(&reference, platform.as_deref()).await else {
+        return Ok(Product::Nothing);
+    };
+    if engine.image_id(&reference).await?.is_some() {
+        let text = format!("{reference} can't be pulled, the engine's own is used: {error}");
+        let _ = send.send(Event::Warning(text));
+        return Ok(Product::Nothing);
+    }
+    let text = format!("its base {reference} can't be pulled: {error}");
+    Err(Failure { text, out_of_reach: error.is_connection() })
+}
+
+/// A reference, and the same in each of the `others`.
+pub(super) fn in_all(reference: &ImageRef, others: &[String]) -> Vec<ImageRef> {
+    let others = others.iter().map(|registry| reference.in_registry(registry));
+    [reference.clone()].into_iter().chain(others).collect()
+}
+
+/// Works on one image. Its events may fall into nothing once the dispatcher has given up.
+pub(super) struct Worker<E> {
+    pub(super) engine: Arc<E>,
+    pub(super) fetcher: Arc<dyn Fetcher>,
+    pub(super) name: ImageName,
+    pub(super) reference: ImageRef,
+    pub(super) retries: usize,
+    pub(super) send: UnboundedSender<Event>,
+}
+
+impl<E: Engine> Worker<E> {
+    pub(super) async fn build(
+        self,
+        stock: Stock,
+        parent: Option<ImageRef>,
+        needs: Vec<(String, Need)>,
+    ) -> Done {
+        self.tell(Event::BuildStarted { name: self.name.clone(), attempt: 1 });
+        let packed = match stock {
+            Stock::Loose(material) => self.pack(material).await?,
+            Stock::Packed(packed) => packed,
+        };
+        let Packed { context, mut parts, options } = packed;
+        parts.extend(options.parts());
+        let printed = self.fingerprint(parts, needs).await?;
+        let label = printed.as_ref().map(|printed| (LABEL.to_owned(), printed.label()));
+        let labels = label.into_iter().collect();
+        let order = Order {
+            reference: &self.reference,
+            context: &context,
+            options: &options,
+            labels: &labels,
+        };
+        for attempt in 1.. {
+            if attempt > 1 {
+                self.tell(Event::BuildStarted { name: self.name.clone(), attempt });
+            }
+            let began = Instant::now();
+            let tried = self.build_once(order, parent.as_ref()).await;
+            let took = began.elapsed();
+            if let Some(id) = self.settled(attempt, tried).await {
+                let fingerprint = printed.map(|printed| printed.fingerprint.to_string());
+                return Ok(Product::Image { id: id?, fingerprint, took });
+            }
+        }
+        unreachable!("the last try settles it")
+    }
+
+    /// What the image will carry as its fingerprint; `None` where it is not known what it is made of.
+    async fn fingerprint(
+        &self,
+        mut parts: Parts,
+        needs: Vec<(String, Need)>,
+    ) -> Result<Option<Fingerprinted>, EngineError> {
+        for (part, need) in needs {
+            let told = match need {
+                Need::Known(fingerprint) => Some(fingerprint),
+                Need::IdOf(reference) => self.engine.image_id(&reference).await?,
+                // An image can be built without its registry.
+                Need::DigestOf(reference) => self.engine.digest(&reference).await.unwrap_or(None),
+            };
+            let Some(told) = told else { return Ok(None) };
+            parts.insert(part, told);
+        }
+        Ok(Some(Fingerprinted::of(parts)))
+    }
+
+    async fn build_once(
+        &self,
+        order: Order<'_>,
+        parent: Option<&ImageRef>,
+    ) -> Result<String, EngineError> {
+        let mut sink = |output| self.tell_output(output);
+        let id = self.engine.build(order, &mut sink).await?;
+        match &order.options.squash {
+            None => Ok(id),
+            Some(how) => self.engine.squash(&self.reference, parent, how, &mut sink).await,
+        }
+    }
+
+    /// Pushes the image to the registry in its reference, and then to the `others`.
+    pub(super) async fn push(self, others: Vec<String>) -> Done {
+        let mut pushed = Vec::new();
+        for reference in in_all(&self.reference, &others) {
+            let digest = self.push_as(&reference).await?;
+            pushed.push(Pushed { reference, digest });
+        }
+        Ok(Product::Pushed(pushed))
+    }
+
+    async fn push_as(&self, reference: &ImageRef) -> Result<String, Failure> {
+        for attempt in 1.. {
+            let tried = self.push_once(reference).await;
+            if let Some(digest) = self.settled(attempt, tried).await {
+                return digest;
+            }
+        }
+        unreachable!("the last try settles it")
+    }
+
+    async fn push_once(&self, reference: &ImageRef) -> Result<String, EngineError> {
+        if *reference != self.reference {
+            self.engine.tag(&self.reference, reference).await?;
+        }
+        let mut sink = |output| self.tell_output(output);
+        self.engine.push(reference, &mut sink).await
+    }
+
+    /// Joins `images` in a list in the registry of its reference, and in the `others`.
+    pub(super) async fn push_list(
+        self,
+        list: ImageRef,
+        images: Vec<ImageRef>,
+        others: Vec<String>,
+    ) -> Done {
+        let mut pushed = Vec::new();
+        for reference in in_all(&list, &others) {
+            let images: Vec<ImageRef> = match reference.registry() {
+                Some(registry) => images.iter().map(|image| image.in_registry(registry)).collect(),
+                None => images.clone(),
+            };
+            let digest = self.push_list_as(&reference, &images).await?;
+            pushed.push(Pushed { reference, digest });
+        }
+        Ok(Product::Pushed(pushed))
+    }
+
+    async fn push_list_as(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, Failure> {
+        for attempt in 1.. {
+            let tried = self.engine.push_list(list, images).await;
+            if let Some(digest) = self.settled(attempt, tried).await {
+                return digest.map_err(|failure| Failure {
+                    text: format!("the manifest list {list}: {}", failure.text),
+                    ..failure
+                });
+            }
+        }
+        unreachable!("the last try settles it")
+    }
+
+    /// What a try has settled: success, or failure as often as there may be. Otherwise waits before
+    /// the next try.
+    async fn settled<T>(
+        &self,
+        attempt: usize,
+        tried: Result<T, EngineError>,
+    ) -> Option<Result<T, Failure>> {
+        match tried {
+            Ok(done) => Some(Ok(done)),
+            Err(error) if attempt > self.retries => Some(Err(error.into())),
+            Err(error) => {
+                self.pause(attempt, &error.to_string()).await;
+                None
+            }
+        }
+    }
+
+    /// Packs what the engine is sent: the context with what its sources are fetched to.
+    pub(super) async fn pack(&self, material: Material) -> Result<Packed, Failure> {
+        let Material { mut context, sources, options } = material;
+        // Holds what is fetched until the archive is packed.
+        let mut folder = None;
+        let mut of_sources = Parts::new();
+        let of_tree = context.clone();
+        if let Some(sources) = sources {
+            let fetched = tempfile::Builder::new()
+                .prefix("kiln-sources-")
+                .tempdir()
+                .map_err(|error| Failure::new(format!("no temporary folder: {error}")))?;
+            let source::Fetched { files, parts } = self.fetch(&sources, fetched.path()).await?;
+            for (path, file) in files {
+                context.add(path, TreeFile::on_disk(file));
+            }
+            of_sources = parts;
+            folder = Some(fetched);
+        }
+        let packed = tokio::task::spawn_blocking(move || {
+            Ok::<_, std::io::Error>((context.pack(Vec::new())?, of_tree.parts()?))
+        });
+        let packed = packed.await;
+        drop(folder);
+        match packed {
+            Ok(Ok((bytes, mut parts))) => {
+                parts.extend(of_sources);
+                Ok(Packed { context: Bytes::from(bytes), parts, options })
+            }
+            Ok(Err(error)) => Err(Failure::new(format!("its context can't be packed: {error}"))),
+            Err(error) => Err(Failure::new(error.to_string())),
+        }
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        sources: &ImageSources,
+        folder: &Path,
+    ) -> Result<source::Fetched, FetchError> {
+        for attempt in 1.. {
+            match self.fetcher.fetch(&self.name, sources, folder).await {
+                Err(error) if error.transient && attempt <= self.retries => {
+                    self.pause(attempt, &error.to_string()).await;
+                }
+                result => return result,
+            }
+        }
+        unreachable!("the last try returns")
+    }
+
+    /// Waits before the next try, longer each time.
+    async fn pause(&self, attempt: usize, error: &str) {
+        let pause = FIRST_PAUSE * 2u32.saturating_pow(attempt.saturating_sub(1) as u32);
+        let pause = pause.min(LONGEST_PAUSE);
+        let (name, error) = (self.name.clone(), error.to_owned());
+        self.tell(Event::Retrying { name, error, pause });
+        tokio::time::sleep(pause).await;
+    }
+
+    fn tell_output(&self, output: Output) {
+        let name = self.name.clone();
+        self.tell(match output {
+            Output::Step { number, total, instruction } => {
+                Event::Step { name, number, total, instruction }
+            }
+            Output::Line(line) => Event::Log { name, line },
+        });
+    }
+
+    fn tell(&self, event: Event) {
+        let _ = self.send.send(event);
+    }
+}
