@@ -28,7 +28,8 @@ impl Lone {
 
     fn on(engine: Engine, instruction: &str) -> Self {
         engine.require();
-        let text = format!("FROM debian:bookworm\n{instruction}\n");
+        // BuildKit runs the same steps of two builds at one time only once.
+        let text = format!("FROM debian:bookworm\nENV OF={{{{ namespace }}}}\n{instruction}\n");
         let tree = TestTree::new(&[("lone", &text)]).on(engine);
         let cleanup = Cleanup::of(engine, tree.namespace());
         Self { tree, logs: tempfile::tempdir().unwrap(), _cleanup: cleanup }
