@@ -318,8 +318,13 @@ impl Drop for Cleanup {
         let prefix = format!("{}/", self.namespace);
         let images: Vec<&str> =
             listed.stdout.lines().filter(|name| name.starts_with(&prefix)).collect();
+        // By force, Podman removes the other names of an image, too, which may be another test's.
+        let force: &[&str] = match self.engine {
+            Engine::Docker => &["--force"],
+            Engine::Podman => &[],
+        };
         if !images.is_empty() {
-            self.engine.client(&[["image", "rm", "--force"].as_slice(), &images].concat());
+            self.engine.client(&[&["image", "rm"], force, &images].concat());
         }
     }
 }
