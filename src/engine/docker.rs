@@ -237,6 +237,34 @@ impl DockerEngine {
         Ok(implied)
     }
 
+    /// The listed images by the names that the engine knows them by, too: those without what it puts
+    /// before a name without a registry.
+    async fn short_names(
+        &self,
+        listed: &BTreeMap<String, Known>,
+    ) -> Result<BTreeMap<String, Known>, EngineError> {
+        let prefixes = self.implied_prefixes(listed.keys()).await?;
+        let mut claims: BTreeMap<&str, Vec<&Known>> = BTreeMap::new();
+        for (tag, known) in listed {
+            if let Some(short) = short_name(tag, &prefixes) {
+                claims.entry(short).or_default().push(known);
+            }
+        }
+        let mut short_names = BTreeMap::new();
+        for (short, claimants) in claims {
+            let known = match claimants[..] {
+                [only] => Some(only),
+                _ => {
+                    let meant = self.docker.inspect_image(short).await;
+                    let meant = meant.map_err(|error| self.explain(error))?.id.unwrap_or_default();
+                    claimants.into_iter().find(|known| known.id == meant)
+                }
+            };
+            short_names.extend(known.map(|known| (short.to_owned(), known.clone())));
+        }
+        Ok(short_names)
+    }
+
     fn explain(&self, error: bollard::errors::Error) -> EngineError {
         use bollard::errors::Error;
         match error {
@@ -266,20 +294,18 @@ impl Engine for DockerEngine {
         let options = ListImagesOptionsBuilder::default().build();
         let images =
             self.docker.list_images(Some(options)).await.map_err(|error| self.explain(error))?;
-        let tags = images.iter().flat_map(|image| &image.repo_tags);
-        let prefixes =
-            if self.is_podman { self.implied_prefixes(tags).await? } else { BTreeSet::new() };
         let mut known = BTreeMap::new();
         for image in images {
             let labels: BTreeMap<_, _> = image.labels.into_iter().collect();
-            for tag in &image.repo_tags {
-                if let Ok(reference) = as_named(tag, &prefixes).parse() {
-                    let (id, labels) = (image.id.clone(), labels.clone());
-                    known.insert(reference, Known { id, labels });
-                }
+            for tag in image.repo_tags {
+                known.insert(tag, Known { id: image.id.clone(), labels: labels.clone() });
             }
         }
-        Ok(known)
+        if self.is_podman {
+            known.extend(self.short_names(&known).await?);
+        }
+        let parsed = known.into_iter().filter_map(|(tag, known)| Some((tag.parse().ok()?, known)));
+        Ok(parsed.collect())
     }
 
     async fn image_id(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
@@ -452,10 +478,10 @@ fn prefixes_of(listed: &str) -> impl Iterator<Item = &str> {
     ends.into_iter().flatten().map(|end| &listed[..end])
 }
 
-/// The reference that an image was given, of the one an engine lists it by.
-fn as_named<'a>(listed: &'a str, prefixes: &BTreeSet<String>) -> &'a str {
+/// What is left of a listed reference without what the engine put before it, if it did.
+fn short_name<'a>(listed: &'a str, prefixes: &BTreeSet<String>) -> Option<&'a str> {
     let implied = prefixes_of(listed).find(|prefix| prefixes.contains(*prefix));
-    implied.map_or(listed, |prefix| &listed[prefix.len()..])
+    implied.map(|prefix| &listed[prefix.len()..])
 }
 
 /// Tells a registry that is out of reach from one that says no.
@@ -574,18 +600,18 @@ mod tests {
     }
 
     #[test]
-    fn images_are_known_by_the_names_they_were_given() {
+    fn what_an_engine_puts_before_a_name_is_not_in_the_short_one() {
         let prefixes = ["localhost/", "hub.example/", "hub.example/library/"];
         let prefixes = prefixes.map(str::to_owned).into();
         let table = [
-            ("ns/x:t", "ns/x:t"),
-            ("127.0.0.1:5000/ns/x:t", "127.0.0.1:5000/ns/x:t"),
-            ("localhost/ns/x:t", "ns/x:t"),
-            ("hub.example/ns/x:t", "ns/x:t"),
-            ("hub.example/library/x:t", "x:t"),
+            ("ns/x:t", None),
+            ("127.0.0.1:5000/ns/x:t", None),
+            ("localhost/ns/x:t", Some("ns/x:t")),
+            ("hub.example/ns/x:t", Some("ns/x:t")),
+            ("hub.example/library/x:t", Some("x:t")),
         ];
-        for (listed, named) in table {
-            assert_eq!(as_named(listed, &prefixes), named);
+        for (listed, short) in table {
+            assert_eq!(short_name(listed, &prefixes), short);
         }
     }
 
