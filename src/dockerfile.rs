@@ -9,6 +9,7 @@
 
 mod insertion;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -124,6 +125,29 @@ pub fn parse(text: &str, build_args: &BTreeMap<String, String>) -> Result<Docker
         });
     }
     Ok(Dockerfile { stages: reader.stages, references: reader.references })
+}
+
+/// The line, from 1, at which the instruction stands that an engine calls `instruction`; `None` where
+/// no instruction begins like it. Engines write continued lines as one and may fill in variables.
+pub fn line_of(text: &str, instruction: &str) -> Option<usize> {
+    let wanted: Vec<&str> = instruction.split_whitespace().collect();
+    let alike = |instruction: &Instruction<'_>| {
+        let words = instruction.words.iter().map(|word| word.text);
+        let same =
+            words.zip(&wanted).take_while(|(word, wanted)| word.eq_ignore_ascii_case(wanted));
+        let same = same.count();
+        // The longer of two that begin alike is not the one.
+        (same, Reverse(instruction.words.len().abs_diff(wanted.len())))
+    };
+    let instructions = instructions(text);
+    let (nearest, (same, _)) = instructions
+        .iter()
+        .map(|instruction| (instruction, alike(instruction)))
+        .rev()
+        .max_by_key(|(_, alike)| *alike)?;
+    let start = nearest.words.first()?.start;
+    let is_it = same > 1 || same == wanted.len() && same > 0;
+    is_it.then(|| text[..start].matches('\n').count() + 1)
 }
 
 /// An instruction: its words, each with its place in the text.
@@ -588,6 +612,28 @@ mod tests {
         assert_eq!(parent("FROM a:1\nFROM b:1").as_deref(), Some("b:1"));
         assert_eq!(parent("FROM a:1 AS x\nFROM b:1 AS y\nFROM x").as_deref(), Some("a:1"));
         assert_eq!(parent("FROM a:1\nFROM scratch"), None);
+    }
+
+    #[test]
+    fn instructions_are_found_by_what_engines_call_them() {
+        let text = "FROM debian:1 AS build\n# run\nRUN apt-get update \\\n    && apt-get install x\n\n\
+                    run apt-get update\nCOPY $from /to\nRUN <<END\nRUN no instruction\nEND\nUSER me\n";
+        let table = [
+            ("FROM debian:1 AS build", Some(1)),
+            ("FROM debian:1 as build", Some(1)),
+            ("RUN apt-get update     && apt-get install x", Some(3)),
+            ("RUN apt-get update && apt-get install $y", Some(3)),
+            ("RUN apt-get update", Some(6)),
+            ("COPY here /to", None),
+            ("COPY $from /to", Some(7)),
+            ("RUN <<END (RUN no instruction)", Some(8)),
+            ("USER me", Some(11)),
+            ("LABEL a=b", None),
+            ("", None),
+        ];
+        for (instruction, line) in table {
+            assert_eq!(line_of(text, instruction), line, "{instruction}");
+        }
     }
 
     #[test]

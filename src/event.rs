@@ -3,7 +3,8 @@
 //! One enum for the terminal, the log files and the summary alike: none of them asks the runner
 //! anything. An [`Outcome`] belongs to an image that was to be built and to no other.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use crate::image::{ImageName, ImageRef};
 
@@ -16,13 +17,27 @@ pub struct Pushed {
     pub digest: String,
 }
 
+/// What a build made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Made {
+    /// The engine's id of the image.
+    pub id: String,
+    /// How much the image takes, that which it is built on included, in bytes; `None` where the
+    /// engine does not tell.
+    pub size: Option<u64>,
+    /// The image's labels, but for the one with its fingerprint.
+    pub labels: BTreeMap<String, String>,
+    /// What it carries as its fingerprint, if all that it is made of is known.
+    pub fingerprint: Option<String>,
+}
+
 /// How the work on one image ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The engine knows the image by this id, and the registries that it was pushed to have it.
+    /// The engine knows the image, and the registries that it was pushed to have it.
     Built {
-        /// The engine's image id.
-        id: String,
+        /// The image.
+        made: Made,
         /// Where it was pushed to; the first is the registry in its own reference.
         pushed: Vec<Pushed>,
     },
@@ -80,13 +95,17 @@ pub struct ToBuild {
     pub reference: ImageRef,
     /// Its topological wave, from 1.
     pub wave: usize,
+    /// The images of the tree that it is built on or copies from.
+    pub needs: Vec<ImageName>,
 }
 
 /// Why an image has no part in the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aside {
-    /// It was selected, and need not be built.
+    /// It was selected, and is left out all the same.
     Skipped,
+    /// It was selected, and is there as it would be built.
+    Unchanged,
     /// It was not selected.
     NotMatched,
     /// It can't be built for this base and type.
@@ -98,9 +117,13 @@ pub enum Aside {
 pub struct SetAside {
     /// Its short name.
     pub name: ImageName,
+    /// What it is tagged.
+    pub reference: ImageRef,
     /// Its topological wave, from 1.
     pub wave: usize,
-    /// Which of the three it is.
+    /// The images of the tree that it is built on or copies from.
+    pub needs: Vec<ImageName>,
+    /// What of these it is.
     pub aside: Aside,
     /// The reason in words.
     pub reason: String,
@@ -108,19 +131,36 @@ pub struct SetAside {
     pub asked_for: bool,
 }
 
+/// An image that was there before the run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Existing {
+    /// The engine's id of it, if it is there.
+    pub id: Option<String>,
+    /// What it carries as its fingerprint, if that is what it would be built with.
+    pub fingerprint: Option<String>,
+}
+
 /// One thing that happened in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The run begins.
     Started {
+        /// When that is.
+        at: SystemTime,
         /// The engine that builds, in words.
         engine: String,
+        /// How many images are built at once.
+        threads: usize,
         /// What will be built, by wave and name.
         to_build: Vec<ToBuild>,
         /// What will not, by wave and name.
         set_aside: Vec<SetAside>,
         /// How long the builds will take, pushes not counted; `None` where too little is known.
         estimate: Option<Duration>,
+        /// How long each build will take, by earlier runs and, where these tell nothing, a guess.
+        expected: BTreeMap<ImageName, Duration>,
+        /// What is there already of what will not be built, as far as that was asked for.
+        existing: BTreeMap<ImageName, Existing>,
     },
     /// Something the user should know; nothing failed yet.
     Warning(String),

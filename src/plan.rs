@@ -48,6 +48,14 @@ pub enum Skip {
 }
 
 impl Skip {
+    /// Whether the image is what it would be.
+    fn aside(&self) -> Aside {
+        match self {
+            Self::Unchanged | Self::InRegistry | Self::Unaffected(_) => Aside::Unchanged,
+            Self::Exists | Self::NotNeeded | Self::Parent => Aside::Skipped,
+        }
+    }
+
     /// The reason in words, for the image with this reference.
     pub fn reason(&self, reference: &ImageRef) -> String {
         match self {
@@ -180,18 +188,20 @@ impl<'a> Plan<'a> {
         for &index in self.graph.order() {
             let image = &self.graph.images()[index];
             let wave = self.graph.wave(index);
+            let (name, reference) = (image.name.clone(), image.reference.clone());
+            let needs = self.graph.needs(index).into_iter();
+            let needs = needs.map(|needed| self.graph.images()[needed].name.clone()).collect();
             let (aside, reason) = match &self.decisions[index] {
                 Decision::Build => {
-                    let reference = image.reference.clone();
-                    to_build.push(ToBuild { name: image.name.clone(), reference, wave });
+                    to_build.push(ToBuild { name, reference, wave, needs });
                     continue;
                 }
-                Decision::Skip(skip) => (Aside::Skipped, skip.reason(&image.reference)),
+                Decision::Skip(skip) => (skip.aside(), skip.reason(&image.reference)),
                 Decision::NotMatched => (Aside::NotMatched, "not selected".to_owned()),
                 Decision::Unbuildable(reason) => (Aside::Unbuildable, reason.clone()),
             };
             let asked_for = self.asked_for[index];
-            set_aside.push(SetAside { name: image.name.clone(), wave, aside, reason, asked_for });
+            set_aside.push(SetAside { name, reference, wave, needs, aside, reason, asked_for });
         }
         (to_build, set_aside)
     }

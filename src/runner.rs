@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::engine::{BuildOptions, Engine};
-use crate::event::{Event, Outcome, Pushed};
+use crate::event::{Event, Existing, Made, Outcome, Pushed};
 use crate::graph::{self, Graph, Index};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Forecast, Plan};
@@ -43,8 +43,8 @@ pub struct Options {
     pub pull: bool,
     /// Registries that images are pushed to beside the one in their references.
     pub registries: Vec<String>,
-    /// The fingerprints of images that are there already.
-    pub fingerprints: BTreeMap<ImageName, String>,
+    /// The images that are there already, as far as that was asked for.
+    pub existing: BTreeMap<ImageName, Existing>,
     /// How long builds took in earlier runs, as far as that is known.
     pub durations: BTreeMap<ImageName, Duration>,
     /// Whether the image that most time hangs on starts first; images start by name otherwise.
@@ -73,7 +73,7 @@ pub struct Means<E> {
 }
 
 /// Builds what `plan` says, each image from its `materials`, and tells `emit` all
-/// that happens. When `interrupt` is ready, what is under way is given up and the run ends.
+/// that happens, with the time since the run began. When `interrupt` is ready, what is under way is given up and the run ends.
 ///
 /// Returns the outcome of every image that was to be built.
 pub async fn run<E: Engine>(
@@ -82,18 +82,28 @@ pub async fn run<E: Engine>(
     materials: BTreeMap<ImageName, Material>,
     options: Options,
     interrupt: impl Future<Output = ()>,
-    emit: &mut dyn FnMut(Event),
+    emit: &mut dyn FnMut(Duration, Event),
 ) -> BTreeMap<ImageName, Outcome> {
     let started = Instant::now();
     let (to_build, set_aside) = plan.announce();
     let forecast = Forecast::new(plan, &options.durations);
     let estimate = forecast.total(options.threads);
-    let engine = means.engine_name.clone();
-    emit(Event::Started { engine, to_build, set_aside, estimate });
-    let mut dispatcher = Dispatcher::new(means, plan, &forecast, materials, options, emit);
+    let beginning = Event::Started {
+        at: SystemTime::now(),
+        engine: means.engine_name.clone(),
+        threads: options.threads,
+        to_build,
+        set_aside,
+        estimate,
+        expected: forecast.by_name(),
+        existing: options.existing.clone(),
+    };
+    emit(Duration::ZERO, beginning);
+    let mut tell = |event| emit(started.elapsed(), event);
+    let mut dispatcher = Dispatcher::new(means, plan, &forecast, materials, options, &mut tell);
     dispatcher.work(interrupt).await;
     let outcomes = dispatcher.outcomes();
-    emit(Event::Ended { took: started.elapsed() });
+    tell(Event::Ended { took: started.elapsed() });
     outcomes
 }
 
@@ -127,10 +137,10 @@ enum State {
     /// So many of the images it needs are not there yet.
     Waiting(usize),
     Building,
-    /// Built under this id; its push is queued or under way.
-    Pushing(String),
+    /// Built; its push is queued or under way.
+    Pushing(Made),
     /// Built and pushed; the list that joins it with others is not.
-    Pushed(String, Vec<Pushed>),
+    Pushed(Made, Vec<Pushed>),
     Finished(Outcome),
 }
 
@@ -184,9 +194,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let (pulls, ambiguous) = bases(plan, &materials);
         let mut pulls = if options.pull { pulls } else { Vec::new() };
         pulls.extend(plan.to_fetch().into_iter().map(|reference| (reference.clone(), None)));
-        let known = options.fingerprints.iter();
-        let fingerprints = known
-            .filter_map(|(name, fingerprint)| Some((graph.index_of(name)?, fingerprint.clone())))
+        let existing = options.existing.iter();
+        let fingerprints = existing
+            .filter_map(|(name, there)| Some((graph.index_of(name)?, there.fingerprint.clone()?)))
             .collect();
         let (send, heard) = mpsc::unbounded_channel();
         let ahead = Ahead::new(options.threads, to_fetch(plan, forecast, &materials));
@@ -236,13 +246,17 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             tokio::select! {
                 biased;
                 () = &mut interrupt => return self.give_up().await,
-                Some(event) = self.heard.recv() => (self.emit)(event),
+                Some(event) = self.heard.recv() => self.tell(event),
                 Some(result) = self.tasks.join_next_with_id() => {
                     self.pass_on_events();
                     self.settle(result);
                 }
             }
         }
+    }
+
+    fn tell(&mut self, event: Event) {
+        (self.emit)(event);
     }
 
     fn name(&self, image: Index) -> ImageName {
@@ -252,7 +266,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// Tells what the workers said so far, so that it comes before what they returned.
     fn pass_on_events(&mut self) {
         while let Ok(event) = self.heard.try_recv() {
-            (self.emit)(event);
+            self.tell(event);
         }
     }
 
@@ -268,7 +282,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 
     fn start_pulls(&mut self) {
         for (reference, platform) in std::mem::take(&mut self.pulls) {
-            (self.emit)(Event::Pulling(reference.clone()));
+            self.tell(Event::Pulling(reference.clone()));
             let pull = pull(self.engine.clone(), reference.clone(), platform, self.send.clone());
             self.spawn(Work::Pull(reference), pull);
         }
@@ -335,7 +349,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             Some(Ok(packed)) => Stock::Packed(packed),
             Some(Err(failure)) => {
                 let name = self.name(image);
-                (self.emit)(Event::BuildStarted { name, attempt: 1 });
+                self.tell(Event::BuildStarted { name, attempt: 1 });
                 self.not_built(image, failure);
                 return;
             }
@@ -370,7 +384,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 
     fn start_push(&mut self, image: Index) {
         let worker = self.worker(image);
-        (self.emit)(Event::PushStarted { name: worker.name.clone() });
+        self.tell(Event::PushStarted { name: worker.name.clone() });
         self.spawn(Work::Push(image), worker.push(self.options.registries.clone()));
     }
 
@@ -399,11 +413,12 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 self.ahead.ended(image, Ok(packed));
             }
             (Work::Fetch(image), Err(failure)) => self.ahead.ended(image, Err(failure)),
-            (Work::Build(image), Ok(Product::Image { id, fingerprint, took })) => {
+            (Work::Build(image), Ok(Product::Image { made, took })) => {
                 let name = self.name(image);
-                (self.emit)(Event::Built { name, took });
+                self.tell(Event::Built { name, took });
+                let fingerprint = made.fingerprint.clone();
                 self.fingerprints.extend(fingerprint.map(|fingerprint| (image, fingerprint)));
-                self.built(image, id);
+                self.built(image, made);
             }
             (Work::Build(image), Err(failure)) => self.not_built(image, failure),
             (Work::Push(image), Ok(Product::Pushed(pushed))) => self.pushed(image, pushed),
@@ -411,7 +426,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 self.finish(image, failure.outcome(Outcome::PushError));
             }
             (Work::PushList(list), Ok(Product::Pushed(pushed))) => {
-                pushed.into_iter().for_each(|pushed| (self.emit)(Event::ListPushed(pushed)));
+                pushed.into_iter().for_each(|pushed| self.tell(Event::ListPushed(pushed)));
                 self.finish_joined(&list, None);
             }
             (Work::PushList(list), Err(failure)) => self.finish_joined(&list, Some(&failure)),
@@ -421,7 +436,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     /// Releases what waited for `image`, and pushes it or is done with it.
-    fn built(&mut self, image: Index, id: String) {
+    fn built(&mut self, image: Index, made: Made) {
         for child in self.graph.needed_by(image) {
             if let Some(State::Waiting(needs)) = self.states.get_mut(&child) {
                 *needs -= 1;
@@ -431,21 +446,21 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             }
         }
         if self.options.push_threads.is_some() {
-            self.states.insert(image, State::Pushing(id));
+            self.states.insert(image, State::Pushing(made));
             self.to_push.push_back(image);
         } else {
-            self.finish(image, Outcome::Built { id, pushed: Vec::new() });
+            self.finish(image, Outcome::Built { made, pushed: Vec::new() });
         }
     }
 
     fn pushed(&mut self, image: Index, pushed: Vec<Pushed>) {
-        let Some(State::Pushing(id)) = self.states.get(&image).cloned() else {
+        let Some(State::Pushing(made)) = self.states.get(&image).cloned() else {
             unreachable!("only a built image is pushed")
         };
         match self.graph.images()[image].list.clone() {
-            None => self.finish(image, Outcome::Built { id, pushed }),
+            None => self.finish(image, Outcome::Built { made, pushed }),
             Some(list) => {
-                self.states.insert(image, State::Pushed(id, pushed));
+                self.states.insert(image, State::Pushed(made, pushed));
                 self.join(list);
             }
         }
@@ -472,7 +487,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         } else if is(|state| matches!(state, State::Pushed(..) | State::Finished(_))) {
             let text =
                 format!("the manifest list {list} is not pushed: not all its images are there");
-            (self.emit)(Event::Warning(text));
+            self.tell(Event::Warning(text));
             self.finish_joined(&list, None);
         }
     }
@@ -480,11 +495,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// Is done with all images that wait for a list.
     fn finish_joined(&mut self, list: &ImageRef, failure: Option<&Failure>) {
         for image in self.joined_by(list) {
-            let Some(State::Pushed(id, pushed)) = self.states.get(&image).cloned() else {
+            let Some(State::Pushed(made, pushed)) = self.states.get(&image).cloned() else {
                 continue;
             };
             let outcome = match failure {
-                None => Outcome::Built { id, pushed },
+                None => Outcome::Built { made, pushed },
                 Some(failure) => failure.clone().outcome(Outcome::PushError),
             };
             self.conclude(image, outcome);
@@ -517,12 +532,12 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let took = self.begun.get(&image).map(Instant::elapsed).unwrap_or_default();
         self.states.insert(image, State::Finished(outcome.clone()));
         let name = self.name(image);
-        (self.emit)(Event::Finished { name, outcome, took });
+        self.tell(Event::Finished { name, outcome, took });
     }
 
     /// Drops all work under way; whatever is not finished never will be.
     async fn give_up(&mut self) {
-        (self.emit)(Event::Interrupting);
+        self.tell(Event::Interrupting);
         self.tasks.shutdown().await;
         self.pass_on_events();
         let open: Vec<Index> = self

@@ -31,7 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "runner",
         &["image", "event", "fingerprint", "graph", "plan", "context", "engine", "source", "tree"],
     ),
-    ("report", &["image", "event"]),
+    ("report", &["image", "event", "dockerfile", "template"]),
 ];
 
 /// Libraries that one module alone may see.
@@ -53,7 +53,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("minijinja", "template"),
     ("saphyr_parser", "dialect"),
     ("ruff_python_parser", "tree"),
-    ("jiff", "settings"),
+    ("jiff", "settings report"),
     ("petgraph", "graph"),
     ("walkdir", "tree"),
     ("indicatif", "report"),

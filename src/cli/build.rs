@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::affected::leave_out_unaffected;
 use super::args::CommandLine;
+use super::catalogue::catalogue;
 use super::durations::{self, Stopwatch};
 use super::family::Family;
 use super::images::Contexts;
@@ -21,8 +23,8 @@ use crate::context::Context;
 use crate::diagnostic::Diagnostic;
 use crate::endpoint::Endpoint;
 use crate::engine::docker::DockerEngine;
-use crate::engine::{BuildOptions, Builder, EPOCH, Engine as _, Loan, Squashing, squash};
-use crate::event::{Event, Outcome};
+use crate::engine::{BuildOptions, Builder, EPOCH, Engine as _, Known, Loan, Squashing, squash};
+use crate::event::{Event, Existing, Outcome};
 use crate::graph::{self, Graph, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Selection, Unaffected};
@@ -51,7 +53,10 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
         write_contexts(&folder, tree, &plan, contexts)?;
     }
     match (&of_run.task, shop) {
-        (Task::Build, Some(shop)) => runtime.block_on(build(shop, &plan, of_run)),
+        (Task::Build, Some(shop)) => {
+            let reports = Reports::new(&of_run.output, catalogue(graph, tree, contexts))?;
+            runtime.block_on(build(shop, &plan, of_run, reports))
+        }
         (task, _) => show(task, &plan),
     }
 }
@@ -62,6 +67,8 @@ pub struct Shop {
     materials: BTreeMap<ImageName, Material>,
     /// What is there already, if that was asked for.
     pub survey: Option<Survey>,
+    /// What the engine has, if only that was asked for.
+    known: BTreeMap<ImageRef, Known>,
 }
 
 impl Shop {
@@ -91,10 +98,14 @@ impl Shop {
             }
             survey = Some(found);
         }
+        let mut known = BTreeMap::new();
         if of_run.skip_existing || unaffected.is_some() {
-            let has = match &survey {
+            let has: BTreeSet<ImageRef> = match &survey {
                 Some(survey) => survey.known.keys().cloned().collect(),
-                None => engine.images().await?.into_keys().collect(),
+                None => {
+                    known = engine.images().await?;
+                    known.keys().cloned().collect()
+                }
             };
             selection.unaffected = unaffected.map(|unaffected| {
                 let unchanged = skips.then_some(&selection.unchanged);
@@ -104,7 +115,21 @@ impl Shop {
                 selection.existing = has;
             }
         }
-        Ok(Self { engine, materials, survey })
+        Ok(Self { engine, materials, survey, known })
+    }
+
+    /// The images of the plan that are there and will not be built.
+    fn existing(&self, plan: &Plan<'_>) -> BTreeMap<ImageName, Existing> {
+        if let Some(survey) = &self.survey {
+            return survey.of_skipped(plan);
+        }
+        let images = plan.graph().images().iter().enumerate();
+        let skipped = images.filter(|(index, _)| !plan.is_built(*index));
+        let existing = skipped.filter_map(|(_, image)| {
+            let id = self.known.get(&image.reference)?.id.clone();
+            Some((image.name.clone(), Existing { id: Some(id), fingerprint: None }))
+        });
+        existing.collect()
     }
 }
 
@@ -203,8 +228,14 @@ fn show(task: &Task, plan: &Plan<'_>) -> Result<Exit, Failure> {
 }
 
 /// Builds what the plan says and reports on it.
-async fn build(shop: Shop, plan: &Plan<'_>, settings: &Settings) -> Result<Exit, Failure> {
-    let Shop { engine, materials, survey } = shop;
+async fn build(
+    shop: Shop,
+    plan: &Plan<'_>,
+    settings: &Settings,
+    mut reports: Reports,
+) -> Result<Exit, Failure> {
+    let existing = shop.existing(plan);
+    let Shop { engine, materials, survey, .. } = shop;
     let Building { threads, push_threads, retries, pull, buildkit, priorities, .. } =
         settings.building;
     let durations_file = settings.building.durations_file.as_deref();
@@ -215,7 +246,7 @@ async fn build(shop: Shop, plan: &Plan<'_>, settings: &Settings) -> Result<Exit,
         // A survey has asked for them.
         pull: pull && survey.is_none(),
         registries: settings.building.registries.clone(),
-        fingerprints: survey.map(|survey| survey.of_skipped(plan)).unwrap_or_default(),
+        existing,
         durations: durations::known(durations_file, plan),
         priorities,
     };
@@ -224,12 +255,11 @@ async fn build(shop: Shop, plan: &Plan<'_>, settings: &Settings) -> Result<Exit,
         engine: Arc::new(engine),
         fetcher: Arc::new(FromOrigin),
     };
-    let mut reports = Reports::new(&settings.output)?;
     let interrupt = interrupts()?;
     let mut stopwatch = Stopwatch::default();
-    let mut emit = |event: Event| {
+    let mut emit = |at: Duration, event: Event| {
         stopwatch.hear(&event);
-        reports.hear(&event);
+        reports.hear(at, &event);
     };
     let outcomes = runner::run(means, plan, materials, options, interrupt, &mut emit).await;
     stopwatch.keep(durations_file, plan);
@@ -333,10 +363,11 @@ fn verdict<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Made;
 
     #[test]
     fn the_worst_outcome_decides() {
-        let built = Outcome::Built { id: String::new(), pushed: Vec::new() };
+        let built = Outcome::Built { made: Made::default(), pushed: Vec::new() };
         let error = Outcome::Error(String::new());
         let connection = Outcome::ConnectionError(String::new());
         let parent = Outcome::ParentError { ancestor: ImageName::new("a") };

@@ -4,6 +4,7 @@
 mod affected;
 mod args;
 mod build;
+mod catalogue;
 mod config;
 mod durations;
 mod explain;

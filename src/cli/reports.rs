@@ -1,25 +1,28 @@
 //! All that listens to a run, and what is written once it is over.
 
 use std::fs;
+use std::time::Duration;
 
 use super::{Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::report::Subscriber;
+use crate::report::catalogue::Catalogue;
 use crate::report::logs::Logs;
 use crate::report::progress::{Detail, Progress};
-use crate::report::summary::Summary;
+use crate::report::record::Record;
+use crate::report::summary;
 use crate::settings::{Output, Verbosity};
 
 /// All that listens to a run.
 pub struct Reports {
     progress: Progress,
     logs: Option<Logs>,
-    summary: Summary,
+    record: Record,
 }
 
 impl Reports {
-    pub fn new(output: &Output) -> Result<Self, Failure> {
+    pub fn new(output: &Output, catalogue: Catalogue) -> Result<Self, Failure> {
         let detail = match output.verbosity {
             Verbosity::Quiet => Detail::Failures,
             Verbosity::Normal => Detail::Changes,
@@ -34,14 +37,15 @@ impl Reports {
                 ))
             })?),
         };
-        Ok(Self { progress: Progress::on_stderr(detail), logs, summary: Summary::default() })
+        let record = Record::new(catalogue, output.logs_dir.clone());
+        Ok(Self { progress: Progress::on_stderr(detail), logs, record })
     }
 
-    pub fn hear(&mut self, event: &Event) {
-        self.progress.hear(event);
-        self.summary.hear(event);
+    pub fn hear(&mut self, at: Duration, event: &Event) {
+        self.record.hear(at, event);
+        self.progress.hear(at, event);
         if let Some(logs) = &mut self.logs {
-            logs.hear(event);
+            logs.hear(at, event);
         }
     }
 
@@ -54,9 +58,9 @@ impl Reports {
             return Ok(());
         }
         if output.verbosity != Verbosity::Quiet {
-            terminal::warn(self.summary.text().trim_end());
+            terminal::warn(summary::text(&self.record).trim_end());
         }
-        let json = self.summary.json();
+        let json = summary::json(&self.record);
         if let Some(file) = &output.summary_json_file {
             let pretty = serde_json::to_string_pretty(&json).expect("plain JSON");
             fs::write(file, format!("{pretty}\n")).map_err(|error| {

@@ -10,6 +10,7 @@ use super::{Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine as _, EngineError, Known};
+use crate::event::Existing;
 use crate::fingerprint::{Fingerprinted, LABEL, Parts, in_label};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Skip};
@@ -96,19 +97,24 @@ impl Survey {
         Ok(unchanged)
     }
 
-    /// The fingerprints of the plan's images that are not built, as far as they are known: those
-    /// that are unchanged, wherever they are, and those that happen to be so.
-    pub fn of_skipped(&self, plan: &Plan<'_>) -> BTreeMap<ImageName, String> {
-        let carried = plan.graph().images().iter().enumerate().filter_map(|(index, image)| {
-            let printed = &self.expected.get(&image.name)?.fingerprint;
+    /// The plan's images that are not built, as far as they are there, with the fingerprints of those
+    /// that are unchanged, wherever they are, and of those that happen to be so.
+    pub fn of_skipped(&self, plan: &Plan<'_>) -> BTreeMap<ImageName, Existing> {
+        let images = plan.graph().images().iter().enumerate();
+        let skipped = images.filter(|(index, _)| !plan.is_built(*index));
+        let existing = skipped.map(|(index, image)| {
             let is_known = match plan.decision(index) {
                 Decision::Skip(Skip::Unchanged | Skip::InRegistry) => true,
-                Decision::Build => false,
                 _ => self.is_in_engine(&image.name, &image.reference),
             };
-            is_known.then(|| (image.name.clone(), printed.to_string()))
+            let printed = self.expected.get(&image.name).filter(|_| is_known);
+            let existing = Existing {
+                id: self.known.get(&image.reference).map(|known| known.id.clone()),
+                fingerprint: printed.map(|printed| printed.fingerprint.to_string()),
+            };
+            (image.name.clone(), existing)
         });
-        carried.collect()
+        existing.filter(|(_, existing)| *existing != Existing::default()).collect()
     }
 
     fn is_in_engine(&self, name: &ImageName, reference: &ImageRef) -> bool {

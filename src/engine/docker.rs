@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
 use bollard::moby::buildkit::v1::StatusResponse;
-use bollard::models::{BuildInfo, BuildInfoAux};
+use bollard::models::{BuildInfo, BuildInfoAux, ImageInspect};
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, BuilderVersion, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
     PushImageOptionsBuilder, TagImageOptionsBuilder,
@@ -177,9 +177,25 @@ impl DockerEngine {
     }
 
     /// The id under which the engine keeps `reference`.
-    async fn known_id(&self, reference: &ImageRef) -> Result<String, EngineError> {
+    async fn known(&self, reference: &ImageRef) -> Result<Known, EngineError> {
         let unknown = || EngineError::NoEvidence(format!("it does not know {reference}"));
-        self.image_id(reference).await?.ok_or_else(unknown)
+        let image = self.inspected(reference).await?.ok_or_else(unknown)?;
+        let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+        Ok(Known {
+            id: image.id.ok_or_else(unknown)?,
+            labels: labels.into_iter().collect(),
+            size: image.size.and_then(|bytes| u64::try_from(bytes).ok()),
+        })
+    }
+
+    async fn inspected(&self, reference: &ImageRef) -> Result<Option<ImageInspect>, EngineError> {
+        match self.docker.inspect_image(&reference.to_string()).await {
+            Ok(image) => Ok(Some(image)),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
+                Ok(None)
+            }
+            Err(error) => Err(self.explain(error)),
+        }
     }
 
     /// How many layers an image has above another, or at all.
@@ -277,15 +293,14 @@ impl DockerEngine {
         }
     }
 
-    /// The id under which the engine keeps `reference`, which has to be `expected`.
-    async fn confirm(&self, reference: &ImageRef, expected: &str) -> Result<(), EngineError> {
-        match self.image_id(reference).await? {
-            Some(id) if id == expected => Ok(()),
-            Some(id) => Err(EngineError::NoEvidence(format!(
-                "it has {id} under {reference} and not {expected}"
-            ))),
-            None => Err(EngineError::NoEvidence(format!("it does not know {reference}"))),
+    /// What the engine keeps under `reference`, which has to have the id `expected`.
+    async fn confirm(&self, reference: &ImageRef, expected: &str) -> Result<Known, EngineError> {
+        let known = self.known(reference).await?;
+        if known.id == expected {
+            return Ok(known);
         }
+        let id = known.id;
+        Err(EngineError::NoEvidence(format!("it has {id} under {reference} and not {expected}")))
     }
 }
 
@@ -298,7 +313,8 @@ impl Engine for DockerEngine {
         for image in images {
             let labels: BTreeMap<_, _> = image.labels.into_iter().collect();
             for tag in image.repo_tags {
-                known.insert(tag, Known { id: image.id.clone(), labels: labels.clone() });
+                let size = u64::try_from(image.size).ok();
+                known.insert(tag, Known { id: image.id.clone(), labels: labels.clone(), size });
             }
         }
         if self.is_podman {
@@ -309,13 +325,7 @@ impl Engine for DockerEngine {
     }
 
     async fn image_id(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
-        match self.docker.inspect_image(&reference.to_string()).await {
-            Ok(image) => Ok(image.id),
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
-                Ok(None)
-            }
-            Err(error) => Err(self.explain(error)),
-        }
+        Ok(self.inspected(reference).await?.and_then(|image| image.id))
     }
 
     async fn digest(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
@@ -340,7 +350,7 @@ impl Engine for DockerEngine {
         }
     }
 
-    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<String, EngineError> {
+    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Known, EngineError> {
         let Order { reference, context, options, labels } = order;
         let build_args: HashMap<_, _> = options.build_args.clone().into_iter().collect();
         let labels: HashMap<_, _> = labels.clone().into_iter().collect();
@@ -378,8 +388,7 @@ impl Engine for DockerEngine {
         let id = listener.image_id.ok_or_else(|| {
             EngineError::NoEvidence("its answer ended without an image id".to_owned())
         })?;
-        self.confirm(reference, &id).await?;
-        Ok(id)
+        self.confirm(reference, &id).await
     }
 
     async fn squash(
@@ -388,20 +397,21 @@ impl Engine for DockerEngine {
         parent: Option<&ImageRef>,
         how: &Squashing,
         sink: Sink<'_>,
-    ) -> Result<String, EngineError> {
-        let before = self.known_id(reference).await?;
+    ) -> Result<Known, EngineError> {
+        let before = self.known(reference).await?;
         let parent = match parent {
-            Some(parent) => Some(self.known_id(parent).await?),
+            Some(parent) => Some(self.known(parent).await?.id),
             None => None,
         };
-        if self.is_podman || self.layers_above(&before, parent.as_deref()).await? < 2 {
+        if self.is_podman || self.layers_above(&before.id, parent.as_deref()).await? < 2 {
             return Ok(before);
         }
         let environment = self.endpoint.environment();
         squash::run(&environment, reference, parent.as_deref(), how, sink).await?;
-        let after = self.known_id(reference).await?;
-        if after == before {
-            return Err(EngineError::NoEvidence(format!("{reference} is still {before}")));
+        let after = self.known(reference).await?;
+        if after.id == before.id {
+            let id = before.id;
+            return Err(EngineError::NoEvidence(format!("{reference} is still {id}")));
         }
         Ok(after)
     }
@@ -536,7 +546,7 @@ impl Listener {
                 if let Some((number, total, instruction)) = step(&BUILDKIT_STEP, &vertex.name) {
                     sink(Output::Step { number, total, instruction });
                 }
-                sink(Output::Line(vertex.name));
+                sink(Output::Line(vertex.name.clone()));
             }
             if vertex.completed.is_some() && !state.done {
                 state.done = true;
@@ -544,6 +554,10 @@ impl Listener {
                     sink(Output::Line("CACHED".to_owned()));
                 }
                 if !vertex.error.is_empty() {
+                    // Others may have begun since.
+                    if let Some((number, total, instruction)) = step(&BUILDKIT_STEP, &vertex.name) {
+                        sink(Output::Step { number, total, instruction });
+                    }
                     sink(Output::Line(format!("ERROR: {}", vertex.error)));
                 }
             }

@@ -112,6 +112,8 @@ pub struct Known {
     pub id: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// How much it takes, in bytes, if the engine tells.
+    pub size: Option<u64>,
 }
 
 /// How an image is squashed.
@@ -230,7 +232,7 @@ pub trait Engine: Send + Sync + 'static {
         platform: Option<&str>,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Builds and tags an image. Returns its id.
+    /// Builds and tags an image. Returns what the engine has then.
     ///
     /// # Errors
     /// When the build fails, or succeeds without evidence.
@@ -238,10 +240,10 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         order: Order<'_>,
         sink: Sink<'_>,
-    ) -> impl Future<Output = Result<String, EngineError>> + Send;
+    ) -> impl Future<Output = Result<Known, EngineError>> + Send;
 
     /// Makes one layer of what `reference` adds to `parent`, or of all of it where it has no parent.
-    /// Returns the id that the image has then.
+    /// Returns what the engine has then.
     ///
     /// # Errors
     /// When it can't be squashed.
@@ -251,7 +253,7 @@ pub trait Engine: Send + Sync + 'static {
         parent: Option<&ImageRef>,
         how: &Squashing,
         sink: Sink<'_>,
-    ) -> impl Future<Output = Result<String, EngineError>> + Send;
+    ) -> impl Future<Output = Result<Known, EngineError>> + Send;
 
     /// Gives an image another reference.
     ///

@@ -38,6 +38,13 @@ impl<'a> Forecast<'a> {
         Self { plan, expected, known: found.len() }
     }
 
+    /// How long each build takes, by image.
+    pub fn by_name(&self) -> BTreeMap<ImageName, Duration> {
+        let images = self.plan.graph().images();
+        let expected = |image: Index| (images[image].name.clone(), self.expected[image]);
+        self.plan.to_build().map(expected).collect()
+    }
+
     /// For every image, how long the longest chain of builds from it on takes, its own included: the
     /// longer, the sooner it should start.
     pub fn urgency(&self) -> Vec<Duration> {

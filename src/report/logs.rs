@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Subscriber;
 use crate::event::{Event, Outcome};
@@ -40,10 +41,10 @@ impl Logs {
             return Ok(());
         }
         if name.axis().is_some() {
-            fs::create_dir_all(self.folder_of(name))?;
+            fs::create_dir_all(folder_of(&self.folder, name))?;
         }
         remove_if_there(&self.failed_link(name))?;
-        let file = File::create(self.folder_of(name).join(log_name(name)))?;
+        let file = File::create(log_path(&self.folder, name))?;
         self.files.insert(name.clone(), file);
         Ok(())
     }
@@ -69,15 +70,20 @@ impl Logs {
     }
 
     fn failed_link(&self, name: &ImageName) -> PathBuf {
-        self.folder_of(name).join(format!("000_FAILED_{}", log_name(name)))
+        folder_of(&self.folder, name).join(format!("000_FAILED_{}", log_name(name)))
     }
+}
 
-    /// The images of each axis have a folder of their own, where there are several.
-    fn folder_of(&self, name: &ImageName) -> PathBuf {
-        match name.axis() {
-            Some(axis) => self.folder.join(axis),
-            None => self.folder.clone(),
-        }
+/// The file in `folder` that the log of an image is written to.
+pub fn log_path(folder: &Path, name: &ImageName) -> PathBuf {
+    folder_of(folder, name).join(log_name(name))
+}
+
+/// The images of each axis have a folder of their own, where there are several.
+fn folder_of(folder: &Path, name: &ImageName) -> PathBuf {
+    match name.axis() {
+        Some(axis) => folder.join(axis),
+        None => folder.to_owned(),
     }
 }
 
@@ -86,7 +92,7 @@ fn log_name(name: &ImageName) -> String {
 }
 
 impl Subscriber for Logs {
-    fn hear(&mut self, event: &Event) {
+    fn hear(&mut self, _: Duration, event: &Event) {
         let result = match event {
             Event::BuildStarted { name, attempt: 1 } => self.begin(name),
             Event::BuildStarted { name, attempt } => self.write(name, &format!("try {attempt}")),
@@ -113,7 +119,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use crate::event::Made;
 
     #[test]
     fn logs_are_whole_and_failures_are_linked() {
@@ -135,14 +141,14 @@ mod tests {
             log("b"),
             finished(Outcome::Error("bad".to_owned())),
         ] {
-            logs.hear(&event);
+            logs.hear(Duration::ZERO, &event);
         }
         let text = fs::read_to_string(folder.path().join("000_FAILED_app.log")).unwrap();
         assert_eq!(text, "a\nfailed: no\ntry 2\nb\nerror: bad\n");
 
-        let built = Outcome::Built { id: "i".to_owned(), pushed: Vec::new() };
+        let built = Outcome::Built { made: Made::default(), pushed: Vec::new() };
         for event in [started(1), log("c"), finished(built)] {
-            logs.hear(&event);
+            logs.hear(Duration::ZERO, &event);
         }
         assert_eq!(fs::read_to_string(folder.path().join("app.log")).unwrap(), "c\nbuilt\n");
         assert!(!folder.path().join("000_FAILED_app.log").exists());
@@ -159,7 +165,7 @@ mod tests {
             Event::BuildStarted { name: name(), attempt: 1 },
             Event::Log { name: name(), line: "a".to_owned() },
         ] {
-            logs.hear(&event);
+            logs.hear(Duration::ZERO, &event);
         }
         let text = fs::read_to_string(folder.path().join("app.log")).unwrap();
         assert_eq!(text, "failed: no\na\n");
@@ -170,7 +176,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut logs = Logs::create(&folder.path().join("logs")).unwrap();
         fs::remove_dir_all(folder.path().join("logs")).unwrap();
-        logs.hear(&Event::BuildStarted { name: ImageName::new("a"), attempt: 1 });
+        logs.hear(Duration::ZERO, &Event::BuildStarted { name: ImageName::new("a"), attempt: 1 });
         assert!(logs.failure().is_some());
     }
 }

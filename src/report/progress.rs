@@ -95,7 +95,7 @@ impl Progress {
 }
 
 impl Subscriber for Progress {
-    fn hear(&mut self, event: &Event) {
+    fn hear(&mut self, _: Duration, event: &Event) {
         match event {
             Event::Started { engine, to_build, estimate, .. } => {
                 let waves = to_build.iter().map(|image| image.wave).max().unwrap_or(0);
@@ -255,7 +255,7 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::summary::tests::run_of_all_fates;
+    use crate::report::testing::run_of_all_fates;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -275,7 +275,7 @@ mod tests {
         let paper = Paper::default();
         let screen = Screen::Lines(Box::new(paper.clone()));
         let mut progress = Progress { detail, tails: BTreeMap::new(), screen };
-        run_of_all_fates().iter().for_each(|event| progress.hear(event));
+        run_of_all_fates().iter().for_each(|(at, event)| progress.hear(*at, event));
         let bytes = paper.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }

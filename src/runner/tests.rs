@@ -37,6 +37,10 @@ struct Scripted {
     busy: Mutex<(usize, usize)>,
 }
 
+fn known(id: &str) -> Known {
+    Known { id: id.to_owned(), labels: BTreeMap::new(), size: None }
+}
+
 fn short(reference: &ImageRef) -> String {
     reference.repository().trim_start_matches("family/p-").to_owned()
 }
@@ -72,7 +76,7 @@ impl Engine for Scripted {
         Ok(())
     }
 
-    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<String, EngineError> {
+    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Known, EngineError> {
         let reference = order.reference;
         assert!(!order.context.is_empty());
         let printed = order.labels.get(LABEL).map(|label| in_label(label).to_owned());
@@ -99,7 +103,7 @@ impl Engine for Scripted {
             *left -= 1;
             return Err(error.clone());
         }
-        Ok(format!("id-{}", short(reference)))
+        Ok(known(&format!("id-{}", short(reference))))
     }
 
     async fn squash(
@@ -108,10 +112,10 @@ impl Engine for Scripted {
         parent: Option<&ImageRef>,
         _: &Squashing,
         _: Sink<'_>,
-    ) -> Result<String, EngineError> {
+    ) -> Result<Known, EngineError> {
         let parent = parent.map(short).unwrap_or_default();
         self.note(&format!("squash from {parent}"), reference);
-        Ok(format!("squashed-{}", short(reference)))
+        Ok(known(&format!("squashed-{}", short(reference))))
     }
 
     async fn tag(&self, _: &ImageRef, other: &ImageRef) -> Result<(), EngineError> {
@@ -203,7 +207,7 @@ fn options() -> Options {
         retries: 0,
         pull: false,
         registries: Vec::new(),
-        fingerprints: BTreeMap::new(),
+        existing: BTreeMap::new(),
         durations: BTreeMap::new(),
         priorities: true,
     }
@@ -259,7 +263,7 @@ fn run_graph(
         fetcher: engine.clone(),
     };
     let mut events = Vec::new();
-    let mut emit = |event| events.push(event);
+    let mut emit = |_, event| events.push(event);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -445,8 +449,10 @@ fn what_is_built_is_squashed_down_to_its_parent() {
     assert_eq!(outcomes, all_built());
     let log = engine.log();
     assert!(position(&log, "squash from base mid") < position(&log, "build leaf-a"), "{log:?}");
-    assert!(events.iter().any(|event| matches!(event,
-        Event::Finished { outcome: Outcome::Built { id, .. }, .. } if id == "squashed-mid")));
+    assert!(
+        events.iter().any(|event| matches!(event,
+        Event::Finished { outcome: Outcome::Built { made, .. }, .. } if made.id == "squashed-mid"))
+    );
 }
 
 /// One image for two platforms.

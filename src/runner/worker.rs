@@ -10,8 +10,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use super::Material;
-use crate::engine::{BuildOptions, Engine, EngineError, Order, Output};
-use crate::event::{Event, Outcome, Pushed};
+use crate::engine::{BuildOptions, Engine, EngineError, Known, Order, Output};
+use crate::event::{Event, Made, Outcome, Pushed};
 use crate::fingerprint::{Fingerprinted, LABEL, Parts};
 use crate::image::{ImageName, ImageRef};
 use crate::source::{self, FetchError, Fetcher, ImageSources};
@@ -78,9 +78,7 @@ pub(super) enum Product {
     Packed(Packed),
     /// The engine has an image.
     Image {
-        id: String,
-        /// What it carries as its fingerprint, if all that it is made of is known.
-        fingerprint: Option<String>,
+        made: Made,
         /// How long the try took that made it.
         took: Duration,
     },
@@ -128,6 +126,12 @@ pub(super) fn in_all(reference: &ImageRef, others: &[String]) -> Vec<ImageRef> {
     [reference.clone()].into_iter().chain(others).collect()
 }
 
+fn made(known: Known, fingerprint: Option<String>) -> Made {
+    let Known { id, mut labels, size } = known;
+    labels.remove(LABEL);
+    Made { id, size, labels, fingerprint }
+}
+
 /// Works on one image. Its events may fall into nothing once the dispatcher has given up.
 pub(super) struct Worker<E> {
     pub(super) engine: Arc<E>,
@@ -168,9 +172,9 @@ impl<E: Engine> Worker<E> {
             let began = Instant::now();
             let tried = self.build_once(order, parent.as_ref()).await;
             let took = began.elapsed();
-            if let Some(id) = self.settled(attempt, tried).await {
+            if let Some(known) = self.settled(attempt, tried).await {
                 let fingerprint = printed.map(|printed| printed.fingerprint.to_string());
-                return Ok(Product::Image { id: id?, fingerprint, took });
+                return Ok(Product::Image { made: made(known?, fingerprint), took });
             }
         }
         unreachable!("the last try settles it")
@@ -199,11 +203,11 @@ impl<E: Engine> Worker<E> {
         &self,
         order: Order<'_>,
         parent: Option<&ImageRef>,
-    ) -> Result<String, EngineError> {
+    ) -> Result<Known, EngineError> {
         let mut sink = |output| self.tell_output(output);
-        let id = self.engine.build(order, &mut sink).await?;
+        let known = self.engine.build(order, &mut sink).await?;
         match &order.options.squash {
-            None => Ok(id),
+            None => Ok(known),
             Some(how) => self.engine.squash(&self.reference, parent, how, &mut sink).await,
         }
     }
