@@ -57,6 +57,8 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("petgraph", "graph"),
     ("walkdir", "tree"),
     ("indicatif", "report"),
+    ("anstyle", "report"),
+    ("quick_junit", "report"),
     ("toml", "tree template"),
 ];
 

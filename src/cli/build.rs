@@ -54,7 +54,11 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
     }
     match (&of_run.task, shop) {
         (Task::Build, Some(shop)) => {
-            let reports = Reports::new(&of_run.output, catalogue(graph, tree, contexts))?;
+            let reports = Reports::new(
+                &of_run.output,
+                of_run.building.threads,
+                catalogue(graph, tree, contexts),
+            )?;
             runtime.block_on(build(shop, &plan, of_run, reports))
         }
         (task, _) => show(task, &plan),
@@ -263,7 +267,8 @@ async fn build(
     };
     let outcomes = runner::run(means, plan, materials, options, interrupt, &mut emit).await;
     stopwatch.keep(durations_file, plan);
-    reports.conclude(&settings.output)?;
+    let unwritten = reports.conclude(&settings.output);
+    terminal::print(&unwritten);
     let allowed = &settings.building.allowed_to_fail;
     let is_allowed = |name: &ImageName| allowed.iter().any(|allowed| allowed == name.as_str());
     let counted = outcomes.iter().filter(|(name, outcome)| {
@@ -273,7 +278,10 @@ async fn build(
         }
         !forgiven
     });
-    Ok(verdict(counted.map(|(_, outcome)| outcome), &is_allowed))
+    match verdict(counted.map(|(_, outcome)| outcome), &is_allowed) {
+        Exit::Done if !unwritten.0.is_empty() => Ok(Exit::Usage),
+        exit => Ok(exit),
+    }
 }
 
 /// What every image is built from, and how.

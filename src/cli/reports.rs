@@ -1,18 +1,22 @@
 //! All that listens to a run, and what is written once it is over.
+//!
+//! What can't be written costs no build: it is told, and the exit code tells.
 
 use std::fs;
+use std::io::IsTerminal as _;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Failure, terminal};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::event::Event;
-use crate::report::Subscriber;
 use crate::report::catalogue::Catalogue;
+use crate::report::ci::Ci;
 use crate::report::logs::Logs;
-use crate::report::progress::{Detail, Progress};
+use crate::report::progress::{Detail, Manner, Progress};
 use crate::report::record::Record;
-use crate::report::summary;
-use crate::settings::{Output, Verbosity};
+use crate::report::{Subscriber, junit, summary};
+use crate::settings::{Output, Service, Verbosity};
 
 /// All that listens to a run.
 pub struct Reports {
@@ -22,12 +26,11 @@ pub struct Reports {
 }
 
 impl Reports {
-    pub fn new(output: &Output, catalogue: Catalogue) -> Result<Self, Failure> {
-        let detail = match output.verbosity {
-            Verbosity::Quiet => Detail::Failures,
-            Verbosity::Normal => Detail::Changes,
-            Verbosity::Debug => Detail::Logs,
-        };
+    /// Those that `output` asks for, of a run of so many `threads`.
+    ///
+    /// # Errors
+    /// When the folder for the logs can't be made.
+    pub fn new(output: &Output, threads: usize, catalogue: Catalogue) -> Result<Self, Failure> {
         let logs = match &output.logs_dir {
             None => None,
             Some(folder) => Some(Logs::create(folder).map_err(|error| {
@@ -37,42 +40,72 @@ impl Reports {
                 ))
             })?),
         };
-        let record = Record::new(catalogue, output.logs_dir.clone());
-        Ok(Self { progress: Progress::on_stderr(detail), logs, record })
+        Ok(Self {
+            progress: Progress::on_stderr(manner(output, threads)),
+            logs,
+            record: Record::new(catalogue, output.logs_dir.clone()),
+        })
     }
 
     pub fn hear(&mut self, at: Duration, event: &Event) {
         self.record.hear(at, event);
-        self.progress.hear(at, event);
+        self.progress.hear(event, &self.record);
         if let Some(logs) = &mut self.logs {
             logs.hear(at, event);
         }
     }
 
-    /// Writes what is written once a run is over.
-    pub fn conclude(&self, output: &Output) -> Result<(), Failure> {
+    /// Writes what is written once a run is over. Returns what could not be, which is no reason to
+    /// leave out the rest.
+    pub fn conclude(&self, output: &Output) -> Diagnostics {
+        let mut troubles = Vec::new();
         if let Some(error) = self.logs.as_ref().and_then(Logs::failure) {
-            terminal::warn(&format!("warning: the logs are incomplete: {error}"));
+            troubles.push(Diagnostic::new(format!("the logs are incomplete: {error}")));
         }
-        if !output.summary {
-            return Ok(());
+        if let Some(file) = &output.junit {
+            troubles.extend(write("the JUnit report", file, &junit::xml(&self.record)));
         }
+        if output.summary {
+            troubles.extend(self.sum_up(output));
+        }
+        Diagnostics(troubles)
+    }
+
+    fn sum_up(&self, output: &Output) -> Vec<Diagnostic> {
+        let mut troubles = Vec::new();
         if output.verbosity != Verbosity::Quiet {
             terminal::warn(summary::text(&self.record).trim_end());
         }
         let json = summary::json(&self.record);
         if let Some(file) = &output.summary_json_file {
             let pretty = serde_json::to_string_pretty(&json).expect("plain JSON");
-            fs::write(file, format!("{pretty}\n")).map_err(|error| {
-                Diagnostic::new(format!(
-                    "the summary can't be written to '{}': {error}",
-                    file.display()
-                ))
-            })?;
+            troubles.extend(write("the summary", file, &format!("{pretty}\n")));
         }
-        if output.json {
-            terminal::print_out(&format!("{json}\n"))?;
+        if output.json
+            && let Err(error) = terminal::write_out(&format!("{json}\n"))
+        {
+            troubles.push(Diagnostic::new(format!("the summary can't be written: {error}")));
         }
-        Ok(())
+        troubles
     }
+}
+
+/// With one thread, lines of several logs can't mix: all are told, as kolla-build does.
+fn manner(output: &Output, threads: usize) -> Manner {
+    let detail = match output.verbosity {
+        Verbosity::Quiet => Detail::Failures,
+        Verbosity::Normal if threads > 1 => Detail::Changes,
+        Verbosity::Normal | Verbosity::Debug => Detail::Logs,
+    };
+    let ci = output.ci.map(|service| match service {
+        Service::GitHub => Ci::GitHub,
+        Service::GitLab => Ci::GitLab,
+    });
+    let is_terminal = std::io::stderr().is_terminal() && !terminal::is_dumb();
+    Manner { detail, is_terminal, colours: terminal::has_colours(), ci }
+}
+
+fn write(what: &str, file: &Path, text: &str) -> Option<Diagnostic> {
+    let error = fs::write(file, text).err()?;
+    Some(Diagnostic::new(format!("{what} can't be written to '{}': {error}", file.display())))
 }

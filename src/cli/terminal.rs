@@ -24,8 +24,7 @@ pub fn warn(text: &str) {
 
 /// Writes data to standard output.
 pub fn print_out(text: &str) -> Result<Exit, Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match write_out(text) {
         // Whoever read the other end has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
         Err(error) => {
@@ -35,10 +34,24 @@ pub fn print_out(text: &str) -> Result<Exit, Failure> {
     }
 }
 
-fn has_colours() -> bool {
+/// Writes data to standard output, all of it.
+///
+/// # Errors
+/// When it can't be, also where nobody reads it.
+pub fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+}
+
+/// Whether standard error is coloured.
+pub fn has_colours() -> bool {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let able = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
-    wanted && able && io::stderr().is_terminal()
+    wanted && !is_dumb() && io::stderr().is_terminal()
+}
+
+/// Whether the terminal, if there is one, can do no more than print.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb")
 }
 
 fn render(diagnostic: &Diagnostic, renderer: &Renderer) -> String {

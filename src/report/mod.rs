@@ -1,6 +1,8 @@
 //! What is said about a run: each report listens to the run's events and to nothing else.
 
 pub mod catalogue;
+pub mod ci;
+pub mod junit;
 pub mod logs;
 pub mod progress;
 pub mod record;

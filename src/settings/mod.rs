@@ -181,6 +181,19 @@ pub struct Output {
     pub json: bool,
     /// The file for the summary as JSON.
     pub summary_json_file: Option<PathBuf>,
+    /// The file for the JUnit report.
+    pub junit: Option<PathBuf>,
+    /// The service for continuous integration that keeps what is said.
+    pub ci: Option<Service>,
+}
+
+/// A service for continuous integration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// GitHub Actions.
+    GitHub,
+    /// GitLab CI/CD.
+    GitLab,
 }
 
 /// All that is settled before the work begins.
@@ -724,6 +737,25 @@ impl<'a> Values<'a> {
             summary: self.flag("summary"),
             json: json && summary_json_file.is_none(),
             summary_json_file,
+            junit: self.path("junit"),
+            ci: self.service(),
+        }
+    }
+
+    /// The service that is named, or else that says in the environment that it runs this.
+    fn service(&mut self) -> Option<Service> {
+        if self.given("ci").is_some() {
+            return match self.choice("ci").as_str() {
+                "github" => Some(Service::GitHub),
+                "gitlab" => Some(Service::GitLab),
+                _ => None,
+            };
+        }
+        let says_so = |name: &str| self.layers.variable(name) == Some("true");
+        match (says_so("GITHUB_ACTIONS"), says_so("GITLAB_CI")) {
+            (true, _) => Some(Service::GitHub),
+            (false, true) => Some(Service::GitLab),
+            (false, false) => None,
         }
     }
 }

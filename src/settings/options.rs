@@ -749,6 +749,24 @@ pub const OPTIONS: &[Opt] = &[
     .value("FORMAT"),
     opt(
         Output,
+        "ci",
+        "ci",
+        Choice(&["none", "github", "gitlab"]),
+        Found("the one that GITHUB_ACTIONS or GITLAB_CI tells of"),
+        "The service whose log this is: logs of failed images are folded, failures shown in files",
+    )
+    .value("SERVICE"),
+    opt(
+        Output,
+        "junit",
+        "junit",
+        Path,
+        Unset,
+        "Write what became of each image to a file, as a JUnit report",
+    )
+    .value("FILE"),
+    opt(
+        Output,
         "summary_json_file",
         "summary-json-file",
         Path,

@@ -119,6 +119,8 @@ pub fn kiln() -> Command {
         .env("XDG_CONFIG_HOME", "/nonexistent")
         .env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"))
         .env("COLUMNS", "100")
+        .env_remove("GITHUB_ACTIONS")
+        .env_remove("GITLAB_CI")
         .env_remove("RUST_BACKTRACE");
     command
 }
@@ -141,15 +143,15 @@ impl Run {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}\n{self:?}"))
     }
 
-    /// The names in one of the summary's lists, with the status where there is one.
+    /// The names in one of the summary's lists, with the status of what failed.
     pub fn names(&self, list: &str) -> Vec<String> {
         let summary = self.summary();
         let entries = summary[list].as_array().unwrap_or_else(|| panic!("no list {list}"));
         let name = |entry: &Value| {
             let name = entry["name"].as_str().expect("a name").to_owned();
             match entry["status"].as_str() {
-                Some(status) => format!("{name} {status}"),
-                None => name,
+                Some(status) if list == "failed" => format!("{name} {status}"),
+                _ => name,
             }
         };
         entries.iter().map(name).collect()

@@ -1,0 +1,70 @@
+//! What became of each image as a JUnit report, which servers for continuous integration show.
+//!
+//! Every image is a test case: one that was not to be built is skipped, one that failed has the end
+//! of its log with it.
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::record::{Entry, Fate, Record};
+use crate::image::ImageName;
+
+/// The report as XML.
+pub fn xml(record: &Record) -> String {
+    let mut suite = TestSuite::new("images");
+    suite.set_time(record.took);
+    suite.add_test_cases(record.images.iter().map(|(name, entry)| case(name, entry)));
+    let mut report = Report::new("kiln");
+    report.set_time(record.took);
+    report.add_test_suite(suite);
+    report.to_string().expect("it is written to memory")
+}
+
+fn case(name: &ImageName, entry: &Entry) -> TestCase {
+    let mut case = TestCase::new(name.as_str(), status(entry));
+    case.set_classname(name.axis().unwrap_or("image"));
+    case.set_time(entry.took());
+    let has_failed = matches!(&entry.fate, Fate::Finished(outcome) if !outcome.is_success());
+    if has_failed && !entry.tail.is_empty() {
+        let tail: Vec<&str> = entry.tail.iter().map(String::as_str).collect();
+        case.set_system_out(tail.join("\n"));
+    }
+    case
+}
+
+fn status(entry: &Entry) -> TestCaseStatus {
+    let reason = entry.fate.reason().unwrap_or_default();
+    let mut status = match &entry.fate {
+        Fate::Finished(outcome) if outcome.is_success() => return TestCaseStatus::success(),
+        Fate::Finished(_) | Fate::Pending => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Fate::Aside { .. } => TestCaseStatus::skipped(),
+    };
+    status.set_type(entry.fate.status()).set_message(&reason);
+    if let Some(place) = &entry.place {
+        status.set_description(format!(
+            "{}:{}: {}\n{reason}",
+            place.template, place.template_line, place.text
+        ));
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::record_of_all_fates;
+    use super::*;
+
+    #[test]
+    fn every_image_is_a_case() {
+        insta::assert_snapshot!(xml(&record_of_all_fates()));
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_left_out() {
+        let mut record = record_of_all_fates();
+        let bad = record.images.get_mut(&ImageName::new("bad")).unwrap();
+        bad.tail.push_back("\u{1b}[31m]]> <b> & \u{0} end".to_owned());
+        let text = xml(&record);
+        assert!(text.contains("]]&gt; &lt;b&gt; &amp;  end"), "{text}");
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{0}'));
+    }
+}
