@@ -112,6 +112,21 @@ pub enum Aside {
     Unbuildable,
 }
 
+impl Aside {
+    /// What kolla-build calls skipped.
+    pub const SKIPPED: &'static [Self] = &[Self::Skipped, Self::Unchanged];
+
+    /// The word for it in what programs read.
+    pub fn status(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::Unchanged => "unchanged",
+            Self::NotMatched => "not_matched",
+            Self::Unbuildable => "unbuildable",
+        }
+    }
+}
+
 /// An image that the run leaves alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {

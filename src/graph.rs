@@ -5,9 +5,10 @@
 //! the one its last stage stands on. The rest of Kiln sees images by their position in name order,
 //! so that all that is derived from a graph comes in a stable order.
 
+mod drawn;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,7 +16,6 @@ use petgraph::Direction;
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef as _;
-use serde_json::{Value, json};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dockerfile::{Dockerfile, Via};
@@ -57,7 +57,7 @@ enum Vertex {
 pub struct Graph {
     images: Vec<Image>,
     by_name: BTreeMap<ImageName, Index>,
-    dag: DiGraph<Vertex, Via>,
+    dag: DiGraph<Vertex, BTreeSet<Via>>,
     parent: Vec<Option<Index>>,
     wave: Vec<usize>,
     /// Images in topological order; among those free to go, by name.
@@ -105,7 +105,7 @@ impl Graph {
                         })
                     }
                 };
-                dag.update_edge(needed, NodeIndex::new(index), reference.via);
+                add_edge(&mut dag, needed, NodeIndex::new(index), reference.via);
             }
             parent[index] = image
                 .dockerfile
@@ -212,61 +212,13 @@ impl Graph {
             })
             .collect()
     }
+}
 
-    /// The images for which `shown` is true as nested JSON: a leaf is a string, an image with
-    /// children in the tree an object of one key. Images without a parent stand at the top, shown
-    /// also for what stands on them.
-    pub fn nested(&self, shown: &dyn Fn(Index) -> bool) -> Value {
-        let mut children: BTreeMap<Option<Index>, Vec<Index>> = BTreeMap::new();
-        for index in 0..self.images.len() {
-            children.entry(self.parent[index]).or_default().push(index);
-        }
-        let roots = children.get(&None).map(Vec::as_slice).unwrap_or_default();
-        let below =
-            |root: &Index| children.get(&Some(*root)).map(Vec::as_slice).unwrap_or_default();
-        let entries = roots
-            .iter()
-            .filter(|root| shown(**root) || below(root).iter().any(|child| shown(*child)))
-            .map(|root| {
-                (self.images[*root].name.to_string(), self.nested_children(*root, &children, shown))
-            });
-        Value::Object(entries.collect())
-    }
-
-    fn nested_children(
-        &self,
-        image: Index,
-        children: &BTreeMap<Option<Index>, Vec<Index>>,
-        shown: &dyn Fn(Index) -> bool,
-    ) -> Value {
-        let below = children.get(&Some(image)).map(Vec::as_slice).unwrap_or_default();
-        below
-            .iter()
-            .filter(|child| shown(**child))
-            .map(|child| {
-                let name = self.images[*child].name.to_string();
-                if children.contains_key(&Some(*child)) {
-                    json!({ name: self.nested_children(*child, children, shown) })
-                } else {
-                    json!(name)
-                }
-            })
-            .collect()
-    }
-
-    /// The images for which `shown` is true as a Graphviz graph, edges from parent to child.
-    pub fn dot(&self, shown: &dyn Fn(Index) -> bool) -> String {
-        let mut dot = String::from("// Container Images Dependency\ndigraph {\n\trankdir=LR\n");
-        for &index in self.order.iter().filter(|index| shown(**index)) {
-            let name = dot_id(&self.images[index].name.to_string());
-            writeln!(dot, "\t{name}").expect("a string takes all");
-            for needed in self.needs(index).into_iter().filter(|needed| shown(*needed)) {
-                let needed = dot_id(&self.images[needed].name.to_string());
-                writeln!(dot, "\t{needed} -> {name}").expect("a string takes all");
-            }
-        }
-        dot.push_str("}\n");
-        dot
+/// Notes that `by` refers to `needed`, by this kind of instruction beside others.
+fn add_edge(dag: &mut DiGraph<Vertex, BTreeSet<Via>>, needed: NodeIndex, by: NodeIndex, via: Via) {
+    match dag.find_edge(needed, by) {
+        Some(edge) => drop(dag[edge].insert(via)),
+        None => drop(dag.add_edge(needed, by, BTreeSet::from([via]))),
     }
 }
 
@@ -286,15 +238,6 @@ pub fn is_image_part(part: &str) -> bool {
 /// How an external image is called as a part of another.
 pub fn base_part(reference: &ImageRef) -> String {
     format!("base {reference}")
-}
-
-/// A name as Graphviz reads it: bare where it is an identifier and no keyword, else quoted.
-fn dot_id(name: &str) -> String {
-    const KEYWORDS: [&str; 6] = ["node", "edge", "graph", "digraph", "subgraph", "strict"];
-    let bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && !KEYWORDS.iter().any(|keyword| name.eq_ignore_ascii_case(keyword));
-    if bare { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\\\"")) }
 }
 
 fn refuse_duplicates(images: &[Image]) -> Result<()> {
@@ -336,7 +279,7 @@ fn rendered(image: &Image) -> String {
 }
 
 /// One error for each knot of images that need each other, naming one whole way around it.
-fn cycles(dag: &DiGraph<Vertex, Via>, images: &[Image]) -> Vec<Diagnostic> {
+fn cycles(dag: &DiGraph<Vertex, BTreeSet<Via>>, images: &[Image]) -> Vec<Diagnostic> {
     if toposort(dag, None).is_ok() {
         return Vec::new();
     }
@@ -357,7 +300,7 @@ fn cycles(dag: &DiGraph<Vertex, Via>, images: &[Image]) -> Vec<Diagnostic> {
 }
 
 /// A closed walk through `knot` along "needs", starting and ending at its first image by name.
-fn way_around(dag: &DiGraph<Vertex, Via>, knot: &[NodeIndex]) -> Vec<NodeIndex> {
+fn way_around(dag: &DiGraph<Vertex, BTreeSet<Via>>, knot: &[NodeIndex]) -> Vec<NodeIndex> {
     let start = *knot.iter().min().expect("a knot has members");
     let mut came_from: BTreeMap<NodeIndex, NodeIndex> = BTreeMap::new();
     let mut open = VecDeque::from([start]);
@@ -389,7 +332,7 @@ fn way_around(dag: &DiGraph<Vertex, Via>, knot: &[NodeIndex]) -> Vec<NodeIndex> 
 }
 
 /// The wave of every image: 1 without needs within the tree, else one after its latest need.
-fn waves(dag: &DiGraph<Vertex, Via>, images: usize) -> Vec<usize> {
+fn waves(dag: &DiGraph<Vertex, BTreeSet<Via>>, images: usize) -> Vec<usize> {
     let mut wave = vec![1; images];
     for node in toposort(dag, None).expect("cycles were refused") {
         let Vertex::Image(index) = dag[node] else { continue };
@@ -533,25 +476,5 @@ pub(crate) mod tests {
         assert_eq!(changed(&before, &of_family("tool", "b", "sha256:1")), ["leaf", "tool"]);
         let other_base = of_family("tool", "a", "sha256:2");
         assert_eq!(changed(&before, &other_base), ["base", "leaf", "mid", "tool"]);
-    }
-
-    #[test]
-    fn listings_show_only_what_is_asked_for() {
-        let graph = graph(&[
-            ("base", "FROM debian:1"),
-            ("mid", "FROM @base"),
-            ("leaf-a", "FROM @mid"),
-            ("leaf-b", "FROM @mid"),
-        ])
-        .unwrap();
-        let all = |_: Index| true;
-        assert_eq!(graph.nested(&all), json!({"base": [{"mid": ["leaf-a", "leaf-b"]}]}));
-        let not_b = |index: Index| graph.images()[index].name.as_str() != "leaf-b";
-        assert_eq!(graph.nested(&not_b), json!({"base": [{"mid": ["leaf-a"]}]}));
-        assert_eq!(
-            graph.dot(&not_b),
-            "// Container Images Dependency\ndigraph {\n\trankdir=LR\n\tbase\n\tmid\n\tbase -> mid\n\t\"leaf-a\"\n\tmid -> \"leaf-a\"\n}\n"
-        );
-        assert_eq!(dot_id("node"), "\"node\"");
     }
 }

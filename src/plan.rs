@@ -69,6 +69,17 @@ impl Skip {
     }
 }
 
+/// Why an image is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// All are.
+    All,
+    /// This pattern is found in its name.
+    Matched(Arc<str>),
+    /// These wanted images need it: those of them that are built, if any is.
+    NeededBy(Vec<Index>),
+}
+
 /// Which images are wanted.
 #[derive(Debug, Default)]
 pub struct Selection {
@@ -98,10 +109,16 @@ pub struct Unaffected {
 }
 
 impl Selection {
+    /// How the selection speaks of the image called `name`, if it does.
+    fn asking_for(&self, name: &ImageName) -> Option<Wanted> {
+        let Some(patterns) = &self.patterns else { return Some(Wanted::All) };
+        let matched = patterns.iter().find(|pattern| pattern.is_match(name.as_str()))?;
+        Some(Wanted::Matched(matched.as_str().into()))
+    }
+
     /// Whether the selection speaks of the image called `name`.
     fn asks_for(&self, name: &ImageName) -> bool {
-        let patterns = self.patterns.as_ref();
-        patterns.is_none_or(|patterns| patterns.iter().any(|p| p.is_match(name.as_str())))
+        self.asking_for(name).is_some()
     }
 }
 
@@ -110,8 +127,8 @@ impl Selection {
 pub struct Plan<'a> {
     graph: &'a Graph,
     decisions: Vec<Decision>,
-    /// Whether the selection speaks of an image by name.
-    asked_for: Vec<bool>,
+    /// How the selection speaks of an image by name, if it does.
+    asked_for: Vec<Option<Wanted>>,
 }
 
 impl<'a> Plan<'a> {
@@ -124,8 +141,8 @@ impl<'a> Plan<'a> {
         if let Some(unaffected) = &selection.unaffected {
             mark_missing(graph, unaffected, &mut decisions);
         }
-        let asked_for: Vec<bool> =
-            graph.images().iter().map(|image| selection.asks_for(&image.name)).collect();
+        let asked_for: Vec<Option<Wanted>> =
+            graph.images().iter().map(|image| selection.asking_for(&image.name)).collect();
         if !selection.unchanged.is_empty() {
             mark_not_needed(graph, &asked_for, &mut decisions);
         }
@@ -150,6 +167,18 @@ impl<'a> Plan<'a> {
     /// Whether an image is built, or there already.
     pub fn is_wanted(&self, image: Index) -> bool {
         matches!(self.decisions[image], Decision::Build | Decision::Skip(_))
+    }
+
+    /// Why an image that is built or skipped is wanted: that it was asked for, or else who needs it.
+    pub fn wanted(&self, image: Index) -> Wanted {
+        if let Some(asked) = &self.asked_for[image] {
+            return asked.clone();
+        }
+        let children = self.graph.needed_by(image).into_iter();
+        let (built, others): (Vec<_>, Vec<_>) = children
+            .filter(|child| self.is_wanted(*child))
+            .partition(|child| self.is_built(*child));
+        Wanted::NeededBy(if built.is_empty() { others } else { built })
     }
 
     /// The images that are in the registry alone and that something is built on.
@@ -183,27 +212,42 @@ impl<'a> Plan<'a> {
 
     /// The plan in the words of a run's first event: what is built, and what is set aside.
     pub fn announce(&self) -> (Vec<ToBuild>, Vec<SetAside>) {
-        let mut to_build = Vec::new();
-        let mut set_aside = Vec::new();
-        for &index in self.graph.order() {
+        let to_build = self.to_build().map(|index| {
             let image = &self.graph.images()[index];
-            let wave = self.graph.wave(index);
-            let (name, reference) = (image.name.clone(), image.reference.clone());
-            let needs = self.graph.needs(index).into_iter();
-            let needs = needs.map(|needed| self.graph.images()[needed].name.clone()).collect();
-            let (aside, reason) = match &self.decisions[index] {
-                Decision::Build => {
-                    to_build.push(ToBuild { name, reference, wave, needs });
-                    continue;
-                }
-                Decision::Skip(skip) => (skip.aside(), skip.reason(&image.reference)),
-                Decision::NotMatched => (Aside::NotMatched, "not selected".to_owned()),
-                Decision::Unbuildable(reason) => (Aside::Unbuildable, reason.clone()),
-            };
-            let asked_for = self.asked_for[index];
-            set_aside.push(SetAside { name, reference, wave, needs, aside, reason, asked_for });
-        }
-        (to_build, set_aside)
+            ToBuild {
+                name: image.name.clone(),
+                reference: image.reference.clone(),
+                wave: self.graph.wave(index),
+                needs: self.needs(index),
+            }
+        });
+        let set_aside = self.graph.order().iter().filter_map(|index| self.set_aside(*index));
+        (to_build.collect(), set_aside.collect())
+    }
+
+    fn needs(&self, index: Index) -> Vec<ImageName> {
+        let needs = self.graph.needs(index).into_iter();
+        needs.map(|needed| self.graph.images()[needed].name.clone()).collect()
+    }
+
+    /// What is said of an image that is not built; `None` of one that is.
+    pub fn set_aside(&self, index: Index) -> Option<SetAside> {
+        let image = &self.graph.images()[index];
+        let (aside, reason) = match &self.decisions[index] {
+            Decision::Build => return None,
+            Decision::Skip(skip) => (skip.aside(), skip.reason(&image.reference)),
+            Decision::NotMatched => (Aside::NotMatched, "not selected".to_owned()),
+            Decision::Unbuildable(reason) => (Aside::Unbuildable, reason.clone()),
+        };
+        Some(SetAside {
+            name: image.name.clone(),
+            reference: image.reference.clone(),
+            wave: self.graph.wave(index),
+            needs: self.needs(index),
+            aside,
+            reason,
+            asked_for: self.asked_for[index].is_some(),
+        })
     }
 }
 
@@ -272,18 +316,18 @@ fn mark_missing(graph: &Graph, unaffected: &Unaffected, decisions: &mut [Decisio
 }
 
 /// Leaves out what would be built only for others, where none of them is built.
-fn mark_not_needed(graph: &Graph, asked_for: &[bool], decisions: &mut [Decision]) {
+fn mark_not_needed(graph: &Graph, asked_for: &[Option<Wanted>], decisions: &mut [Decision]) {
     for &index in graph.order().iter().rev() {
         let is_needed =
             graph.needed_by(index).into_iter().any(|child| decisions[child] == Decision::Build);
-        if decisions[index] == Decision::Build && !asked_for[index] && !is_needed {
+        if decisions[index] == Decision::Build && asked_for[index].is_none() && !is_needed {
             decisions[index] = Decision::Skip(Skip::NotNeeded);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::graph::tests::{graph, naming};
     use proptest::prelude::*;
@@ -357,6 +401,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wanted_is_asked_for_or_needed() {
+        let graph = graph(FAMILY).unwrap();
+        let wanted = |selection: &Selection, name: &str| {
+            let plan = Plan::new(&graph, selection);
+            match plan.wanted(graph.index_of(&ImageName::new(name)).unwrap()) {
+                Wanted::All => "all".to_owned(),
+                Wanted::Matched(pattern) => pattern.to_string(),
+                Wanted::NeededBy(images) => {
+                    let names: Vec<_> =
+                        images.iter().map(|i| graph.images()[*i].name.as_str()).collect();
+                    names.join(" ")
+                }
+            }
+        };
+        assert_eq!(wanted(&Selection::default(), "base"), "all");
+        let mut selection = matching(&["^group-api", "group-e"]);
+        assert_eq!(wanted(&selection, "group-extra"), "group-e");
+        assert_eq!(wanted(&selection, "group-base"), "group-api group-extra");
+        assert_eq!(wanted(&selection, "tool"), "group-extra");
+        assert_eq!(wanted(&selection, "base"), "group-base tool");
+        let reference = |name: &str| naming().reference(name).unwrap();
+        selection.existing = [reference("group-base")].into();
+        assert_eq!(wanted(&selection, "base"), "tool");
+        selection.existing = [reference("group-base"), reference("tool")].into();
+        assert_eq!(wanted(&selection, "base"), "group-base tool");
+    }
+
+    #[test]
     fn an_existing_parent_is_skipped_and_its_child_is_built() {
         let mut selection = matching(&["group-base"]);
         selection.existing.insert(naming().reference("base").unwrap());
@@ -405,7 +477,7 @@ mod tests {
     }
 
     /// A random acyclic tree: image `i` stands on some image before it, or on an external one.
-    pub(super) fn any_tree() -> impl Strategy<Value = Vec<(String, String)>> {
+    pub(crate) fn any_tree() -> impl Strategy<Value = Vec<(String, String)>> {
         prop::collection::vec(
             (any::<prop::sample::Index>(), any::<Option<prop::sample::Index>>()),
             1..30,
@@ -467,6 +539,7 @@ mod tests {
             let position: BTreeMap<Index, usize> =
                 graph.order().iter().enumerate().map(|(at, index)| (*index, at)).collect();
             for image in plan.to_build() {
+                prop_assert_ne!(plan.wanted(image), Wanted::NeededBy(Vec::new()));
                 for needed in graph.needs(image) {
                     prop_assert!(position[&needed] < position[&image]);
                     prop_assert!(graph.wave(needed) < graph.wave(image));

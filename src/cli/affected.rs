@@ -86,15 +86,17 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         terminal::warn(&format!("nothing is affected since {reference}"));
     }
     if format == [JSON] {
-        let list: Vec<Value> = affected.iter().map(Affected::json).collect();
-        let list = serde_json::to_string_pretty(&list).expect("plain JSON");
-        terminal::print_out(&format!("{list}\n"))
+        terminal::print_json(&affected.iter().map(Affected::json).collect())
     } else {
         terminal::print_out(&affected.iter().map(Affected::line).collect::<String>())
     }
 }
 
-/// Leaves out of the `selection` what did not change since the commit that the options name.
+/// What differs, by name.
+pub type Differences = BTreeMap<ImageName, Difference>;
+
+/// Leaves out of the `selection` what did not change since the commit that the options name. Returns
+/// what did; nothing where they name none.
 ///
 /// # Errors
 /// When the tree has no past, or can't be rendered as it was.
@@ -102,8 +104,8 @@ pub fn leave_out_unaffected(
     line: &CommandLine,
     now: &Family,
     selection: &mut Selection,
-) -> Result<(), Failure> {
-    let Some(reference) = &now.settings[0].changed_since else { return Ok(()) };
+) -> Result<Differences, Failure> {
+    let Some(reference) = &now.settings[0].changed_since else { return Ok(Differences::new()) };
     let (then, view) = before(line, now, reference)?;
     let plans = Plans {
         then: &Plan::new(&then.graph, &then.selection()),
@@ -116,7 +118,7 @@ pub fn leave_out_unaffected(
         images: images.filter(|name| !different.contains_key(name)).collect(),
         missing: BTreeSet::new(),
     });
-    Ok(())
+    Ok(different)
 }
 
 /// The same command line, such that no engine is asked for.
@@ -204,12 +206,7 @@ struct Plans<'a> {
 
 impl<'a> Plans<'a> {
     /// What is not what it was, of the images that are wanted then or now.
-    fn compared(
-        &self,
-        then: &Family,
-        now: &Family,
-        view: &View,
-    ) -> Result<BTreeMap<ImageName, Difference>, Failure> {
+    fn compared(&self, then: &Family, now: &Family, view: &View) -> Result<Differences, Failure> {
         let then = wanted(self.then, &fingerprints(then, view)?);
         let now = wanted(self.now, &fingerprints(now, &View::Now)?);
         Ok(differences(&then, &now))
@@ -217,7 +214,7 @@ impl<'a> Plans<'a> {
 
     /// The images that differ: those that would be built, in that order, and then those that would
     /// have been.
-    fn affected<'b>(&self, different: &'b BTreeMap<ImageName, Difference>) -> Vec<Affected<'b>>
+    fn affected<'b>(&self, different: &'b Differences) -> Vec<Affected<'b>>
     where
         'a: 'b,
     {
@@ -251,15 +248,7 @@ struct Affected<'a> {
 
 impl Affected<'_> {
     fn line(&self) -> String {
-        let reasons = match self.difference {
-            Difference::Added => "the image is new".to_owned(),
-            Difference::Removed => "the image is gone".to_owned(),
-            Difference::Changed(_) => {
-                let reasons: Vec<_> = self.reasons().iter().map(ToString::to_string).collect();
-                reasons.join(", ")
-            }
-        };
-        format!("{}: {reasons}\n", self.image.name)
+        format!("{}: {}\n", self.image.name, told(self.difference))
     }
 
     fn json(&self) -> Value {
@@ -268,11 +257,7 @@ impl Affected<'_> {
             Difference::Removed => "removed",
             Difference::Changed(_) => "changed",
         };
-        let mut entry = json!({ "name": self.image.name.as_str() });
-        if let Some(axis) = self.image.name.axis() {
-            entry["axis"] = axis.into();
-        }
-        entry["reference"] = self.image.reference.to_string().into();
+        let mut entry = entry(self.image);
         entry["change"] = change.into();
         entry["reasons"] = self.reasons().into_iter().map(reason_as_json).collect();
         entry
@@ -280,11 +265,44 @@ impl Affected<'_> {
 
     /// What changed, the image's own parts before the images that it needs.
     fn reasons(&self) -> Vec<&Change> {
-        let Difference::Changed(changes) = self.difference else { return Vec::new() };
-        let mut reasons: Vec<&Change> = changes.iter().collect();
-        reasons.sort_by_key(|change| graph::is_image_part(change.part()));
-        reasons
+        match self.difference {
+            Difference::Changed(changes) => own_first(changes),
+            Difference::Added | Difference::Removed => Vec::new(),
+        }
     }
+}
+
+/// What differs, in words.
+pub fn told(difference: &Difference) -> String {
+    match difference {
+        Difference::Added => "the image is new".to_owned(),
+        Difference::Removed => "the image is gone".to_owned(),
+        Difference::Changed(changes) => told_changes(changes),
+    }
+}
+
+/// What changed, in words.
+pub fn told_changes(changes: &[Change]) -> String {
+    let changes: Vec<_> = own_first(changes).into_iter().map(ToString::to_string).collect();
+    changes.join(", ")
+}
+
+/// The changes of an image's own parts before those of the images that it needs.
+fn own_first(changes: &[Change]) -> Vec<&Change> {
+    let mut changes: Vec<&Change> = changes.iter().collect();
+    changes.sort_by_key(|change| graph::is_image_part(change.part()));
+    changes
+}
+
+/// The entry of an image in a list for programs: its name, the axis where there are several, and its
+/// reference.
+pub fn entry(image: &graph::Image) -> Value {
+    let mut entry = json!({ "name": image.name.as_str() });
+    if let Some(axis) = image.name.axis() {
+        entry["axis"] = axis.into();
+    }
+    entry["reference"] = image.reference.to_string().into();
+    entry
 }
 
 fn reason_as_json(reason: &Change) -> Value {

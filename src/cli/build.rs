@@ -1,7 +1,6 @@
 //! `kiln build`: leads the data through the pipeline, from settings to report.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,9 @@ use super::catalogue::catalogue;
 use super::durations::{self, Stopwatch};
 use super::family::Family;
 use super::images::Contexts;
+use super::listing;
 use super::loan::loan;
+use super::outlook;
 use super::reports::Reports;
 use super::unchanged::Survey;
 use super::view::View;
@@ -25,7 +26,7 @@ use crate::endpoint::Endpoint;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{BuildOptions, Builder, EPOCH, Engine as _, Known, Loan, Squashing, squash};
 use crate::event::{Event, Existing, Outcome};
-use crate::graph::{self, Graph, Index};
+use crate::graph::{self, Graph};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Selection, Unaffected};
 use crate::runner::{self, Material, Means};
@@ -39,7 +40,7 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
     let of_run = &settings[0];
     let mut selection = family.selection();
     refuse_empty(&Plan::new(graph, &selection), of_run)?;
-    leave_out_unaffected(line, &family, &mut selection)?;
+    let different = leave_out_unaffected(line, &family, &mut selection)?;
     let runtime = runtime()?;
     let shop = match of_run.building.endpoint.clone() {
         Some(endpoint) => {
@@ -61,7 +62,11 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
             )?;
             runtime.block_on(build(shop, &plan, of_run, reports))
         }
-        (task, _) => show(task, &plan),
+        (Task::Plan(format), shop) => {
+            let survey = shop.and_then(|shop| shop.survey);
+            outlook::show(*format, &plan, of_run, survey.as_ref(), &different)
+        }
+        (task, _) => listing::show(task, &plan),
     }
 }
 
@@ -205,30 +210,6 @@ pub fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure>
         diagnostic = diagnostic.suggest(pattern.as_str(), names());
     }
     Err(Failure { exit: Exit::NothingMatched, diagnostics: diagnostic.into() })
-}
-
-/// Prints what is asked for instead of building.
-fn show(task: &Task, plan: &Plan<'_>) -> Result<Exit, Failure> {
-    let graph = plan.graph();
-    let shown = |image: Index| plan.is_built(image);
-    match task {
-        Task::Build | Task::TemplateOnly => Ok(Exit::Done),
-        Task::ListImages => {
-            let names = plan.to_build().map(|image| &graph.images()[image].name);
-            let lines = names.enumerate().map(|(n, name)| format!("{} : {name}\n", n + 1));
-            terminal::print_out(&lines.collect::<String>())
-        }
-        Task::ListDependencies => {
-            let nested = serde_json::to_string_pretty(&graph.nested(&shown)).expect("plain JSON");
-            terminal::print_out(&format!("{nested}\n"))
-        }
-        Task::SaveDependency(file) => {
-            fs::write(file, graph.dot(&shown)).map_err(|error| {
-                Diagnostic::new(format!("'{}' can't be written: {error}", file.display()))
-            })?;
-            Ok(Exit::Done)
-        }
-    }
 }
 
 /// Builds what the plan says and reports on it.

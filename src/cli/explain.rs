@@ -8,12 +8,11 @@ use super::affected::leave_out_unaffected;
 use super::args::{self, CommandLine};
 use super::build::{Shop, runtime};
 use super::family::Family;
+use super::unchanged::{Standing, Survey};
 use super::view::View;
 use super::{Exit, Failure, terminal};
 use crate::diagnostic::Diagnostic;
-use crate::engine::Known;
-use crate::fingerprint::{Change, Fingerprinted, LABEL, in_label};
-use crate::graph::{Graph, Index};
+use crate::graph::{self, Graph, Index};
 use crate::image::ImageRef;
 use crate::plan::{Decision, Plan};
 
@@ -61,13 +60,8 @@ fn explain(name: &str, line: &CommandLine) -> Result<Exit, Failure> {
     let plan = Plan::new(graph, &selection);
     let survey = shop.and_then(|shop| shop.survey);
     let mut text = of_plan(&plan, image);
-    if let Some(survey) = survey {
-        let name = &graph.images()[image].name;
-        let known = survey.known.get(&graph.images()[image].reference);
-        if let Some(printed) = survey.expected.get(name) {
-            text.push_str(&of_engine(printed, known));
-        }
-    }
+    let of_engine = survey.and_then(|survey| of_engine(&survey, &graph.images()[image]));
+    text.extend(of_engine);
     terminal::print_out(&text)
 }
 
@@ -133,32 +127,26 @@ fn of_plan(plan: &Plan<'_>, image: Index) -> String {
 }
 
 /// What the image would be made of, and what the engine has in its place.
-fn of_engine(printed: &Fingerprinted, known: Option<&Known>) -> String {
+fn of_engine(survey: &Survey, image: &graph::Image) -> Option<String> {
+    let printed = survey.expected.get(&image.name)?;
     let mut text = String::new();
     let mut say = |line: String| writeln!(text, "{line}").expect("a string takes all");
     say(format!("  fingerprint  {}", printed.fingerprint));
     for (name, part) in &printed.parts {
         say(format!("    {:<SHORT$}  {name}", part.chars().take(SHORT).collect::<String>()));
     }
-    let Some(known) = known else {
-        say("  in engine    nothing of this name and tag".to_owned());
-        return text;
-    };
-    say(format!("  in engine    {}", known.id));
-    match known.labels.get(LABEL) {
-        None => say("    built without a fingerprint".to_owned()),
-        Some(label) if in_label(label) == printed.fingerprint.as_str() => {
-            say("    unchanged".to_owned());
-        }
-        Some(label) => match printed.changes_since(label) {
-            Some(changes) if !changes.is_empty() => {
-                changes
-                    .iter()
-                    .map(Change::to_string)
-                    .for_each(|change| say(format!("    {change}")));
-            }
-            _ => say(format!("    built as {}", in_label(label))),
-        },
+    match survey.known.get(&image.reference) {
+        Some(known) => say(format!("  in engine    {}", known.id)),
+        None => say("  in engine    nothing of this name and tag".to_owned()),
     }
-    text
+    match survey.standing(image)? {
+        Standing::Absent => {}
+        Standing::Unlabelled => say("    built without a fingerprint".to_owned()),
+        Standing::Unchanged => say("    unchanged".to_owned()),
+        Standing::Changed(changes) => {
+            changes.iter().for_each(|change| say(format!("    {change}")));
+        }
+        Standing::BuiltAs(fingerprint) => say(format!("    built as {fingerprint}")),
+    }
+    Some(text)
 }

@@ -4,6 +4,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Renderer, Snippet};
+use serde_json::Value;
 
 use super::{Exit, Failure};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -32,6 +33,16 @@ pub fn print_out(text: &str) -> Result<Exit, Failure> {
         }
         Ok(()) => Ok(Exit::Done),
     }
+}
+
+/// Writes JSON to standard output.
+pub fn print_json(json: &Value) -> Result<Exit, Failure> {
+    print_out(&pretty(json))
+}
+
+/// JSON for people and programs: indented, and a line end after it.
+pub fn pretty(json: &Value) -> String {
+    format!("{json:#}\n")
 }
 
 /// Writes data to standard output, all of it.

@@ -11,7 +11,8 @@ use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine as _, EngineError, Known};
 use crate::event::Existing;
-use crate::fingerprint::{Fingerprinted, LABEL, Parts, in_label};
+use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label};
+use crate::graph;
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Skip};
 use crate::runner::{Material, bases};
@@ -30,6 +31,20 @@ pub struct Survey {
     pub expected: BTreeMap<ImageName, Fingerprinted>,
     /// What the engine has.
     pub known: BTreeMap<ImageRef, Known>,
+}
+
+/// How the image that the engine has compares with the one that would be built.
+pub enum Standing {
+    /// There is none of this name and tag.
+    Absent,
+    /// It carries no fingerprint.
+    Unlabelled,
+    /// It carries the same fingerprint.
+    Unchanged,
+    /// It is made of other parts, as these tell.
+    Changed(Vec<Change>),
+    /// It carries this fingerprint, and does not tell of which parts.
+    BuiltAs(String),
 }
 
 impl Survey {
@@ -115,6 +130,21 @@ impl Survey {
             (image.name.clone(), existing)
         });
         existing.filter(|(_, existing)| *existing != Existing::default()).collect()
+    }
+
+    /// How the image in the engine compares with the one that would be built; `None` where nothing is
+    /// known of what that would be made of.
+    pub fn standing(&self, image: &graph::Image) -> Option<Standing> {
+        let printed = self.expected.get(&image.name)?;
+        let Some(known) = self.known.get(&image.reference) else { return Some(Standing::Absent) };
+        let Some(label) = known.labels.get(LABEL) else { return Some(Standing::Unlabelled) };
+        if in_label(label) == printed.fingerprint.as_str() {
+            return Some(Standing::Unchanged);
+        }
+        Some(match printed.changes_since(label) {
+            Some(changes) if !changes.is_empty() => Standing::Changed(changes),
+            _ => Standing::BuiltAs(in_label(label).to_owned()),
+        })
     }
 
     fn is_in_engine(&self, name: &ImageName, reference: &ImageRef) -> bool {

@@ -2,7 +2,7 @@
 //! long all of them are.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Plan;
@@ -83,6 +83,40 @@ impl<'a> Forecast<'a> {
         turns
     }
 
+    /// The images that are built in the order in which they start on so many `threads`, if each takes
+    /// as long as expected; with `priorities` or without as in [`Self::turns`].
+    pub fn starts(&self, threads: usize, priorities: bool) -> Vec<Index> {
+        let (graph, turns) = (self.plan.graph(), self.turns(priorities));
+        let is_built = |image: &Index| self.plan.is_built(*image);
+        let mut missing: BTreeMap<Index, usize> = self
+            .plan
+            .to_build()
+            .map(|image| (image, graph.needs(image).into_iter().filter(is_built).count()))
+            .collect();
+        let free = missing.iter().filter(|(_, missing)| **missing == 0);
+        let mut ready: BTreeSet<(usize, Index)> =
+            free.map(|(image, _)| (turns[*image], *image)).collect();
+        let mut under_way: BTreeSet<(Duration, Index)> = BTreeSet::new();
+        let (mut now, mut starts) = (Duration::ZERO, Vec::new());
+        loop {
+            while under_way.len() < threads.max(1)
+                && let Some((_, image)) = ready.pop_first()
+            {
+                starts.push(image);
+                under_way.insert((now + self.expected[image], image));
+            }
+            let Some((end, image)) = under_way.pop_first() else { return starts };
+            now = end;
+            for child in graph.needed_by(image).into_iter().filter(is_built) {
+                let missing = missing.get_mut(&child).expect("it is built");
+                *missing -= 1;
+                if *missing == 0 {
+                    ready.insert((turns[child], child));
+                }
+            }
+        }
+    }
+
     /// How long the builds take on so many `threads`, without pushes; `None` unless at least half of
     /// them are known.
     pub fn total(&self, threads: usize) -> Option<Duration> {
@@ -133,6 +167,21 @@ mod tests {
         assert_eq!(by_name(&graph, &forecast.earliest()), expected);
         assert_eq!(forecast.turns(true), [0, 4, 3, 1, 2]);
         assert_eq!(forecast.turns(false), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_starts_when_hangs_on_what_is_free() {
+        let graph = graph(FAMILY).unwrap();
+        let plan = Plan::new(&graph, &Selection::default());
+        let known = known(&[("base", 10), ("left", 1), ("leaf", 2), ("right", 60), ("tool", 5)]);
+        let forecast = Forecast::new(&plan, &known);
+        let starts = |threads, priorities| {
+            let starts = forecast.starts(threads, priorities).into_iter();
+            starts.map(|image| graph.images()[image].name.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(starts(1, true), "base right tool left leaf");
+        assert_eq!(starts(2, true), "base tool right left leaf");
+        assert_eq!(starts(1, false), "base left right tool leaf");
     }
 
     #[test]
@@ -188,6 +237,11 @@ mod tests {
             let forecast = Forecast::new(&plan, &self::known(&known));
             let (urgency, earliest) = (forecast.urgency(), forecast.earliest());
             let turns = forecast.turns(true);
+            let starts = forecast.starts(threads, true);
+            prop_assert_eq!(starts.len(), graph.images().len());
+            for (at, image) in starts.iter().enumerate() {
+                prop_assert!(graph.needs(*image).iter().all(|needed| starts[..at].contains(needed)));
+            }
             for image in 0..graph.images().len() {
                 let own = forecast.expected[image];
                 let below = graph.needed_by(image).into_iter().map(|child| urgency[child]).max();

@@ -15,7 +15,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::ci::Ci;
 use super::record::{Entry, Fate, Record};
-use super::summary::clock;
+use super::summary::{clock, rough};
 use crate::event::{Event, Outcome, Pushed};
 use crate::image::ImageName;
 
@@ -222,20 +222,6 @@ fn remaining(record: &Record, now: Duration) -> Option<Duration> {
     (!whole.is_zero()).then(|| estimate.mul_f64(left.as_secs_f64() / whole.as_secs_f64()))
 }
 
-/// A duration that is a guess: `40s`, `12m`, `2h 10m`.
-fn rough(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 99.5 {
-        return format!("{}s", seconds.round().max(1.0));
-    }
-    let minutes = (seconds / 60.0).round();
-    if minutes < 60.0 {
-        return format!("{minutes}m");
-    }
-    let tens = (seconds / 600.0).round();
-    format!("{}h {:02}m", (tens / 6.0).floor(), tens % 6.0 * 10.0)
-}
-
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -380,21 +366,6 @@ mod tests {
         }
         let bytes = paper.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
-    }
-
-    #[test]
-    fn guesses_are_rough() {
-        let table = [
-            (0.2, "1s"),
-            (89.6, "90s"),
-            (100.0, "2m"),
-            (724.0, "12m"),
-            (3599.0, "1h 00m"),
-            (7500.0, "2h 10m"),
-        ];
-        for (seconds, expected) in table {
-            assert_eq!(rough(Duration::from_secs_f64(seconds)), expected);
-        }
     }
 
     #[test]

@@ -51,10 +51,7 @@ impl Fate {
         match self {
             Self::Pending => "pending",
             Self::Finished(outcome) => outcome.status(),
-            Self::Aside { aside: Aside::Skipped, .. } => "skipped",
-            Self::Aside { aside: Aside::Unchanged, .. } => "unchanged",
-            Self::Aside { aside: Aside::NotMatched, .. } => "not_matched",
-            Self::Aside { aside: Aside::Unbuildable, .. } => "unbuildable",
+            Self::Aside { aside, .. } => aside.status(),
         }
     }
 

@@ -24,7 +24,7 @@ pub fn json(record: &Record) -> Value {
         "built": list(&mut finished(true)),
         "failed": list(&mut finished(false)),
         "not_matched": list(&mut record.aside(&[Aside::NotMatched])),
-        "skipped": list(&mut record.aside(SKIPPED)),
+        "skipped": list(&mut record.aside(Aside::SKIPPED)),
         "unbuildable": list(&mut record.aside(&[Aside::Unbuildable])),
         "run": {
             "started": timestamp(record.at),
@@ -40,9 +40,6 @@ pub fn json(record: &Record) -> Value {
     }
     summary
 }
-
-/// What kolla-build calls skipped.
-const SKIPPED: &[Aside] = &[Aside::Skipped, Aside::Unchanged];
 
 fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
     let mut told = json!({
@@ -104,7 +101,7 @@ pub fn text(record: &Record) -> String {
             writeln!(text, "{line}").expect("a string takes all");
         }
     }
-    for (title, kinds) in [("Skipped", SKIPPED), ("Unbuildable", &[Aside::Unbuildable])] {
+    for (title, kinds) in [("Skipped", Aside::SKIPPED), ("Unbuildable", &[Aside::Unbuildable])] {
         // What is unbuildable and was not asked for is counted, and stands in the JSON.
         let images = by_wave(record.aside(kinds).filter(|(_, entry)| is_told(entry)));
         heading(&mut text, title, !images.is_empty());
@@ -138,7 +135,7 @@ pub fn counts(record: &Record) -> String {
     let counts = [
         ("built", record.finished(true).count()),
         ("failed", record.finished(false).count()),
-        ("skipped", record.aside(SKIPPED).count()),
+        ("skipped", record.aside(Aside::SKIPPED).count()),
         ("not matched", record.aside(&[Aside::NotMatched]).count()),
         ("unbuildable", record.aside(&[Aside::Unbuildable]).count()),
     ];
@@ -167,7 +164,7 @@ fn first_line(text: &str) -> &str {
 }
 
 /// A duration in seconds, to the millisecond.
-fn seconds(duration: Duration) -> f64 {
+pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
@@ -179,6 +176,20 @@ pub fn clock(duration: Duration) -> String {
         (0, minutes, seconds) => format!("{minutes}m {seconds:02}s"),
         (hours, minutes, _) => format!("{hours}h {minutes:02}m"),
     }
+}
+
+/// A duration that is a guess: `40s`, `12m`, `2h 10m`.
+pub fn rough(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 99.5 {
+        return format!("{}s", seconds.round().max(1.0));
+    }
+    let minutes = (seconds / 60.0).round();
+    if minutes < 60.0 {
+        return format!("{minutes}m");
+    }
+    let tens = (seconds / 600.0).round();
+    format!("{}h {:02}m", (tens / 6.0).floor(), tens % 6.0 * 10.0)
 }
 
 #[cfg(test)]
@@ -195,6 +206,21 @@ mod tests {
     fn json_has_the_five_lists() {
         let json = json(&record_of_all_fates());
         insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap());
+    }
+
+    #[test]
+    fn guesses_are_rough() {
+        let table = [
+            (0.2, "1s"),
+            (89.6, "90s"),
+            (100.0, "2m"),
+            (724.0, "12m"),
+            (3599.0, "1h 00m"),
+            (7500.0, "2h 10m"),
+        ];
+        for (seconds, expected) in table {
+            assert_eq!(rough(Duration::from_secs_f64(seconds)), expected);
+        }
     }
 
     #[test]

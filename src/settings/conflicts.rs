@@ -1,7 +1,7 @@
 //! Options that can't hold together: refused before anything is done, with what to change.
 
 use super::platform::Platform;
-use super::{Building, Given, Task, Values};
+use super::{Building, Given, Origin, Task, Values};
 use crate::diagnostic::Diagnostic;
 
 impl Values<'_> {
@@ -9,8 +9,9 @@ impl Values<'_> {
     pub(super) fn refuse_conflicts(&mut self, building: &Building, task: &Task) {
         self.refuse_squashing_by_buildkit(building);
         self.refuse_platform_of_another_arch(building);
+        self.refuse_format_of_no_graph(task);
         let several_platforms = self.one_of.tag_suffix.is_some();
-        if several_platforms && *task == Task::Build && building.push_threads.is_none() {
+        if several_platforms && task.is_of_build() && building.push_threads.is_none() {
             let given = self.layers.early("platform");
             self.refuse_together(
                 given,
@@ -27,6 +28,20 @@ impl Values<'_> {
                 asked_for,
                 "images that BuildKit has built can't be squashed",
                 "leave out one of buildkit and squash",
+            );
+        }
+    }
+
+    /// Whoever wants a graph on the command line wants no build. A file may say once how graphs are
+    /// written.
+    fn refuse_format_of_no_graph(&mut self, task: &Task) {
+        let given = self.layers.early("graph_format");
+        let given = given.filter(|given| matches!(given.origin, Origin::Flag(_)));
+        if *task == Task::Build && given.is_some() {
+            self.refuse_together(
+                given,
+                "graph_format tells how --save-dependency writes, which is not given",
+                "add --save-dependency FILE, or - for standard output",
             );
         }
     }

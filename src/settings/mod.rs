@@ -25,6 +25,7 @@ mod types;
 mod users;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +52,9 @@ use references::References;
 pub use secrets::{Lent, SecretSource};
 pub use show::{Shown, show};
 pub use templating::Templating;
+
+/// What stands for standard output where a file is named.
+const STDOUT: &str = "-";
 
 /// What the images are built on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,10 +155,48 @@ pub enum Task {
     ListImages,
     /// Show what is built on what.
     ListDependencies,
-    /// Write what is built on what to this file.
-    SaveDependency(PathBuf),
+    /// Tell what would be done, and why.
+    Plan(PlanFormat),
+    /// Write what is built on what.
+    SaveDependency(Target, GraphFormat),
     /// Only write Dockerfiles and contexts.
     TemplateOnly,
+}
+
+impl Task {
+    /// Whether images are built, or it is told how they would be: what a build refuses is refused.
+    pub fn is_of_build(&self) -> bool {
+        matches!(self, Self::Build | Self::Plan(_))
+    }
+}
+
+/// How it is told what would be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How a graph is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GraphFormat {
+    /// For Graphviz.
+    Dot,
+    /// For programs.
+    Json,
+    /// For Mermaid.
+    Mermaid,
+}
+
+/// Where something is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(PathBuf),
 }
 
 /// How much is said.
@@ -713,13 +755,44 @@ impl<'a> Values<'a> {
         if self.flag("template_only") {
             Task::TemplateOnly
         } else if let Some(file) = self.path("save_dependency") {
-            Task::SaveDependency(file)
+            self.save_dependency(file)
         } else if self.flag("list_images") {
             Task::ListImages
         } else if self.flag("list_dependencies") {
             Task::ListDependencies
+        } else if self.flag("plan") {
+            Task::Plan(self.plan_format())
         } else {
             Task::Build
+        }
+    }
+
+    fn save_dependency(&mut self, file: PathBuf) -> Task {
+        let ending = file.extension().and_then(OsStr::to_str).unwrap_or_default();
+        let of_ending = match ending.to_ascii_lowercase().as_str() {
+            "json" => GraphFormat::Json,
+            "mmd" | "mermaid" => GraphFormat::Mermaid,
+            _ => GraphFormat::Dot,
+        };
+        let format = match self.given("graph_format").map(|given| given.value).as_deref() {
+            Some("dot") => GraphFormat::Dot,
+            Some("json") => GraphFormat::Json,
+            Some("mermaid") => GraphFormat::Mermaid,
+            _ => of_ending,
+        };
+        let is_stdout = file.as_os_str() == STDOUT;
+        let target = if is_stdout { Target::Stdout } else { Target::File(file) };
+        Task::SaveDependency(target, format)
+    }
+
+    /// The format of the plan: text, unless JSON is asked for. That the summary's is JSON by default
+    /// says nothing about the plan.
+    fn plan_format(&mut self) -> PlanFormat {
+        match self.given("format") {
+            Some(Given { value, origin }) if value == "json" && origin != Origin::Default => {
+                PlanFormat::Json
+            }
+            _ => PlanFormat::Text,
         }
     }
 
@@ -844,6 +917,40 @@ mod tests {
     }
 
     #[test]
+    fn a_graph_is_written_as_its_file_ends_unless_the_format_is_said() {
+        let task = |flags: &[(&'static str, &str)]| settled(flags, "", &[]).unwrap().task;
+        let file = |name: &str| Target::File(PathBuf::from(name));
+        let table = [
+            ("graph.dot", GraphFormat::Dot),
+            ("graph", GraphFormat::Dot),
+            ("graph.json", GraphFormat::Json),
+            ("graph.JSON", GraphFormat::Json),
+            ("graph.mmd", GraphFormat::Mermaid),
+            ("graph.mermaid", GraphFormat::Mermaid),
+        ];
+        for (name, format) in table {
+            let expected = Task::SaveDependency(file(name), format);
+            assert_eq!(task(&[("save_dependency", name)]), expected);
+        }
+        let said = [("save_dependency", "graph.json"), ("graph_format", "mermaid")];
+        assert_eq!(task(&said), Task::SaveDependency(file("graph.json"), GraphFormat::Mermaid));
+        let stdout = Task::SaveDependency(Target::Stdout, GraphFormat::Dot);
+        assert_eq!(task(&[("save_dependency", "-")]), stdout);
+    }
+
+    #[test]
+    fn a_plan_is_text_unless_json_is_asked_for() {
+        let task = |flags: &[(&'static str, &str)], file: &str| {
+            settled(&[&[("plan", "true")], flags].concat(), file, &[]).unwrap().task
+        };
+        assert_eq!(task(&[], ""), Task::Plan(PlanFormat::Text));
+        assert_eq!(task(&[("format", "none")], ""), Task::Plan(PlanFormat::Text));
+        assert_eq!(task(&[("format", "json")], ""), Task::Plan(PlanFormat::Json));
+        assert_eq!(task(&[], "[DEFAULT]\nformat = json\n"), Task::Plan(PlanFormat::Json));
+        assert_eq!(task(&[("list_images", "true")], ""), Task::ListImages);
+    }
+
+    #[test]
     fn names_follow_from_the_axis() {
         let flags =
             [("base", "two"), ("install_type", "source"), ("registry", "h:1"), ("tag", "t")];
@@ -886,6 +993,16 @@ mod tests {
             ),
             (&[("threads", "0")], "", "threads can't be '0' | it is a whole number of at least 1"),
             (&[("format", "xml")], "", "format can't be 'xml' | it is one of: json, none"),
+            (
+                &[("save_dependency", "f"), ("graph_format", "svg")],
+                "",
+                "graph_format can't be 'svg' | it is one of: dot, json, mermaid",
+            ),
+            (
+                &[("graph_format", "json")],
+                "",
+                "graph_format tells how --save-dependency writes, which is not given | add --save-dependency FILE, or - for standard output",
+            ),
             (&[("profile", "feww")], "", "there is no profile 'feww' | did you mean 'few'?"),
             (&[("regex", "(")], "", "'(' is not a regular expression | "),
             (

@@ -684,6 +684,14 @@ pub const OPTIONS: &[Opt] = &[
     opt(Listing, "list_images", "list-images", Bool, Is("false"), "List the selected images"),
     opt(
         Listing,
+        "plan",
+        "plan",
+        Bool,
+        Is("false"),
+        "Tell what would be built, in which order and why, and about how long it would take; with --format json for programs",
+    ),
+    opt(
+        Listing,
         "list_dependencies",
         "list-dependencies",
         Bool,
@@ -697,9 +705,18 @@ pub const OPTIONS: &[Opt] = &[
         "save-dependency",
         Path,
         Unset,
-        "Write what is built on what to a file, as a Graphviz graph",
+        "Write what is built on what to a file, or to standard output where it is -",
     )
     .value("FILE"),
+    opt(
+        Listing,
+        "graph_format",
+        "graph-format",
+        Choice(&["dot", "json", "mermaid"]),
+        Found("by the file's ending: .json, .mmd or .mermaid, else dot"),
+        "The format of what --save-dependency writes: for Graphviz, for programs or for Mermaid",
+    )
+    .value("FORMAT"),
     opt(
         Listing,
         "template_only",
@@ -743,7 +760,7 @@ pub const OPTIONS: &[Opt] = &[
         "format",
         Choice(&["json", "none"]),
         Is("json"),
-        "The format of the summary on standard output",
+        "The format of the summary on standard output, and of --plan where it is given",
     )
     .short('f')
     .value("FORMAT"),

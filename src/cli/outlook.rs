@@ -1,0 +1,371 @@
+//! `kiln build --plan`: what a run would do, why, and about how long it would take, without doing it.
+//!
+//! What is built and what is not is the plan that a run would be handed, and how long it takes the
+//! forecast that a run goes by; here both are only told.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::affected::{Differences, entry, told, told_changes};
+use super::unchanged::{Standing, Survey};
+use super::{Exit, Failure, durations, terminal};
+use crate::event::{Aside, SetAside};
+use crate::graph::Index;
+use crate::image::ImageName;
+use crate::plan::{Forecast, Plan, Wanted};
+use crate::report::summary::{clock, rough, seconds};
+use crate::settings::{PlanFormat, Settings};
+
+/// How many of the images that need another are named.
+const NAMED: usize = 3;
+
+/// Prints what a run with these settings would do by this plan; what is `different` since a commit, and
+/// what the `survey` has found in the engine, tells why.
+pub fn show(
+    format: PlanFormat,
+    plan: &Plan<'_>,
+    settings: &Settings,
+    survey: Option<&Survey>,
+    different: &Differences,
+) -> Result<Exit, Failure> {
+    let building = &settings.building;
+    let since = settings.changed_since.as_deref().unwrap_or_default();
+    let outlook = Outlook {
+        plan,
+        durations: durations::known(building.durations_file.as_deref(), plan),
+        changes: match survey {
+            Some(survey) => since_built(plan, survey),
+            None => since_commit(different, since),
+        },
+        threads: building.threads,
+        priorities: building.priorities,
+    };
+    match format {
+        PlanFormat::Text => terminal::print_out(&outlook.text()),
+        PlanFormat::Json => terminal::print_json(&outlook.json()),
+    }
+}
+
+/// By name, in what the images would differ from those that the engine has.
+fn since_built(plan: &Plan<'_>, survey: &Survey) -> BTreeMap<ImageName, String> {
+    let images = plan.to_build().map(|image| &plan.graph().images()[image]);
+    images
+        .filter_map(|image| {
+            let told = match survey.standing(image)? {
+                Standing::Absent => "the engine has none of this name and tag".to_owned(),
+                Standing::Unlabelled => "the engine's carries no fingerprint".to_owned(),
+                Standing::Unchanged => "not every registry has it unchanged".to_owned(),
+                Standing::Changed(changes) => told_changes(&changes),
+                Standing::BuiltAs(_) => "the engine's carries another fingerprint".to_owned(),
+            };
+            Some((image.name.clone(), told))
+        })
+        .collect()
+}
+
+/// By name, in what the images differ from what they were at a commit.
+fn since_commit(different: &Differences, since: &str) -> BTreeMap<ImageName, String> {
+    let told = different
+        .iter()
+        .map(|(name, difference)| (name.clone(), format!("{} since {since}", told(difference))));
+    told.collect()
+}
+
+/// What a run would do.
+struct Outlook<'a> {
+    plan: &'a Plan<'a>,
+    /// How long builds took in earlier runs, as far as that is known.
+    durations: BTreeMap<ImageName, Duration>,
+    /// What is to be said of how images changed.
+    changes: BTreeMap<ImageName, String>,
+    threads: usize,
+    priorities: bool,
+}
+
+impl Outlook<'_> {
+    fn name(&self, image: Index) -> &ImageName {
+        &self.plan.graph().images()[image].name
+    }
+
+    fn took(&self, image: Index) -> Option<Duration> {
+        self.durations.get(self.name(image)).copied()
+    }
+
+    fn forecast(&self) -> Forecast<'_> {
+        Forecast::new(self.plan, &self.durations)
+    }
+
+    /// Why an image is built.
+    fn reason(&self, image: Index) -> String {
+        let wanted = match self.plan.wanted(image) {
+            Wanted::All => "all are asked for".to_owned(),
+            Wanted::Matched(pattern) => format!("matches '{pattern}'"),
+            Wanted::NeededBy(images) => format!("needed by {}", self.named(&images)),
+        };
+        match self.changes.get(self.name(image)) {
+            Some(changes) => format!("{wanted}; {changes}"),
+            None => wanted,
+        }
+    }
+
+    /// The names of some of these images, and how many more there are.
+    fn named(&self, images: &[Index]) -> String {
+        let shown = if images.len() > NAMED + 1 { NAMED } else { images.len() };
+        let names: Vec<_> =
+            images[..shown].iter().map(|image| self.name(*image).to_string()).collect();
+        match images.len() - shown {
+            0 => names.join(", "),
+            more => format!("{} and {more} more", names.join(", ")),
+        }
+    }
+
+    /// What would be done, for people: a heading for each wave, a line for each image, and the counts
+    /// and the estimate last.
+    fn text(&self) -> String {
+        let graph = self.plan.graph();
+        let to_build: Vec<Index> = self.plan.to_build().collect();
+        let (_, set_aside) = self.plan.announce();
+        let told = |image: &&SetAside| match image.aside {
+            Aside::Skipped | Aside::Unchanged => true,
+            // Of these there may be hundreds; the JSON has them all.
+            Aside::Unbuildable => image.asked_for,
+            Aside::NotMatched => false,
+        };
+        let names = to_build.iter().map(|image| self.name(*image));
+        let names = names.chain(set_aside.iter().filter(told).map(|image| &image.name));
+        let width = names.map(|name| name.to_string().len()).max().unwrap_or(0);
+        let reference = |image: &Index| graph.images()[*image].reference.to_string();
+        let reference_width =
+            to_build.iter().map(|image| reference(image).len()).max().unwrap_or(0);
+        let mut text = String::new();
+        let mut say = |line: String| writeln!(text, "{line}").expect("a string takes all");
+        for wave in to_build.chunk_by(|a, b| graph.wave(*a) == graph.wave(*b)) {
+            say(format!("Wave {}", graph.wave(wave[0])));
+            for image in wave {
+                let took = self.took(*image).map_or_else(|| "?".to_owned(), clock);
+                let (name, reference) = (self.name(*image), reference(image));
+                let reason = self.reason(*image);
+                say(format!("  {name:width$}  {reference:reference_width$}  {took:>8}  {reason}"));
+            }
+        }
+        for (title, kinds) in [("Skipped", Aside::SKIPPED), ("Unbuildable", &[Aside::Unbuildable])]
+        {
+            let is_of_title = |image: &&SetAside| kinds.contains(&image.aside);
+            let of_title = || set_aside.iter().filter(told).filter(is_of_title);
+            if of_title().next().is_some() {
+                say(title.to_owned());
+            }
+            for SetAside { wave, name, reason, .. } in of_title() {
+                say(format!("  wave {wave}  {name:width$}  {reason}"));
+            }
+        }
+        say(self.counts(to_build.len(), &set_aside));
+        if !to_build.is_empty() {
+            say(self.estimate(&to_build));
+        }
+        text
+    }
+
+    fn counts(&self, to_build: usize, set_aside: &[SetAside]) -> String {
+        let count =
+            |kinds: &[Aside]| set_aside.iter().filter(|image| kinds.contains(&image.aside)).count();
+        format!(
+            "{to_build} to build, {} skipped, {} not matched, {} unbuildable",
+            count(Aside::SKIPPED),
+            count(&[Aside::NotMatched]),
+            count(&[Aside::Unbuildable])
+        )
+    }
+
+    fn estimate(&self, to_build: &[Index]) -> String {
+        match self.forecast().total(self.threads) {
+            Some(total) => {
+                format!("about {} of building by {} at once", rough(total), self.threads)
+            }
+            None => {
+                let known = to_build.iter().filter(|image| self.took(**image).is_some()).count();
+                let all = to_build.len();
+                format!("no estimate: earlier runs tell of {known} of these {all} builds")
+            }
+        }
+    }
+
+    /// The same for programs, with all images by wave and name.
+    fn json(&self) -> Value {
+        let forecast = self.forecast();
+        let starts = forecast.starts(self.threads, self.priorities);
+        let turns: BTreeMap<Index, usize> =
+            starts.into_iter().enumerate().map(|(turn, image)| (image, turn + 1)).collect();
+        let images = self.plan.graph().order().iter();
+        json!({
+            "images": images.map(|image| self.image_as_json(*image, &turns)).collect::<Value>(),
+            "threads": self.threads,
+            "estimated_seconds": forecast.total(self.threads).map(seconds),
+        })
+    }
+
+    fn image_as_json(&self, image: Index, turns: &BTreeMap<Index, usize>) -> Value {
+        let graph = self.plan.graph();
+        let mut entry = entry(&graph.images()[image]);
+        entry["wave"] = graph.wave(image).into();
+        let (decision, reason) = match self.plan.set_aside(image) {
+            None => ("build", self.reason(image)),
+            Some(SetAside { aside, reason, .. }) => (aside.status(), reason),
+        };
+        entry["decision"] = decision.into();
+        entry["reason"] = reason.into();
+        let needs = graph.needs(image).into_iter();
+        entry["needs"] = needs.map(|needed| self.name(needed).to_string()).collect();
+        if let Some(turn) = turns.get(&image) {
+            entry["turn"] = (*turn).into();
+            entry["estimated_seconds"] = self.took(image).map(seconds).into();
+        }
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Graph;
+    use crate::graph::tests::{graph, naming};
+    use crate::plan::Selection;
+    use crate::plan::tests::any_tree;
+    use proptest::prelude::*;
+    use regex::Regex;
+
+    const FAMILY: &[(&str, &str)] = &[
+        ("base", "FROM debian:1"),
+        ("left", "FROM @base"),
+        ("leaf", "FROM @left\nCOPY --from=@tool / /"),
+        ("right", "FROM @base"),
+        ("tool", "FROM other:1"),
+        ("never", "FROM @base"),
+        ("elsewhere", "FROM @base"),
+        ("lone", "FROM other:1"),
+    ];
+
+    /// `base` is there, `leaf` and `right` are asked for, `never` can't be built, nor `elsewhere`.
+    fn some() -> Selection {
+        let patterns = ["^le", "right", "never"].map(|pattern| Regex::new(pattern).unwrap());
+        let unbuildable = [("never", "no such package"), ("elsewhere", "nor this")];
+        Selection {
+            patterns: Some(patterns.into()),
+            unbuildable: unbuildable.map(|(n, why)| (ImageName::new(n), why.to_owned())).into(),
+            existing: [naming().reference("base").unwrap()].into(),
+            ..Selection::default()
+        }
+    }
+
+    /// What is told of the family as text and as JSON, where these builds took so many seconds.
+    fn told(selection: &Selection, durations: &[(&str, u64)]) -> (String, String) {
+        let graph = graph(FAMILY).unwrap();
+        let plan = Plan::new(&graph, selection);
+        let durations =
+            durations.iter().map(|(n, took)| (ImageName::new(n), Duration::from_secs(*took)));
+        let changes = [("right", "file x changed"), ("base", "not told of what is not built")];
+        let outlook = Outlook {
+            plan: &plan,
+            durations: durations.collect(),
+            changes: changes.map(|(name, told)| (ImageName::new(name), told.to_owned())).into(),
+            threads: 2,
+            priorities: true,
+        };
+        (outlook.text(), terminal::pretty(&outlook.json()))
+    }
+
+    #[test]
+    fn people_and_programs_are_told() {
+        let (text, json) = told(&some(), &[("left", 70), ("leaf", 5), ("right", 30)]);
+        insta::assert_snapshot!("text", text);
+        insta::assert_snapshot!("json", json);
+    }
+
+    #[test]
+    fn too_little_known_makes_no_estimate() {
+        let text = told(&Selection::default(), &[("left", 70)]).0;
+        assert!(
+            text.ends_with("no estimate: earlier runs tell of 1 of these 8 builds\n"),
+            "{text}"
+        );
+        let all = Selection {
+            existing: FAMILY.iter().map(|(name, _)| naming().reference(name).unwrap()).collect(),
+            ..Selection::default()
+        };
+        let text = told(&all, &[]).0;
+        assert!(
+            text.ends_with("\n0 to build, 8 skipped, 0 not matched, 0 unbuildable\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn many_that_need_an_image_are_counted() {
+        let graph = graph(FAMILY).unwrap();
+        let plan = Plan::new(&graph, &Selection::default());
+        let outlook = Outlook {
+            plan: &plan,
+            durations: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            threads: 1,
+            priorities: true,
+        };
+        assert_eq!(outlook.named(&[0]), "base");
+        assert_eq!(outlook.named(&[0, 1, 2, 3]), "base, elsewhere, leaf, left");
+        assert_eq!(outlook.named(&[0, 1, 2, 3, 4]), "base, elsewhere, leaf and 2 more");
+    }
+
+    fn names(graph: &Graph, images: impl Iterator<Item = Index>) -> Vec<String> {
+        images.map(|image| graph.images()[image].name.to_string()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_told_is_what_is_built(
+            tree in any_tree(),
+            wanted in prop::collection::btree_set(0usize..30, 0..5),
+            existing in prop::collection::btree_set(0usize..30, 0..5),
+            threads in 1usize..4,
+        ) {
+            let pairs: Vec<_> = tree.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+            let graph = graph(&pairs).unwrap();
+            let some = |picks: &std::collections::BTreeSet<usize>| -> Vec<&str> {
+                picks.iter().filter_map(|pick| Some(pairs.get(*pick)?.0)).collect()
+            };
+            let patterns = some(&wanted).into_iter().map(|n| Regex::new(&format!("^{n}$")).unwrap());
+            let selection = Selection {
+                patterns: Some(patterns.collect()),
+                existing: some(&existing).iter().map(|n| naming().reference(n).unwrap()).collect(),
+                ..Selection::default()
+            };
+            let plan = Plan::new(&graph, &selection);
+            let outlook = Outlook {
+                plan: &plan,
+                durations: BTreeMap::new(),
+                changes: BTreeMap::new(),
+                threads,
+                priorities: true,
+            };
+            let json = outlook.json();
+            let images = json["images"].as_array().unwrap();
+            prop_assert_eq!(images.len(), tree.len());
+            let told: Vec<_> = images
+                .iter()
+                .filter(|image| image["decision"] == "build")
+                .map(|image| image["name"].as_str().unwrap().to_owned())
+                .collect();
+            let built = names(&graph, plan.to_build());
+            prop_assert_eq!(&told, &built);
+            let text = outlook.text();
+            let lines = text.lines().take_while(|line| *line != "Skipped");
+            let lines = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+            prop_assert_eq!(lines.collect::<Vec<_>>(), built);
+            let turns: std::collections::BTreeSet<u64> =
+                images.iter().filter_map(|image| image["turn"].as_u64()).collect();
+            prop_assert_eq!(turns, (1..=told.len() as u64).collect());
+        }
+    }
+}

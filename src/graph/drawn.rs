@@ -1,0 +1,252 @@
+//! The graph as others draw it: as nested JSON, and for Graphviz, Mermaid and programs.
+//!
+//! All of these show a part of the images, those that the caller asks for, in the graph's own order,
+//! so that what is written of one graph is always the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use petgraph::Direction;
+use petgraph::graph::NodeIndex;
+use petgraph::visit::EdgeRef as _;
+use serde_json::{Value, json};
+
+use super::{Graph, Index, Vertex};
+use crate::dockerfile::Via;
+
+impl Graph {
+    /// The images for which `shown` is true as nested JSON: a leaf is a string, an image with
+    /// children in the tree an object of one key. Images without a parent stand at the top, shown
+    /// also for what stands on them.
+    pub fn nested(&self, shown: &dyn Fn(Index) -> bool) -> Value {
+        let mut children: BTreeMap<Option<Index>, Vec<Index>> = BTreeMap::new();
+        for index in 0..self.images.len() {
+            children.entry(self.parent[index]).or_default().push(index);
+        }
+        let roots = children.get(&None).map(Vec::as_slice).unwrap_or_default();
+        let below =
+            |root: &Index| children.get(&Some(*root)).map(Vec::as_slice).unwrap_or_default();
+        let entries = roots
+            .iter()
+            .filter(|root| shown(**root) || below(root).iter().any(|child| shown(*child)))
+            .map(|root| {
+                (self.images[*root].name.to_string(), self.nested_children(*root, &children, shown))
+            });
+        Value::Object(entries.collect())
+    }
+
+    fn nested_children(
+        &self,
+        image: Index,
+        children: &BTreeMap<Option<Index>, Vec<Index>>,
+        shown: &dyn Fn(Index) -> bool,
+    ) -> Value {
+        let below = children.get(&Some(image)).map(Vec::as_slice).unwrap_or_default();
+        below
+            .iter()
+            .filter(|child| shown(**child))
+            .map(|child| {
+                let name = self.images[*child].name.to_string();
+                if children.contains_key(&Some(*child)) {
+                    json!({ name: self.nested_children(*child, children, shown) })
+                } else {
+                    json!(name)
+                }
+            })
+            .collect()
+    }
+
+    /// The images for which `shown` is true as a Graphviz graph, edges from parent to child.
+    pub fn dot(&self, shown: &dyn Fn(Index) -> bool) -> String {
+        let mut dot = String::from("// Container Images Dependency\ndigraph {\n\trankdir=LR\n");
+        for &index in self.order.iter().filter(|index| shown(**index)) {
+            let name = dot_id(&self.images[index].name.to_string());
+            writeln!(dot, "\t{name}").expect("a string takes all");
+            for needed in self.needs(index).into_iter().filter(|needed| shown(*needed)) {
+                let needed = dot_id(&self.images[needed].name.to_string());
+                writeln!(dot, "\t{needed} -> {name}").expect("a string takes all");
+            }
+        }
+        dot.push_str("}\n");
+        dot
+    }
+
+    /// The images for which `shown` is true, and what these refer to from outside the tree, as JSON:
+    /// a list of `nodes`, each with an `id`, and one of `edges` from what is needed to what needs it,
+    /// one for each kind of instruction.
+    pub fn json(&self, shown: &dyn Fn(Index) -> bool) -> Value {
+        let drawn = self.drawn(shown);
+        let edges = drawn.edges.iter().flat_map(|edge| {
+            edge.kinds.iter().map(|via| {
+                let (from, to) = (self.id(edge.needed), self.id(edge.by));
+                json!({ "from": from, "to": to, "kind": via.as_str() })
+            })
+        });
+        json!({
+            "nodes": drawn.nodes.iter().map(|node| self.node_as_json(*node)).collect::<Value>(),
+            "edges": edges.collect::<Value>(),
+        })
+    }
+
+    /// The same as a flowchart of Mermaid: images from outside are rounded, and what is no `FROM` is
+    /// a dotted arrow.
+    pub fn mermaid(&self, shown: &dyn Fn(Index) -> bool) -> String {
+        let drawn = self.drawn(shown);
+        let mut text = String::from("flowchart LR\n");
+        let mut say = |line: String| writeln!(text, "    {line}").expect("a string takes all");
+        for node in &drawn.nodes {
+            let (id, name) = (node.index(), self.id(*node));
+            match self.dag[*node] {
+                Vertex::Image(_) => say(format!("n{id}[\"{name}\"]")),
+                Vertex::External(_) => say(format!("n{id}([\"{name}\"])")),
+            }
+        }
+        for Edge { needed, by, kinds } in &drawn.edges {
+            let (needed, by) = (needed.index(), by.index());
+            if kinds.contains(&Via::From) {
+                say(format!("n{needed} --> n{by}"));
+            } else {
+                let kinds: Vec<_> = kinds.iter().map(|via| via.as_str()).collect();
+                say(format!("n{needed} -. \"{}\" .-> n{by}", kinds.join(", ")));
+            }
+        }
+        text
+    }
+
+    /// What is drawn of the graph where these images are shown.
+    fn drawn(&self, shown: &dyn Fn(Index) -> bool) -> Drawn<'_> {
+        let is_shown = |node: NodeIndex| match self.dag[node] {
+            Vertex::Image(index) => shown(index),
+            Vertex::External(_) => true,
+        };
+        let images = self.order.iter().copied().filter(|image| shown(*image)).map(NodeIndex::new);
+        let edges: Vec<_> = images
+            .clone()
+            .flat_map(|by| {
+                let edges = self.dag.edges_directed(by, Direction::Incoming);
+                let edges = edges.filter(|edge| is_shown(edge.source()));
+                let mut edges: Vec<_> = edges
+                    .map(|edge| Edge { needed: edge.source(), by, kinds: edge.weight() })
+                    .collect();
+                edges.sort_by_key(|edge| self.id(edge.needed));
+                edges
+            })
+            .collect();
+        let needed = edges.iter().map(|edge| edge.needed);
+        let is_external = |node: &NodeIndex| matches!(self.dag[*node], Vertex::External(_));
+        let externals: BTreeMap<String, NodeIndex> =
+            needed.filter(is_external).map(|node| (self.id(node), node)).collect();
+        Drawn { nodes: externals.into_values().chain(images).collect(), edges }
+    }
+
+    /// What tells a vertex from all others: an image's name, which has no colon, or the reference of
+    /// an external one, which has a tag or a digest.
+    fn id(&self, node: NodeIndex) -> String {
+        match &self.dag[node] {
+            Vertex::Image(index) => self.images[*index].name.to_string(),
+            Vertex::External(reference) => reference.to_string(),
+        }
+    }
+
+    fn node_as_json(&self, node: NodeIndex) -> Value {
+        let mut entry = json!({ "id": self.id(node) });
+        match &self.dag[node] {
+            Vertex::External(reference) => {
+                entry["kind"] = "external".into();
+                entry["reference"] = reference.to_string().into();
+            }
+            Vertex::Image(index) => {
+                let image = &self.images[*index];
+                entry["kind"] = "image".into();
+                entry["name"] = image.name.as_str().into();
+                if let Some(axis) = image.name.axis() {
+                    entry["axis"] = axis.into();
+                }
+                entry["reference"] = image.reference.to_string().into();
+                entry["wave"] = self.wave[*index].into();
+            }
+        }
+        entry
+    }
+}
+
+/// What is drawn of a graph.
+struct Drawn<'a> {
+    /// Images from outside by reference, and then those of the tree by wave and name.
+    nodes: Vec<NodeIndex>,
+    /// By the image that needs and what it needs.
+    edges: Vec<Edge<'a>>,
+}
+
+/// That an image needs another.
+struct Edge<'a> {
+    needed: NodeIndex,
+    by: NodeIndex,
+    kinds: &'a BTreeSet<Via>,
+}
+
+/// A name as Graphviz reads it: bare where it is an identifier and no keyword, else quoted.
+fn dot_id(name: &str) -> String {
+    const KEYWORDS: [&str; 6] = ["node", "edge", "graph", "digraph", "subgraph", "strict"];
+    let bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !KEYWORDS.iter().any(|keyword| name.eq_ignore_ascii_case(keyword));
+    if bare { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\\\"")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::tests::graph;
+
+    #[test]
+    fn listings_show_only_what_is_asked_for() {
+        let graph = graph(&[
+            ("base", "FROM debian:1"),
+            ("mid", "FROM @base"),
+            ("leaf-a", "FROM @mid"),
+            ("leaf-b", "FROM @mid"),
+        ])
+        .unwrap();
+        let all = |_: Index| true;
+        assert_eq!(graph.nested(&all), json!({"base": [{"mid": ["leaf-a", "leaf-b"]}]}));
+        let not_b = |index: Index| graph.images()[index].name.as_str() != "leaf-b";
+        assert_eq!(graph.nested(&not_b), json!({"base": [{"mid": ["leaf-a"]}]}));
+        assert_eq!(
+            graph.dot(&not_b),
+            "// Container Images Dependency\ndigraph {\n\trankdir=LR\n\tbase\n\tmid\n\tbase -> mid\n\t\"leaf-a\"\n\tmid -> \"leaf-a\"\n}\n"
+        );
+        assert_eq!(dot_id("node"), "\"node\"");
+    }
+
+    const EVERY_KIND: &[(&str, &str)] = &[
+        ("base", "FROM debian:1"),
+        ("mid", "FROM @base\nCOPY --from=@base / /"),
+        ("leaf", "FROM @mid\nCOPY --from=@tool / /\nRUN --mount=from=@tool true"),
+        ("tool", "FROM other:1\nCOPY --from=debian:1 / /"),
+    ];
+
+    #[test]
+    fn programs_are_told_every_edge_with_its_kind() {
+        let graph = graph(EVERY_KIND).unwrap();
+        insta::assert_snapshot!(serde_json::to_string_pretty(&graph.json(&|_| true)).unwrap());
+    }
+
+    #[test]
+    fn mermaid_is_told_what_is_no_from() {
+        insta::assert_snapshot!(graph(EVERY_KIND).unwrap().mermaid(&|_| true));
+    }
+
+    #[test]
+    fn externals_are_drawn_for_what_is_shown() {
+        let graph = graph(EVERY_KIND).unwrap();
+        let only = |name: &'static str| {
+            let shown = |index: Index| graph.images()[index].name.as_str() == name;
+            let drawn = graph.json(&shown);
+            let ids = drawn["nodes"].as_array().unwrap().iter().map(|node| node["id"].clone());
+            (ids.collect::<Value>(), drawn["edges"].as_array().unwrap().len())
+        };
+        assert_eq!(only("mid"), (json!(["mid"]), 0));
+        assert_eq!(only("tool"), (json!(["debian:1", "other:1", "tool"]), 2));
+    }
+}
