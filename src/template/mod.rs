@@ -6,6 +6,7 @@
 //! over them.
 
 mod jinja_engine;
+mod origin;
 mod outline;
 mod overrides;
 mod tera_engine;
@@ -29,6 +30,7 @@ use overrides::{Lists, blocks_of, overrides_for, without_effect};
 use tera_engine::TeraEngine;
 use tera_override::blocks_of_image;
 
+pub use origin::origin_line;
 pub use overrides::Override;
 
 /// What templates are given, by name.
