@@ -10,6 +10,7 @@ mod explain;
 mod family;
 mod images;
 mod ingredients;
+mod lint;
 mod loan;
 mod past;
 mod prepare;
@@ -114,6 +115,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Some(("build", matches)) => build::run(&CommandLine::of(matches)),
         Some(("affected", matches)) => affected::run(matches),
         Some(("explain", matches)) => explain::run(matches),
+        Some(("lint", matches)) => lint::run(matches),
         Some(("config", matches)) => config::run(matches),
         Some(("tree", matches)) => tree::run(matches),
         _ => unreachable!("clap asks for a subcommand"),
