@@ -75,6 +75,11 @@ impl Context {
         self.files.insert(path, Content::Folder);
     }
 
+    /// The paths of its files and folders, the Dockerfile's among them.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     /// What the context is made of: a digest of each file's bytes and mode, by `file <path>`; that of
     /// the Dockerfile is by its name.
     ///

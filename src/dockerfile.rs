@@ -8,6 +8,7 @@
 //! of the Docker project.
 
 mod insertion;
+mod instruction;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -151,8 +152,16 @@ pub fn line_of(text: &str, instruction: &str) -> Option<usize> {
 }
 
 /// An instruction: its words, each with its place in the text.
-struct Instruction<'a> {
+pub struct Instruction<'a> {
     words: Vec<Word<'a>>,
+    /// Its lines, without here-documents.
+    lines: Range<usize>,
+    /// What stands in its lines, without comments and what continues a line.
+    pieces: Vec<&'a str>,
+    /// Whether it has here-documents.
+    has_documents: bool,
+    /// Whether its last line is to be continued.
+    is_open: bool,
 }
 
 /// A run of characters without white space; quotes are kept.
@@ -169,35 +178,40 @@ impl Word<'_> {
 }
 
 /// Splits a Dockerfile into instructions, leaving out comments and the bodies of here-documents.
-fn instructions(text: &str) -> Vec<Instruction<'_>> {
+pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
     let escape = escape_directive(text);
     let mut lines = Lines { text, position: 0 };
     let mut found = Vec::new();
     while let Some(first) = lines.next_line() {
         let mut words = Vec::new();
+        let mut pieces = Vec::new();
         let mut line = first;
-        loop {
+        let is_open = loop {
             let content = line.text.trim_end();
             let is_comment = content.trim_start().starts_with('#');
             let continued = !is_comment && content.ends_with(escape);
             if !is_comment {
                 let content = content.strip_suffix(escape).unwrap_or(content);
                 words.extend(split_words(content, line.start));
+                pieces.push(content);
             }
             let blank_inside = !words.is_empty() && (is_comment || content.trim().is_empty());
             let goes_on = continued || (blank_inside && line.start != first.start);
             match goes_on.then(|| lines.next_line()).flatten() {
                 Some(next) => line = next,
-                None => break,
+                None => break goes_on,
             }
-        }
+        };
         if words.is_empty() {
             continue;
         }
-        for document in here_documents(&words) {
-            lines.skip_past(&document);
+        let span = first.start..lines.position;
+        let documents = here_documents(&words);
+        for document in &documents {
+            lines.skip_past(document);
         }
-        found.push(Instruction { words });
+        let has_documents = !documents.is_empty();
+        found.push(Instruction { words, lines: span, pieces, has_documents, is_open });
     }
     found
 }

@@ -18,7 +18,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef as _;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
-use crate::dockerfile::{Dockerfile, Via};
+use crate::dockerfile::{Dockerfile, Reference, Via};
 use crate::fingerprint::{Fingerprinted, Parts};
 use crate::image::{ImageName, ImageRef, Naming};
 
@@ -74,45 +74,16 @@ impl Graph {
         refuse_duplicates(&images)?;
         let by_name: BTreeMap<_, _> =
             images.iter().enumerate().map(|(index, image)| (image.name.clone(), index)).collect();
-        let references = images.iter().enumerate().flat_map(|(index, image)| {
-            let names = image.alias.iter().chain([&image.reference]);
-            names.map(move |name| (name, index))
+        let by_reference = by_reference(&images);
+        let dag = connected(&images, &by_reference);
+        let parent = images.iter().map(|image| {
+            let reference = image.dockerfile.parent()?;
+            by_reference.get(&reference.image).copied()
         });
-        let by_reference: BTreeMap<&ImageRef, Index> = references.collect();
-
-        let mut dag = DiGraph::new();
-        let mut externals: BTreeMap<ImageRef, NodeIndex> = BTreeMap::new();
-        let mut parent = vec![None; images.len()];
-        let mut errors = Vec::new();
-        for index in 0..images.len() {
-            dag.add_node(Vertex::Image(index));
-        }
-        for (index, image) in images.iter().enumerate() {
-            for reference in &image.dockerfile.references {
-                let needed = match by_reference.get(&reference.image) {
-                    Some(sibling) => NodeIndex::new(*sibling),
-                    None => {
-                        if let Some(missing) = image.naming.name_in(&reference.image) {
-                            let siblings = by_name.keys().filter(|n| n.axis() == image.name.axis());
-                            let known = siblings.map(ImageName::as_str);
-                            errors.push(
-                                unknown_sibling(image, missing, &reference.span)
-                                    .suggest(missing, known),
-                            );
-                        }
-                        *externals.entry(reference.image.clone()).or_insert_with(|| {
-                            dag.add_node(Vertex::External(reference.image.clone()))
-                        })
-                    }
-                };
-                add_edge(&mut dag, needed, NodeIndex::new(index), reference.via);
-            }
-            parent[index] = image
-                .dockerfile
-                .parent()
-                .and_then(|reference| by_reference.get(&reference.image).copied());
-        }
-        errors.extend(cycles(&dag, &images));
+        let parent = parent.collect();
+        let unknown = unknown_siblings(&images);
+        let mut errors: Vec<_> = unknown.iter().map(Unknown::diagnostic).collect();
+        errors.extend(ways_around(&dag).iter().map(|way| cycle(way, &images)));
         if !errors.is_empty() {
             return Err(Diagnostics(errors));
         }
@@ -222,6 +193,99 @@ fn add_edge(dag: &mut DiGraph<Vertex, BTreeSet<Via>>, needed: NodeIndex, by: Nod
     }
 }
 
+/// Which image each reference means.
+fn by_reference(images: &[Image]) -> BTreeMap<&ImageRef, Index> {
+    let references = images.iter().enumerate().flat_map(|(index, image)| {
+        let names = image.alias.iter().chain([&image.reference]);
+        names.map(move |name| (name, index))
+    });
+    references.collect()
+}
+
+/// The images, by position, and all that they refer to.
+fn connected(
+    images: &[Image],
+    by_reference: &BTreeMap<&ImageRef, Index>,
+) -> DiGraph<Vertex, BTreeSet<Via>> {
+    let mut dag = DiGraph::new();
+    let mut externals: BTreeMap<&ImageRef, NodeIndex> = BTreeMap::new();
+    for index in 0..images.len() {
+        dag.add_node(Vertex::Image(index));
+    }
+    for (index, image) in images.iter().enumerate() {
+        for reference in &image.dockerfile.references {
+            let needed = match by_reference.get(&reference.image) {
+                Some(sibling) => NodeIndex::new(*sibling),
+                None => *externals
+                    .entry(&reference.image)
+                    .or_insert_with(|| dag.add_node(Vertex::External(reference.image.clone()))),
+            };
+            add_edge(&mut dag, needed, NodeIndex::new(index), reference.via);
+        }
+    }
+    dag
+}
+
+/// A reference to an image that would be of the tree, and is not.
+#[derive(Debug)]
+pub struct Unknown<'a> {
+    /// The image that refers to it.
+    pub image: &'a Image,
+    /// Where it does.
+    pub reference: &'a Reference,
+    /// The short name of what is not there.
+    pub missing: &'a str,
+    /// The images that are there, by their short names.
+    known: Vec<&'a str>,
+}
+
+impl Unknown<'_> {
+    /// The error that this is.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let Self { image, reference, missing, known } = self;
+        unknown_sibling(image, missing, &reference.span).suggest(missing, known.iter().copied())
+    }
+}
+
+/// Every reference of these images to a sibling that is not among them.
+pub fn unknown_siblings(images: &[Image]) -> Vec<Unknown<'_>> {
+    let by_reference = by_reference(images);
+    let of_image = |image| {
+        let references = image_references(image);
+        references.filter(|reference| !by_reference.contains_key(&reference.image)).filter_map(
+            move |reference| {
+                let missing = image.naming.name_in(&reference.image)?;
+                let siblings = images.iter().filter(|one| one.name.axis() == image.name.axis());
+                let known = siblings.map(|one| one.name.as_str()).collect();
+                Some(Unknown { image, reference, missing, known })
+            },
+        )
+    };
+    images.iter().flat_map(of_image).collect()
+}
+
+fn image_references(image: &Image) -> impl Iterator<Item = &Reference> {
+    image.dockerfile.references.iter()
+}
+
+/// The images that each image needs directly, by position; what is unknown is left out.
+pub fn needs_of_all(images: &[Image]) -> Vec<BTreeSet<Index>> {
+    let by_reference = by_reference(images);
+    let of_image = |image| {
+        let needed = image_references(image).map(|one| by_reference.get(&one.image).copied());
+        needed.flatten().collect()
+    };
+    images.iter().map(of_image).collect()
+}
+
+/// For each knot of images that need each other, the first of one whole way around it, and the
+/// error that this is.
+pub fn cycles(images: &[Image]) -> Vec<(&Image, Diagnostic)> {
+    let dag = connected(images, &by_reference(images));
+    let ways = ways_around(&dag);
+    ways.iter().map(|way| (&images[way[0].index()], cycle(way, images))).collect()
+}
+
 /// What the parts of an image that are other images of the tree begin with.
 const IMAGE_PART: &str = "image ";
 
@@ -278,25 +342,26 @@ fn rendered(image: &Image) -> String {
     format!("{} (rendered)", image.template)
 }
 
-/// One error for each knot of images that need each other, naming one whole way around it.
-fn cycles(dag: &DiGraph<Vertex, BTreeSet<Via>>, images: &[Image]) -> Vec<Diagnostic> {
+/// One whole way around each knot of images that need each other.
+fn ways_around(dag: &DiGraph<Vertex, BTreeSet<Via>>) -> Vec<Vec<NodeIndex>> {
     if toposort(dag, None).is_ok() {
         return Vec::new();
     }
-    let mut found: Vec<Diagnostic> = tarjan_scc(dag)
+    let mut found: Vec<Vec<NodeIndex>> = tarjan_scc(dag)
         .into_iter()
         .filter(|knot| knot.len() > 1 || dag.contains_edge(knot[0], knot[0]))
-        .map(|knot| {
-            let way = way_around(dag, &knot);
-            let names: Vec<String> =
-                way.iter().map(|node| images[node.index()].name.to_string()).collect();
-            Diagnostic::new(format!("images are built on each other: {}", names.join(" -> ")))
-                .note("each of these needs the next")
-                .help("take one of these references away")
-        })
+        .map(|knot| way_around(dag, &knot))
         .collect();
-    found.sort_by(|a, b| a.message.cmp(&b.message));
+    found.sort();
     found
+}
+
+/// The error that images need each other, along this way.
+fn cycle(way: &[NodeIndex], images: &[Image]) -> Diagnostic {
+    let names: Vec<String> = way.iter().map(|node| images[node.index()].name.to_string()).collect();
+    Diagnostic::new(format!("images are built on each other: {}", names.join(" -> ")))
+        .note("each of these needs the next")
+        .help("take one of these references away")
 }
 
 /// A closed walk through `knot` along "needs", starting and ending at its first image by name.

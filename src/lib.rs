@@ -18,6 +18,7 @@ pub mod event;
 pub mod fingerprint;
 pub mod graph;
 pub mod image;
+pub mod lint;
 pub mod plan;
 pub mod report;
 pub mod runner;

@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("template", &["diagnostic", "dialect", "dockerfile", "image", "tree"]),
     ("graph", &["diagnostic", "fingerprint", "image", "dockerfile"]),
     ("plan", &["event", "image", "graph"]),
+    ("lint", &["diagnostic", "dockerfile", "graph", "image", "template", "tree"]),
     ("context", &["fingerprint", "image", "tree"]),
     ("engine", &["crypto", "diagnostic", "endpoint", "secret", "fingerprint", "context", "image"]),
     (

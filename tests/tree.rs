@@ -123,8 +123,8 @@ fn dockerfiles_of_every_family() {
     }
 }
 
-/// What the project asks of a Dockerfile beyond what the engine does.
-fn lint(text: &str) -> Vec<String> {
+/// What the project asks of a Dockerfile beyond what `kiln lint` asks of every tree.
+fn wrong(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut complain = |is_wrong: bool, what: &str| {
         if is_wrong {
@@ -136,17 +136,7 @@ fn lint(text: &str) -> Vec<String> {
     complain(text.contains("\n\n\n"), "two blank lines");
     complain(text.contains("{{") || text.contains("{%"), "something is not rendered");
     complain(text.lines().any(|line| line.ends_with([' ', '\t'])), "a space at the end of a line");
-    complain(
-        text.lines().zip(text.lines().skip(1)).any(|(line, next)| {
-            line.ends_with('\\')
-                && (next.trim().is_empty() || next.starts_with(|c: char| c.is_ascii_uppercase()))
-        }),
-        "a continued line has nothing to continue with",
-    );
     for command in joined.lines().filter_map(|line| line.strip_prefix("RUN")) {
-        complain(command.trim().is_empty(), "an empty RUN");
-        let checked = Command::new("sh").args(["-n", "-c", command]).output().unwrap();
-        complain(!checked.status.success(), &format!("not shell: {command}"));
         for part in command.split(" && ") {
             let words: Vec<&str> = part.split_whitespace().collect();
             let (["apt-get" | "dnf", "install", rest @ ..] | ["gem", "install", rest @ ..]) =
@@ -164,7 +154,7 @@ fn lint(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_lint_finds_what_it_is_for() {
+fn what_is_asked_beyond_the_lint_is_found() {
     for (text, expected) in [
         ("FROM a\nRUN dnf install -y a b\n", ""),
         ("RUN true\n", "does not start with FROM"),
@@ -174,25 +164,37 @@ fn the_lint_finds_what_it_is_for() {
             "FROM a\nRUN apt-get update \\\n    && apt-get install -y \\\n    && true\n",
             "installs nothing",
         ),
-        ("FROM a\nRUN true \\\nUSER a\n", "a continued line has nothing to continue with"),
         ("FROM a\nRUN \\\n    \n", "a space at the end of a line"),
-        ("FROM a\nRUN\n", "an empty RUN"),
-        ("FROM a\nRUN if\n", "not shell:  if"),
         ("FROM {{ a }}\n", "something is not rendered"),
     ] {
-        assert_eq!(lint(text).first().map_or("", String::as_str), expected, "{text}");
+        assert_eq!(wrong(text).first().map_or("", String::as_str), expected, "{text}");
     }
 }
 
 #[test]
-fn dockerfiles_of_every_axis_pass_the_lint() {
+fn the_tree_passes_the_lint_on_every_axis() {
+    let runs = [("centos,ubuntu,debian", "binary,source"), ("rhel", "binary,source,rdo,rhos")];
+    let axes =
+        runs.iter().map(|(bases, types)| bases.split(',').count() * types.split(',').count());
+    assert_eq!(axes.sum::<usize>(), AXES.len());
+    for (bases, types) in runs {
+        let mut command = kiln();
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.args(["lint", "-b", bases, "-t", types, "--base-arch", "x86_64"]);
+        let run = Run::of(command).expect(0);
+        assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("nothing found\n", ""));
+    }
+}
+
+#[test]
+fn dockerfiles_of_every_axis_are_as_the_project_wants_them() {
     for (base, install_type) in AXES {
         let all = dockerfiles(base, install_type, false);
         assert!(all.len() >= 170, "{base} {install_type} has only {} images", all.len());
         let names: Vec<&str> =
             all.iter().map(|(folder, _)| folder.rsplit('/').next().unwrap()).collect();
         for (folder, text) in &all {
-            assert_eq!(lint(text), [""; 0], "{folder} for {base} {install_type}:\n{text}");
+            assert_eq!(wrong(text), [""; 0], "{folder} for {base} {install_type}:\n{text}");
             let parent = text.lines().next().unwrap().strip_prefix("FROM ").unwrap();
             let parent = parent.strip_suffix(":TAG").map(|name| name.rsplit_once('/').unwrap().1);
             let is_root = folder == "base";

@@ -45,6 +45,7 @@ pub fn command() -> Command {
         .subcommand(build())
         .subcommand(super::explain::command())
         .subcommand(super::affected::command())
+        .subcommand(super::lint::command())
         .subcommand(super::config::command())
         .subcommand(super::tree::command())
 }

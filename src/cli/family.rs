@@ -71,7 +71,7 @@ fn connect(tree: &Tree, settings: &[Settings], view: &View) -> Diagnosed<(Graph,
 }
 
 /// The images that can't be built on one axis, each with the reason.
-fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)> {
+pub fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)> {
     let axis = settings.axis.as_dialects_ask();
     let package_manager = &settings.base.package_manager;
     let entries = tree.manifest().unbuildable.iter().filter(|entry| {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::ingredients::{BUILD_DATE, ingredients};
 use super::view::View;
 use crate::context::Context;
-use crate::diagnostic::{Diagnostic, Place, Result, collect};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, collect};
 use crate::dockerfile;
 use crate::graph;
 use crate::image::{ImageName, Naming};
@@ -50,6 +50,44 @@ pub fn images(tree: &Tree, settings: &Settings, view: &View) -> Result<Images> {
         name_apart(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
     Ok(Images { images, contexts: contexts(tree, settings, rendered, view)? })
+}
+
+/// The images of one axis as far as they came to a Dockerfile, and what became of the others.
+pub struct Attempts {
+    /// Those that did.
+    pub images: Images,
+    /// The folders of the others, with what was rendered if it is that which is wrong.
+    pub failures: Vec<(ImageFolder, Option<String>, Diagnostics)>,
+}
+
+/// Renders every image of the tree for the axis of these settings, each whatever becomes of the
+/// others.
+///
+/// # Errors
+/// When something else than a template is wrong.
+pub fn attempts(tree: &Tree, settings: &Settings, view: &View) -> Result<Attempts> {
+    let naming = Arc::new(settings.naming.clone());
+    let (mut images, mut dated, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    for (folder, rendered) in template::render_each(tree, &ingredients(settings, tree, view)?)? {
+        match rendered {
+            Err(errors) => failures.push((folder, None, errors)),
+            Ok(rendered) => {
+                let rendered = Dated::on(&settings.today, rendered);
+                match graph_image(tree, settings, &naming, &rendered) {
+                    Err(errors) => failures.push((folder, Some(rendered.text), errors)),
+                    Ok(image) => {
+                        images.push(image);
+                        dated.push(rendered);
+                    }
+                }
+            }
+        }
+    }
+    if let Some(apart) = &settings.naming_apart {
+        name_apart(&mut images, settings, apart, &tree.manifest().named_by_type)?;
+    }
+    let contexts = contexts(tree, settings, dated, view)?;
+    Ok(Attempts { images: Images { images, contexts }, failures })
 }
 
 /// A rendered image with the day of the run in it.

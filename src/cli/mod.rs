@@ -11,6 +11,7 @@ mod explain;
 mod family;
 mod images;
 mod ingredients;
+mod lint;
 mod listing;
 mod loan;
 mod outlook;
@@ -117,6 +118,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Some(("build", matches)) => build::run(&CommandLine::of(matches)),
         Some(("affected", matches)) => affected::run(matches),
         Some(("explain", matches)) => explain::run(matches),
+        Some(("lint", matches)) => lint::run(matches),
         Some(("config", matches)) => config::run(matches),
         Some(("tree", matches)) => tree::run(matches),
         _ => unreachable!("clap asks for a subcommand"),

@@ -56,10 +56,6 @@ fn end_of_image(text: &str, found: &[Instruction<'_>]) -> usize {
 }
 
 impl Instruction<'_> {
-    fn is(&self, keyword: &str) -> bool {
-        self.words[0].text.eq_ignore_ascii_case(keyword)
-    }
-
     /// From its keyword to its last word.
     fn span(&self) -> Range<usize> {
         self.words[0].start..self.words[self.words.len() - 1].span().end

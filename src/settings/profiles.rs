@@ -7,7 +7,7 @@ use regex::Regex;
 use super::layers::{Given, Layers, PROFILE_SECTION};
 use super::references::References;
 use super::types::list;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, collect};
 
 /// All profiles there are, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,6 +59,19 @@ impl Profiles {
         Ok(patterns)
     }
 
+    /// The patterns of all that are files beside the tree.
+    ///
+    /// # Errors
+    /// Every pattern that is wrong.
+    pub fn of_tree(files: BTreeMap<String, String>) -> Result<Vec<Regex>> {
+        let profiles = Self::new(files, &Layers::default());
+        let compiled = profiles.0.iter().map(|(name, profile)| match profile {
+            Profile::File(patterns) => Ok(compiled(name, patterns, Diagnostic::new)?),
+            Profile::Section(_) => Ok(Vec::new()),
+        });
+        Ok(collect(compiled)?.concat())
+    }
+
     /// What is wrong with those that configuration files define, whether they are chosen or not.
     pub(super) fn wrong(&self, references: References<'_>) -> Vec<Diagnostic> {
         let written = self.0.iter().filter(|(_, profile)| matches!(profile, Profile::Section(_)));
@@ -80,19 +93,27 @@ impl Profile {
                 list(&given.value).into_iter().filter(|pattern| !pattern.is_empty()).collect()
             }
         };
-        let compiled = patterns.iter().map(|pattern| {
-            Regex::new(pattern).map_err(|error| {
-                let message =
-                    format!("'{pattern}' in the profile '{name}' is not a regular expression");
-                let diagnostic = match self {
-                    Self::Section(given) => given.refuse(message),
-                    Self::File(_) => Diagnostic::new(message),
-                };
-                diagnostic.note(last_line(&error))
-            })
-        });
-        compiled.collect()
+        compiled(name, &patterns, |message| match self {
+            Self::Section(given) => given.refuse(message),
+            Self::File(_) => Diagnostic::new(message),
+        })
     }
+}
+
+/// The patterns of the profile called `name`; `refuse` makes an error of a message.
+fn compiled(
+    name: &str,
+    patterns: &[String],
+    refuse: impl Fn(String) -> Diagnostic,
+) -> std::result::Result<Vec<Regex>, Diagnostic> {
+    let compiled = patterns.iter().map(|pattern| {
+        Regex::new(pattern).map_err(|error| {
+            let message =
+                format!("'{pattern}' in the profile '{name}' is not a regular expression");
+            refuse(message).note(last_line(&error))
+        })
+    });
+    compiled.collect()
 }
 
 /// The error for a pattern that is none.

@@ -106,6 +106,25 @@ pub fn of_image(image: &ImageName, all: &[Source]) -> ImageSources {
     }
 }
 
+/// What the context of an image with these sources has of them, by path.
+pub fn archives(image: &ImageName, sources: &ImageSources) -> Vec<String> {
+    let own = sources.own.iter().map(|_| own_archive(image));
+    own.chain([PLUGINS, ALL_ADDITIONS].map(in_context)).collect()
+}
+
+/// What all plugins of an image are called together, and all additions.
+const PLUGINS: &str = "plugins";
+const ALL_ADDITIONS: &str = "additions";
+
+fn own_archive(image: &ImageName) -> String {
+    in_context(image.as_str())
+}
+
+/// How what is fetched for `what` is called in the context.
+fn in_context(what: &str) -> String {
+    format!("{what}-archive")
+}
+
 /// The image that a source called `name` belongs to.
 pub fn image_of(name: &str) -> &str {
     let end = name.find(PLUGIN).or_else(|| name.find(ADDITIONS)).unwrap_or(name.len());
@@ -184,21 +203,21 @@ pub async fn fetch(
     if let Some(own) = &sources.own {
         let archive = fetch::fetch(own, folder).await?;
         fetched.parts.insert(part(own), archive.identity);
-        fetched.files.push((format!("{}-archive", image.as_str()), archive.file));
+        fetched.files.push((own_archive(image), archive.file));
     }
-    for (what, parts) in [("plugins", &sources.plugins), ("additions", &sources.additions)] {
+    for (what, parts) in [(PLUGINS, &sources.plugins), (ALL_ADDITIONS, &sources.additions)] {
         let mut archives = Vec::new();
         for source in parts {
             let archive = fetch::fetch(source, folder).await?;
             fetched.parts.insert(part(source), archive.identity);
             archives.push((source.clone(), archive.file));
         }
-        let bundle = folder.join(format!("{what}-archive"));
+        let bundle = folder.join(in_context(what));
         let written = bundle.clone();
         tokio::task::spawn_blocking(move || archive::bundle(what, &archives, &written))
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        fetched.files.push((format!("{what}-archive"), bundle));
+        fetched.files.push((in_context(what), bundle));
     }
     Ok(fetched)
 }

@@ -76,26 +76,39 @@ pub fn render_all(tree: &Tree, ingredients: &Ingredients) -> Result<Vec<Rendered
     Ok(rendered)
 }
 
+/// Renders each image of `tree`, whatever becomes of the others, in the order of their paths.
+///
+/// # Errors
+/// When it can't be told what the images are.
+pub fn render_each(
+    tree: &Tree,
+    ingredients: &Ingredients,
+) -> Result<Vec<(ImageFolder, Result<Rendered>)>> {
+    let images = tree.images()?;
+    let engines = engines(tree, ingredients, &images, &Arc::new(Lists::default()));
+    let results = images.into_par_iter().map(|folder| {
+        let rendered = match engine_for(&folder, &engines) {
+            Ok(engine) => render(engine.as_ref(), folder.clone(), ingredients),
+            Err(errors) => Err(errors.clone()),
+        };
+        (folder, rendered)
+    });
+    Ok(results.collect())
+}
+
 /// Renders every image, and says what of the overrides changes nothing.
 fn render_and_tell(tree: &Tree, ingredients: &Ingredients) -> Result<(Vec<Rendered>, Vec<String>)> {
     let images = tree.images()?;
     let lists = Arc::new(Lists::default());
-    let mut languages = vec![Language::Tera, Language::Jinja];
-    languages.retain(|language| images.iter().any(|folder| folder.language == *language));
-    let engines = languages
-        .iter()
-        .map(|language| {
-            let overrides = overrides_for(*language, &languages, &ingredients.overrides);
-            engine(*language, tree, ingredients, overrides, &lists)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let engines = engines(tree, ingredients, &images, &lists);
+    if let Some((_, Err(errors))) = engines.iter().find(|(_, engine)| engine.is_err()) {
+        return Err(errors.clone());
+    }
     let results: Vec<_> = images
         .into_par_iter()
-        .map(|folder| {
-            let engine = languages.iter().zip(&engines).find(|(one, _)| **one == folder.language);
-            let (_, engine) = engine.expect("there is an engine for each language of the tree");
-            let text = engine.render(&folder.template(), &folder.name)?;
-            Ok(Rendered { folder, text: declare(text, &ingredients.build_arguments) })
+        .map(|folder| match engine_for(&folder, &engines) {
+            Ok(engine) => render(engine.as_ref(), folder, ingredients),
+            Err(errors) => Err(errors.clone()),
         })
         .collect();
     let rendered = collect(results).map_err(one_for_each_place)?;
@@ -104,6 +117,41 @@ fn render_and_tell(tree: &Tree, ingredients: &Ingredients) -> Result<(Vec<Render
         overrides => without_effect(overrides, blocks(tree, &rendered), &lists.variables()),
     };
     Ok((rendered, warnings))
+}
+
+/// The engines for the languages of a tree, as far as its templates can be made ready for them.
+type Engines<'a> = Vec<(Language, Result<Box<dyn Renderer + 'a>>)>;
+
+fn engines<'a>(
+    tree: &'a Tree,
+    ingredients: &Ingredients,
+    images: &[ImageFolder],
+    lists: &Arc<Lists>,
+) -> Engines<'a> {
+    let mut languages = vec![Language::Tera, Language::Jinja];
+    languages.retain(|language| images.iter().any(|folder| folder.language == *language));
+    let made = languages.iter().map(|language| {
+        let overrides = overrides_for(*language, &languages, &ingredients.overrides);
+        (*language, engine(*language, tree, ingredients, overrides, lists))
+    });
+    made.collect()
+}
+
+fn engine_for<'e, 'a>(
+    folder: &ImageFolder,
+    engines: &'e Engines<'a>,
+) -> &'e Result<Box<dyn Renderer + 'a>> {
+    let engine = engines.iter().find(|(language, _)| *language == folder.language);
+    &engine.expect("there is an engine for each language of the tree").1
+}
+
+fn render(
+    engine: &dyn Renderer,
+    folder: ImageFolder,
+    ingredients: &Ingredients,
+) -> Result<Rendered> {
+    let text = engine.render(&folder.template(), &folder.name)?;
+    Ok(Rendered { folder, text: declare(text, &ingredients.build_arguments) })
 }
 
 /// An engine with the templates of `tree` in `language`, and with what is laid over them.

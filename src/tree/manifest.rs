@@ -43,6 +43,9 @@ pub struct Manifest {
     /// For an image a command that shows that its program runs; for the tree's own checks.
     #[serde(default)]
     pub checks: BTreeMap<String, String>,
+    /// What `kiln lint` is to leave alone.
+    #[serde(default)]
+    pub lint: Lint,
     /// The images that, with all that is built on them, keep the install type in their names where
     /// others are named apart.
     #[serde(skip)]
@@ -63,6 +66,15 @@ pub enum Preset {
     Text(String),
     /// The values of an option that takes several.
     List(Vec<String>),
+}
+
+/// What `kiln lint` is to leave alone in a tree.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lint {
+    /// Rules that do not hold for the tree, each with the reason.
+    #[serde(default)]
+    pub allow: BTreeMap<String, String>,
 }
 
 /// An install type.
@@ -206,6 +218,7 @@ impl Manifest {
         self.install_types.extend(over.install_types);
         self.sources.extend(over.sources);
         self.unbuildable.extend(over.unbuildable);
+        self.lint.allow.extend(over.lint.allow);
     }
 
     /// The users as templates see them.

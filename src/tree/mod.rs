@@ -255,6 +255,18 @@ impl Tree {
         }
     }
 
+    /// The text of the file at `path` within the tree, if it is one.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn text(&self, path: &str) -> Result<Option<String>> {
+        let Some(file) = self.files.get(path) else { return Ok(None) };
+        let bytes = file.read();
+        let bytes =
+            bytes.map_err(|error| unreadable(Path::new(&self.display_path(path)), &error))?;
+        Ok(String::from_utf8(bytes).ok())
+    }
+
     /// The release of kolla-build that the tree belongs to.
     pub fn release(&self) -> Option<&Release> {
         self.release.as_ref()

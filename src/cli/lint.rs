@@ -1,0 +1,253 @@
+//! `kiln lint`: what is wrong in a tree of templates, all of it at once.
+//!
+//! The tree is rendered for every axis asked for, as for a build; what can't be rendered is a finding
+//! like any other. Neither an engine nor the network is asked, and no command of an image is run: the
+//! shell only reads them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::process::{Command as Process, Stdio};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::{Value, json};
+
+use super::args::{self, CommandLine};
+use super::family::unbuildable;
+use super::images::{Attempts, attempts};
+use super::prepare::{Prepared, add_files_of_site, prepare};
+use super::view::View;
+use super::{Exit, Failure, terminal};
+use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
+use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};
+use crate::settings::{Profiles, Settings};
+use crate::source;
+use crate::tree::Tree;
+
+/// The arguments that choose rules.
+const RULE: &str = "rule";
+const IGNORE: &str = "ignore";
+
+/// The argument of the format, which stands for another one than that of a build.
+const FORMAT: &str = "format";
+
+const TEXT: &str = "text";
+const JSON: &str = "json";
+
+/// The grammar of `kiln lint`.
+pub fn command() -> Command {
+    let rules = || PossibleValuesParser::new(Rule::ALL.map(Rule::name));
+    let several = |name: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("RULE")
+            .action(ArgAction::Append)
+            .value_parser(rules())
+            .hide_possible_values(true)
+    };
+    let names = Rule::ALL.map(Rule::name).join(", ");
+    let command = Command::new("lint")
+        .about("Check a tree of templates for mistakes")
+        .after_help(format!(
+            "Takes the options of kiln build, and needs neither an engine nor the network. Patterns \
+             select the images that are checked; without any, all is.\n\n\
+             Rules: {names}.\n\
+             'kiln-lint: allow RULE' in a comment of a template silences a rule for its image.\n\n\
+             Exit codes: 0 nothing is found; 1 something is; 2 wrong usage or configuration, or the \
+             tree can't be checked; 4 nothing matched."
+        ))
+        .arg(several(RULE).help("Check this rule and no other; may be repeated"))
+        .arg(several(IGNORE).help("Leave this rule out; may be repeated"));
+    args::with_options(command).mut_arg(FORMAT, |arg| {
+        arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
+            .help("The format of the findings [default: text]")
+    })
+}
+
+/// Prints what is found.
+pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
+    let mut line = CommandLine::of(matches);
+    let format = line.given.remove(FORMAT).unwrap_or_default();
+    let Prepared { mut tree, settings, .. } = prepare(&line, &View::Now)?;
+    add_files_of_site(&mut tree, &settings[0], &View::Now)?;
+    let rules = rules(matches, &tree)?;
+    let labels: BTreeSet<&str> = settings.iter().filter_map(|one| one.label.as_deref()).collect();
+    let findings = findings(&tree, &settings, &rules)?;
+    if format == [JSON] {
+        let list: Vec<Value> = findings.iter().map(as_json).collect();
+        let list = serde_json::to_string_pretty(&list).expect("plain JSON");
+        terminal::print_out(&format!("{list}\n"))?;
+    } else {
+        terminal::print_out(&as_text(&findings, labels.len()))?;
+    }
+    Ok(if findings.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// The rules that are asked for: of those on the command line, what the tree does not allow.
+fn rules(matches: &ArgMatches, tree: &Tree) -> Result<BTreeSet<Rule>, Diagnostic> {
+    let named = |argument: &str| -> BTreeSet<Rule> {
+        let names = matches.get_many::<String>(argument).unwrap_or_default();
+        names.filter_map(|name| Rule::named(name)).collect()
+    };
+    let mut rules = named(RULE);
+    if rules.is_empty() {
+        rules.extend(Rule::ALL);
+        for name in tree.manifest().lint.allow.keys() {
+            rules.remove(&Rule::named(name).ok_or_else(|| unknown_rule(name))?);
+        }
+    }
+    let ignored = named(IGNORE);
+    rules.retain(|rule| !ignored.contains(rule));
+    Ok(rules)
+}
+
+fn unknown_rule(name: &str) -> Diagnostic {
+    let diagnostic =
+        Diagnostic::new(format!("[lint.allow] of tree.toml names '{name}', which is no rule"));
+    match nearest(name, &Rule::ALL.map(Rule::name)) {
+        Some(known) => diagnostic.help(format!("did you mean '{known}'?")),
+        None => diagnostic.help("'kiln lint --help' lists the rules"),
+    }
+}
+
+/// What the rules find in a tree.
+fn findings(
+    tree: &Tree,
+    settings: &[Settings],
+    rules: &BTreeSet<Rule>,
+) -> Result<Vec<Finding>, Failure> {
+    if rules.contains(&Rule::ShellSyntax) {
+        require_shells()?;
+    }
+    let files = files(tree)?;
+    let folders = tree.images()?;
+    let axes = settings.iter().map(|of_axis| axis(tree, of_axis));
+    let axes = crate::diagnostic::collect(axes)?;
+    let patterns = settings[0].patterns.as_ref();
+    let is_selected =
+        |name: &str| patterns.is_none_or(|all| all.iter().any(|one| one.is_match(name)));
+    if !folders.iter().any(|folder| is_selected(folder.name.as_str())) {
+        let diagnostics = Diagnostic::new("no image matches").into();
+        return Err(Failure { exit: Exit::NothingMatched, diagnostics });
+    }
+    let bases = tree.manifest().bases.values();
+    let subject = Subject {
+        files: &files,
+        folders: &folders,
+        axes: &axes,
+        profiles: &Profiles::of_tree(tree.profiles()?)?,
+        package_types: &bases.map(|base| base.package_type.clone()).collect(),
+        is_selected: &is_selected,
+        is_whole: patterns.is_none(),
+        objection: &objection,
+    };
+    Ok(lint::check(&subject, rules))
+}
+
+/// The files of the tree, with their texts.
+fn files(tree: &Tree) -> Diagnosed<BTreeMap<String, File>> {
+    let all = tree.files();
+    let read = |path: &String| {
+        let file = File { shown: tree.display_path(path), text: tree.text(path)? };
+        Ok((path.clone(), file))
+    };
+    Ok(crate::diagnostic::collect(all.keys().map(read))?.into_iter().collect())
+}
+
+/// What becomes of the images on the axis of these settings.
+fn axis(tree: &Tree, settings: &Settings) -> Diagnosed<Axis> {
+    let Attempts { images, failures } = attempts(tree, settings, &View::Now)?;
+    let mut axis = Axis {
+        label: settings.label.clone().unwrap_or_default(),
+        images: images.images,
+        unbuildable: unbuildable(settings, tree).into_iter().map(|(name, _)| name).collect(),
+        ..Axis::default()
+    };
+    for (name, (folder, context)) in images.contexts {
+        let mut paths: BTreeSet<String> = context.paths().map(str::to_owned).collect();
+        if settings.install_type.fetches_sources {
+            let sources = source::of_image(&name, &settings.sources);
+            paths.extend(source::archives(&name, &sources));
+        }
+        axis.contexts.insert(name.clone(), paths);
+        axis.folders.insert(name, folder);
+    }
+    axis.failures = failures
+        .into_iter()
+        .map(|(folder, text, errors)| lint::Failure { folder, text, errors: errors.0 })
+        .collect();
+    Ok(axis)
+}
+
+/// Makes sure that shells are there to be asked.
+fn require_shells() -> Result<(), Diagnostic> {
+    for shell in [Shell::Sh, Shell::Bash] {
+        let asked = shell_reads(shell, ":");
+        asked.map_err(|error| {
+            let name = shell.program();
+            let message = format!("commands can't be checked without {name}: {error}");
+            Diagnostic::new(message)
+                .help("install it, or leave them out with --ignore shell-syntax")
+        })?;
+    }
+    Ok(())
+}
+
+/// What a shell has to say against a command, which it reads and does not run.
+fn objection(command: &ShellCommand) -> Option<String> {
+    shell_reads(command.shell, &command.code).unwrap_or_else(|error| Some(error.to_string()))
+}
+
+fn shell_reads(shell: Shell, code: &str) -> std::io::Result<Option<String>> {
+    let mut asked = Process::new(shell.program());
+    let output = asked.args(["-n", "-c", code]).stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said.lines().next().unwrap_or_default();
+    // What is before the last colon but one says where, and that is one line.
+    let said = first.split_once(": ").map_or(first, |(_, rest)| rest);
+    let is_place = |part: &str| part.chars().any(|c| c.is_ascii_digit()) && !part.contains(' ');
+    let said = match said.split_once(": ") {
+        Some((place, rest)) if is_place(place) || place.starts_with("line ") => rest,
+        _ => said,
+    };
+    Ok(Some(said.to_owned()))
+}
+
+/// The findings, a line each, and how many there are; of `axes` looked at.
+fn as_text(findings: &[Finding], axes: usize) -> String {
+    let mut text = String::new();
+    for Finding { path, line, rule, message, help, axes: found_on } in findings {
+        write!(text, "{path}:{line}: {}: {message}", rule.name()).expect("a string takes all");
+        if let Some(help) = help {
+            write!(text, "; {help}").expect("a string takes all");
+        }
+        if !found_on.is_empty() && found_on.len() < axes {
+            let on: Vec<&str> = found_on.iter().map(String::as_str).collect();
+            write!(text, " (on {})", on.join(", ")).expect("a string takes all");
+        }
+        text.push('\n');
+    }
+    let files: BTreeSet<&str> = findings.iter().map(|finding| finding.path.as_str()).collect();
+    let counted = match (findings.len(), files.len()) {
+        (0, _) => "nothing found".to_owned(),
+        (1, _) => "1 finding in 1 file".to_owned(),
+        (count, 1) => format!("{count} findings in 1 file"),
+        (count, files) => format!("{count} findings in {files} files"),
+    };
+    text + &counted + "\n"
+}
+
+fn as_json(finding: &Finding) -> Value {
+    let Finding { path, line, rule, message, help, axes } = finding;
+    let mut entry = json!({ "path": path, "line": line, "rule": rule.name(), "message": message });
+    if let Some(help) = help {
+        entry["help"] = help.as_str().into();
+    }
+    if !axes.is_empty() {
+        entry["axes"] = axes.iter().map(String::as_str).collect();
+    }
+    entry
+}

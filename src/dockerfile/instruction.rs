@@ -1,0 +1,76 @@
+//! What an instruction says, for those who look at more of it than its references.
+
+use std::ops::Range;
+
+use super::{Instruction, split_flags};
+
+impl<'a> Instruction<'a> {
+    /// Its first word, as it is written.
+    pub fn keyword(&self) -> &'a str {
+        self.words[0].text
+    }
+
+    /// Whether that is its keyword.
+    pub fn is(&self, keyword: &str) -> bool {
+        self.keyword().eq_ignore_ascii_case(keyword)
+    }
+
+    /// The bytes of the text that its lines are, without the bodies of here-documents.
+    pub fn lines(&self) -> Range<usize> {
+        self.lines.clone()
+    }
+
+    /// The flags behind its keyword.
+    pub fn flags(&self) -> impl Iterator<Item = &'a str> {
+        let (flags, _) = split_flags(&self.words[1..]);
+        flags.iter().map(|word| word.text)
+    }
+
+    /// The words behind its keyword and its flags.
+    pub fn arguments(&self) -> impl Iterator<Item = &'a str> {
+        let (_, rest) = split_flags(&self.words[1..]);
+        rest.iter().map(|word| word.text)
+    }
+
+    /// All behind its keyword and its flags in one line, as a shell is given it.
+    pub fn code(&self) -> String {
+        let whole: String = self.pieces.concat();
+        let mut rest = whole.trim_start();
+        for word in std::iter::once(self.keyword()).chain(self.flags()) {
+            rest = rest.strip_prefix(word).unwrap_or(rest).trim_start();
+        }
+        rest.trim_end().to_owned()
+    }
+
+    /// Whether it has here-documents.
+    pub fn has_documents(&self) -> bool {
+        self.has_documents
+    }
+
+    /// Whether the text ends where its last line is to be continued.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Instruction, instructions};
+
+    #[test]
+    fn an_instruction_is_told_in_one_line() {
+        let text = "FROM a\nRUN --mount=type=cache,target=/x one \\\n    # a remark\n\n    && two\n\
+                    COPY <<EOF /a\nRUN not\nEOF\nUSER \\\n";
+        let found = instructions(text);
+        let told: Vec<_> = found.iter().map(|one| (one.keyword(), one.code())).collect();
+        let told: Vec<_> = told.iter().map(|(keyword, code)| (*keyword, code.as_str())).collect();
+        let copy = ("COPY", "<<EOF /a");
+        assert_eq!(told, [("FROM", "a"), ("RUN", "one     && two"), copy, ("USER", "")]);
+        assert_eq!(found[1].flags().collect::<Vec<_>>(), ["--mount=type=cache,target=/x"]);
+        assert_eq!(found[1].arguments().collect::<Vec<_>>(), ["one", "&&", "two"]);
+        assert_eq!(text[found[1].lines()].lines().count(), 4);
+        assert_eq!(&text[found[2].lines()], "COPY <<EOF /a\n");
+        assert_eq!(found.iter().position(Instruction::has_documents), Some(2));
+        assert_eq!(found.iter().position(Instruction::is_open), Some(3));
+    }
+}
