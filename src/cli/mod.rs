@@ -4,6 +4,7 @@
 mod affected;
 mod args;
 mod build;
+mod completions;
 mod config;
 mod durations;
 mod explain;
@@ -11,6 +12,7 @@ mod family;
 mod images;
 mod ingredients;
 mod loan;
+mod man;
 mod past;
 mod prepare;
 mod reports;
@@ -116,6 +118,8 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Some(("explain", matches)) => explain::run(matches),
         Some(("config", matches)) => config::run(matches),
         Some(("tree", matches)) => tree::run(matches),
+        Some(("completions", matches)) => completions::run(matches),
+        Some(("man", matches)) => man::run(matches),
         _ => unreachable!("clap asks for a subcommand"),
     }
 }
