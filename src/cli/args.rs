@@ -123,12 +123,13 @@ pub fn with_options(command: Command) -> Command {
 fn switch(option: &Opt) -> [Arg; 2] {
     let on_by_default = option.default == Fallback::Is("true");
     let off = negative(option);
+    let both = [option.name.to_owned(), off.clone()];
     let default = if on_by_default { "yes" } else { "no" };
     let help = format!("{} [default: {default}]{}", option.help, effect(option));
     let mut positive = Arg::new(option.name)
         .long(option.flag)
         .action(ArgAction::SetTrue)
-        .overrides_with(off.clone())
+        .overrides_with_all(both.clone())
         .help_heading(option.group.heading())
         .help(help);
     if let Some(short) = option.short {
@@ -137,7 +138,7 @@ fn switch(option: &Opt) -> [Arg; 2] {
     let mut negative = Arg::new(off.clone())
         .long(off.clone())
         .action(ArgAction::SetTrue)
-        .overrides_with(option.name)
+        .overrides_with_all(both)
         .help_heading(option.group.heading())
         .help(format!("The opposite of --{}", option.flag));
     if option.flag.contains('_') || option.flag.contains('-') {
@@ -346,6 +347,8 @@ mod tests {
     fn the_last_of_contrary_switches_holds() {
         assert_eq!(build_given(&["--pull", "--nopull"])["pull"], ["false"]);
         assert_eq!(build_given(&["--nopull", "--pull"])["pull"], ["true"]);
+        assert_eq!(build_given(&["--pull", "--pull"])["pull"], ["true"]);
+        assert_eq!(build_given(&["--nopull", "--nopull"])["pull"], ["false"]);
     }
 
     #[test]
