@@ -2,12 +2,27 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: all build engine podman demo test fast-test images conformance bench example clean
+.PHONY: all build install engine podman demo test fast-test images conformance bench example clean
 
 all: build
 
 build:
 	cargo build --release
+
+# Kiln with its manual and its completions, below PREFIX: `make`, then `sudo make install`, or
+# `make install PREFIX=~/.local`.
+PREFIX ?= /usr/local
+share = $(DESTDIR)$(PREFIX)/share
+kiln = target/release/kiln
+
+install:
+	test -x $(kiln) || cargo build --release
+	install -D $(kiln) $(DESTDIR)$(PREFIX)/bin/kiln
+	$(kiln) man $(share)/man/man1
+	mkdir -p $(addprefix $(share)/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	$(kiln) completions bash > $(share)/bash-completion/completions/kiln
+	$(kiln) completions zsh > $(share)/zsh/site-functions/_kiln
+	$(kiln) completions fish > $(share)/fish/vendor_completions.d/kiln.fish
 
 # Container engines with debian:bookworm in them, and a registry; see scripts/engine.
 engine:
@@ -51,7 +66,7 @@ bench: build
 
 # What needs neither engine nor registry.
 fast-test:
-	cargo nextest run --lib --test cli --test layering --test faults --test start_contract
+	cargo nextest run --lib --test cli --test shells --test layering --test faults --test start_contract
 
 # Writes build.conf.example from the table of options.
 example:

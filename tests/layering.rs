@@ -38,6 +38,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Libraries that one module alone may see.
 const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("clap", "cli"),
+    ("clap_complete", "cli"),
+    ("clap_mangen", "cli"),
     ("annotate_snippets", "cli"),
     ("bollard", "engine"),
     ("hyper", "engine"),

@@ -3,82 +3,12 @@
 mod support;
 
 use std::fs;
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use support::{Cleanup, Engine, Run, TestTree, docker, free_ports, pull_all_by_digest};
-
-/// A registry of a test's own. What it keeps goes away with it.
-struct Registry {
-    folder: tempfile::TempDir,
-    address: String,
-    process: Child,
-}
-
-/// The user `me` with the password `secret`, as htpasswd writes it.
-const USER: &str = "me:$2b$12$Ctsuv/Megb.s4OTW4yuLqe9x5yEvBm.gR4WaKnSH3yIuLO0U95XmG\n";
-
-/// The password, and what it is in a file of credentials.
-const PASSWORD: &str = "secret";
-const AUTH: &str = "bWU6c2VjcmV0";
-
-impl Registry {
-    /// One that lets everybody in.
-    fn open() -> Self {
-        Self::start("")
-    }
-
-    /// One that wants to know who pushes and pulls.
-    fn private() -> Self {
-        Self::start("auth: {htpasswd: {realm: test, path: FOLDER/htpasswd}}\n")
-    }
-
-    fn start(auth: &str) -> Self {
-        let program = std::env::var("KILN_TEST_REGISTRY_PROGRAM").expect(
-            "these tests need a registry: run 'make engine' and eval \"$(scripts/engine env)\"",
-        );
-        let folder = tempfile::tempdir().unwrap();
-        let [port] = free_ports();
-        let address = format!("127.0.0.1:{port}");
-        let shown = folder.path().display().to_string();
-        fs::write(folder.path().join("htpasswd"), USER).unwrap();
-        let config = folder.path().join("registry.yml");
-        let text = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {shown}/data}}}}\n\
-             http: {{addr: {address}}}\n{}",
-            auth.replace("FOLDER", &shown)
-        );
-        fs::write(&config, text).unwrap();
-        let mut command = Command::new(program);
-        command.arg("serve").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().expect("the registry starts");
-        let patience = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(&address).is_err() {
-            assert!(Instant::now() < patience, "the registry does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Self { folder, address, process }
-    }
-
-    /// A file with credentials for the registry, in the folder `name` of the test's own.
-    fn credentials(&self, file: &str, text: &str) -> std::path::PathBuf {
-        let path = self.folder.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text.replace("REGISTRY", &self.address)).unwrap();
-        path
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
+use support::registry::{AUTH, PASSWORD, Registry};
+use support::{Cleanup, Engine, Run, TestTree, docker, pull_all_by_digest};
 
 /// Nothing is run in these images, so that a machine of one platform can build for another.
 const FAMILY: &[(&str, &str)] = &[

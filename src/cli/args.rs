@@ -22,6 +22,30 @@ const VERSION: &str = "version";
 /// The ending of the files that are read in such a folder.
 const CONFIG_SUFFIX: &str = "conf";
 
+/// What the help of `build` says below the options.
+const AFTER_BUILD: &str = "\
+Every option but --config-file may also stand in build.conf (see 'kiln config example') or in the \
+environment as KILN_<OPTION>. 'kiln config show' tells what holds for each, and why.
+
+Exit codes: 0 all is built, 1 an image failed, 2 wrong usage or configuration, 3 the engine or the \
+registry is out of reach, 4 nothing matched, 130 interrupted.
+
+Examples:
+  What would be built, in order; no engine is needed:
+      kiln build --base debian --profile demo --list-images
+
+  Those images, with a log of each:
+      kiln build --base debian --profile demo --logs-dir logs
+
+  All whose names end so, with what they are built on, as Dockerfiles alone:
+      kiln build --base debian --template-only --work-dir out 'api$'
+
+  A tree of one's own for two distros, its packages changed by a file:
+      kiln build --tree ./images --base debian,ubuntu --template-override mine.j2
+
+  Every night: what changed since it was pushed last, and nothing else:
+      kiln build --registry registry.example.com --push --skip-unchanged=registry";
+
 /// The values that options were given, by option name.
 pub type Given = BTreeMap<&'static str, Vec<String>>;
 
@@ -48,17 +72,14 @@ pub fn command() -> Command {
         .subcommand(super::lint::command())
         .subcommand(super::config::command())
         .subcommand(super::tree::command())
+        .subcommand(super::completions::command())
+        .subcommand(super::man::command())
 }
 
 fn build() -> Command {
     let command = Command::new("build")
         .about("Render, order, build and push images")
-        .after_help(
-            "Every option but --config-file may also stand in build.conf (see 'kiln config example') \
-             or in the environment as KILN_<OPTION>.\n\n\
-             Exit codes: 0 all is built, 1 an image failed, 2 wrong usage or configuration, \
-             3 the engine or the registry is out of reach, 4 nothing matched, 130 interrupted.",
-        )
+        .after_help(AFTER_BUILD)
         .arg(
             Arg::new(VERSION)
                 .long("version")
@@ -103,25 +124,27 @@ pub fn with_options(command: Command) -> Command {
 fn switch(option: &Opt) -> [Arg; 2] {
     let on_by_default = option.default == Fallback::Is("true");
     let off = negative(option);
+    let both = [option.name.to_owned(), off.clone()];
     let default = if on_by_default { "yes" } else { "no" };
     let help = format!("{} [default: {default}]{}", option.help, effect(option));
     let mut positive = Arg::new(option.name)
         .long(option.flag)
         .action(ArgAction::SetTrue)
-        .overrides_with(off.clone())
+        .overrides_with_all(both.clone())
         .help_heading(option.group.heading())
         .help(help);
     if let Some(short) = option.short {
         positive = positive.short(short);
     }
-    let negative = Arg::new(off.clone())
-        .long(off)
+    let mut negative = Arg::new(off.clone())
+        .long(off.clone())
         .action(ArgAction::SetTrue)
-        .overrides_with(option.name)
+        .overrides_with_all(both)
         .help_heading(option.group.heading())
         .help(format!("The opposite of --{}", option.flag));
     if option.flag.contains('_') || option.flag.contains('-') {
         positive = positive.alias(other_spelling(option.flag));
+        negative = negative.alias(other_spelling(&off));
     }
     [positive, negative.hide(!on_by_default)]
 }
@@ -182,7 +205,7 @@ fn effect(option: &Opt) -> String {
 }
 
 /// The flag with hyphens for underscores, or the other way round: both are understood.
-fn other_spelling(flag: &'static str) -> String {
+fn other_spelling(flag: &str) -> String {
     if flag.contains('_') { flag.replace('_', "-") } else { flag.replace('-', "_") }
 }
 
@@ -325,6 +348,8 @@ mod tests {
     fn the_last_of_contrary_switches_holds() {
         assert_eq!(build_given(&["--pull", "--nopull"])["pull"], ["false"]);
         assert_eq!(build_given(&["--nopull", "--pull"])["pull"], ["true"]);
+        assert_eq!(build_given(&["--pull", "--pull"])["pull"], ["true"]);
+        assert_eq!(build_given(&["--nopull", "--nopull"])["pull"], ["false"]);
     }
 
     #[test]
@@ -332,5 +357,7 @@ mod tests {
         assert_eq!(build_given(&["--network-mode", "m"])["network_mode"], ["m"]);
         assert_eq!(build_given(&["--base_tag", "t"])["base_tag"], ["t"]);
         assert_eq!(build_given(&["--skip_existing"])["skip_existing"], ["true"]);
+        assert_eq!(build_given(&["--nosquash_cleanup"])["squash_cleanup"], ["false"]);
+        assert_eq!(build_given(&["--noclean-package-cache"])["clean_package_cache"], ["false"]);
     }
 }

@@ -5,6 +5,7 @@ mod affected;
 mod args;
 mod build;
 mod catalogue;
+mod completions;
 mod config;
 mod durations;
 mod explain;
@@ -14,6 +15,7 @@ mod ingredients;
 mod lint;
 mod listing;
 mod loan;
+mod man;
 mod outlook;
 mod past;
 mod prepare;
@@ -121,6 +123,8 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Some(("lint", matches)) => lint::run(matches),
         Some(("config", matches)) => config::run(matches),
         Some(("tree", matches)) => tree::run(matches),
+        Some(("completions", matches)) => completions::run(matches),
+        Some(("man", matches)) => man::run(matches),
         _ => unreachable!("clap asks for a subcommand"),
     }
 }

@@ -73,14 +73,20 @@ pub enum Effect {
 /// Which heading of the help an option stands under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// What the images are.
+    /// What the images are, and how they are called.
     Images,
-    /// What is in them.
+    /// The templates they are made of.
     Templates,
+    /// What is in them.
+    Contents,
+    /// Where their packages come from.
+    Packages,
     /// Which of them are wanted.
     Selection,
     /// How they are built.
     Build,
+    /// By what they are built.
+    Engine,
     /// Where they go.
     Push,
     /// What is shown instead of building.
@@ -96,9 +102,12 @@ impl Group {
     pub fn heading(self) -> &'static str {
         match self {
             Self::Images => "What the images are",
-            Self::Templates => "What is in the images",
+            Self::Templates => "Where the templates are",
+            Self::Contents => "What is in the images",
+            Self::Packages => "Packages",
             Self::Selection => "Which images",
             Self::Build => "Building",
+            Self::Engine => "The engine",
             Self::Push => "Pushing",
             Self::Listing => "Instead of building",
             Self::Output => "Output",
@@ -183,7 +192,10 @@ impl Opt {
 }
 
 use Fallback::{Found, Is, OfTree, Unset};
-use Group::{Build, Compatibility, Images, Listing, Output, Push, Selection, Templates};
+use Group::{
+    Build, Compatibility, Contents, Engine, Images, Listing, Output, Packages, Push, Selection,
+    Templates,
+};
 use Kind::{Bool, Choice, Count, Degree, Dict, List, Many, Path, Paths, Positional, Several, Text};
 
 /// All options of `kiln build`.
@@ -238,16 +250,7 @@ pub const OPTIONS: &[Opt] = &[
     opt(Images, "maintainer", "maintainer", Text, OfTree, "Who looks after the images: a label")
         .value("TEXT"),
     opt(
-        Images,
-        "ca_certificates",
-        "ca-certificates",
-        Path,
-        Unset,
-        "A file with the CA certificates of the site, for all images to trust",
-    )
-    .value("FILE"),
-    opt(
-        Images,
+        Templates,
         "tree",
         "tree",
         Path,
@@ -256,7 +259,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("DIR"),
     opt(
-        Images,
+        Templates,
         "docker_dir",
         "docker-dir",
         Paths,
@@ -283,7 +286,7 @@ pub const OPTIONS: &[Opt] = &[
         "Name images apart that are the same for every type, where the tree's release does",
     ),
     opt(
-        Images,
+        Templates,
         "dialect",
         "dialect",
         Text,
@@ -292,7 +295,16 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("VERSION"),
     opt(
-        Templates,
+        Contents,
+        "ca_certificates",
+        "ca-certificates",
+        Path,
+        Unset,
+        "A file with the CA certificates of the site, for all images to trust",
+    )
+    .value("FILE"),
+    opt(
+        Contents,
         "openstack_release",
         "openstack-release",
         Text,
@@ -301,7 +313,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("RELEASE"),
     opt(
-        Templates,
+        Contents,
         "openstack_release_codename",
         "openstack-release-codename",
         Text,
@@ -310,7 +322,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("NAME"),
     opt(
-        Templates,
+        Contents,
         "openstack_branch",
         "openstack-branch",
         Text,
@@ -319,7 +331,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("BRANCH"),
     opt(
-        Templates,
+        Contents,
         "openstack_branch_slashed",
         "openstack-branch-slashed",
         Text,
@@ -328,7 +340,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("BRANCH"),
     opt(
-        Templates,
+        Contents,
         "tarballs_base",
         "tarballs-base",
         Text,
@@ -337,7 +349,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("URL"),
     opt(
-        Templates,
+        Contents,
         "locals_base",
         "locals-base",
         Path,
@@ -346,7 +358,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("DIR"),
     opt(
-        Templates,
+        Contents,
         "debian_arch",
         "debian-arch",
         Text,
@@ -364,7 +376,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("FILE"),
     opt(
-        Templates,
+        Packages,
         "repos_yaml",
         "repos-yaml",
         Path,
@@ -373,7 +385,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("FILE"),
     opt(
-        Templates,
+        Packages,
         "rpm_setup_config",
         "rpm_setup_config",
         List,
@@ -382,7 +394,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("LIST"),
     opt(
-        Templates,
+        Packages,
         "apt_sources_list",
         "apt_sources_list",
         Path,
@@ -391,7 +403,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("FILE"),
     opt(
-        Templates,
+        Packages,
         "apt_preferences",
         "apt_preferences",
         Path,
@@ -400,7 +412,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("FILE"),
     opt(
-        Templates,
+        Packages,
         "base_package_type",
         "base_package_type",
         Text,
@@ -409,7 +421,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("KIND"),
     opt(
-        Templates,
+        Packages,
         "distro_package_manager",
         "distro_package_manager",
         Text,
@@ -418,7 +430,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("PROGRAM"),
     opt(
-        Templates,
+        Packages,
         "clean_package_cache",
         "clean_package_cache",
         Bool,
@@ -426,7 +438,7 @@ pub const OPTIONS: &[Opt] = &[
         "Leave no caches of packages in the images",
     ),
     opt(
-        Templates,
+        Contents,
         "use_dumb_init",
         "use-dumb-init",
         Bool,
@@ -434,7 +446,7 @@ pub const OPTIONS: &[Opt] = &[
         "Start containers with dumb-init",
     ),
     opt(
-        Templates,
+        Contents,
         "docker_healthchecks",
         "docker-healthchecks",
         Bool,
@@ -451,7 +463,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("DIR"),
     opt(
-        Templates,
+        Packages,
         "pip_index_url",
         "pip_index_url",
         Text,
@@ -460,7 +472,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("URL"),
     opt(
-        Templates,
+        Packages,
         "pip_extra_index_url",
         "pip_extra_index_url",
         Text,
@@ -469,7 +481,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("URL"),
     opt(
-        Templates,
+        Packages,
         "pip_trusted_host",
         "pip_trusted_host",
         Text,
@@ -562,7 +574,7 @@ pub const OPTIONS: &[Opt] = &[
         .short('r')
         .value("N"),
     opt(
-        Build,
+        Engine,
         "timeout",
         "timeout",
         Count(1),
@@ -580,7 +592,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("LIST"),
     opt(
-        Build,
+        Engine,
         "engine",
         "engine",
         Choice(&["docker", "podman"]),
@@ -589,7 +601,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("ENGINE"),
     opt(
-        Build,
+        Engine,
         "podman_base_url",
         "podman_base_url",
         Text,
@@ -598,7 +610,7 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("URL"),
     opt(
-        Build,
+        Images,
         "platform",
         "platform",
         Several,
@@ -617,7 +629,7 @@ pub const OPTIONS: &[Opt] = &[
         "Keep the intermediate containers of failed builds",
     ),
     opt(
-        Build,
+        Engine,
         "buildkit",
         "buildkit",
         Bool,
@@ -636,7 +648,7 @@ pub const OPTIONS: &[Opt] = &[
     opt(Build, "network_mode", "network_mode", Text, Is("host"), "The network that builds run in")
         .value("MODE"),
     opt(
-        Build,
+        Engine,
         "squash",
         "squash",
         Bool,
@@ -644,7 +656,7 @@ pub const OPTIONS: &[Opt] = &[
         "Make one layer of what an image adds to its parent, with docker-squash where Docker builds; without BuildKit",
     ),
     opt(
-        Build,
+        Engine,
         "squash_cleanup",
         "squash-cleanup",
         Bool,
@@ -652,7 +664,7 @@ pub const OPTIONS: &[Opt] = &[
         "Remove an image once it is squashed",
     ),
     opt(
-        Build,
+        Engine,
         "squash_tmp_dir",
         "squash-tmp-dir",
         Path,

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Every test file uses its own part.
 
 pub mod kolla;
+pub mod registry;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,0 +1,39 @@
+//! `kiln completions`: what shells need to complete command lines of this grammar.
+
+use clap::builder::EnumValueParser;
+use clap::{Arg, ArgMatches, Command};
+use clap_complete::{Shell, generate};
+
+use super::{Exit, Failure, args, terminal};
+
+/// The argument of the shell.
+const SHELL: &str = "SHELL";
+
+/// The grammar of `kiln completions`.
+pub fn command() -> Command {
+    Command::new("completions")
+        .about("Print what a shell completes the command line by")
+        .after_help(
+            "Examples:\n  \
+             source <(kiln completions bash)                          this bash, until it ends\n  \
+             kiln completions bash > /etc/bash_completion.d/kiln      every bash\n  \
+             kiln completions zsh > ~/.zfunc/_kiln                    with ~/.zfunc in fpath\n  \
+             kiln completions fish > ~/.config/fish/completions/kiln.fish",
+        )
+        .arg(
+            Arg::new(SHELL)
+                .required(true)
+                .value_parser(EnumValueParser::<Shell>::new())
+                .help("The shell"),
+        )
+}
+
+/// Prints them.
+pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
+    let shell: Shell = *matches.get_one(SHELL).expect("clap asks for it");
+    let mut grammar = args::command();
+    let name = grammar.get_name().to_owned();
+    let mut script = Vec::new();
+    generate(shell, &mut grammar, name, &mut script);
+    terminal::print_out(&String::from_utf8_lossy(&script))
+}

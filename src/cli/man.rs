@@ -1,0 +1,55 @@
+//! `kiln man`: the pages of the manual, made from the grammar.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgMatches, Command};
+use clap_mangen::Man;
+
+use super::{Exit, Failure, args, terminal};
+use crate::diagnostic::Diagnostic;
+
+/// The argument of the folder.
+const FOLDER: &str = "DIR";
+
+/// The grammar of `kiln man`.
+pub fn command() -> Command {
+    Command::new("man")
+        .about("Write the pages of the manual")
+        .after_help(
+            "Examples:\n  \
+             kiln man | man -l -                    look at the first page\n  \
+             kiln man ~/.local/share/man/man1       write all, for 'man kiln-build'",
+        )
+        .arg(Arg::new(FOLDER).value_parser(ValueParser::path_buf()).help(
+            "The folder to write a page for each command to; without it, that of kiln itself \
+             goes to standard output",
+        ))
+}
+
+/// Writes what is asked for.
+pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
+    match matches.get_one::<PathBuf>(FOLDER) {
+        Some(folder) => write_all(folder),
+        None => terminal::print_out(&first_page()),
+    }
+}
+
+fn first_page() -> String {
+    let mut page = Vec::new();
+    let grammar = args::command().disable_help_subcommand(true);
+    Man::new(grammar).render(&mut page).expect("memory takes all");
+    String::from_utf8_lossy(&page).into_owned()
+}
+
+fn write_all(folder: &Path) -> Result<Exit, Failure> {
+    let written: io::Result<()> =
+        fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(args::command(), folder));
+    written.map_err(|error| {
+        let shown = folder.display();
+        Diagnostic::new(format!("the manual can't be written to '{shown}': {error}"))
+    })?;
+    Ok(Exit::Done)
+}
