@@ -99,6 +99,8 @@ pub struct Building {
     pub durations_file: Option<PathBuf>,
     /// How many pushes at once; `None` where nothing is pushed.
     pub push_threads: Option<usize>,
+    /// Whether nothing is pushed unless all is built.
+    pub push_all_or_none: bool,
     /// How many tries follow a failed one.
     pub retries: usize,
     /// How long the engine may be silent.
@@ -719,6 +721,7 @@ impl<'a> Values<'a> {
             priorities: self.flag("priorities"),
             durations_file: self.durations_file(),
             push_threads: self.flag("push").then_some(push_threads),
+            push_all_or_none: self.choice("push_when") == "all",
             retries: self.count("retries"),
             timeout: Duration::from_secs(self.count("timeout") as u64),
             pull: self.flag("pull"),
