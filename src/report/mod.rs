@@ -1,6 +1,7 @@
 //! What is said about a run: each report listens to the run's events and to nothing else.
 
 pub mod catalogue;
+pub mod html;
 pub mod logs;
 pub mod progress;
 pub mod record;
