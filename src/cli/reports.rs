@@ -1,6 +1,7 @@
 //! All that listens to a run, and what is written once it is over.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Failure, terminal};
@@ -8,6 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::report::Subscriber;
 use crate::report::catalogue::Catalogue;
+use crate::report::html;
 use crate::report::logs::Logs;
 use crate::report::progress::{Detail, Progress};
 use crate::report::record::Record;
@@ -54,6 +56,9 @@ impl Reports {
         if let Some(error) = self.logs.as_ref().and_then(Logs::failure) {
             terminal::warn(&format!("warning: the logs are incomplete: {error}"));
         }
+        if let Some(file) = &output.report {
+            write("report", file, &html::page(&self.record))?;
+        }
         if !output.summary {
             return Ok(());
         }
@@ -63,16 +68,19 @@ impl Reports {
         let json = summary::json(&self.record);
         if let Some(file) = &output.summary_json_file {
             let pretty = serde_json::to_string_pretty(&json).expect("plain JSON");
-            fs::write(file, format!("{pretty}\n")).map_err(|error| {
-                Diagnostic::new(format!(
-                    "the summary can't be written to '{}': {error}",
-                    file.display()
-                ))
-            })?;
+            write("summary", file, &format!("{pretty}\n"))?;
         }
         if output.json {
             terminal::print_out(&format!("{json}\n"))?;
         }
         Ok(())
     }
+}
+
+/// Writes what is called `what` to a file.
+fn write(what: &str, file: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(file, text).map_err(|error| {
+        Diagnostic::new(format!("the {what} can't be written to '{}': {error}", file.display()))
+            .into()
+    })
 }

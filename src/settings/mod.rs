@@ -181,6 +181,8 @@ pub struct Output {
     pub json: bool,
     /// The file for the summary as JSON.
     pub summary_json_file: Option<PathBuf>,
+    /// The file for the page about the run.
+    pub report: Option<PathBuf>,
 }
 
 /// All that is settled before the work begins.
@@ -724,6 +726,7 @@ impl<'a> Values<'a> {
             summary: self.flag("summary"),
             json: json && summary_json_file.is_none(),
             summary_json_file,
+            report: self.path("report"),
         }
     }
 }
