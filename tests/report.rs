@@ -1,6 +1,6 @@
 //! The page about a run, in a browser: what it shows of real and of large runs, that it can be
 //! searched and walked through by mouse and by keys, that it asks for nothing, and that what
-//! others wrote stays text. Pictures of it are left in `target/report`.
+//! others wrote stays text. Pages and pictures of them are left in `target/report`.
 
 mod support;
 
@@ -18,8 +18,8 @@ use serde_json::json;
 use support::browser::Browser;
 use support::{Cleanup, TestTree, require_engine};
 
-/// Where pictures are left.
-fn picture(name: &str) -> PathBuf {
+/// Where what is to be looked at is left.
+fn left(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("report").join(name)
 }
 
@@ -45,10 +45,11 @@ fn assert_well(browser: &mut Browser) {
     assert_eq!(pages, 1);
 }
 
-/// The page about a record, in a file.
-fn written(record: &Record) -> tempfile::NamedTempFile {
-    let file = tempfile::Builder::new().suffix(".html").tempfile().unwrap();
-    std::fs::write(file.path(), html::page(record)).unwrap();
+/// The page about a record, in a file of this name.
+fn written(record: &Record, name: &str) -> PathBuf {
+    let file = left(name);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, html::page(record)).unwrap();
     file
 }
 
@@ -126,7 +127,7 @@ fn a_real_run_is_told() {
     assert_eq!(texts(&mut browser, "#failures article .links a"), ["below"]);
     assert_eq!(texts(&mut browser, ".node.built .name"), ["app"]);
     assert_eq!(texts(&mut browser, ".node.unchanged .name"), ["base", "same"]);
-    browser.picture(&picture("real.png"), true);
+    browser.picture(&left("real.png"), true);
 
     // A click on a node opens the image, and the address names it.
     browser.click(".node.failed");
@@ -138,7 +139,7 @@ fn a_real_run_is_told() {
     assert_eq!(texts(&mut browser, "#panel .links a"), ["base", "below"]);
     let panel = text(&mut browser, "#panel");
     assert!(panel.contains(logs.join("broken.log").to_str().unwrap()), "{panel}");
-    browser.picture(&picture("real-panel.png"), false);
+    browser.picture(&left("real-panel.png"), false);
     browser.press("Escape");
     assert_eq!(browser.evaluate("location.hash"), "");
     assert_eq!(browser.evaluate("document.getElementById('panel').hidden"), true);
@@ -154,15 +155,15 @@ fn a_real_run_is_told() {
 
 #[test]
 fn five_hundred_images_can_be_searched_and_walked_through() {
-    let file = written(&large_run());
+    let file = written(&large_run(), "large.html");
     let mut browser = Browser::start(1400, 900);
-    open(&mut browser, file.path(), "");
+    open(&mut browser, &file, "");
     let drawn = browser.evaluate("performance.getEntriesByType('navigation')[0].domInteractive");
-    eprintln!("{} bytes, drawn after {drawn} ms", file.path().metadata().unwrap().len());
+    eprintln!("{} bytes, drawn after {drawn} ms", file.metadata().unwrap().len());
     assert_eq!(texts(&mut browser, ".node").len(), 480);
-    browser.picture(&picture("large.png"), true);
+    browser.picture(&left("large.png"), true);
     browser.prefer_dark(true);
-    browser.picture(&picture("large-dark.png"), true);
+    browser.picture(&left("large-dark.png"), true);
     browser.prefer_dark(false);
 
     // Searching dims the others; Enter opens one match after the other.
@@ -177,7 +178,7 @@ fn five_hundred_images_can_be_searched_and_walked_through() {
     browser.press("Enter");
     assert_ne!(browser.evaluate("location.hash"), first);
     assert_eq!(browser.evaluate("document.activeElement.id"), "search");
-    browser.picture(&picture("large-search.png"), false);
+    browser.picture(&left("large-search.png"), false);
     browser.press("Escape");
     browser.evaluate("document.querySelector('#search').value = ''");
     browser.write(" ");
@@ -212,29 +213,29 @@ fn five_hundred_images_can_be_searched_and_walked_through() {
     sorted.reverse();
     assert_eq!(texts(&mut browser, "#times tbody tr td:first-child a"), sorted);
 
-    browser.print(&picture("large.pdf"));
+    browser.print(&left("large.pdf"));
     assert_well(&mut browser);
 }
 
 #[test]
 fn narrow_pages_do_not_run_over() {
-    let file = written(&large_run());
+    let file = written(&large_run(), "narrow.html");
     let mut browser = Browser::start(400, 800);
     for hash in ["", "#image/team-03-base"] {
-        open(&mut browser, file.path(), hash);
+        open(&mut browser, &file, hash);
         let over = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
         assert_eq!(browser.evaluate(over), 0, "{hash}");
         let name = if hash.is_empty() { "narrow.png" } else { "narrow-panel.png" };
-        browser.picture(&picture(name), hash.is_empty());
+        browser.picture(&left(name), hash.is_empty());
     }
 }
 
 #[test]
 fn a_run_of_nothing_is_told() {
     let nothing = Catalogue { images: BTreeMap::new(), read_template: Box::new(|_| None) };
-    let file = written(&Record::new(nothing, None));
+    let file = written(&Record::new(nothing, None), "nothing.html");
     let mut browser = Browser::start(1000, 700);
-    open(&mut browser, file.path(), "#image/none");
+    open(&mut browser, &file, "#image/none");
     assert_eq!(text(&mut browser, "h1"), "Nothing was to be built");
     assert_eq!(texts(&mut browser, "main > section:not([hidden])"), Vec::<String>::new());
     browser.press("/");
@@ -266,9 +267,9 @@ fn what_others_wrote_stays_text() {
     facts.externals = vec![hostile[0].to_owned()];
     let outcome = Outcome::Error(hostile.join("\n"));
     record.hear(Duration::ZERO, &Event::Finished { name, outcome, took: Duration::ZERO });
-    let file = written(&record);
+    let file = written(&record, "hostile.html");
     let mut browser = Browser::start(1000, 700);
-    open(&mut browser, file.path(), "#image/team-03-base");
+    open(&mut browser, &file, "#image/team-03-base");
     assert_eq!(browser.evaluate("window.harmed ?? null"), json!(null));
     assert_eq!(browser.evaluate("document.querySelectorAll('img, script').length"), 2);
     assert_eq!(texts(&mut browser, "#warnings li")[1..], hostile);

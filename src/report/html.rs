@@ -105,7 +105,7 @@ fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
     let mut told = summary::image(name, entry, record);
     told["full_name"] = json!(name.to_string());
     told["reason"] = json!(entry.fate.reason().map(|reason| lines(&reason)));
-    told["expected"] = json!(entry.expected.map(summary::seconds));
+    told["expected"] = json!(expected(entry, record).map(summary::seconds));
     told["begin"] = json!(entry.started.map(summary::seconds));
     told["built"] = json!(entry.built.map(summary::seconds));
     told["end"] = json!(entry.ended.map(summary::seconds));
@@ -125,6 +125,11 @@ fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
         }
     }
     told
+}
+
+/// How long its build was expected to take, where earlier runs tell enough for more than a guess.
+fn expected(entry: &Entry, record: &Record) -> Option<Duration> {
+    record.estimate.and(entry.expected)
 }
 
 /// A text of several lines.
@@ -241,6 +246,23 @@ mod tests {
             assert!(!without.contains(word), "{word}");
         }
         assert!(page.contains("Content-Security-Policy"));
+    }
+
+    #[test]
+    fn a_guess_is_not_told() {
+        let mut record = record_of_all_fates();
+        let expected = |record: &Record| {
+            let images = data(record)["images"].clone();
+            images
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|image| image["expected"] != json!(null))
+                .count()
+        };
+        assert_eq!(expected(&record), 4);
+        record.estimate = None;
+        assert_eq!(expected(&record), 0);
     }
 
     #[test]

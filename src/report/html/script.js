@@ -341,6 +341,7 @@ function panByPointer(view) {
   });
   window.addEventListener('pointerup', () => hold(false));
   window.addEventListener('pointermove', (event) => {
+    if (event.buttons === 0) hold(false); // Let go outside of the window.
     if (held) view.scrollBy(-event.movementX, -event.movementY);
   });
 }
@@ -357,7 +358,8 @@ function lightOnHover(svg) {
   for (const [event, is] of [['pointerover', true], ['focusin', true], ['pointerout', false], ['focusout', false]]) {
     svg.addEventListener(event, (told) => {
       const image = at(told);
-      if (image !== undefined && image !== opened) light(image, is);
+      if (image !== undefined) light(image, is);
+      if (opened !== null) light(opened, true); // Some of its edges may be the other's, too.
     });
   }
 }
@@ -384,14 +386,13 @@ const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800,
 const percent = (part) => `${(100 * part).toFixed(3)}%`;
 
 function bar(image, from, to, total, title, classes) {
-  const isTiny = (to - from) / total < 0.012;
   // A push keeps nobody waiting, unless it is the end of all.
   const isCritical = classes === 'push' ? image.index === critical.at(-1) : critical.includes(image.index);
   const made = element('a', {
     href: address(image), tabindex: -1, title,
-    class: `bar ${image.kind} ${classes}${isTiny ? ' tiny' : ''}${isCritical ? ' critical' : ''}`,
+    class: `bar ${image.kind} ${classes}${isCritical ? ' critical' : ''}`,
     'aria-label': title,
-  }, isTiny ? null : image.full_name);
+  }, image.full_name);
   made.style.left = percent(from / total);
   made.style.width = percent((to - from) / total);
   image.marks.push(made);
@@ -452,15 +453,19 @@ function drawTimeline() {
   drawCritical();
   show('timeline');
   byId('timeline-view').append(made);
+  const bars = [...made.querySelectorAll('.bar')];
   let width = 100;
   const widen = (factor) => () => {
     width = Math.min(3200, Math.max(100, width * factor));
     made.style.width = `${width}%`;
+    // Where a name would be cut down to a letter or two, there is none.
+    bars.forEach((one) => one.classList.toggle('nameless', parseFloat(one.style.width) * width < 250));
   };
+  widen(1)();
   byId('timeline-zoom').append(
     button('−', 'narrower', widen(0.5)), button('fit', 'as wide as the page', widen(0)), button('+', 'wider', widen(2)));
   const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
-  moveByArrows([...made.querySelectorAll('.bar')], (at, key) => at + steps[key]);
+  moveByArrows(bars, (at, key) => at + steps[key]);
 }
 
 // ---- The slowest ----
