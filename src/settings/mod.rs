@@ -225,6 +225,8 @@ pub struct Output {
     pub json: bool,
     /// The file for the summary as JSON.
     pub summary_json_file: Option<PathBuf>,
+    /// The file for the page about the run.
+    pub report: Option<PathBuf>,
     /// The file for the JUnit report.
     pub junit: Option<PathBuf>,
     /// The service for continuous integration that keeps what is said.
@@ -813,6 +815,7 @@ impl<'a> Values<'a> {
             summary: self.flag("summary"),
             json: json && summary_json_file.is_none(),
             summary_json_file,
+            report: self.path("report"),
             junit: self.path("junit"),
             ci: self.service(),
         }

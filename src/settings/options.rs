@@ -813,6 +813,15 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("FILE"),
     opt(
+        Output,
+        "report",
+        "report",
+        Path,
+        Unset,
+        "Write a page of HTML that tells what became of the images to this file",
+    )
+    .value("FILE"),
+    opt(
         Compatibility,
         "buildkit_builder",
         "buildkit-builder",
