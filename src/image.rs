@@ -250,6 +250,11 @@ impl Naming {
         format!("{}/{}{name}:{}", self.namespace, self.prefix, self.tag).parse()
     }
 
+    /// What the references made by this rule look like, with `*` for the name.
+    pub fn pattern(&self) -> String {
+        format!("{}/{}*:{}", self.namespace, self.prefix, self.tag)
+    }
+
     /// The short name in a reference made by this rule; `None` for every other reference.
     pub fn name_in<'a>(&self, reference: &'a ImageRef) -> Option<&'a str> {
         let namespace = match &reference.registry {

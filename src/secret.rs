@@ -9,6 +9,26 @@ use std::sync::Arc;
 /// How long a secret may be: BuildKit takes no longer ones.
 const MOST_BYTES: u64 = 500 * 1024;
 
+/// Words in the names of things that are most likely secrets.
+const TELLING: [&str; 9] = [
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "credential",
+    "credentials",
+    "apikey",
+    "private_key",
+    "api_key",
+];
+
+/// Whether something of this name is most likely a secret.
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    let name = format!("_{name}_");
+    TELLING.iter().any(|word| name.contains(&format!("_{word}_")))
+}
+
 /// The value of a secret. It has no spelling: neither `Debug` nor anything else of it shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<[u8]>);
@@ -48,6 +68,14 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_known_by_their_names() {
+        let secret = ["GITHUB_TOKEN", "db-password", "SECRET", "AWS_SECRET_ACCESS_KEY", "API_KEY"];
+        assert!(secret.into_iter().all(is_secret_name));
+        let others = ["TOKENIZER", "http_proxy", "SECRETARY", "KEY", "passwords_file_mode"];
+        assert!(!others.into_iter().any(is_secret_name));
+    }
 
     #[test]
     fn a_secret_shows_nothing_of_itself() {

@@ -14,6 +14,7 @@ use super::family::Family;
 use super::images::Contexts;
 use super::listing;
 use super::loan::loan;
+use super::lock::keep_apart;
 use super::outlook;
 use super::reports::Reports;
 use super::unchanged::Survey;
@@ -30,6 +31,7 @@ use crate::graph::{self, Graph};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Selection, Unaffected};
 use crate::runner::{self, Material, Means};
+use crate::secret::is_secret_name;
 use crate::settings::{Building, Settings, Task};
 use crate::source::{self, FromOrigin};
 
@@ -41,7 +43,12 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
     let mut selection = family.selection();
     refuse_empty(&Plan::new(graph, &selection), of_run)?;
     let different = leave_out_unaffected(line, &family, &mut selection)?;
+    warn_of_secrets(of_run);
     let runtime = runtime()?;
+    let _locks = match of_run.task {
+        Task::Build => keep_apart(settings),
+        _ => Vec::new(),
+    };
     let shop = match of_run.building.endpoint.clone() {
         Some(endpoint) => {
             let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, false);
@@ -67,6 +74,18 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
             outlook::show(*format, &plan, of_run, survey.as_ref(), &different)
         }
         (task, _) => listing::show(task, &plan),
+    }
+}
+
+/// Build arguments stay in the history of images.
+fn warn_of_secrets(settings: &Settings) {
+    if settings.task != Task::Build {
+        return;
+    }
+    for name in settings.building.build_args.keys().filter(|name| is_secret_name(name)) {
+        terminal::warn(&format!(
+            "warning: the build argument {name} looks like a secret: images keep it; lend it with --secret"
+        ));
     }
 }
 

@@ -15,6 +15,7 @@ mod ingredients;
 mod lint;
 mod listing;
 mod loan;
+mod lock;
 mod man;
 mod outlook;
 mod past;

@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::images::Contexts;
+use super::lock::Lock;
 use super::prepare::TREE_FOLDER;
 use super::{Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::plan::Plan;
 use crate::settings::{Settings, Task};
 use crate::tree::Tree;
+
+/// The file in the work folder that keeps two runs from writing there at once.
+const LOCK: &str = ".kiln.lock";
 
 /// Where contexts are written, if they are: what was asked for, or a new temporary folder.
 pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
@@ -47,6 +51,7 @@ pub fn write_contexts(
             .help("choose another folder with --work-dir: it is emptied first")
             .into());
     }
+    let _lock = Lock::take(&folder.join(LOCK), "the work folder").map_err(refuse)?;
     match fs::remove_dir_all(&target) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(refuse(error).into());

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
 use super::archive;
-use super::{Digest, FetchError, Kind, Source};
+use super::{Digest, FetchError, Kind, Source, without_user_info};
 use crate::crypto;
 use crate::diagnostic::with_causes;
 
@@ -200,10 +200,24 @@ async fn check_out(source: &Source, folder: &Path) -> Result<(PathBuf, String), 
         source.failed(format!("the repository has no branch, tag or commit '{wanted}'"))
     })?;
     run(source, &mut git(&["-C", &clone_text, "checkout", "--quiet", "--detach", &commit])).await?;
+    forget_user_info(source, &clone).await?;
     let reference = source.reference.as_deref().unwrap_or(&commit[..commit.len().min(12)]);
     let top = format!("{}-archive-{}", source.name, reference.replace('/', "-"));
     let archive = pack(source, clone, top, folder.join("archive")).await?;
     Ok((archive, commit))
+}
+
+/// Has a clone, which goes into an image, know nothing of the user and password it was made with.
+async fn forget_user_info(source: &Source, clone: &Path) -> Result<(), FetchError> {
+    let location = without_user_info(&source.location);
+    if location == source.location {
+        return Ok(());
+    }
+    let mut command = git();
+    command.arg("-C").arg(clone).args(["remote", "set-url", "origin", &location]);
+    run(source, &mut command).await?;
+    let logs = clone.join(".git/logs");
+    std::fs::remove_dir_all(logs).map_err(|error| source.failed(error.to_string()))
 }
 
 async fn pack(

@@ -9,10 +9,13 @@
 mod archive;
 mod fetch;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use futures_util::future::BoxFuture;
+use regex::Regex;
 
 use crate::fingerprint::{Fingerprint, Parts};
 use crate::image::ImageName;
@@ -146,11 +149,19 @@ pub struct FetchError {
 
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the source [{}] {}: {}", self.name, self.location, self.reason)
+        let told = format!("the source [{}] {}: {}", self.name, self.location, self.reason);
+        f.write_str(&without_user_info(&told))
     }
 }
 
 impl std::error::Error for FetchError {}
+
+/// A text without the users and passwords of the URLs in it.
+fn without_user_info(text: &str) -> Cow<'_, str> {
+    static USER_INFO: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"://[^/\s]*@").expect("a literal"));
+    USER_INFO.replace_all(text, "://")
+}
 
 /// The sources of an image, fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -288,6 +299,24 @@ mod tests {
             reference: None,
             digest: Digest::Unknown,
         }
+    }
+
+    #[test]
+    fn errors_tell_no_passwords() {
+        let error = FetchError {
+            name: "app".to_owned(),
+            location: "https://me:p@ss@git.example/app".to_owned(),
+            reason: "unable to access 'https://me:p@ss@git.example/app/': no".to_owned(),
+            transient: false,
+        };
+        assert_eq!(
+            error.to_string(),
+            "the source [app] https://git.example/app: unable to access 'https://git.example/app/': no"
+        );
+        assert_eq!(
+            without_user_info("git@git.example:app ssh://h/a"),
+            "git@git.example:app ssh://h/a"
+        );
     }
 
     #[test]

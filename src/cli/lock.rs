@@ -1,0 +1,107 @@
+//! Keeps two runs apart that would get in each other's way: the second waits, and says for whom.
+//!
+//! A lock is a file that the system locks for as long as its holder lives, so that none outlasts a
+//! run that was killed. What stands in the file is for people.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+use super::terminal;
+use crate::fingerprint::digest;
+use crate::settings::Settings;
+
+/// The folder of the locks, in that which keeps states.
+const LOCKS: &str = "locks";
+
+/// Held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Locks `file`, which is made if it is not there; `what` says what for. Where another run holds
+    /// it, that is told, and waited for.
+    ///
+    /// # Errors
+    /// When the file can't be made, or the file system knows no locks.
+    pub fn take(file: &Path, what: &str) -> io::Result<Self> {
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut lock =
+            File::options().read(true).write(true).create(true).truncate(false).open(file)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                lock.read_to_string(&mut holder)?;
+                let holder = holder.trim();
+                terminal::warn(&format!(
+                    "waiting for another run ({holder}) to be done with {what}"
+                ));
+                lock.lock()?;
+            }
+        }
+        lock.set_len(0)?;
+        lock.rewind()?;
+        writeln!(lock, "process {}", std::process::id())?;
+        Ok(Self { _file: lock })
+    }
+}
+
+/// Keeps this run apart from others that make images of the same names in the same engine, or that push
+/// such. That it can't be is told, and is no reason not to build.
+pub fn keep_apart(settings: &[Settings]) -> Vec<Lock> {
+    let of_run = &settings[0].building;
+    let Some(folder) = of_run.durations_file.as_deref().and_then(Path::parent) else {
+        return Vec::new();
+    };
+    let endpoint = of_run.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
+    let names = settings.iter().map(|settings| settings.naming.pattern());
+    let wanted: BTreeSet<(String, String)> = names
+        .flat_map(|names| {
+            let in_engine = (format!("{endpoint} {names}"), names.clone());
+            let in_registry = (names.clone(), names);
+            [Some(in_engine), of_run.push_threads.map(|_| in_registry)]
+        })
+        .flatten()
+        .collect();
+    // All take them in the same order, so that no two wait for each other.
+    let locks = wanted.into_iter().map(|(key, names)| {
+        let file = folder.join(LOCKS).join(digest(key.as_bytes()));
+        Lock::take(&file, &format!("images called {names}"))
+    });
+    let locks = locks.collect::<io::Result<Vec<Lock>>>();
+    locks.unwrap_or_else(|error| {
+        let shown = folder.display();
+        terminal::warn(&format!("warning: no other run is kept apart from this: {shown}: {error}"));
+        Vec::new()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn one_waits_for_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("locks/a");
+        let first = Lock::take(&file, "it").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), format!("process {}\n", std::process::id()));
+        let (send, receive) = std::sync::mpsc::channel();
+        let waiting = {
+            let file = file.clone();
+            std::thread::spawn(move || send.send(Lock::take(&file, "it").map(drop)).unwrap())
+        };
+        assert!(receive.recv_timeout(Duration::from_millis(300)).is_err(), "it did not wait");
+        drop(first);
+        receive.recv().unwrap().unwrap();
+        waiting.join().unwrap();
+    }
+}
