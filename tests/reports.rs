@@ -67,6 +67,16 @@ fn of_junit(xml: &str) -> BTreeMap<String, String> {
     cases.collect()
 }
 
+/// The same, from the data in the page about the run.
+fn of_page(page: &str) -> BTreeMap<String, String> {
+    let (_, data) = page.split_once(r#"<script type="application/json" id="data">"#).unwrap();
+    let (data, _) = data.split_once("</script>").unwrap();
+    let data: Value = serde_json::from_str(data).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let images = data["images"].as_array().unwrap().iter();
+    images.map(|image| (text(&image["name"]), text(&image["status"]))).collect()
+}
+
 #[test]
 fn all_that_is_written_of_a_run_agrees() {
     let (tree, _cleanup) = tree_of_all_fates();
@@ -79,6 +89,8 @@ fn all_that_is_written_of_a_run_agrees() {
         &path("summary.json"),
         "--junit",
         &path("junit.xml"),
+        "--report",
+        &path("report.html"),
         "--logs-dir",
         &path("logs"),
         "^base$",
@@ -106,6 +118,7 @@ fn all_that_is_written_of_a_run_agrees() {
         expected.iter().map(|(name, status)| (name.to_string(), status.to_string())).collect();
     assert_eq!(of_summary(&summary), expected);
     assert_eq!(of_junit(&read("junit.xml")), expected);
+    assert_eq!(of_page(&read("report.html")), expected);
     assert!(run.stderr.contains("1 built, 2 failed, 3 skipped, 1 not matched, 1 unbuildable"));
 
     let bad = &summary["failed"][0];
@@ -144,7 +157,8 @@ fn what_cannot_be_written_is_told_and_the_images_are_built() {
     fs::create_dir(&logs).unwrap();
     symlink("/dev/full", logs.join("base.log")).unwrap();
     let logs = logs.display().to_string();
-    let table: [(&[&str], &str); 5] = [
+    let table: [(&[&str], &str); 6] = [
+        (&["--report", "/dev/full"], "the report can't be written to '/dev/full': No space"),
         (&["--junit", "/dev/full"], "the JUnit report can't be written to '/dev/full': No space"),
         (&["--junit", "/nonexistent/a.xml"], "the JUnit report can't be written"),
         (&["--summary-json-file", "/dev/full"], "the summary can't be written to '/dev/full'"),
