@@ -147,7 +147,7 @@ impl Word<'_> {
 /// Splits a Dockerfile into instructions, leaving out comments and the bodies of here-documents.
 fn instructions(text: &str) -> Vec<Instruction<'_>> {
     let escape = escape_directive(text);
-    let mut lines = Lines { text, position: 0 };
+    let mut lines = Lines { text, position: 0, have_ends: true };
     let mut found = Vec::new();
     while let Some(first) = lines.next_line() {
         let mut words = Vec::new();
@@ -170,8 +170,11 @@ fn instructions(text: &str) -> Vec<Instruction<'_>> {
         if words.is_empty() {
             continue;
         }
+        // Once one has no end no other is looked for: the engine refuses the whole file.
         for document in here_documents(&words) {
-            lines.skip_past(&document);
+            if lines.have_ends && !lines.skip_past(&document) {
+                lines.have_ends = false;
+            }
         }
         found.push(Instruction { words });
     }
@@ -187,6 +190,8 @@ struct Line<'a> {
 struct Lines<'a> {
     text: &'a str,
     position: usize,
+    /// Whether all here-documents so far have an end.
+    have_ends: bool,
 }
 
 impl<'a> Lines<'a> {
@@ -198,8 +203,8 @@ impl<'a> Lines<'a> {
         Some(Line { text: line, start })
     }
 
-    /// Skips the body of a here-document; one that never ends is left for the engine to judge.
-    fn skip_past(&mut self, document: &HereDocument) {
+    /// Skips the body of a here-document, if it has an end.
+    fn skip_past(&mut self, document: &HereDocument) -> bool {
         let before = self.position;
         while let Some(line) = self.next_line() {
             let mut content = line.text.trim_end_matches(['\n', '\r']);
@@ -207,10 +212,11 @@ impl<'a> Lines<'a> {
                 content = content.trim_start_matches('\t');
             }
             if content == document.terminator {
-                return;
+                return true;
             }
         }
         self.position = before;
+        false
     }
 }
 
@@ -557,6 +563,10 @@ mod tests {
             ),
             (
                 "FROM a:1\nCOPY <<A <<-'B' /\nFROM no:1\nA\n\tFROM no:2\n\tB\nCOPY --from=d:2 / /",
+                &["FROM a:1", "COPY --from d:2"],
+            ),
+            (
+                "FROM a:1\nRUN <<A\nA\nRUN <<NEVER\nRUN <<B\nCOPY --from=d:2 / /\nB",
                 &["FROM a:1", "COPY --from d:2"],
             ),
             ("FROM a:1\nRUN echo '<<EOF'\nCOPY --from=d:2 / /", &["FROM a:1", "COPY --from d:2"]),

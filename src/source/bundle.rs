@@ -495,7 +495,8 @@ mod tests {
 
     #[test]
     fn nothing_is_put_behind_a_link() {
-        let table: [(&[(E, &str, &str)], &str); 6] = [
+        type Entries = &'static [(E, &'static str, &'static str)];
+        let table: [(Entries, &str); 6] = [
             (
                 &[(E::Symlink, "a", "b"), (E::Regular, "a/evil", "x")],
                 "'a/evil' lies below \"a\", which is no folder",

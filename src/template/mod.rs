@@ -5,7 +5,9 @@
 //! all processors. What templates are given is the same for both engines, and so is what users lay
 //! over them.
 
+mod bounds;
 mod jinja_engine;
+mod jinja_limits;
 mod outline;
 mod overrides;
 mod tera_engine;
@@ -19,11 +21,12 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Result, collect};
-use crate::dialect::Functions;
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, collect};
+use crate::dialect::{Dialect, Functions, Tables};
 use crate::image::ImageName;
-use crate::tree::{ImageFolder, Language, Tree};
+use crate::tree::{Files, ImageFolder, Language, Tree, TreeFile};
 
+use bounds::Watch;
 use jinja_engine::JinjaEngine;
 use overrides::{Lists, blocks_of, overrides_for, without_effect};
 use tera_engine::TeraEngine;
@@ -47,6 +50,43 @@ pub struct Ingredients {
     pub build_arguments: Vec<String>,
     /// Says something that is no error.
     pub warn: fn(&str),
+    /// Says why rendering does not come to an end, and ends the program.
+    pub give_up: fn(Diagnostic),
+}
+
+impl Ingredients {
+    /// What there is for a template that is rendered by itself.
+    fn bare() -> Self {
+        let functions = Functions {
+            dialect: Dialect::newest(),
+            tables: Tables::default(),
+            package_type: "deb".to_owned(),
+            base: "debian".to_owned(),
+            base_tag: "1".to_owned(),
+            arch: "x86_64".to_owned(),
+            codename: None,
+        };
+        Self {
+            variables: Variables::new(),
+            functions: functions.into(),
+            overrides: Vec::new(),
+            build_arguments: Vec::new(),
+            warn: |_| {},
+            give_up: |_| {},
+        }
+    }
+}
+
+/// Renders one template that is the whole of a tree but for the file `other`, a path and a text.
+///
+/// # Errors
+/// When it can't be rendered.
+pub fn rendered_alone(language: Language, text: &str, other: (&str, &str)) -> Result<String> {
+    let files = [(format!("image/{}", language.template()).as_str(), text), other]
+        .map(|(path, text)| (path.to_owned(), TreeFile::of_text(text.to_owned())));
+    let tree = Tree::of_files(Files::from(files));
+    let (rendered, _) = watched(&tree, &Ingredients::bare())?;
+    Ok(rendered.into_iter().map(|image| image.text).collect())
 }
 
 /// An engine with the templates of a tree.
@@ -69,13 +109,44 @@ pub struct Rendered {
 /// # Errors
 /// Every template that fails, each with its place.
 pub fn render_all(tree: &Tree, ingredients: &Ingredients) -> Result<Vec<Rendered>> {
-    let (rendered, warnings) = render_and_tell(tree, ingredients)?;
+    let (rendered, warnings) = watched(tree, ingredients)?;
     warnings.iter().for_each(|warning| (ingredients.warn)(warning));
     Ok(rendered)
 }
 
-/// Renders every image, and says what of the overrides changes nothing.
-fn render_and_tell(tree: &Tree, ingredients: &Ingredients) -> Result<(Vec<Rendered>, Vec<String>)> {
+/// Renders every image within bounds, and says what of the overrides changes nothing.
+fn watched(tree: &Tree, ingredients: &Ingredients) -> Result<(Vec<Rendered>, Vec<String>)> {
+    let give_up = |path: &str, what: String| (ingredients.give_up)(too_much_for(tree, path, &what));
+    Watch::during(bounds::LIMITS, give_up, |watch| render_and_tell(tree, ingredients, watch))
+}
+
+/// What is said of a template that rendering does not get done with.
+fn too_much_for(tree: &Tree, path: &str, what: &str) -> Diagnostic {
+    Diagnostic::new(format!("the template takes {what} to render"))
+        .at(place_of_loop(tree, path))
+        .help("it has a loop, or a text that grows, which comes to no end in useful time")
+}
+
+/// Where a template has its first loop, if any; else where it begins.
+fn place_of_loop(tree: &Tree, path: &str) -> Place {
+    place_of_tag(tree, path, "for")
+}
+
+/// Where a template has its first tag of this kind, if any; else where it begins.
+fn place_of_tag(tree: &Tree, path: &str, word: &str) -> Place {
+    let shown = tree.display_path(path);
+    let file = tree.files().get(path).cloned();
+    let text = file.and_then(|file| file.text(&shown).ok()).unwrap_or_default();
+    let span = outline::first_tag(&text, word).unwrap_or(0..0);
+    Place::new(shown, text, span)
+}
+
+/// Renders every image while `watch` looks on.
+fn render_and_tell(
+    tree: &Tree,
+    ingredients: &Ingredients,
+    watch: &Watch,
+) -> Result<(Vec<Rendered>, Vec<String>)> {
     let images = tree.images()?;
     let lists = Arc::new(Lists::default());
     let mut languages = vec![Language::Tera, Language::Jinja];
@@ -92,7 +163,9 @@ fn render_and_tell(tree: &Tree, ingredients: &Ingredients) -> Result<(Vec<Render
         .map(|folder| {
             let engine = languages.iter().zip(&engines).find(|(one, _)| **one == folder.language);
             let (_, engine) = engine.expect("there is an engine for each language of the tree");
-            let text = engine.render(&folder.template(), &folder.name)?;
+            let path = folder.template();
+            let _rendering = watch.over(&path);
+            let text = engine.render(&path, &folder.name)?;
             Ok(Rendered { folder, text: declare(text, &ingredients.build_arguments) })
         })
         .collect();

@@ -136,6 +136,11 @@ pub(super) fn all_but<'a>(
     others
 }
 
+/// The first tag of a template that begins with this word.
+pub(super) fn first_tag(text: &str, word: &str) -> Option<Range<usize>> {
+    tags(text).into_iter().find(|tag| tag.word == word).map(|tag| tag.span)
+}
+
 /// A tag `{% word argument %}`.
 struct Tag<'a> {
     span: Range<usize>,
@@ -219,7 +224,7 @@ fn past_raw(text: &str, from: usize) -> usize {
     while let Some(tag) = text[position..].find("{%") {
         let start = position + tag;
         let end = past(text, start, "%}");
-        if Tag::at(text, start..end).word == "endraw" {
+        if end == text.len() || Tag::at(text, start..end).word == "endraw" {
             return end;
         }
         position = start + 2;
