@@ -17,7 +17,8 @@ use regex::Regex;
 use super::bounds::{TOO_LONG, Text};
 use super::overrides::Lists;
 use super::{
-    Ingredients, Override, Renderer, customization, customized, jinja_limits, place_of_loop,
+    Ingredients, Override, Renderer, customization, customized, jinja_limits, outline,
+    place_of_loop,
 };
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
@@ -60,6 +61,10 @@ impl<'a> JinjaEngine<'a> {
             let text = file.text(path).map_err(|error| {
                 let said: Vec<_> = error.0.into_iter().map(|error| error.message).collect();
                 Error::new(ErrorKind::InvalidOperation, said.join("; "))
+            })?;
+            outline::check_depth(&text).map_err(|(line, what)| {
+                let message = format!("line {line} of '{path}': {what}");
+                Error::new(ErrorKind::InvalidOperation, message)
             })?;
             Ok(Some(as_jinja2_reads(&text)))
         });

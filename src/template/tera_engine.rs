@@ -18,7 +18,7 @@ use super::overrides::{Lists, is_override};
 use super::tera_override::{self, CUSTOMIZATIONS, Customizations, Layers};
 use super::{
     Ingredients, Override, Renderer, Variables, customization, customized, is_customization,
-    place_of_tag,
+    outline, place_of_tag,
 };
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
@@ -47,6 +47,12 @@ impl<'a> TeraEngine<'a> {
         let context = Context::from_serialize(&ingredients.variables);
         let mut sources = tree.templates()?;
         sources.retain(|_, text| !is_override(text));
+        for (path, text) in &sources {
+            outline::check_depth(text).map_err(|(line, what)| {
+                let place = Place::line(tree.display_path(path), text.as_str(), line);
+                Diagnostic::new(format!("the template can't be parsed: {what}")).at(place)
+            })?;
+        }
         let mut engine = Self {
             tera: Tera::new(),
             sources,

@@ -8,6 +8,7 @@
 //! A tree is either one with a manifest, or one of a release of kolla-build, whose manifest is
 //! made of what the Python files beside it say.
 
+mod depth;
 mod embedded;
 mod facts;
 mod manifest;
