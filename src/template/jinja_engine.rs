@@ -425,4 +425,13 @@ mod tests {
         let error_of_long = fault(&[("a/Dockerfile.j2", long)], &[]);
         assert!(error_of_long.message.contains("fuel"), "{}", error_of_long.message);
     }
+
+    #[test]
+    fn an_error_that_the_engine_puts_behind_the_text_is_shown() {
+        let unclosed = "FROM x\r\n{% set a = 1 -%}{% raw %}{{}} { x% endraw %}{{ a }}\n";
+        let error = fault(&[("a/Dockerfile.j2", unclosed)], &[]);
+        assert!(error.message.starts_with("the template can't be parsed"), "{}", error.message);
+        let place = &error.places[0];
+        assert!(place.source.get(place.span.clone()).is_some());
+    }
 }
