@@ -295,11 +295,23 @@ struct Reader<'a> {
     args: BTreeMap<String, Option<String>>,
     stages: Vec<Stage>,
     references: Vec<Reference>,
+    /// How many bytes of values may still be put in the place of names.
+    left: usize,
 }
+
+/// The bytes that all values of arguments may come to where they are used. A few lines in which each is
+/// twice the one before come to more than any memory holds.
+const MOST_OF_VALUES: usize = 1 << 20;
 
 impl<'a> Reader<'a> {
     fn new(build_args: &'a BTreeMap<String, String>) -> Self {
-        Self { build_args, args: BTreeMap::new(), stages: Vec::new(), references: Vec::new() }
+        Self {
+            build_args,
+            args: BTreeMap::new(),
+            stages: Vec::new(),
+            references: Vec::new(),
+            left: MOST_OF_VALUES,
+        }
     }
 
     fn read(&mut self, instruction: &Instruction<'_>) -> Result<(), ParseError> {
@@ -428,7 +440,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Replaces `$name`, `${name}`, `${name:-word}` and `${name:+word}` by the args declared so far.
-    fn expand(&self, text: &str, word: &Word<'_>) -> Result<String, ParseError> {
+    fn expand(&mut self, text: &str, word: &Word<'_>) -> Result<String, ParseError> {
         let mut expanded = String::new();
         let mut rest = text;
         while let Some(dollar) = rest.find('$') {
@@ -447,7 +459,13 @@ impl<'a> Reader<'a> {
                     after.split_at(end)
                 }
             };
-            expanded.push_str(&self.value_of(expression, word)?);
+            let value = self.value_of(expression, word)?;
+            self.left = self.left.checked_sub(value.len()).ok_or_else(|| ParseError {
+                message: format!("arguments come to more than {MOST_OF_VALUES} bytes here"),
+                span: word.span(),
+                help: None,
+            })?;
+            expanded.push_str(&value);
             rest = tail;
         }
         expanded.push_str(rest);
@@ -628,5 +646,13 @@ mod tests {
             assert!(error.message.contains(message), "{text}: {}", error.message);
             assert_eq!(&text[error.span.clone()], place, "{text}");
         }
+    }
+
+    #[test]
+    fn arguments_that_double_come_to_an_end() {
+        let text = format!("ARG V=x\n{}FROM $V", "ARG V=$V$V\n".repeat(64));
+        let error = parse(&text, &BTreeMap::new()).unwrap_err();
+        assert_eq!(error.message, "arguments come to more than 1048576 bytes here");
+        assert_eq!(&text[error.span], "V=$V$V");
     }
 }
