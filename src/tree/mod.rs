@@ -387,9 +387,13 @@ fn read_manifest(root: &Path, file: &TreeFile) -> Result<(Manifest, Files)> {
     let path = root.join(FILE_NAME).display().to_string();
     let manifest = Manifest::parse(&file.text(&path)?, &path)?;
     let profiles = match &manifest.profiles {
-        Some(folder) if leads_down(folder) => walk_if_there(&root.join(folder))?,
+        // Profiles may lie beside the tree: nothing but names of images is made of them.
+        Some(folder) if leads_down(folder.strip_prefix("../").unwrap_or(folder)) => {
+            walk_if_there(&root.join(folder))?
+        }
         Some(folder) => {
-            let message = format!("the folder of profiles '{folder}' is not within the tree");
+            let message =
+                format!("the folder of profiles '{folder}' is not in the tree or beside it");
             return Err(Diagnostic::new(message).note(format!("{path} names it")).into());
         }
         None => Files::new(),
@@ -582,11 +586,12 @@ mod tests {
 
     #[test]
     fn a_manifest_names_no_place_outside_of_its_tree() {
-        for place in ["/etc", "../elsewhere", "p/../../elsewhere"] {
+        for place in ["/etc", "../../elsewhere", "p/../../elsewhere"] {
             let root = small_tree();
             write(root.path(), FILE_NAME, &format!("profiles = '{place}'\n"));
             let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
-            let expected = format!("the folder of profiles '{place}' is not within the tree");
+            let expected =
+                format!("the folder of profiles '{place}' is not in the tree or beside it");
             assert_eq!(message, expected);
 
             let mut tree = Tree::open(small_tree().path(), None).unwrap();
