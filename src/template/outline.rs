@@ -215,8 +215,9 @@ pub(super) fn check_depth(text: &str) -> Result<(), (usize, String)> {
     for span in codes(text) {
         let code = &text[span.clone()];
         alternatives +=
-            usize::from(code.starts_with("{%") && Tag::at(text, span.clone()).word == "elif");
-        let what = if operators(code) > MOST_LINKS {
+            usize::from(code.contains("elif") && Tag::at(text, span.clone()).word == "elif");
+        // Each operator has a length.
+        let what = if code.len() > MOST_LINKS && operators(code) > MOST_LINKS {
             format!("it has an expression of more than {MOST_LINKS} operators")
         } else if alternatives > MOST_LINKS {
             format!("it has more than {MOST_LINKS} tags elif")
