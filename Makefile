@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: all build install engine podman demo test fast-test images conformance bench example clean
+.PHONY: all build install engine podman demo test fast-test images conformance bench audit fuzz example clean
 
 all: build
 
@@ -64,9 +64,19 @@ bench: build
 	scripts/engine base-image
 	environment=$$(scripts/engine env); eval "$$environment"; scripts/bench --write docs/performance.md
 
+# Licences, origins and duplicates of the libraries, and what is known against them. The latter wants
+# the advisory database, from the network or as fetched before; without it that part is left out, and
+# said so.
+audit:
+	scripts/audit
+
+# Feeds the readers of data from elsewhere with what fuzzers think of: ten minutes for each.
+fuzz:
+	scripts/fuzz 600
+
 # What needs neither engine nor registry.
 fast-test:
-	cargo nextest run --lib --test cli --test shells --test layering --test faults --test start_contract
+	cargo nextest run --lib --test cli --test corpus --test shells --test layering --test faults --test start_contract
 
 # Writes build.conf.example from the table of options.
 example:

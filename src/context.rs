@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use crate::fingerprint::{Parts, digest};
 use crate::tree::TreeFile;
@@ -106,6 +106,7 @@ impl Context {
     pub fn pack<W: Write>(&self, out: W) -> io::Result<W> {
         let mut archive = tar::Builder::new(out);
         for (path, content) in &self.files {
+            refuse_leaving(path)?;
             let bytes = content.read().map_err(|error| in_file(path, &error))?;
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
@@ -131,6 +132,7 @@ impl Context {
             if made.insert(folder.to_owned()) { fs::create_dir_all(folder) } else { Ok(()) }
         };
         for (path, content) in &self.files {
+            refuse_leaving(path)?;
             let target = folder.join(path);
             let mut write = || {
                 if *content == Content::Folder {
@@ -143,6 +145,16 @@ impl Context {
         }
         Ok(())
     }
+}
+
+/// Refuses a path that leads out of the context.
+fn refuse_leaving(path: &str) -> io::Result<()> {
+    let mut parts = Path::new(path).components();
+    if parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Ok(());
+    }
+    let message = format!("'{path}' leads out of the build context");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 /// Writes a file that has `mode` whatever the process takes away from modes.
@@ -231,5 +243,19 @@ mod tests {
         fs::remove_file(root.path().join("app/z.txt")).unwrap();
         let error = context.pack(Vec::new()).unwrap_err();
         assert!(error.to_string().starts_with("'z.txt': "), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_written_or_packed_outside() {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["../evil", "/tmp/kiln-evil", "a/../../evil"] {
+            let mut context = context(root.path());
+            context.add(path.to_owned(), TreeFile::of_text("x".to_owned()));
+            let expected = format!("'{path}' leads out of the build context");
+            assert_eq!(context.pack(Vec::new()).unwrap_err().to_string(), expected);
+            let out = root.path().join("out/context");
+            assert_eq!(context.write_to(&out).unwrap_err().to_string(), expected);
+            assert!(!out.join(path).exists());
+        }
     }
 }

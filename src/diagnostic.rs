@@ -21,9 +21,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// The part of `source` in `span`, with no words beside the caret.
+    /// The part of `source` in `span`, with no words beside the caret. What of the span is no text is
+    /// left out of it: not every parser's places are right.
     pub fn new(path: impl Into<String>, source: impl Into<Arc<str>>, span: Range<usize>) -> Self {
-        Self { path: path.into(), source: source.into(), span, label: String::new() }
+        let source = source.into();
+        let start = source.floor_char_boundary(span.start);
+        let end = source.ceil_char_boundary(span.end).max(start);
+        Self { path: path.into(), source, span: start..end, label: String::new() }
     }
 
     /// The whole of line `line` (counted from 1), without its indentation.
@@ -182,6 +186,15 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_always_in_its_text() {
+        let table = [(0, 9, "aéb"), (2, 3, "é"), (9, 9, ""), (4, 1, "")];
+        for (start, end, shown) in table {
+            let place = Place::new("f", "aéb", start..end);
+            assert_eq!(&place.source[place.span.clone()], shown, "{start}..{end}");
+        }
+    }
 
     #[test]
     fn nearest_finds_slips_of_the_finger_only() {

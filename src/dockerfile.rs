@@ -180,7 +180,7 @@ impl Word<'_> {
 /// Splits a Dockerfile into instructions, leaving out comments and the bodies of here-documents.
 pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
     let escape = escape_directive(text);
-    let mut lines = Lines { text, position: 0 };
+    let mut lines = Lines { text, position: 0, have_ends: true };
     let mut found = Vec::new();
     while let Some(first) = lines.next_line() {
         let mut words = Vec::new();
@@ -207,8 +207,11 @@ pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
         }
         let span = first.start..lines.position;
         let documents = here_documents(&words);
+        // Once one has no end no other is looked for: the engine refuses the whole file.
         for document in &documents {
-            lines.skip_past(document);
+            if lines.have_ends && !lines.skip_past(document) {
+                lines.have_ends = false;
+            }
         }
         let has_documents = !documents.is_empty();
         found.push(Instruction { words, lines: span, pieces, has_documents, is_open });
@@ -225,6 +228,8 @@ struct Line<'a> {
 struct Lines<'a> {
     text: &'a str,
     position: usize,
+    /// Whether all here-documents so far have an end.
+    have_ends: bool,
 }
 
 impl<'a> Lines<'a> {
@@ -236,8 +241,8 @@ impl<'a> Lines<'a> {
         Some(Line { text: line, start })
     }
 
-    /// Skips the body of a here-document; one that never ends is left for the engine to judge.
-    fn skip_past(&mut self, document: &HereDocument) {
+    /// Skips the body of a here-document, if it has an end.
+    fn skip_past(&mut self, document: &HereDocument) -> bool {
         let before = self.position;
         while let Some(line) = self.next_line() {
             let mut content = line.text.trim_end_matches(['\n', '\r']);
@@ -245,10 +250,11 @@ impl<'a> Lines<'a> {
                 content = content.trim_start_matches('\t');
             }
             if content == document.terminator {
-                return;
+                return true;
             }
         }
         self.position = before;
+        false
     }
 }
 
@@ -327,11 +333,23 @@ struct Reader<'a> {
     args: BTreeMap<String, Option<String>>,
     stages: Vec<Stage>,
     references: Vec<Reference>,
+    /// How many bytes of values may still be put in the place of names.
+    left: usize,
 }
+
+/// The bytes that all values of arguments may come to where they are used. A few lines in which each is
+/// twice the one before come to more than any memory holds.
+const MOST_OF_VALUES: usize = 1 << 20;
 
 impl<'a> Reader<'a> {
     fn new(build_args: &'a BTreeMap<String, String>) -> Self {
-        Self { build_args, args: BTreeMap::new(), stages: Vec::new(), references: Vec::new() }
+        Self {
+            build_args,
+            args: BTreeMap::new(),
+            stages: Vec::new(),
+            references: Vec::new(),
+            left: MOST_OF_VALUES,
+        }
     }
 
     fn read(&mut self, instruction: &Instruction<'_>) -> Result<(), ParseError> {
@@ -460,7 +478,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Replaces `$name`, `${name}`, `${name:-word}` and `${name:+word}` by the args declared so far.
-    fn expand(&self, text: &str, word: &Word<'_>) -> Result<String, ParseError> {
+    fn expand(&mut self, text: &str, word: &Word<'_>) -> Result<String, ParseError> {
         let mut expanded = String::new();
         let mut rest = text;
         while let Some(dollar) = rest.find('$') {
@@ -479,7 +497,13 @@ impl<'a> Reader<'a> {
                     after.split_at(end)
                 }
             };
-            expanded.push_str(&self.value_of(expression, word)?);
+            let value = self.value_of(expression, word)?;
+            self.left = self.left.checked_sub(value.len()).ok_or_else(|| ParseError {
+                message: format!("arguments come to more than {MOST_OF_VALUES} bytes here"),
+                span: word.span(),
+                help: None,
+            })?;
+            expanded.push_str(&value);
             rest = tail;
         }
         expanded.push_str(rest);
@@ -597,6 +621,10 @@ mod tests {
                 "FROM a:1\nCOPY <<A <<-'B' /\nFROM no:1\nA\n\tFROM no:2\n\tB\nCOPY --from=d:2 / /",
                 &["FROM a:1", "COPY --from d:2"],
             ),
+            (
+                "FROM a:1\nRUN <<A\nA\nRUN <<NEVER\nRUN <<B\nCOPY --from=d:2 / /\nB",
+                &["FROM a:1", "COPY --from d:2"],
+            ),
             ("FROM a:1\nRUN echo '<<EOF'\nCOPY --from=d:2 / /", &["FROM a:1", "COPY --from d:2"]),
             (
                 "FROM a:1\nRUN cat <<EOF without an end\nCOPY --from=d:2 / /",
@@ -678,5 +706,13 @@ mod tests {
             assert!(error.message.contains(message), "{text}: {}", error.message);
             assert_eq!(&text[error.span.clone()], place, "{text}");
         }
+    }
+
+    #[test]
+    fn arguments_that_double_come_to_an_end() {
+        let text = format!("ARG V=x\n{}FROM $V", "ARG V=$V$V\n".repeat(64));
+        let error = parse(&text, &BTreeMap::new()).unwrap_err();
+        assert_eq!(error.message, "arguments come to more than 1048576 bytes here");
+        assert_eq!(&text[error.span], "V=$V$V");
     }
 }

@@ -507,6 +507,48 @@ pub(crate) mod tests {
         );
     }
 
+    proptest::proptest! {
+        /// Of any images that are built on any others there is an order, or else a cycle.
+        #[test]
+        fn there_is_an_order_or_a_cycle(edges in proptest::collection::vec((0usize..8, 0usize..8), 0..14)) {
+            let name = |image: usize| format!("i{}", "x".repeat(image));
+            let images: Vec<(String, String)> = (0..8)
+                .map(|image| {
+                    let needs = edges.iter().filter(|(from, _)| *from == image);
+                    let copies = needs.map(|(_, to)| format!("\nCOPY --from=@{} / /", name(*to)));
+                    (name(image), format!("FROM debian:1{}", copies.collect::<String>()))
+                })
+                .collect();
+            let pairs: Vec<_> = images.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+
+            // What needs nothing any more is taken away until nothing is left, or only cycles.
+            let mut left: BTreeSet<usize> = (0..8).collect();
+            while let Some(free) = left.iter().copied().find(|image| {
+                !edges.iter().any(|(from, to)| from == image && left.contains(to))
+            }) {
+                left.remove(&free);
+            }
+            match graph(&pairs) {
+                Ok(graph) => {
+                    proptest::prop_assert!(left.is_empty());
+                    proptest::prop_assert_eq!(graph.order().len(), 8);
+                    let at = |image| graph.order().iter().position(|one| *one == image);
+                    for image in 0..8 {
+                        for needed in graph.needs(image) {
+                            proptest::prop_assert!(at(needed) < at(image));
+                            proptest::prop_assert!(graph.wave(needed) < graph.wave(image));
+                        }
+                    }
+                }
+                Err(errors) => {
+                    proptest::prop_assert!(!left.is_empty());
+                    let all = |d: &Diagnostic| d.message.starts_with("images are built on each other: ");
+                    proptest::prop_assert!(errors.0.iter().all(all));
+                }
+            }
+        }
+    }
+
     const PRINTED: &[(&str, &str)] = &[
         ("base", "FROM debian:1"),
         ("mid", "FROM @base"),

@@ -16,6 +16,8 @@ pub mod endpoint;
 pub mod engine;
 pub mod event;
 pub mod fingerprint;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod graph;
 pub mod image;
 pub mod lint;

@@ -512,6 +512,7 @@ pub(crate) mod tests {
                 prop::collection::btree_set(0usize..30, 0..20),
                 prop::collection::btree_set(0usize..30, 0..20),
             )),
+            unchanged in prop::collection::btree_map(0usize..30, any::<bool>(), 0..20),
             skip_parents: bool,
         ) {
             let pairs: Vec<_> = tree.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
@@ -524,7 +525,15 @@ pub(crate) mod tests {
                 patterns: Some(patterns),
                 unbuildable: some(&unbuildable).iter().map(|n| (ImageName::new(n), "no".to_owned())).collect(),
                 skip_parents,
-                unchanged: BTreeMap::new(),
+                unchanged: unchanged
+                    .iter()
+                    .filter_map(|(i, in_engine)| {
+                        let (name, _) = tree.get(*i)?;
+                        let place =
+                            if *in_engine { Whereabouts::Engine } else { Whereabouts::Registry };
+                        Some((ImageName::new(name), place))
+                    })
+                    .collect(),
                 unaffected: unaffected.as_ref().map(|(images, missing)| Unaffected {
                     since: "main".into(),
                     images: some(images).iter().map(|n| ImageName::new(n)).collect(),
@@ -536,6 +545,24 @@ pub(crate) mod tests {
 
             let (to_build, set_aside) = plan.announce();
             prop_assert_eq!(to_build.len() + set_aside.len(), tree.len());
+            let announced: BTreeSet<&str> = to_build
+                .iter()
+                .map(|image| image.name.as_str())
+                .chain(set_aside.iter().map(|image| image.name.as_str()))
+                .collect();
+            let all: BTreeSet<&str> = tree.iter().map(|(name, _)| name.as_str()).collect();
+            prop_assert_eq!(announced, all);
+            for (index, image) in graph.images().iter().enumerate() {
+                let is_out = matches!(plan.decision(index), Decision::Unbuildable(_));
+                let needs_out = |needed: Index| {
+                    matches!(plan.decision(needed), Decision::Unbuildable(_))
+                };
+                let is_named = selection.unbuildable.contains_key(&image.name);
+                prop_assert_eq!(is_out, is_named || graph.needs(index).into_iter().any(needs_out));
+                if selection.asks_for(&image.name) && !is_out {
+                    prop_assert_ne!(plan.decision(index), &Decision::NotMatched);
+                }
+            }
             let position: BTreeMap<Index, usize> =
                 graph.order().iter().enumerate().map(|(at, index)| (*index, at)).collect();
             for image in plan.to_build() {

@@ -33,6 +33,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["image", "event", "fingerprint", "graph", "plan", "context", "engine", "source", "tree"],
     ),
     ("report", &["image", "event", "dockerfile", "template"]),
+    (
+        "fuzzing",
+        &["diagnostic", "dialect", "dockerfile", "image", "settings", "source", "template", "tree"],
+    ),
 ];
 
 /// Libraries that one module alone may see.

@@ -30,6 +30,7 @@ pub fn ingredients(settings: &Settings, tree: &Tree, view: &View) -> Result<Ingr
         overrides: overrides(&view.paths(&templating.overrides))?,
         build_arguments: declared.filter(|_| tree.dialect().declares_pip_arguments()).collect(),
         warn: view.teller(),
+        give_up: super::give_up,
     })
 }
 

@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 use args::CommandLine;
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::EngineError;
 
 /// The exit codes, as documented.
@@ -66,15 +66,15 @@ impl From<Diagnostics> for Failure {
     }
 }
 
-impl From<crate::diagnostic::Diagnostic> for Failure {
-    fn from(diagnostic: crate::diagnostic::Diagnostic) -> Self {
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
         Diagnostics::from(diagnostic).into()
     }
 }
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        let diagnostic = crate::diagnostic::Diagnostic::new(error.to_string());
+        let diagnostic = Diagnostic::new(error.to_string());
         let diagnostic = match &error {
             EngineError::Unreachable { cure, .. } => diagnostic.help(cure),
             _ => diagnostic,
@@ -94,6 +94,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
+}
+
+/// Ends the program where what it is at does not come to an end.
+fn give_up(why: Diagnostic) {
+    terminal::print(&why.into());
+    std::process::exit(Exit::Usage as i32);
 }
 
 /// The name by which the program is `kiln build`.

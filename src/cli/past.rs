@@ -156,7 +156,8 @@ fn ignored(repository: &Path) -> Result<Vec<PathBuf>, String> {
 /// says against it where it fails.
 fn git(folder: &Path, arguments: &[&str], index: Option<&Path>) -> Result<String, String> {
     let mut git = Command::new("git");
-    git.arg("-C").arg(folder).args(["-c", "core.hooksPath=/dev/null"]).args(arguments);
+    git.arg("-C").arg(folder);
+    git.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"]).args(arguments);
     git.env("GIT_TERMINAL_PROMPT", "0");
     for name in GIT_VARIABLES {
         git.env_remove(name);
@@ -190,6 +191,25 @@ mod tests {
         let author = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
         run(&[&author, ["commit", "--quiet", "--message=first"].as_slice()].concat());
         folder
+    }
+
+    #[test]
+    fn programs_that_a_repository_configures_are_not_run() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = repository(&["docker/file"]);
+        let (program, ran) = (folder.path().join("program"), folder.path().join("ran"));
+        fs::write(&program, format!("#!/bin/sh\ntouch '{}'\n", ran.display())).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let program = program.to_str().unwrap();
+        git(folder.path(), &["config", "core.fsmonitor", program], None).unwrap();
+        let by_itself = |arguments: &[&str]| {
+            Command::new("git").arg("-C").arg(folder.path()).args(arguments).output().unwrap()
+        };
+        by_itself(&["ls-files", "--others"]);
+        assert!(ran.exists(), "this git runs no such program");
+        fs::remove_file(&ran).unwrap();
+        Past::of(&folder.path().join("docker"), "HEAD").unwrap();
+        assert!(!ran.exists());
     }
 
     #[test]

@@ -14,6 +14,10 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 /// How deep a document may nest; files of this kind nest three or four levels.
 const DEEPEST: usize = 100;
 
+/// How many values a document may have, those that aliases stand for counted each time; files of this
+/// kind have some thousands. A few lines of aliases of aliases come to more than any memory holds.
+const MOST_VALUES: usize = 50_000;
+
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Yaml {
@@ -55,8 +59,12 @@ impl From<ScanError> for YamlError {
 /// When it is not YAML, has a second document, nests too deep, or uses what `safe_load` refuses:
 /// tags of its own, aliases that contain themselves, keys that are no scalars.
 pub fn parse(text: &str) -> Result<Yaml, YamlError> {
-    let mut reader =
-        Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), line: 1 };
+    let mut reader = Reader {
+        events: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        line: 1,
+        left: MOST_VALUES,
+    };
     let mut document = None;
     loop {
         match reader.next()? {
@@ -88,6 +96,15 @@ impl Yaml {
     /// The text, if this is one.
     pub fn as_text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// How many values it is.
+    fn values(&self) -> usize {
+        1 + match self {
+            Self::List(items) => items.iter().map(Self::values).sum(),
+            Self::Map(entries) => entries.iter().map(|(_, value)| 1 + value.values()).sum(),
+            _ => 0,
+        }
     }
 
     /// Whether Python takes it for true.
@@ -167,6 +184,8 @@ struct Reader<'a> {
     events: Parser<'a, StrInput<'a>>,
     anchors: HashMap<usize, Yaml>,
     line: usize,
+    /// How many values may still come.
+    left: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -190,12 +209,14 @@ impl<'a> Reader<'a> {
         if depth > DEEPEST {
             return self.refuse("this nests too deep");
         }
+        self.count(1)?;
         let (anchor, value) = match event {
             Event::Alias(anchor) => {
-                return match self.anchors.get(&anchor) {
-                    Some(value) => Ok(value.clone()),
-                    None => self.refuse("an alias stands within what it names"),
+                let Some(values) = self.anchors.get(&anchor).map(Yaml::values) else {
+                    return self.refuse("an alias stands within what it names");
                 };
+                self.count(values)?;
+                return Ok(self.anchors[&anchor].clone());
             }
             Event::Scalar(text, style, anchor, tag) => {
                 (anchor, self.scalar(&text, style, tag.as_deref())?)
@@ -214,6 +235,17 @@ impl<'a> Reader<'a> {
             self.anchors.insert(anchor, value.clone());
         }
         Ok(value)
+    }
+
+    /// Counts values that come to the document.
+    fn count(&mut self, values: usize) -> Result<(), YamlError> {
+        match self.left.checked_sub(values) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => self.refuse(format!("the document comes to more than {MOST_VALUES} values")),
+        }
     }
 
     fn items(&mut self, depth: usize) -> Result<Vec<Yaml>, YamlError> {
@@ -500,5 +532,16 @@ mod tests {
             assert_eq!(parse(document).unwrap_err().line, line, "{document}");
         }
         assert!(parse(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn aliases_of_aliases_come_to_an_end() {
+        let mut text = "a0: &a0 [x, x]\n".to_owned();
+        for n in 1..64 {
+            let _ = writeln!(text, "a{n}: &a{n} [*a{0}, *a{0}]", n - 1);
+        }
+        let error = parse(&text).unwrap_err();
+        assert_eq!(error.message, "the document comes to more than 50000 values");
+        assert_eq!(error.line, 14);
     }
 }

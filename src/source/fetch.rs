@@ -137,11 +137,17 @@ async fn download(source: &Source, folder: &Path) -> Result<PathBuf, FetchError>
         let failed = if passing { source.failed_for_now(reason) } else { source.failed(reason) };
         return Err(failed);
     }
+    let too_large = || source.failed(format!("it is larger than {} GiB", super::LARGEST >> 30));
+    let mut left = super::LARGEST;
+    if response.content_length().is_some_and(|length| length > left) {
+        return Err(too_large());
+    }
     let path = folder.join("archive");
     let mut file = File::create(&path).map_err(|error| source.failed(error.to_string()))?;
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(refuse)?;
+        left = left.checked_sub(chunk.len() as u64).ok_or_else(too_large)?;
         file.write_all(&chunk).map_err(|error| source.failed(error.to_string()))?;
     }
     Ok(path)

@@ -7,6 +7,7 @@
 //! lays them out. These two are always there, so that a template can rely on them.
 
 mod archive;
+mod bundle;
 mod fetch;
 
 use std::borrow::Cow;
@@ -19,6 +20,12 @@ use regex::Regex;
 
 use crate::fingerprint::{Fingerprint, Parts};
 use crate::image::ImageName;
+
+pub use bundle::bundled;
+
+/// The bytes that the sources of an image may have, fetched and unpacked: build contexts are packed in
+/// memory, and what is larger is no program's source but a server that does not stop.
+const LARGEST: u64 = 2 << 30;
 
 /// Where a source comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,7 +232,7 @@ pub async fn fetch(
         }
         let bundle = folder.join(in_context(what));
         let written = bundle.clone();
-        tokio::task::spawn_blocking(move || archive::bundle(what, &archives, &written))
+        tokio::task::spawn_blocking(move || bundle::bundle(what, &archives, &written))
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         fetched.files.push((in_context(what), bundle));

@@ -12,11 +12,14 @@ use std::sync::Arc;
 
 use minijinja::value::{Kwargs, Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
-use minijinja_contrib::pycompat::unknown_method_callback;
 use regex::Regex;
 
+use super::bounds::{TOO_LONG, Text};
 use super::overrides::Lists;
-use super::{Ingredients, Override, Renderer, customization, customized};
+use super::{
+    Ingredients, Override, Renderer, customization, customized, jinja_limits, outline,
+    place_of_loop,
+};
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
 use crate::image::ImageName;
@@ -49,17 +52,21 @@ impl<'a> JinjaEngine<'a> {
         let mut environment = Environment::new();
         environment.set_debug(true);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_unknown_method_callback(unknown_method_callback);
+        jinja_limits::add(&mut environment);
         environment.set_recursion_limit(RECURSION_LIMIT);
         environment.set_fuel(Some(FUEL));
         let files = tree.files();
         environment.set_loader(move |path| {
             let Some(file) = files.get(path) else { return Ok(None) };
-            let unreadable = |what: String| Error::new(ErrorKind::InvalidOperation, what);
-            let bytes = file.read().map_err(|error| unreadable(error.to_string()))?;
-            let text = String::from_utf8(bytes);
-            text.map(|text| Some(as_jinja2_reads(&text)))
-                .map_err(|_| unreadable("the file is not UTF-8".to_owned()))
+            let text = file.text(path).map_err(|error| {
+                let said: Vec<_> = error.0.into_iter().map(|error| error.message).collect();
+                Error::new(ErrorKind::InvalidOperation, said.join("; "))
+            })?;
+            outline::check_depth(&text).map_err(|(line, what)| {
+                let message = format!("line {line} of '{path}': {what}");
+                Error::new(ErrorKind::InvalidOperation, message)
+            })?;
+            Ok(Some(as_jinja2_reads(&text)))
         });
         add_filters(&mut environment, lists);
         add_functions(&mut environment, &ingredients.functions);
@@ -123,8 +130,8 @@ impl<'a> JinjaEngine<'a> {
         if diagnostic.places.iter().any(|place| place.path == shown) {
             return diagnostic;
         }
-        let text = self.tree.files().get(template).and_then(|file| file.read().ok());
-        let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let text = self.tree.files().get(template).and_then(|file| file.text(template).ok());
+        let text = text.unwrap_or_default();
         let calls = match diagnostic.places.last() {
             Some(inner) => calls_of_macro(&inner.source, inner.span.start, &text),
             None => Vec::new(),
@@ -165,10 +172,17 @@ impl Renderer for JinjaEngine<'_> {
             image_name => image.as_str(),
             parent_template => self.overriding.as_ref().map_or(Value::UNDEFINED, |_| path.into()),
         };
-        self.environment
+        let mut text = Text::default();
+        let written = self
+            .environment
             .get_template(name)
-            .and_then(|template| template.render(context))
-            .map_err(|error| self.explain(path, &error).into())
+            .and_then(|template| template.render_captured_to(context, &mut text).map(|_| ()))
+            .map_err(|error| self.explain(path, &error));
+        let too_long = || {
+            let error = Diagnostic::new(format!("the template can't be rendered: {TOO_LONG}"));
+            error.at(place_of_loop(self.tree, path))
+        };
+        Ok(text.written(written, too_long)?)
     }
 }
 
@@ -181,7 +195,11 @@ fn as_jinja2_reads(text: &str) -> String {
     }
     let mut read = String::with_capacity(text.len());
     let mut rest = text.as_str();
-    while let Some(start) = rest.find("{%").into_iter().chain(rest.find("{{")).min() {
+    let open = |rest: &str| {
+        let braces = rest.match_indices('{').map(|(at, _)| at);
+        braces.into_iter().find(|at| rest[at + 1..].starts_with(['%', '{']))
+    };
+    while let Some(start) = open(rest) {
         let close = if rest[start..].starts_with("{%") { "%}" } else { "}}" };
         let end = rest[start..].find(close).map_or(rest.len(), |end| start + end);
         read.push_str(&rest[..start]);
@@ -406,5 +424,14 @@ mod tests {
         let long = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
         let error_of_long = fault(&[("a/Dockerfile.j2", long)], &[]);
         assert!(error_of_long.message.contains("fuel"), "{}", error_of_long.message);
+    }
+
+    #[test]
+    fn an_error_that_the_engine_puts_behind_the_text_is_shown() {
+        let unclosed = "FROM x\r\n{% set a = 1 -%}{% raw %}{{}} { x% endraw %}{{ a }}\n";
+        let error = fault(&[("a/Dockerfile.j2", unclosed)], &[]);
+        assert!(error.message.starts_with("the template can't be parsed"), "{}", error.message);
+        let place = &error.places[0];
+        assert!(place.source.get(place.span.clone()).is_some());
     }
 }

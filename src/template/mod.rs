@@ -5,7 +5,9 @@
 //! all processors. What templates are given is the same for both engines, and so is what users lay
 //! over them.
 
+mod bounds;
 mod jinja_engine;
+mod jinja_limits;
 mod origin;
 mod outline;
 mod overrides;
@@ -20,11 +22,12 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Result, collect};
-use crate::dialect::Functions;
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, collect};
+use crate::dialect::{Dialect, Functions, Tables};
 use crate::image::ImageName;
-use crate::tree::{ImageFolder, Language, Tree};
+use crate::tree::{Files, ImageFolder, Language, Tree, TreeFile};
 
+use bounds::Watch;
 use jinja_engine::JinjaEngine;
 use overrides::{Lists, blocks_of, overrides_for, without_effect};
 use tera_engine::TeraEngine;
@@ -49,6 +52,45 @@ pub struct Ingredients {
     pub build_arguments: Vec<String>,
     /// Says something that is no error.
     pub warn: fn(&str),
+    /// Says why rendering does not come to an end, and ends the program.
+    pub give_up: fn(Diagnostic),
+}
+
+impl Ingredients {
+    /// What there is for a template that is rendered by itself.
+    fn bare() -> Self {
+        let functions = Functions {
+            dialect: Dialect::newest(),
+            tables: Tables::default(),
+            package_type: "deb".to_owned(),
+            base: "debian".to_owned(),
+            base_tag: "1".to_owned(),
+            arch: "x86_64".to_owned(),
+            codename: None,
+        };
+        Self {
+            variables: Variables::new(),
+            functions: functions.into(),
+            overrides: Vec::new(),
+            build_arguments: Vec::new(),
+            warn: |_| {},
+            give_up: |_| {},
+        }
+    }
+}
+
+/// Renders one template that is the whole of a tree but for the file `other`, a path and a text.
+///
+/// # Errors
+/// When it can't be rendered.
+pub fn rendered_alone(language: Language, text: &str, other: (&str, &str)) -> Result<String> {
+    let files = [(format!("image/{}", language.template()).as_str(), text), other]
+        .map(|(path, text)| (path.to_owned(), TreeFile::of_text(text.to_owned())));
+    let tree = Tree::of_files(Files::from(files));
+    let ingredients = Ingredients::bare();
+    let (rendered, _) =
+        watched(&tree, &ingredients, |watch| render_and_tell(&tree, &ingredients, watch))?;
+    Ok(rendered.into_iter().map(|image| image.text).collect())
 }
 
 /// An engine with the templates of a tree.
@@ -71,7 +113,8 @@ pub struct Rendered {
 /// # Errors
 /// Every template that fails, each with its place.
 pub fn render_all(tree: &Tree, ingredients: &Ingredients) -> Result<Vec<Rendered>> {
-    let (rendered, warnings) = render_and_tell(tree, ingredients)?;
+    let (rendered, warnings) =
+        watched(tree, ingredients, |watch| render_and_tell(tree, ingredients, watch))?;
     warnings.iter().for_each(|warning| (ingredients.warn)(warning));
     Ok(rendered)
 }
@@ -86,18 +129,51 @@ pub fn render_each(
 ) -> Result<Vec<(ImageFolder, Result<Rendered>)>> {
     let images = tree.images()?;
     let engines = engines(tree, ingredients, &images, &Arc::new(Lists::default()));
-    let results = images.into_par_iter().map(|folder| {
-        let rendered = match engine_for(&folder, &engines) {
-            Ok(engine) => render(engine.as_ref(), folder.clone(), ingredients),
-            Err(errors) => Err(errors.clone()),
-        };
-        (folder, rendered)
-    });
-    Ok(results.collect())
+    Ok(watched(tree, ingredients, |watch| {
+        let results = images.into_par_iter().map(|folder| {
+            let rendered = match engine_for(&folder, &engines) {
+                Ok(engine) => render(engine.as_ref(), folder.clone(), ingredients, watch),
+                Err(errors) => Err(errors.clone()),
+            };
+            (folder, rendered)
+        });
+        results.collect()
+    }))
 }
 
-/// Renders every image, and says what of the overrides changes nothing.
-fn render_and_tell(tree: &Tree, ingredients: &Ingredients) -> Result<(Vec<Rendered>, Vec<String>)> {
+/// Has templates rendered within bounds.
+fn watched<T>(tree: &Tree, ingredients: &Ingredients, rendering: impl FnOnce(&Watch) -> T) -> T {
+    let give_up = |path: &str, what: String| (ingredients.give_up)(too_much_for(tree, path, &what));
+    Watch::during(bounds::LIMITS, give_up, rendering)
+}
+
+/// What is said of a template that rendering does not get done with.
+fn too_much_for(tree: &Tree, path: &str, what: &str) -> Diagnostic {
+    Diagnostic::new(format!("the template takes {what} to render"))
+        .at(place_of_loop(tree, path))
+        .help("it has a loop, or a text that grows, which comes to no end in useful time")
+}
+
+/// Where a template has its first loop, if any; else where it begins.
+fn place_of_loop(tree: &Tree, path: &str) -> Place {
+    place_of_tag(tree, path, "for")
+}
+
+/// Where a template has its first tag of this kind, if any; else where it begins.
+fn place_of_tag(tree: &Tree, path: &str, word: &str) -> Place {
+    let shown = tree.display_path(path);
+    let file = tree.files().get(path).cloned();
+    let text = file.and_then(|file| file.text(&shown).ok()).unwrap_or_default();
+    let span = outline::first_tag(&text, word).unwrap_or(0..0);
+    Place::new(shown, text, span)
+}
+
+/// Renders every image while `watch` looks on, and says what of the overrides changes nothing.
+fn render_and_tell(
+    tree: &Tree,
+    ingredients: &Ingredients,
+    watch: &Watch,
+) -> Result<(Vec<Rendered>, Vec<String>)> {
     let images = tree.images()?;
     let lists = Arc::new(Lists::default());
     let engines = engines(tree, ingredients, &images, &lists);
@@ -107,7 +183,7 @@ fn render_and_tell(tree: &Tree, ingredients: &Ingredients) -> Result<(Vec<Render
     let results: Vec<_> = images
         .into_par_iter()
         .map(|folder| match engine_for(&folder, &engines) {
-            Ok(engine) => render(engine.as_ref(), folder, ingredients),
+            Ok(engine) => render(engine.as_ref(), folder, ingredients, watch),
             Err(errors) => Err(errors.clone()),
         })
         .collect();
@@ -149,8 +225,11 @@ fn render(
     engine: &dyn Renderer,
     folder: ImageFolder,
     ingredients: &Ingredients,
+    watch: &Watch,
 ) -> Result<Rendered> {
-    let text = engine.render(&folder.template(), &folder.name)?;
+    let path = folder.template();
+    let _rendering = watch.over(&path);
+    let text = engine.render(&path, &folder.name)?;
     Ok(Rendered { folder, text: declare(text, &ingredients.build_arguments) })
 }
 

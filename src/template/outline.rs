@@ -136,6 +136,11 @@ pub(super) fn all_but<'a>(
     others
 }
 
+/// The first tag of a template that begins with this word.
+pub(super) fn first_tag(text: &str, word: &str) -> Option<Range<usize>> {
+    tags(text).into_iter().find(|tag| tag.word == word).map(|tag| tag.span)
+}
+
 /// A tag `{% word argument %}`.
 struct Tag<'a> {
     span: Range<usize>,
@@ -165,27 +170,91 @@ fn identifier(text: &str) -> &str {
 
 /// All tags of a template but `raw` and `endraw`.
 fn tags(text: &str) -> Vec<Tag<'_>> {
-    let mut found = Vec::new();
+    codes(text)
+        .filter(|span| text[span.clone()].starts_with("{%"))
+        .map(|span| Tag::at(text, span))
+        .collect()
+}
+
+/// Where a template has tags and expressions, but `raw` and `endraw`.
+fn codes(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut position = 0;
-    while let Some(brace) = text[position..].find('{') {
-        let start = position + brace;
-        position = match text.as_bytes().get(start + 1) {
-            Some(b'#') => past(text, start + 2, "#}"),
-            Some(b'{') => past_code(text, start + 2, "}}"),
-            Some(b'%') => {
-                let end = past_code(text, start + 2, "%}");
-                let tag = Tag::at(text, start..end);
-                if tag.word == "raw" {
-                    past_raw(text, end)
-                } else {
-                    found.push(tag);
-                    end
+    std::iter::from_fn(move || {
+        loop {
+            let start = position + text[position..].find('{')?;
+            let mark = match text.as_bytes().get(start + 1) {
+                Some(b'#') => {
+                    position = past(text, start + 2, "#}");
+                    continue;
                 }
+                Some(b'{') => "}}",
+                Some(b'%') => "%}",
+                _ => {
+                    position = start + 1;
+                    continue;
+                }
+            };
+            position = past_code(text, start + 2, mark);
+            let span = start..position;
+            if mark == "%}" && Tag::at(text, span.clone()).word == "raw" {
+                position = past_raw(text, position);
+            } else {
+                return Some(span);
             }
-            _ => start + 1,
+        }
+    })
+}
+
+/// How many operators an expression may have, and how many `elif` a template: a hundred times what
+/// anyone writes. Engines follow each by a call within a call, and their stacks end.
+const MOST_LINKS: usize = 500;
+
+/// Refuses what is put together of more parts than an engine can follow: the line, from 1, and why.
+pub(super) fn check_depth(text: &str) -> Result<(), (usize, String)> {
+    let mut alternatives = 0;
+    for span in codes(text) {
+        let code = &text[span.clone()];
+        alternatives +=
+            usize::from(code.contains("elif") && Tag::at(text, span.clone()).word == "elif");
+        // Each operator has a length.
+        let what = if code.len() > MOST_LINKS && operators(code) > MOST_LINKS {
+            format!("it has an expression of more than {MOST_LINKS} operators")
+        } else if alternatives > MOST_LINKS {
+            format!("it has more than {MOST_LINKS} tags elif")
+        } else {
+            continue;
         };
+        return Err((1 + text[..span.start].matches('\n').count(), what));
     }
-    found
+    Ok(())
+}
+
+/// How many operators there are in a tag or an expression, outside of texts.
+fn operators(code: &str) -> usize {
+    const SIGNS: &[u8] = b"+-*/%~|.<>=!([?";
+    const WORDS: [&str; 7] = ["and", "else", "if", "in", "is", "not", "or"];
+    let (mut count, mut quote, mut word) = (0, None, 0);
+    let bytes = code.as_bytes();
+    let mut position = 0;
+    while position < bytes.len() {
+        let byte = bytes[position];
+        if quote.is_none() && !(byte.is_ascii_alphanumeric() || byte == b'_') {
+            count += usize::from(WORDS.iter().any(|one| one.as_bytes() == &bytes[word..position]));
+            count += usize::from(SIGNS.contains(&byte));
+            word = position + 1;
+        }
+        match (quote, byte) {
+            (Some(_), b'\\') => position += 1,
+            (Some(open), byte) if byte == open => {
+                quote = None;
+                word = position + 1;
+            }
+            (None, b'"' | b'\'' | b'`') => quote = Some(byte),
+            _ => {}
+        }
+        position += 1;
+    }
+    count
 }
 
 /// The end of the next `mark`, or that of the text.
@@ -219,7 +288,7 @@ fn past_raw(text: &str, from: usize) -> usize {
     while let Some(tag) = text[position..].find("{%") {
         let start = position + tag;
         let end = past(text, start, "%}");
-        if Tag::at(text, start..end).word == "endraw" {
+        if end == text.len() || Tag::at(text, start..end).word == "endraw" {
             return end;
         }
         position = start + 2;
@@ -254,6 +323,38 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(names(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn operators_are_counted_outside_of_texts() {
+        let table = [
+            ("{{ a }}", 0),
+            ("{{ a + b.c }}", 2),
+            ("{{ not a and 'not b + \\' c' or d }}", 3),
+            ("{% if notable is in_order %}", 4),
+            ("{{ a['x'](1)|y }}", 3),
+            ("{% set a = ['b', \"c-d\", 'e.f'] %}", 4),
+        ];
+        for (code, expected) in table {
+            assert_eq!(operators(code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_together_of_too_many_parts_is_told_with_its_line() {
+        let long = |count: usize| format!("a\n{{{{ 1{} }}}}", " + 1".repeat(count));
+        assert_eq!(check_depth(&long(500)), Ok(()));
+        let what = "it has an expression of more than 500 operators".to_owned();
+        assert_eq!(check_depth(&long(501)), Err((2, what)));
+        let many = |count: usize| format!("{{% if 0 %}}{}", "\n{% elif 0 %}".repeat(count));
+        assert_eq!(check_depth(&many(500)), Ok(()));
+        assert_eq!(
+            check_depth(&many(501)),
+            Err((502, "it has more than 500 tags elif".to_owned()))
+        );
+        let list = format!("{{% set a = [{}] %}}", "'b-c.d', ".repeat(10_000));
+        assert_eq!(check_depth(&list), Ok(()));
+        assert_eq!(check_depth(&format!("{{% raw %}}{}", long(501))), Ok(()));
     }
 
     #[test]

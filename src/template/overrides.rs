@@ -76,7 +76,7 @@ pub(super) fn blocks_of(tree: &Tree) -> BTreeSet<String> {
     let files = tree.files();
     let templates =
         files.iter().filter(|(path, _)| path.ends_with(".tera") || path.ends_with(".j2"));
-    let texts = templates.filter_map(|(_, file)| String::from_utf8(file.read().ok()?).ok());
+    let texts = templates.filter_map(|(path, file)| file.text(path).ok());
     let names = |text: String| -> Vec<String> {
         Outline::of(&text).block_names().map(str::to_owned).collect()
     };

@@ -13,10 +13,12 @@ use tera::{
     TeraResult, Value,
 };
 
+use super::bounds::TOO_LONG;
 use super::overrides::{Lists, is_override};
 use super::tera_override::{self, CUSTOMIZATIONS, Customizations, Layers};
 use super::{
     Ingredients, Override, Renderer, Variables, customization, customized, is_customization,
+    outline, place_of_tag,
 };
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
@@ -45,6 +47,12 @@ impl<'a> TeraEngine<'a> {
         let context = Context::from_serialize(&ingredients.variables);
         let mut sources = tree.templates()?;
         sources.retain(|_, text| !is_override(text));
+        for (path, text) in &sources {
+            outline::check_depth(text).map_err(|(line, what)| {
+                let place = Place::line(tree.display_path(path), text.as_str(), line);
+                Diagnostic::new(format!("the template can't be parsed: {what}")).at(place)
+            })?;
+        }
         let mut engine = Self {
             tera: Tera::new(),
             sources,
@@ -84,11 +92,27 @@ impl<'a> TeraEngine<'a> {
             ErrorKind::RenderingError(report) => {
                 self.show(report, "the template can't be rendered", error)
             }
+            ErrorKind::CircularExtend { tpl, .. } => self.of_template(tpl, "extends", error),
+            ErrorKind::CircularInclude { tpl, .. } => self.of_template(tpl, "include", error),
+            ErrorKind::Msg(message) if message == TOO_LONG => match template {
+                Some(template) => self.of_template(template, "for", error),
+                None => Diagnostic::new(TOO_LONG),
+            },
             _ => {
                 let said = self.layers.in_words_of_user(&error.to_string());
                 let origin = template.map_or(self.tree.origin().to_owned(), |name| self.path(name));
                 Diagnostic::new(lower_first(&said)).note(format!("in {origin}"))
             }
+        }
+    }
+
+    /// Says what Tera says of a template without a place, with that of the tag which it is about.
+    fn of_template(&self, template: &str, word: &str, error: &Error) -> Diagnostic {
+        let said = self.layers.in_words_of_user(&error.to_string());
+        let said = format!("the template can't be rendered: {}", lower_first(&said));
+        match self.layers.origin(template) {
+            Some((file, _)) => Diagnostic::new(said).note(format!("in {}", file.path)),
+            None => Diagnostic::new(said).at(place_of_tag(self.tree, template, word)),
         }
     }
 

@@ -16,6 +16,7 @@ use regex::Regex;
 use tera::{Context, Error, Kwargs, State, Tera, TeraResult, Value};
 
 use super::Variables;
+use super::bounds::{TOO_LONG, Text};
 use super::outline::{Outline, all_but, blanked};
 use super::overrides::{Override, PARENT};
 use crate::diagnostic::{Diagnostic, Place, Result, collect};
@@ -178,7 +179,7 @@ impl Layers {
             if layer.outline.sets.is_empty() {
                 continue;
             }
-            let text = tera.render(&name_of_settings(index), &context);
+            let text = rendered(tera, &name_of_settings(index), &context);
             let text = text.map_err(|error| explain(&error))?;
             let told = text.rsplit(SEPARATOR).next().unwrap_or_default();
             let set: Variables =
@@ -202,10 +203,10 @@ impl Layers {
         context.insert(CUSTOMIZATIONS, customizations);
         let pile = self.piles.get(path);
         let top = pile.and_then(|pile| pile.top.as_deref()).unwrap_or(path);
-        let text = tera.render(top, &context)?;
+        let text = rendered(tera, top, &context)?;
         let Some(frame) = pile.and_then(|pile| pile.frame.as_deref()) else { return Ok(text) };
         context.insert(CUSTOMIZATIONS, &Customizations::new());
-        let parts = tera.render(frame, &context)?;
+        let parts = rendered(tera, frame, &context)?;
         let mut parts = parts.split(SEPARATOR).map(str::trim);
         let header = parts.next().unwrap_or_default();
         let footers: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
@@ -262,6 +263,13 @@ pub(super) fn add_function(tera: &mut Tera) {
         }
         serde_json::to_string(&found).map_err(|error| Error::message(error.to_string()))
     });
+}
+
+/// What a template comes to.
+fn rendered(tera: &Tera, template: &str, context: &Context) -> TeraResult<String> {
+    let mut text = Text::default();
+    let written = tera.render_to(template, context, &mut text);
+    text.written(written, || Error::message(TOO_LONG))
 }
 
 /// Refuses a file that does not extend what it is laid over. For all but the first that goes

@@ -2,9 +2,8 @@
 
 use std::fs;
 
-use super::{Ingredients, Override, render_and_tell};
+use super::{Ingredients, Override, Watch, render_and_tell, watched};
 use crate::diagnostic::Diagnostic;
-use crate::dialect::{Dialect, Functions, Tables};
 use crate::tree::Tree;
 
 /// What the images of these files, `(path, text)`, come to, and what is warned of.
@@ -21,24 +20,15 @@ pub fn rendered_and_told(
         fs::write(path, text).unwrap();
     }
     let tree = Tree::open(folder.path(), None).unwrap();
-    let functions = Functions {
-        dialect: Dialect::newest(),
-        tables: Tables::default(),
-        package_type: "deb".to_owned(),
-        base: "debian".to_owned(),
-        base_tag: "1".to_owned(),
-        arch: "x86_64".to_owned(),
-        codename: None,
-    };
     let file = |text: &&str| Override { path: "over".to_owned(), text: (*text).to_owned() };
     let ingredients = Ingredients {
         variables: variables.as_object().unwrap().clone(),
-        functions: functions.into(),
         overrides: overrides.iter().map(file).collect(),
-        build_arguments: Vec::new(),
-        warn: |_| {},
+        ..Ingredients::bare()
     };
-    let (rendered, warnings) = render_and_tell(&tree, &ingredients).map_err(|errors| errors.0)?;
+    let rendering = |watch: &Watch| render_and_tell(&tree, &ingredients, watch);
+    let (rendered, warnings) =
+        watched(&tree, &ingredients, rendering).map_err(|errors| errors.0)?;
     Ok((rendered.into_iter().map(|image| image.text).collect(), warnings))
 }
 

@@ -8,6 +8,7 @@
 //! A tree is either one with a manifest, or one of a release of kolla-build, whose manifest is
 //! made of what the Python files beside it say.
 
+mod depth;
 mod embedded;
 mod facts;
 mod manifest;
@@ -17,7 +18,7 @@ mod shipped;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,6 +60,14 @@ const TERA_SUFFIX: &str = ".tera";
 /// The ending of profile files.
 const PROFILE_SUFFIX: &str = ".list";
 
+/// The bytes of a template, a manifest or a table: a hundred times what the longest of known trees have.
+/// Other files are not read but sent, and may have any size.
+const LONGEST_TEXT: u64 = 4 << 20;
+
+/// The files and folders of a tree: a hundred times what large ones have. Links from folder to folder
+/// can make more of a few.
+const MOST_ENTRIES: usize = 200_000;
+
 /// Where a file's content is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Content {
@@ -95,6 +104,22 @@ impl TreeFile {
             Content::Embedded(bytes) => Ok(bytes.to_vec()),
             Content::Text(text) => Ok(text.clone().into_bytes()),
         }
+    }
+
+    /// The file's text; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// When it can't be read, is too long for a text that anyone writes, or is not UTF-8.
+    pub fn text(&self, name: &str) -> Result<String> {
+        let read = match &self.content {
+            Content::Disk(path) => read_bounded(path),
+            _ => self.read(),
+        };
+        let bytes = read.map_err(|error| unreadable(Path::new(name), &error))?;
+        String::from_utf8(bytes).map_err(|error| {
+            let line = line_after(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+            Diagnostic::new(format!("'{name}' is not UTF-8 text, from line {line} on")).into()
+        })
     }
 
     /// Whether its owner may execute it: the one bit of its mode that a build sees.
@@ -187,6 +212,17 @@ impl Tree {
         })
     }
 
+    /// A tree of these files, without a manifest.
+    pub fn of_files(files: Files) -> Self {
+        Self {
+            origin: "memory".to_owned(),
+            files: files.into(),
+            profiles: Files::new(),
+            manifest: Manifest::default(),
+            release: None,
+        }
+    }
+
     /// Whether `folder` holds a tree's manifest.
     pub fn is_at(folder: &Path) -> bool {
         folder.join(FILE_NAME).is_file()
@@ -199,7 +235,7 @@ impl Tree {
     pub fn embedded() -> Result<Self> {
         let origin = "the embedded tree";
         let (files, profiles) = embedded::load();
-        let text = read_text(&files[FILE_NAME], FILE_NAME)?;
+        let text = files[FILE_NAME].text(FILE_NAME)?;
         let manifest = Manifest::parse(&text, &format!("{origin}/{FILE_NAME}"))?;
         let origin = origin.to_owned();
         Ok(Self { origin, files: files.into(), profiles, manifest, release: None })
@@ -229,8 +265,11 @@ impl Tree {
     /// Puts the file `on_disk` at `path` within the tree.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When it can't be read, or the path leads out of the tree.
     pub fn add_file(&mut self, path: &str, on_disk: &Path) -> Result<()> {
+        if !leads_down(path) {
+            return Err(Diagnostic::new(format!("'{path}' is no path within the tree")).into());
+        }
         fs::File::open(on_disk).map_err(|error| unreadable(on_disk, &error))?;
         let file = TreeFile::on_disk(on_disk.to_owned());
         Arc::make_mut(&mut self.files).insert(path.to_owned(), file);
@@ -338,7 +377,7 @@ impl Tree {
         self.files
             .iter()
             .filter(|(path, _)| path.ends_with(TERA_SUFFIX))
-            .map(|(path, file)| Ok((path.clone(), read_text(file, &self.display_path(path))?)))
+            .map(|(path, file)| Ok((path.clone(), file.text(&self.display_path(path))?)))
             .collect()
     }
 
@@ -350,7 +389,7 @@ impl Tree {
         self.profiles
             .iter()
             .filter_map(|(path, file)| Some((path.strip_suffix(PROFILE_SUFFIX)?, path, file)))
-            .map(|(name, path, file)| Ok((name.to_owned(), read_text(file, path)?)))
+            .map(|(name, path, file)| Ok((name.to_owned(), file.text(path)?)))
             .collect()
     }
 }
@@ -358,12 +397,26 @@ impl Tree {
 /// The manifest in the folder `root`, and the files of the profiles it names.
 fn read_manifest(root: &Path, file: &TreeFile) -> Result<(Manifest, Files)> {
     let path = root.join(FILE_NAME).display().to_string();
-    let manifest = Manifest::parse(&read_text(file, &path)?, &path)?;
+    let manifest = Manifest::parse(&file.text(&path)?, &path)?;
     let profiles = match &manifest.profiles {
-        Some(folder) => walk_if_there(&root.join(folder))?,
+        // Profiles may lie beside the tree: nothing but names of images is made of them.
+        Some(folder) if leads_down(folder.strip_prefix("../").unwrap_or(folder)) => {
+            walk_if_there(&root.join(folder))?
+        }
+        Some(folder) => {
+            let message =
+                format!("the folder of profiles '{folder}' is not in the tree or beside it");
+            return Err(Diagnostic::new(message).note(format!("{path} names it")).into());
+        }
         None => Files::new(),
     };
     Ok((manifest, profiles))
+}
+
+/// Whether a path stays below the folder that it is taken from.
+fn leads_down(path: &str) -> bool {
+    use std::path::Component::{CurDir, Normal};
+    Path::new(path).components().all(|part| matches!(part, Normal(_) | CurDir))
 }
 
 fn walk_if_there(folder: &Path) -> Result<Files> {
@@ -372,9 +425,19 @@ fn walk_if_there(folder: &Path) -> Result<Files> {
 
 /// All files below `folder`. Symbolic links are followed as long as they stay within it.
 fn walk(folder: &Path) -> Result<Files> {
+    walk_up_to(MOST_ENTRIES, folder)
+}
+
+fn walk_up_to(most: usize, folder: &Path) -> Result<Files> {
     let root = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
     let mut files = Files::new();
-    for entry in WalkDir::new(folder).follow_links(true) {
+    for (count, entry) in WalkDir::new(folder).follow_links(true).into_iter().enumerate() {
+        if count > most {
+            let message = format!("'{}' has more than {most} files", folder.display());
+            return Err(Diagnostic::new(message)
+                .help("name the folder of the templates; links may show a folder many times over")
+                .into());
+        }
         let entry = entry.map_err(|error| {
             let place = error.path().unwrap_or(folder).display().to_string();
             let message = match error.loop_ancestor() {
@@ -425,12 +488,20 @@ fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
     Diagnostic::new(format!("'{}' can't be read: {error}", path.display()))
 }
 
-fn read_text(file: &TreeFile, name: &str) -> Result<String> {
-    let bytes = file.read().map_err(|error| unreadable(Path::new(name), &error))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let line = line_after(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
-        Diagnostic::new(format!("'{name}' is not UTF-8 text, from line {line} on")).into()
-    })
+/// The bytes of a file that is to be a text.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST_TEXT {
+        let message = format!("it is longer than {} MiB", LONGEST_TEXT >> 20);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(bytes)
+}
+
+/// The text of a file; none if it can't be had or is too long.
+fn text_at(path: &Path) -> Option<String> {
+    String::from_utf8(read_bounded(path).ok()?).ok()
 }
 
 /// The line, from 1, that whatever follows `bytes` is on.
@@ -513,6 +584,65 @@ mod tests {
         symlink("/etc/passwd", root.path().join("base/passwd")).unwrap();
         let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
         assert!(message.ends_with("base/passwd' is a link that leaves the tree"), "{message}");
+    }
+
+    #[test]
+    fn links_that_show_a_folder_many_times_over_are_not_followed_for_ever() {
+        let root = small_tree();
+        for n in 0..12 {
+            let folder = root.path().join(format!("d{n}"));
+            fs::create_dir(&folder).unwrap();
+            symlink(format!("../d{}", n + 1), folder.join("a")).unwrap();
+            symlink(format!("../d{}", n + 1), folder.join("b")).unwrap();
+        }
+        write(root.path(), "d12/file", "");
+        let message = walk_up_to(2000, root.path()).unwrap_err().0.remove(0).message;
+        assert!(message.ends_with("has more than 2000 files"), "{message}");
+    }
+
+    #[test]
+    fn a_manifest_names_no_place_outside_of_its_tree() {
+        for place in ["/etc", "../../elsewhere", "p/../../elsewhere"] {
+            let root = small_tree();
+            write(root.path(), FILE_NAME, &format!("profiles = '{place}'\n"));
+            let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
+            let expected =
+                format!("the folder of profiles '{place}' is not in the tree or beside it");
+            assert_eq!(message, expected);
+
+            let mut tree = Tree::open(small_tree().path(), None).unwrap();
+            let message = tree.add_file(place, Path::new("/dev/null")).unwrap_err().0.remove(0);
+            assert_eq!(message.message, format!("'{place}' is no path within the tree"));
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_and_what_is_no_file_are_told_or_left_out() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let root = small_tree();
+        let _socket = std::os::unix::net::UnixListener::bind(root.path().join("base/s")).unwrap();
+        let tree = Tree::open(root.path(), None).unwrap();
+        assert!(!tree.files().contains_key("base/s"));
+        let name = std::ffi::OsStr::from_bytes(b"base/a\xff");
+        fs::write(root.path().join(name), "").unwrap();
+        let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
+        assert_eq!(message, "the name of 'base/a\u{fffd}' is not UTF-8");
+    }
+
+    #[test]
+    fn a_text_may_be_so_long_and_a_file_that_is_sent_any_length() {
+        let root = small_tree();
+        let length = LONGEST_TEXT as usize;
+        write(root.path(), "components.tera", &"x".repeat(length));
+        write(root.path(), "base/large", &"x".repeat(50 << 20));
+        let tree = Tree::open(root.path(), None).unwrap();
+        assert_eq!(tree.templates().unwrap()["components.tera"].len(), length);
+        let context = tree.context(&tree.images().unwrap()[0]);
+        assert_eq!(context["large"].read().unwrap().len(), 50 << 20);
+
+        write(root.path(), "components.tera", &"x".repeat(length + 1));
+        let message = tree.templates().unwrap_err().0.remove(0).message;
+        assert!(message.ends_with("components.tera' can't be read: it is longer than 4 MiB"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use ruff_python_ast::{Expr, ExprCall, ModModule, Number, Operator, Stmt, UnaryOp
 use ruff_python_parser::{Parsed, parse_module};
 use ruff_text_size::{Ranged, TextRange};
 
+use super::depth::too_deep;
+
 /// A Python value, as far as it can be told without running anything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -127,8 +129,11 @@ struct Assigned {
 /// Reads the literals of a module.
 ///
 /// # Errors
-/// When the text is not Python.
+/// When the text is not Python, or goes deeper than any table.
 pub fn parse(text: &str) -> Result<Module, ParseError> {
+    if let Some(offset) = too_deep(text) {
+        return Err(ParseError { message: "it goes too deep".to_owned(), offset });
+    }
     let parsed = parse_module(text).map_err(|error| ParseError {
         message: error.error.to_string(),
         offset: error.location.start().to_usize(),

@@ -13,7 +13,7 @@ use std::process::Command;
 use super::facts::{self, Facts};
 use super::manifest::{Base, InstallType, Manifest, Preset, SourceEntry, Unbuildable, User};
 use super::python::Literal;
-use super::shipped;
+use super::{TreeFile, shipped, text_at};
 use crate::diagnostic::{Diagnostic, Place as Shown, Result};
 use crate::dialect::yaml::{self, Yaml};
 use crate::dialect::{Axis, Dialect, Tables, Version};
@@ -100,7 +100,7 @@ pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, 
     let Some(package) = &place.package else {
         return read_bare(place, dialect);
     };
-    let module = |path: &str| fs::read_to_string(package.join(path)).ok();
+    let module = |path: &str| text_at(&package.join(path));
     let facts = facts::read(&module).map_err(|error| unreadable(package, &error))?;
     let told = version_beside(package);
     let (dialect, guess) = match (dialect, &told) {
@@ -156,12 +156,12 @@ fn parse(version: &str) -> Result<Version> {
 fn unreadable(package: &Path, error: &facts::FactsError) -> Diagnostic {
     let path = package.join(&error.file);
     let diagnostic = Diagnostic::new(format!("kolla's tables can't be read: {}", error.message));
-    match fs::read_to_string(&path) {
-        Ok(text) => {
+    match text_at(&path) {
+        Some(text) => {
             let offset = error.offset.min(text.len());
             diagnostic.at(Shown::new(path.display().to_string(), text, offset..offset))
         }
-        Err(_) => diagnostic.note(format!("in {}", path.display())),
+        None => diagnostic.note(format!("in {}", path.display())),
     }
 }
 
@@ -177,8 +177,7 @@ fn version_beside(package: &Path) -> Option<String> {
         is_ours.then(|| above.join(name))
     });
     let mut texts = metadata.flat_map(|folder| {
-        ["METADATA", "PKG-INFO"]
-            .map(|file| fs::read_to_string(folder.join(file)).unwrap_or_default())
+        ["METADATA", "PKG-INFO"].map(|file| text_at(&folder.join(file)).unwrap_or_default())
     });
     let of_metadata = texts.find_map(|text| {
         text.lines().find_map(|line| line.strip_prefix("Version:").map(|v| v.trim().to_owned()))
@@ -196,14 +195,21 @@ fn said_by_git(checkout: &Path, question: &[&str]) -> Option<String> {
     if !checkout.join(".git").exists() {
         return None;
     }
-    let output = Command::new("git").arg("-C").arg(checkout).args(question).output().ok()?;
+    // What a checkout configures of git is not meant for here, least of all programs to run.
+    let without = ["core.fsmonitor=false", "core.hooksPath=/dev/null", "log.showSignature=false"];
+    let mut git = Command::new("git");
+    git.arg("-C").arg(checkout);
+    for setting in without {
+        git.args(["-c", setting]);
+    }
+    let output = git.args(question).output().ok()?;
     let answer = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !answer.is_empty()).then_some(answer)
 }
 
 /// The dialect that what is in the templates speaks for, with the services' release if known.
 fn guess(place: &Place, release: &str) -> Result<Dialect> {
-    let read = |path: &str| fs::read_to_string(place.templates.join(path)).unwrap_or_default();
+    let read = |path: &str| text_at(&place.templates.join(path)).unwrap_or_default();
     let Some(major) = Dialect::guess_major(&read("macros.j2"), &read(ROOT_IMAGE), release) else {
         return Err(Diagnostic::new(format!(
             "nothing tells which release of kolla-build '{}' belongs to",
@@ -221,9 +227,7 @@ fn guess(place: &Place, release: &str) -> Result<Dialect> {
 /// When it can't be read or is not YAML.
 pub fn repositories(path: &Path) -> Result<Yaml> {
     let shown = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| {
-        Diagnostic::new(format!("the file of repositories '{shown}' can't be read: {error}"))
-    })?;
+    let text = TreeFile::on_disk(path.to_owned()).text(&shown)?;
     yaml::parse(&text).map_err(|error| {
         Diagnostic::new(format!("the repositories can't be read: {}", error.message))
             .at(Shown::line(shown, text.as_str(), error.line))

@@ -1,0 +1,163 @@
+//! What reads data from elsewhere, by name: for the fuzzers in `fuzz/`, and for the test that goes
+//! through what these have found.
+//!
+//! Each reader takes any bytes and holds what it makes of them against what has to be true of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use crate::diagnostic::{Diagnostics, Place};
+use crate::dialect::yaml;
+use crate::dockerfile;
+use crate::image::ImageRef;
+use crate::settings::ini;
+use crate::source;
+use crate::template;
+use crate::tree::{Language, Manifest};
+
+/// Takes any bytes, and panics where what it makes of them is wrong.
+pub type Reader = fn(&[u8]);
+
+/// All readers by their names.
+pub const READERS: [(&str, Reader); 8] = [
+    ("archive", archive),
+    ("dockerfile", dockerfile_text),
+    ("ini", ini_file),
+    ("jinja", jinja),
+    ("manifest", manifest),
+    ("reference", reference),
+    ("tera", tera),
+    ("yaml", yaml_file),
+];
+
+/// A configuration file.
+pub fn ini_file(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match ini::parse(text, "build.conf") {
+        Ok(read) => {
+            for entry in read.entries {
+                assert_eq!(&text[entry.key_span], entry.key);
+                assert!(text.get(entry.value_span).is_some());
+            }
+        }
+        Err(errors) => check_places(&errors),
+    }
+}
+
+/// A Dockerfile.
+pub fn dockerfile_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match dockerfile::parse(text, &BTreeMap::new()) {
+        Ok(read) => {
+            assert!(!read.stages.is_empty());
+            assert!(read.references.iter().all(|found| text.get(found.span.clone()).is_some()));
+            read.parent();
+        }
+        Err(error) => assert!(text.get(error.span).is_some()),
+    }
+    assert_eq!(dockerfile::insert(text, "", ""), text);
+    dockerfile::insert(text, "RUN a", "RUN b");
+}
+
+/// The reference of an image.
+pub fn reference(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(read) = text.parse::<ImageRef>() {
+        assert_eq!(read.to_string().parse().as_ref(), Ok(&read));
+    }
+}
+
+/// A tree's manifest.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Err(errors) = Manifest::parse(text, "tree.toml") {
+        check_places(&errors);
+    }
+}
+
+/// A file of repositories.
+pub fn yaml_file(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(read) = yaml::parse(text) {
+        read.python_str();
+    }
+}
+
+/// A template in Jinja2; after a NUL one that it may include, import or extend as `other.j2`.
+pub fn jinja(bytes: &[u8]) {
+    template_text(Language::Jinja, "other.j2", bytes);
+}
+
+/// A template in Tera; after a NUL one that it may include or extend as `other.tera`.
+pub fn tera(bytes: &[u8]) {
+    template_text(Language::Tera, "other.tera", bytes);
+}
+
+fn template_text(language: Language, other: &str, bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (image, included) = text.split_once('\0').unwrap_or((text, ""));
+    if let Err(errors) = template::rendered_alone(language, image, (other, included)) {
+        check_places(&errors);
+    }
+}
+
+/// The archive of a plugin.
+pub fn archive(bytes: &[u8]) {
+    if let Ok(bundle) = source::bundled("plugins", bytes) {
+        unpack(&bundle);
+    }
+}
+
+/// Every place of an error can be shown.
+fn check_places(errors: &Diagnostics) {
+    for Place { source, span, .. } in errors.0.iter().flat_map(|error| &error.places) {
+        assert!(source.get(span.clone()).is_some());
+    }
+}
+
+/// Unpacks a bundle in the mind, with links followed wherever they lead: nothing leaves its folder.
+fn unpack(bundle: &[u8]) {
+    let (mut links, mut files) = (BTreeMap::new(), BTreeSet::new());
+    for entry in tar::Archive::new(bundle).entries().expect("an archive") {
+        let entry = entry.expect("an entry");
+        let path = entry.path().expect("a path").into_owned();
+        assert!(path.starts_with("plugins") && path.to_str().is_some());
+        assert!(path.components().all(|part| matches!(part, Component::Normal(_))));
+        match entry.header().entry_type() {
+            tar::EntryType::Symlink => {
+                let link = entry.link_name().expect("a link").expect("a link").into_owned();
+                assert!(links.insert(path, link).is_none());
+            }
+            tar::EntryType::Regular => assert!(files.insert(path)),
+            kind => assert_eq!(kind, tar::EntryType::Directory),
+        }
+    }
+    for path in links.keys().chain(&files) {
+        assert!(resolved(path, &links, 0).is_none_or(|path| path.starts_with("plugins")));
+    }
+}
+
+/// Where a path leads; `None` if it leads nowhere.
+fn resolved(path: &Path, links: &BTreeMap<PathBuf, PathBuf>, depth: usize) -> Option<PathBuf> {
+    const MOST_LINKS: usize = 40;
+    if depth > MOST_LINKS {
+        return None;
+    }
+    let mut at = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => assert!(at.pop(), "{} leads out", path.display()),
+            Component::Normal(part) => {
+                let here = at.clone();
+                at.push(part);
+                if let Some(link) = links.get(&at) {
+                    assert!(link.is_relative());
+                    at = resolved(&here.join(link), links, depth + 1)?;
+                    assert!(at.starts_with("plugins"), "{} leads out", path.display());
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(at)
+}

@@ -1,0 +1,643 @@
+//! Bundles archives that others made: many become one, below one folder.
+//!
+//! A bundle is written straight from the archives it is made of: nothing is unpacked on this
+//! machine. What an archive holds is data from someone else and is unpacked in the image, so it is
+//! checked here, by one rule: unpacked in any order, by any program, it writes below its folder, once
+//! to each name. No more is kept in memory than the names of the entries.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
+
+use super::archive::tidy_header;
+use super::{FetchError, Source};
+
+/// How much a bundle may hold.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// The bytes of all files.
+    bytes: u64,
+    /// The entries of all archives.
+    entries: usize,
+}
+
+/// A bundle becomes a part of a build context, which is packed in memory: no more than a machine for
+/// builds can spare. A checkout of the largest projects has a third of these entries.
+const LIMITS: Limits = Limits { bytes: super::LARGEST, entries: 250_000 };
+
+/// What may stand before and after a file's content: names and attributes, and padding at the end. Some
+/// kB are usual.
+const MOST_BETWEEN_FILES: u64 = 1 << 20;
+
+/// What file systems take as one part of a path.
+const LONGEST_PART: usize = 255;
+
+/// What an engine takes as a path is 4095 bytes, of which some are for the folder in the image.
+const LONGEST_PATH: usize = 3072;
+
+/// Writes one tar archive with the entries of all `archives` below a folder called `top`.
+pub(super) fn bundle(
+    top: &str,
+    archives: &[(Source, PathBuf)],
+    target: &Path,
+) -> Result<(), FetchError> {
+    let here = |error: io::Error| FetchError {
+        name: top.to_owned(),
+        location: target.display().to_string(),
+        reason: error.to_string(),
+        transient: false,
+    };
+    let out = BufWriter::new(File::create(target).map_err(here)?);
+    let mut bundle = Bundle::new(top, out, LIMITS).map_err(here)?;
+    for (source, path) in archives {
+        let added = open(path).and_then(|archive| bundle.add(archive));
+        added.map_err(|error| FetchError {
+            name: source.name.clone(),
+            location: source.location.clone(),
+            reason: format!("its archive can't be used: {error}"),
+            transient: false,
+        })?;
+    }
+    bundle.finish().map_err(here).map(|_| ())
+}
+
+/// What a bundle makes of one archive of these bytes.
+///
+/// # Errors
+/// Why it is refused.
+pub fn bundled(top: &str, archive: &[u8]) -> io::Result<Vec<u8>> {
+    let limits = Limits { bytes: 1 << 20, entries: 1000 };
+    let mut bundle = Bundle::new(top, Vec::new(), limits)?;
+    bundle.add(decompressed(io::Cursor::new(archive))?)?;
+    bundle.finish()
+}
+
+/// A bundle while it is written.
+struct Bundle<W: Write> {
+    out: tar::Builder<W>,
+    top: PathBuf,
+    names: Names,
+    limits: Limits,
+}
+
+impl<W: Write> Bundle<W> {
+    fn new(top: &str, out: W, limits: Limits) -> io::Result<Self> {
+        let mut out = tar::Builder::new(out);
+        let top = PathBuf::from(top);
+        let mut header = tidy_header(tar::EntryType::Directory, 0o755);
+        out.append_data(&mut header, top.join(""), io::empty())?;
+        Ok(Self { out, top, names: Names::default(), limits })
+    }
+
+    fn finish(self) -> io::Result<W> {
+        let mut out = self.out.into_inner()?;
+        out.flush()?;
+        Ok(out)
+    }
+
+    /// Adds all entries of an archive.
+    fn add(&mut self, archive: impl Read) -> io::Result<()> {
+        let gauge = Gauge::default();
+        let mut archive = tar::Archive::new(Gauged { inner: archive, gauge: gauge.clone() });
+        self.names.archive += 1;
+        let mut last = None;
+        let mut entries = archive.entries()?;
+        loop {
+            gauge.allow(MOST_BETWEEN_FILES);
+            let entry =
+                entries.next().transpose().map_err(|error| after(last.as_deref(), &error))?;
+            let Some(entry) = entry else { break };
+            let name = name_of(&entry)?;
+            self.limits.entries = self
+                .limits
+                .entries
+                .checked_sub(1)
+                .ok_or_else(|| refused(&name, "is one entry too many for one image"))?;
+            gauge.allow(entry.size().saturating_add(MOST_BETWEEN_FILES));
+            self.add_entry(&name, entry)?;
+            last = Some(name);
+        }
+        if !gauge.saw_end() {
+            return Err(after(last.as_deref(), &io::Error::other("it ends without an end mark")));
+        }
+        gauge.allow(MOST_BETWEEN_FILES);
+        io::copy(&mut archive.into_inner(), &mut io::sink())
+            .map(|_| ())
+            .map_err(|error| after(last.as_deref(), &error))
+    }
+
+    fn add_entry(&mut self, name: &str, mut entry: tar::Entry<'_, impl Read>) -> io::Result<()> {
+        let kind = match entry.header().entry_type() {
+            tar::EntryType::XGlobalHeader => return Ok(()),
+            // A folder, for programs of long ago.
+            tar::EntryType::Regular if name.ends_with('/') => tar::EntryType::Directory,
+            tar::EntryType::Continuous => tar::EntryType::Regular,
+            kind => kind,
+        };
+        let path = tidy_path(name)?;
+        let is_folder = kind == tar::EntryType::Directory;
+        if path.as_os_str().is_empty() && !is_folder {
+            return Err(refused(name, "is no name of a file"));
+        }
+        let target = self.top.join(&path);
+        match kind {
+            tar::EntryType::Directory => {
+                self.names.claim(name, path, Claim::Folder)?;
+                self.out.append_data(&mut tidy_header(kind, 0o755), target.join(""), io::empty())
+            }
+            tar::EntryType::Regular => {
+                self.names.claim(name, path, Claim::File)?;
+                let size = entry.size();
+                let left = self.limits.bytes.checked_sub(size);
+                self.limits.bytes = left.ok_or_else(|| refused(name, TOO_LARGE))?;
+                let mode = entry.header().mode();
+                let mode = mode.map_err(|error| refused(name, &format!("has no mode: {error}")))?;
+                let executable = mode & 0o100 != 0;
+                let mut header = tidy_header(kind, if executable { 0o755 } else { 0o644 });
+                header.set_size(size);
+                let mut content = Counted { inner: &mut entry, count: 0 };
+                let copied = self.out.append_data(&mut header, target, &mut content);
+                copied.map_err(|error| refused(name, &format!("can't be read: {error}")))?;
+                if content.count != size {
+                    return Err(refused(name, "is cut off"));
+                }
+                Ok(())
+            }
+            tar::EntryType::Symlink => {
+                let link = entry.link_name_bytes().unwrap_or_default().into_owned();
+                let link = String::from_utf8(link)
+                    .map_err(|_| refused(name, "is a link to a name that is not UTF-8"))?;
+                refuse_leaving(name, &path, &link)?;
+                self.names.claim(name, path, Claim::Link)?;
+                self.out.append_link(&mut tidy_header(kind, 0o777), target, link)
+            }
+            _ => Err(refused(name, "is neither file, folder nor symbolic link")),
+        }
+    }
+}
+
+const TOO_LARGE: &str = "makes the sources of the image larger than 2 GiB";
+
+/// What the names below a bundle's folder are taken for.
+#[derive(Default)]
+struct Names {
+    claims: HashMap<PathBuf, (Claim, usize)>,
+    /// The archive that is read.
+    archive: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    Folder,
+    File,
+    Link,
+}
+
+impl Names {
+    /// Takes a path, and those above it as folders. What an archive has of a kind, a later one may
+    /// replace by the same kind: so it goes with archives that are unpacked one after the other.
+    fn claim(&mut self, name: &str, path: PathBuf, kind: Claim) -> io::Result<()> {
+        for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+            match self.claims.get(above) {
+                Some((Claim::Folder, _)) => break,
+                Some(_) => {
+                    let what = format!("lies below {above:?}, which is no folder");
+                    return Err(refused(name, &what));
+                }
+                None => self.claims.insert(above.to_owned(), (Claim::Folder, self.archive)),
+            };
+        }
+        match self.claims.insert(path, (kind, self.archive)) {
+            Some((known, _)) if known != kind => {
+                Err(refused(name, "has the name of something else in the archive"))
+            }
+            Some((Claim::File | Claim::Link, archive)) if archive == self.archive => {
+                Err(refused(name, "is there twice"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How much may be read, and whether what was read last is the mark of an archive's end.
+#[derive(Default, Clone)]
+struct Gauge(Rc<(Cell<u64>, Cell<u64>)>);
+
+impl Gauge {
+    /// The bytes of a block.
+    const BLOCK: u64 = 512;
+
+    fn allow(&self, bytes: u64) {
+        self.0.0.set(bytes);
+    }
+
+    fn note(&self, bytes: &[u8]) {
+        self.0.0.set(self.0.0.get() - bytes.len() as u64);
+        let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+        let before = if zeros == bytes.len() { self.0.1.get() } else { 0 };
+        self.0.1.set(before + zeros as u64);
+    }
+
+    /// Whether a whole block of zeros was read last.
+    fn saw_end(&self) -> bool {
+        self.0.1.get() >= Self::BLOCK
+    }
+}
+
+/// A reader that reads no more than it is allowed to.
+struct Gauged<R> {
+    inner: R,
+    gauge: Gauge,
+}
+
+impl<R: Read> Read for Gauged<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let allowed = usize::try_from(self.gauge.0.0.get()).unwrap_or(usize::MAX);
+        if allowed == 0 && !buffer.is_empty() {
+            let what = "there is more between its files than names and attributes take";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let most = buffer.len().min(allowed);
+        let read = self.inner.read(&mut buffer[..most])?;
+        self.gauge.note(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// A reader that counts what it read.
+struct Counted<R> {
+    inner: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count += read as u64;
+        Ok(read)
+    }
+}
+
+/// The tar archive in a file.
+fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    decompressed(File::open(path)?)
+}
+
+/// A tar archive, compressed by gzip or not at all.
+fn decompressed<'a>(mut file: impl Read + io::Seek + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    const GZIP: [u8; 2] = [0x1f, 0x8b];
+    let mut start = Vec::new();
+    file.by_ref().take(GZIP.len() as u64).read_to_end(&mut start)?;
+    file.rewind()?;
+    let file = BufReader::new(file);
+    if start == GZIP { Ok(Box::new(MultiGzDecoder::new(file))) } else { Ok(Box::new(file)) }
+}
+
+/// The name of an entry, which has to be text.
+fn name_of(entry: &tar::Entry<'_, impl Read>) -> io::Result<String> {
+    let bytes = entry.path_bytes();
+    match std::str::from_utf8(&bytes) {
+        Ok(name) => Ok(name.to_owned()),
+        Err(_) => Err(refused(&String::from_utf8_lossy(&bytes), "is not UTF-8")),
+    }
+}
+
+/// What is wrong with an entry; names from elsewhere are not shown as they are, and not at any length.
+fn refused(name: &str, what: &str) -> io::Error {
+    const LONGEST_SHOWN: usize = 200;
+    let shown: String = name.chars().take(LONGEST_SHOWN).flat_map(char::escape_debug).collect();
+    let rest = if name.chars().nth(LONGEST_SHOWN).is_some() { "..." } else { "" };
+    io::Error::new(io::ErrorKind::InvalidData, format!("'{shown}{rest}' {what}"))
+}
+
+/// What is wrong behind an entry.
+fn after(last: Option<&str>, error: &io::Error) -> io::Error {
+    match last {
+        Some(last) => refused(last, &format!("is followed by what can't be read: {error}")),
+        None => io::Error::new(error.kind(), format!("its start can't be read: {error}")),
+    }
+}
+
+/// The path without leading `./`; one that is absolute, leads upwards or is too long is refused.
+fn tidy_path(name: &str) -> io::Result<PathBuf> {
+    if name.len() > LONGEST_PATH || name.contains('\0') {
+        return Err(refused(name, "is longer than a path can be, or none"));
+    }
+    Path::new(name)
+        .components()
+        .filter(|part| *part != Component::CurDir)
+        .map(|part| match part {
+            Component::Normal(part) if part.len() > LONGEST_PART => {
+                Err(refused(name, "has a longer part than a file's name can be"))
+            }
+            Component::Normal(part) => Ok(part),
+            _ => Err(refused(name, "leads out of the archive")),
+        })
+        .collect()
+}
+
+/// A symbolic link may lead anywhere below the bundle's folder, by going up first and then down: up is
+/// exact, as no entry lies below a link, and what a way down meets are links of this kind again.
+fn refuse_leaving(name: &str, path: &Path, link: &str) -> io::Result<()> {
+    if link.is_empty() || link.len() > LONGEST_PATH || link.contains('\0') {
+        return Err(refused(name, "is a link to no path"));
+    }
+    let mut depth = Some(path.components().count().saturating_sub(1));
+    for part in Path::new(link).components() {
+        depth = match (part, depth) {
+            (Component::CurDir, depth) => depth,
+            (Component::Normal(_), _) => None,
+            (Component::ParentDir, Some(depth)) if depth > 0 => Some(depth - 1),
+            (Component::ParentDir, None) => {
+                return Err(refused(name, "is a link that goes up after it went down"));
+            }
+            _ => return Err(refused(name, "is a link that leads out of the archive")),
+        };
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tar::EntryType as E;
+
+    use super::super::{Digest, Kind};
+    use super::*;
+
+    /// An archive with one entry of each `(kind, name, link or content)`; names are not checked.
+    fn archive(entries: &[(E, &[u8], &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (kind, name, text) in entries {
+            let is_link = *kind == E::Symlink || *kind == E::Link;
+            let content: &[u8] = if is_link { b"" } else { text };
+            let mut header = tidy_header(*kind, 0o755);
+            header.set_size(content.len() as u64);
+            let raw = header.as_old_mut();
+            raw.name[..name.len()].copy_from_slice(name);
+            if is_link {
+                raw.linkname[..text.len()].copy_from_slice(text);
+            }
+            header.set_cksum();
+            bytes.extend_from_slice(header.as_bytes());
+            bytes.extend_from_slice(content);
+            bytes.resize(bytes.len().next_multiple_of(512), 0);
+        }
+        bytes.resize(bytes.len() + 1024, 0);
+        bytes
+    }
+
+    fn text<'a>(entries: &[(E, &'a str, &'a str)]) -> Vec<u8> {
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|(kind, name, text)| (*kind, name.as_bytes(), text.as_bytes()))
+            .collect();
+        archive(&entries)
+    }
+
+    fn names_in(archive: &[u8]) -> Vec<String> {
+        let mut archive = tar::Archive::new(archive);
+        let entries = archive.entries().unwrap();
+        entries.map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect()
+    }
+
+    fn names(entries: &[(E, &str, &str)]) -> Result<Vec<String>, String> {
+        let bundle = bundled("plugins", &text(entries)).map_err(|error| error.to_string())?;
+        Ok(names_in(&bundle))
+    }
+
+    /// Why an archive of these entries is refused.
+    fn refusal(entries: &[(E, &str, &str)]) -> String {
+        names(entries).unwrap_err()
+    }
+
+    fn source(name: &str) -> Source {
+        Source {
+            name: name.to_owned(),
+            kind: Kind::Local,
+            location: "there".to_owned(),
+            reference: None,
+            digest: Digest::Unknown,
+        }
+    }
+
+    /// What becomes of several archives, and the folder that they and the bundle were written to.
+    fn bundle_of(archives: &[Vec<u8>]) -> (Result<Vec<String>, FetchError>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let write = |(index, bytes): (usize, &Vec<u8>)| {
+            let path = folder.path().join(format!("{index}.tar"));
+            fs::write(&path, bytes).unwrap();
+            (source(&format!("app-plugin-{index}")), path)
+        };
+        let archives: Vec<_> = archives.iter().enumerate().map(write).collect();
+        let made = bundle("plugins", &archives, &out);
+        (made.map(|()| names_in(&fs::read(&out).unwrap())), folder)
+    }
+
+    #[test]
+    fn entries_are_put_below_the_top() {
+        let found = names(&[
+            (E::Directory, "./x-1/", ""),
+            (E::Regular, "./x-1/setup.py", "text"),
+            (E::Symlink, "x-1/link", "setup.py"),
+            (E::Symlink, "x-1/up", "../x-1/setup.py"),
+            (E::Directory, "x-1", ""),
+            (E::Regular, "x-1/old/", ""),
+        ]);
+        assert_eq!(
+            found.unwrap(),
+            [
+                "plugins/",
+                "plugins/x-1/",
+                "plugins/x-1/setup.py",
+                "plugins/x-1/link",
+                "plugins/x-1/up",
+                "plugins/x-1/",
+                "plugins/x-1/old/"
+            ]
+        );
+        assert_eq!(names(&[]).unwrap(), ["plugins/"]);
+    }
+
+    #[test]
+    fn what_leads_out_is_refused_by_name() {
+        for (kind, name, text) in [
+            (E::Regular, "../evil", "x"),
+            (E::Regular, "a/../../evil", "x"),
+            (E::Regular, "a/../evil", "x"),
+            (E::Regular, "/etc/evil", "x"),
+            (E::Symlink, "evil", "/etc/passwd"),
+            (E::Symlink, "evil", ".."),
+            (E::Symlink, "evil", ""),
+            (E::Symlink, "a/evil", "../../etc"),
+            (E::Symlink, "a/evil", "b/../../c"),
+        ] {
+            let reason = refusal(&[(kind, name, text)]);
+            assert!(reason.starts_with(&format!("'{name}' ")), "{name} {text}: {reason}");
+        }
+    }
+
+    #[test]
+    fn devices_pipes_and_hard_links_are_refused_by_name() {
+        for kind in [E::Link, E::Char, E::Block, E::Fifo, E::GNUSparse] {
+            let reason = refusal(&[(E::Regular, "other", "x"), (kind, "evil", "other")]);
+            let expected = "'evil' is neither file, folder nor symbolic link";
+            assert!(reason.contains(expected) || kind == E::GNUSparse, "{kind:?}: {reason}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_put_behind_a_link() {
+        type Entries = &'static [(E, &'static str, &'static str)];
+        let table: [(Entries, &str); 6] = [
+            (
+                &[(E::Symlink, "a", "b"), (E::Regular, "a/evil", "x")],
+                "'a/evil' lies below \"a\", which is no folder",
+            ),
+            (
+                &[(E::Directory, "a", ""), (E::Symlink, "a", "b")],
+                "'a' has the name of something else in the archive",
+            ),
+            (
+                &[(E::Regular, "a/x", ""), (E::Symlink, "./a", "b")],
+                "'./a' has the name of something else in the archive",
+            ),
+            (
+                &[(E::Regular, "a", ""), (E::Symlink, "a", "b")],
+                "'a' has the name of something else in the archive",
+            ),
+            (
+                &[(E::Symlink, "a/b/up", "../.."), (E::Symlink, "evil", "a/b/up/../..")],
+                "'evil' is a link that goes up after it went down",
+            ),
+            (&[(E::Regular, "a", ""), (E::Regular, "a/b", "")], "'a/b' lies below \"a\""),
+        ];
+        for (entries, expected) in table {
+            let reason = refusal(entries);
+            assert!(reason.starts_with(expected), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_given_once_in_an_archive_and_may_come_again_in_a_later_one() {
+        let twice = [(E::Regular, "a", "1"), (E::Regular, "./a", "2")];
+        assert_eq!(refusal(&twice), "'./a' is there twice");
+        let links = [(E::Symlink, "a", "b"), (E::Symlink, "a", "c")];
+        assert_eq!(refusal(&links), "'a' is there twice");
+
+        let [first, second] = [&twice[..1], &twice[1..]].map(text);
+        let (names, _folder) = bundle_of(&[first.clone(), second]);
+        assert_eq!(names.unwrap(), ["plugins/", "plugins/a", "plugins/a"]);
+        let (refused, _folder) = bundle_of(&[first, text(&[(E::Symlink, "a", "b")])]);
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "the source [app-plugin-1] there: its archive can't be used: \
+             'a' has the name of something else in the archive"
+        );
+    }
+
+    #[test]
+    fn names_that_are_no_text_or_too_long_are_refused() {
+        let not_utf8 = archive(&[(E::Regular, b"a\xff\n", b"x")]);
+        let reason = bundled("plugins", &not_utf8).unwrap_err().to_string();
+        assert_eq!(reason, "'a\u{fffd}\\n' is not UTF-8");
+        let linked = archive(&[(E::Symlink, b"a", b"\xff")]);
+        let reason = bundled("plugins", &linked).unwrap_err().to_string();
+        assert_eq!(reason, "'a' is a link to a name that is not UTF-8");
+
+        let long = |name: &str| {
+            let mut builder = tar::Builder::new(Vec::new());
+            builder.append_data(&mut tidy_header(E::Regular, 0o644), name, io::empty()).unwrap();
+            bundled("plugins", &builder.into_inner().unwrap())
+        };
+        assert!(long(&"d/".repeat(100).replace('d', "deep")).is_ok());
+        let part = long(&format!("a/{}", "x".repeat(256))).unwrap_err().to_string();
+        assert!(part.ends_with("...' has a longer part than a file's name can be"), "{part}");
+        let whole = long(&"deep/".repeat(700)).unwrap_err().to_string();
+        assert!(whole.ends_with("...' is longer than a path can be, or none"), "{whole}");
+        assert!(whole.len() < 300, "{whole}");
+        assert_eq!(refusal(&[(E::Regular, ".", "x")]), "'.' is no name of a file");
+    }
+
+    #[test]
+    fn an_archive_that_is_cut_off_is_refused_wherever_that_is() {
+        let whole = text(&[(E::Regular, "first", "one"), (E::Regular, "second", "two")]);
+        for length in (0..whole.len() - 512).step_by(64) {
+            let reason = bundled("plugins", &whole[..length]).unwrap_err().to_string();
+            let expected = match length {
+                0..512 => "its start can't be read: ",
+                512..1024 => "'first' ",
+                1024..1536 => "'first' is followed by ",
+                _ => "'second' ",
+            };
+            assert!(reason.starts_with(expected), "{length}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_refused_in_an_entry_and_at_the_end() {
+        let whole = text(&[(E::Regular, "first", "one"), (E::Regular, "second", "two")]);
+        let mut wrong = whole.clone();
+        wrong[1024] ^= 1;
+        let reason = bundled("plugins", &wrong).unwrap_err().to_string();
+        assert!(reason.starts_with("'first' is followed by "), "{reason}");
+        assert!(reason.ends_with("checksum mismatch"), "{reason}");
+
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&whole).unwrap();
+        let mut compressed = gzip.finish().unwrap();
+        assert!(bundled("plugins", &compressed).is_ok());
+        let at = compressed.len() - 8;
+        compressed[at] ^= 1;
+        let reason = bundled("plugins", &compressed).unwrap_err().to_string();
+        assert!(reason.contains("checksum"), "{reason}");
+        compressed.truncate(at);
+        assert!(bundled("plugins", &compressed).is_err());
+    }
+
+    #[test]
+    fn a_name_without_end_is_not_read_into_memory() {
+        let mut name = archive(&[(E::GNULongName, b"././@LongLink", b"")]);
+        let header = tar::Header::from_byte_slice(&name[..512]);
+        let mut header = header.clone();
+        header.set_size(1 << 40);
+        header.set_cksum();
+        name[..512].copy_from_slice(header.as_bytes());
+        let endless = io::Read::chain(&name[..512], io::repeat(b'x'));
+        let mut bundle = Bundle::new("plugins", Vec::new(), LIMITS).unwrap();
+        let reason = bundle.add(endless).unwrap_err().to_string();
+        assert!(reason.contains("more between its files than names"), "{reason}");
+    }
+
+    #[test]
+    fn what_follows_the_end_is_not_read_for_ever() {
+        let endless = io::Read::chain(io::Cursor::new(text(&[])), io::repeat(b'x'));
+        let mut bundle = Bundle::new("plugins", Vec::new(), LIMITS).unwrap();
+        assert!(bundle.add(endless).is_err());
+    }
+
+    #[test]
+    fn a_bundle_holds_so_much_and_no_more() {
+        let many = vec![(E::Directory, "a", ""); 1001];
+        assert_eq!(refusal(&many), "'a' is one entry too many for one image");
+        let content = "x".repeat(1 << 20);
+        assert!(names(&[(E::Regular, "a", &content)]).is_ok());
+        let reason = refusal(&[(E::Regular, "a", &content), (E::Regular, "b", "x")]);
+        assert_eq!(reason, "'b' makes the sources of the image larger than 2 GiB");
+    }
+
+    #[test]
+    fn a_broken_archive_is_told_with_its_source() {
+        let (refused, _folder) = bundle_of(&[vec![0x1f, 0x8b, 1, 2, 3]]);
+        let told = refused.unwrap_err().to_string();
+        let start = "the source [app-plugin-0] there: its archive can't be used: ";
+        assert!(told.starts_with(start), "{told}");
+    }
+}

@@ -1,0 +1,148 @@
+//! How deep the expressions of a Python module go, told without reading them.
+//!
+//! A syntax tree is read, and even dropped, by a call within a call for each of its levels, and a stack
+//! ends the program where it ends. So a module that goes deeper than any table does is not read at all.
+
+/// The deepest that expressions may go. Those of known releases go some twenty levels deep.
+const DEEPEST: usize = 500;
+
+/// Where a module goes deeper than it may: the first byte there.
+pub(super) fn too_deep(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut open = vec![Level::default()];
+    let mut below = 0;
+    let mut position = 0;
+    while position < bytes.len() {
+        let is_outermost = open.len() == 1;
+        let level = open.last_mut().expect("the outermost is never closed");
+        let start = position;
+        position = match bytes[start] {
+            b'#' => end_of_comment(bytes, start),
+            b'"' | b'\'' => end_of_text(bytes, start),
+            b'(' | b'[' | b'{' => {
+                below += level.here;
+                open.push(Level::default());
+                start + 1
+            }
+            b')' | b']' | b'}' => {
+                let inner = level.depth();
+                if !is_outermost {
+                    open.pop();
+                    let outer = open.last_mut().expect("the outermost is never closed");
+                    below -= outer.here;
+                    outer.here += inner + 1;
+                }
+                start + 1
+            }
+            b',' => {
+                level.next();
+                start + 1
+            }
+            b'\n' if is_outermost && !text[..start].ends_with('\\') => {
+                *level = Level::default();
+                start + 1
+            }
+            byte if byte.is_ascii_alphabetic() || byte == b'_' => {
+                let end = end_of_word(bytes, start);
+                let joins =
+                    ["and", "await", "else", "if", "in", "is", "lambda", "not", "or", "yield"];
+                level.here += usize::from(joins.contains(&&text[start..end]));
+                end
+            }
+            byte => {
+                level.here += usize::from(b"+-*/%@|&^~<>=!.:".contains(&byte));
+                start + 1
+            }
+        };
+        let here = open.last().map_or(0, |level| level.here);
+        if below + here + open.len() > DEEPEST {
+            return Some(start);
+        }
+    }
+    None
+}
+
+/// What is between two brackets.
+#[derive(Default)]
+struct Level {
+    /// How deep the part is that is being read, if all in it is within each other.
+    here: usize,
+    /// How deep the deepest of the parts before it is.
+    before: usize,
+}
+
+impl Level {
+    fn depth(&self) -> usize {
+        self.here.max(self.before)
+    }
+
+    fn next(&mut self) {
+        self.before = self.depth();
+        self.here = 0;
+    }
+}
+
+fn end_of_comment(bytes: &[u8], start: usize) -> usize {
+    let line = bytes[start..].iter().position(|byte| *byte == b'\n');
+    line.map_or(bytes.len(), |length| start + length)
+}
+
+fn end_of_word(bytes: &[u8], start: usize) -> usize {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    bytes[start..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |end| start + end)
+}
+
+/// The end of the string that begins at `start`; that of the line if it has none.
+fn end_of_text(bytes: &[u8], start: usize) -> usize {
+    let quote = &bytes[start..=start];
+    let triple = [quote, quote, quote].concat();
+    let is_long = bytes[start..].starts_with(&triple);
+    let mark = if is_long { &triple[..] } else { quote };
+    let mut position = start + mark.len();
+    while position < bytes.len() {
+        match bytes[position] {
+            b'\\' => position += 1,
+            b'\n' if !is_long => return position,
+            _ if bytes[position..].starts_with(mark) => return position + mark.len(),
+            _ => {}
+        }
+        position += 1;
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_too_deep_is_found() {
+        let many = |start: &str, part: &str, end: &str| format!("{start}{}{end}", part.repeat(600));
+        let table = [
+            (many("a = ", "(", ""), true),
+            (many("a = ", "[", ""), true),
+            (many("a = 1", " + 1", ""), true),
+            (many("a = ", "not ", "1"), true),
+            (many("a = ", "-", "1"), true),
+            (many("a = b", ".b", ""), true),
+            (many("a = b", "()", ""), true),
+            (many("a = ", "lambda: ", "1"), true),
+            (many("a = 1", " if 1 else 1", ""), true),
+            (many("a = 1", " \\\n + 1", ""), true),
+            (many("a = ", "[0, ", ""), true),
+            (many("a = ", "[[0, ", &"]+1, 2]+1".repeat(600)), true),
+            (many("a = ", "f\"{f\"{", ""), true),
+            (many("", "a = b.c(d=1)\n", ""), false),
+            (many("a = [", "b.c(d=1), ", "]"), false),
+            (many("a = {", "'b': ['c', {'d': 1}],\n", "}"), false),
+            (many("a = '", "(", "'"), false),
+            (many("a = '''\n", "it's (\n", "'''"), false),
+            (many("a = 1 # ", "(", ""), false),
+            (many("a = 'b", "\\'(", "'"), false),
+            (many("a = [", "]", ""), false),
+        ];
+        for (text, expected) in table {
+            assert_eq!(too_deep(&text).is_some(), expected, "{}", &text[..20]);
+        }
+    }
+}
