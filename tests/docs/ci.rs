@@ -14,7 +14,7 @@ use crate::{make_tree_of_the_guide, text_of};
 
 /// Options that the files use and that the program is yet to have, each with one value.
 // TODO-MERGE: take out what is there; `options_to_come_are_not_there` tells of it.
-pub const TO_COME: &[&str] = &["--report", "--junit", "--ci"];
+pub const TO_COME: &[&str] = &["--report"];
 
 /// What installs Kiln and all else in jobs: it is there already.
 const STAND_INS: &str = "cargo() { :; }\napt-get() { :; }\n\
