@@ -37,6 +37,12 @@ pub struct Options {
     pub threads: usize,
     /// How many pushes at once; `None` where nothing is pushed.
     pub push_threads: Option<usize>,
+    /// Whether nothing is pushed before all images are built, and nothing at all if one failed.
+    pub push_all_or_none: bool,
+    /// Images whose failure is no reason to push nothing.
+    pub forgiven: BTreeSet<ImageName>,
+    /// How long to wait for an engine that is out of reach to come back.
+    pub patience: Duration,
     /// How many tries follow a failed one.
     pub retries: usize,
     /// Whether external images are asked for first.
@@ -166,6 +172,8 @@ struct Dispatcher<'a, E> {
     ready: BTreeSet<(usize, Index)>,
     ahead: Ahead,
     to_push: VecDeque<Index>,
+    /// Built, and not to be pushed before all others are built.
+    held: Vec<Index>,
     /// Manifest lists, each with the references of the images that it joins.
     lists: BTreeMap<ImageRef, Vec<ImageRef>>,
     tasks: JoinSet<Done>,
@@ -217,6 +225,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             ready: BTreeSet::new(),
             ahead,
             to_push: VecDeque::new(),
+            held: Vec::new(),
             lists: plan
                 .lists()
                 .into_iter()
@@ -283,7 +292,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     fn start_pulls(&mut self) {
         for (reference, platform) in std::mem::take(&mut self.pulls) {
             self.tell(Event::Pulling(reference.clone()));
-            let pull = pull(self.engine.clone(), reference.clone(), platform, self.send.clone());
+            let retries = self.options.retries;
+            let (engine, send) = (self.engine.clone(), self.send.clone());
+            let pull = pull(engine, reference.clone(), platform, retries, send);
             self.spawn(Work::Pull(reference), pull);
         }
     }
@@ -303,6 +314,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         while let Some(image) = self.ahead.next(self.ready.iter().map(|(_, image)| *image)) {
             self.start_fetch(image);
         }
+        self.release_held();
         let push_threads = self.options.push_threads.unwrap_or(0);
         while self.busy(Work::is_push) < push_threads {
             let Some(image) = self.to_push.pop_front() else { break };
@@ -395,6 +407,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             name: self.name(image),
             reference: self.graph.images()[image].reference.clone(),
             retries: self.options.retries,
+            patience: self.options.patience,
             send: self.send.clone(),
         }
     }
@@ -447,10 +460,45 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
         if self.options.push_threads.is_some() {
             self.states.insert(image, State::Pushing(made));
-            self.to_push.push_back(image);
+            match self.options.push_all_or_none {
+                true => self.held.push(image),
+                false => self.to_push.push_back(image),
+            }
         } else {
             self.finish(image, Outcome::Built { made, pushed: Vec::new() });
         }
+    }
+
+    /// Has what was held back pushed once all is built, or gives it up once it is known that this
+    /// will not be.
+    fn release_held(&mut self) {
+        let is_open = |state: &State| matches!(state, State::Waiting(_) | State::Building);
+        if self.held.is_empty() || self.states.values().any(is_open) {
+            return;
+        }
+        let held = std::mem::take(&mut self.held);
+        let Some(failed) = self.first_failed() else {
+            self.to_push.extend(held);
+            return;
+        };
+        let reason = format!("not pushed, as {failed} failed (--push-when all)");
+        for image in held {
+            self.finish(image, Outcome::PushError(reason.clone()));
+        }
+    }
+
+    /// An image whose failure is not forgiven.
+    fn first_failed(&self) -> Option<ImageName> {
+        let failed = self.states.iter().find(|(image, state)| {
+            let culprit = match state {
+                State::Finished(Outcome::Built { .. }) => return false,
+                State::Finished(Outcome::ParentError { ancestor }) => ancestor.clone(),
+                State::Finished(_) => self.name(**image),
+                _ => return false,
+            };
+            !self.options.forgiven.contains(&culprit)
+        });
+        failed.map(|(image, _)| self.name(*image))
     }
 
     fn pushed(&mut self, image: Index, pushed: Vec<Pushed>) {

@@ -221,12 +221,27 @@ async fn build(
 ) -> Result<Exit, Failure> {
     let existing = shop.existing(plan);
     let Shop { engine, materials, survey, .. } = shop;
-    let Building { threads, push_threads, retries, pull, buildkit, priorities, .. } =
-        settings.building;
+    let Building {
+        threads,
+        push_threads,
+        push_all_or_none,
+        retries,
+        timeout: patience,
+        pull,
+        buildkit,
+        priorities,
+        ..
+    } = settings.building;
+    let allowed = &settings.building.allowed_to_fail;
+    let is_allowed = |name: &ImageName| allowed.iter().any(|allowed| allowed == name.as_str());
+    let names = plan.graph().images().iter().map(|image| &image.name);
     let durations_file = settings.building.durations_file.as_deref();
     let options = runner::Options {
         threads,
         push_threads,
+        push_all_or_none,
+        forgiven: names.filter(|name| is_allowed(name)).cloned().collect(),
+        patience,
         retries,
         // A survey has asked for them.
         pull: pull && survey.is_none(),
@@ -250,8 +265,6 @@ async fn build(
     stopwatch.keep(durations_file, plan);
     let unwritten = reports.conclude(&settings.output);
     terminal::print(&unwritten);
-    let allowed = &settings.building.allowed_to_fail;
-    let is_allowed = |name: &ImageName| allowed.iter().any(|allowed| allowed == name.as_str());
     let counted = outcomes.iter().filter(|(name, outcome)| {
         let forgiven = is_allowed(name) && !matches!(outcome, Outcome::Built { .. });
         if forgiven {

@@ -15,7 +15,7 @@ use crate::report::ci::Ci;
 use crate::report::logs::Logs;
 use crate::report::progress::{Detail, Manner, Progress};
 use crate::report::record::Record;
-use crate::report::{Subscriber, junit, summary};
+use crate::report::{Subscriber, html, junit, summary};
 use crate::settings::{Output, Service, Verbosity};
 
 /// All that listens to a run.
@@ -64,6 +64,9 @@ impl Reports {
         }
         if let Some(file) = &output.junit {
             troubles.extend(write("the JUnit report", file, &junit::xml(&self.record)));
+        }
+        if let Some(file) = &output.report {
+            troubles.extend(write("the report", file, &html::page(&self.record)));
         }
         if output.summary {
             troubles.extend(self.sum_up(output));

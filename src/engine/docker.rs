@@ -305,6 +305,10 @@ impl DockerEngine {
 }
 
 impl Engine for DockerEngine {
+    async fn answers(&self) -> bool {
+        self.docker.ping().await.is_ok()
+    }
+
     async fn images(&self) -> Result<BTreeMap<ImageRef, Known>, EngineError> {
         let options = ListImagesOptionsBuilder::default().build();
         let images =

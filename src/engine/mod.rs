@@ -197,6 +197,9 @@ impl EngineError {
 
 /// A container engine. Dropping a future of it gives up the work.
 pub trait Engine: Send + Sync + 'static {
+    /// Whether the engine answers now.
+    fn answers(&self) -> impl Future<Output = bool> + Send;
+
     /// All images the engine has, by reference, in one call.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod ci;
+pub mod html;
 pub mod junit;
 pub mod logs;
 pub mod progress;

@@ -26,22 +26,33 @@ pub fn json(record: &Record) -> Value {
         "not_matched": list(&mut record.aside(&[Aside::NotMatched])),
         "skipped": list(&mut record.aside(Aside::SKIPPED)),
         "unbuildable": list(&mut record.aside(&[Aside::Unbuildable])),
-        "run": {
-            "started": timestamp(record.at),
-            "seconds": seconds(record.took),
-            "estimated_seconds": record.estimate.map(seconds),
-            "engine": record.engine,
-            "threads": record.threads,
-            "interrupted": record.interrupted,
-        },
+        "run": run(record),
     });
     if !record.lists.is_empty() {
-        summary["lists"] = record.lists.iter().map(in_registry).collect();
+        summary["lists"] = lists(record);
     }
     summary
 }
 
-fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
+/// What is said of the run as a whole.
+pub(super) fn run(record: &Record) -> Value {
+    json!({
+        "started": timestamp(record.at),
+        "seconds": seconds(record.took),
+        "estimated_seconds": record.estimate.map(seconds),
+        "engine": record.engine,
+        "threads": record.threads,
+        "interrupted": record.interrupted,
+    })
+}
+
+/// The manifest lists that were pushed.
+pub(super) fn lists(record: &Record) -> Value {
+    record.lists.iter().map(in_registry).collect()
+}
+
+/// What is said of an image.
+pub(super) fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
     let mut told = json!({
         "name": name.as_str(),
         "status": entry.fate.status(),
@@ -115,7 +126,8 @@ pub fn text(record: &Record) -> String {
     text
 }
 
-fn is_told(entry: &Entry) -> bool {
+/// Whether people are told of an image that is unbuildable: they are if they asked for it.
+pub(super) fn is_told(entry: &Entry) -> bool {
     match entry.fate {
         Fate::Aside { aside: Aside::Unbuildable, asked_for, .. } => asked_for,
         _ => true,

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use super::worker::FIRST_PAUSE;
+use super::worker::{FIRST_PAUSE, JITTER};
 use super::*;
 use crate::engine::{Builder, EngineError, Known, Loan, Order, Output, Sink, Squashing};
 use crate::fingerprint::{LABEL, in_label};
@@ -28,6 +28,8 @@ struct Scripted {
     sourced: BTreeMap<String, Duration>,
     /// Sources that can't be had: so many tries fail for now, then one for good.
     unfetchable: Mutex<BTreeMap<String, usize>>,
+    /// How many times it does not answer.
+    away: Mutex<usize>,
     /// Builds never end while this is set.
     hanging: bool,
     started: Notify,
@@ -50,12 +52,23 @@ impl Scripted {
         self.log.lock().unwrap().push(format!("{what} {}", short(reference)));
     }
 
+    fn note_word(&self, what: &str) {
+        self.log.lock().unwrap().push(what.to_owned());
+    }
+
     fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 }
 
 impl Engine for Scripted {
+    async fn answers(&self) -> bool {
+        self.note_word("ask");
+        let mut away = self.away.lock().unwrap();
+        *away = away.saturating_sub(1);
+        *away == 0
+    }
+
     async fn images(&self) -> Result<BTreeMap<ImageRef, Known>, EngineError> {
         unreachable!("the runner asks for single images")
     }
@@ -208,6 +221,9 @@ fn options() -> Options {
         pull: false,
         registries: Vec::new(),
         existing: BTreeMap::new(),
+        push_all_or_none: false,
+        forgiven: BTreeSet::new(),
+        patience: Duration::from_secs(60),
         durations: BTreeMap::new(),
         priorities: true,
     }
@@ -350,7 +366,9 @@ fn what_fails_is_tried_again() {
             _ => None,
         })
         .collect();
-    assert_eq!(pauses, [FIRST_PAUSE, FIRST_PAUSE * 2]);
+    let [first, second] = pauses[..] else { panic!("{pauses:?}") };
+    assert!((FIRST_PAUSE..=FIRST_PAUSE.mul_f64(1.0 + JITTER)).contains(&first));
+    assert!((FIRST_PAUSE * 2..=(FIRST_PAUSE * 2).mul_f64(1.0 + JITTER)).contains(&second));
 }
 
 #[test]
@@ -774,4 +792,81 @@ fn an_interrupt_drops_fetches() {
     assert!(outcomes.iter().all(|outcome| outcome.ends_with(" interrupted")), "{outcomes:?}");
     position(&engine.log(), "dropped mid");
     assert!(took(&events) < SECOND * 6, "{:?}", took(&events));
+}
+
+/// A run of the family that pushes all or nothing, in which the tool fails.
+fn all_or_nothing(forgiven: &[&str]) -> (Vec<String>, Vec<String>) {
+    let refused = (1, EngineError::Refused("no".to_owned()));
+    let engine = Arc::new(Scripted {
+        failing: Mutex::new(HashMap::from([("tool".to_owned(), refused)])),
+        ..Scripted::default()
+    });
+    let pushing = Options {
+        push_threads: Some(1),
+        push_all_or_none: true,
+        forgiven: forgiven.iter().map(|name| ImageName::new(name)).collect(),
+        retries: 0,
+        ..options()
+    };
+    let (outcomes, _) = run_family(&engine, pushing, &Selection::default(), std::future::pending());
+    let pushes = engine.log().into_iter().filter(|entry| entry.starts_with("push ")).collect();
+    (outcomes, pushes)
+}
+
+#[test]
+fn nothing_is_pushed_where_not_all_is_built() {
+    let (outcomes, pushes) = all_or_nothing(&[]);
+    let expected = [
+        "base push_error",
+        "leaf-a push_error",
+        "leaf-b parent_error",
+        "mid push_error",
+        "tool error",
+    ];
+    assert_eq!(outcomes, expected);
+    assert_eq!(pushes, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_allowed_to_fail_holds_back_no_push() {
+    let (outcomes, pushes) = all_or_nothing(&["tool"]);
+    let expected = ["base built", "leaf-a built", "leaf-b parent_error", "mid built", "tool error"];
+    assert_eq!(outcomes, expected);
+    assert_eq!(pushes.len(), 3);
+}
+
+#[test]
+fn nothing_is_pushed_before_all_is_built() {
+    let engine = Arc::new(Scripted::default());
+    let pushing = Options { push_threads: Some(1), push_all_or_none: true, ..options() };
+    let (outcomes, _) = run_family(&engine, pushing, &Selection::default(), std::future::pending());
+    assert_eq!(outcomes, all_built());
+    let log = engine.log();
+    let first_push = log.iter().position(|entry| entry.starts_with("push ")).unwrap();
+    let last_end = log.iter().rposition(|entry| entry.starts_with("end ")).unwrap();
+    assert!(last_end < first_push, "{log:?}");
+}
+
+#[test]
+fn an_engine_that_went_away_is_waited_for() {
+    let broken = (1, EngineError::Broken("gone".to_owned()));
+    let engine = Arc::new(Scripted {
+        failing: Mutex::new(HashMap::from([("base".to_owned(), broken)])),
+        away: Mutex::new(5),
+        ..Scripted::default()
+    });
+    let one = Options { retries: 1, ..options() };
+    let (outcomes, _) = run_family(&engine, one, &Selection::default(), std::future::pending());
+    assert_eq!(outcomes, all_built());
+    assert_eq!(engine.log().iter().filter(|entry| *entry == "ask").count(), 5);
+
+    let broken = (9, EngineError::Broken("gone".to_owned()));
+    let engine = Arc::new(Scripted {
+        failing: Mutex::new(HashMap::from([("base".to_owned(), broken)])),
+        away: Mutex::new(usize::MAX),
+        ..Scripted::default()
+    });
+    let one = Options { retries: 1, ..options() };
+    let (outcomes, _) = run_family(&engine, one, &Selection::default(), std::future::pending());
+    assert_eq!(outcomes[0], "base connection_error");
 }

@@ -23,6 +23,9 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How long to wait at most between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How much of a pause may be added to it.
+pub(super) const JITTER: f64 = 0.25;
+
 /// Why a worker did not do its work.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
@@ -106,10 +109,23 @@ pub(super) async fn pull<E: Engine>(
     engine: Arc<E>,
     reference: ImageRef,
     platform: Option<String>,
+    retries: usize,
     send: UnboundedSender<Event>,
 ) -> Done {
-    let Err(error) = engine.pull(&reference, platform.as_deref()).await else {
-        return Ok(Product::Nothing);
+    let mut attempt = 1;
+    let error = loop {
+        match engine.pull(&reference, platform.as_deref()).await {
+            Ok(()) => return Ok(Product::Nothing),
+            Err(error) if error.is_connection() && attempt <= retries => {
+                let pause = pause_after(attempt);
+                let seconds = pause.as_secs_f64();
+                let text = format!("{reference} is not pulled, next try in {seconds:.1}s: {error}");
+                let _ = send.send(Event::Warning(text));
+                tokio::time::sleep(pause).await;
+                attempt += 1;
+            }
+            Err(error) => break error,
+        }
     };
     if engine.image_id(&reference).await?.is_some() {
         let text = format!("{reference} can't be pulled, the engine's own is used: {error}");
@@ -126,6 +142,13 @@ pub(super) fn in_all(reference: &ImageRef, others: &[String]) -> Vec<ImageRef> {
     [reference.clone()].into_iter().chain(others).collect()
 }
 
+/// How long to wait after a try that failed: twice as long each time, and not the same for all that
+/// failed at once.
+fn pause_after(attempt: usize) -> Duration {
+    let pause = FIRST_PAUSE * 2u32.saturating_pow(attempt.saturating_sub(1) as u32);
+    pause.min(LONGEST_PAUSE).mul_f64(1.0 + JITTER * fastrand::f64())
+}
+
 fn made(known: Known, fingerprint: Option<String>) -> Made {
     let Known { id, mut labels, size } = known;
     labels.remove(LABEL);
@@ -139,6 +162,7 @@ pub(super) struct Worker<E> {
     pub(super) name: ImageName,
     pub(super) reference: ImageRef,
     pub(super) retries: usize,
+    pub(super) patience: Duration,
     pub(super) send: UnboundedSender<Event>,
 }
 
@@ -154,27 +178,15 @@ impl<E: Engine> Worker<E> {
             Stock::Loose(material) => self.pack(material).await?,
             Stock::Packed(packed) => packed,
         };
-        let Packed { context, mut parts, options } = packed;
-        parts.extend(options.parts());
-        let printed = self.fingerprint(parts, needs).await?;
-        let label = printed.as_ref().map(|printed| (LABEL.to_owned(), printed.label()));
-        let labels = label.into_iter().collect();
-        let order = Order {
-            reference: &self.reference,
-            context: &context,
-            options: &options,
-            labels: &labels,
-        };
         for attempt in 1.. {
             if attempt > 1 {
                 self.tell(Event::BuildStarted { name: self.name.clone(), attempt });
             }
             let began = Instant::now();
-            let tried = self.build_once(order, parent.as_ref()).await;
+            let tried = self.build_once(&packed, parent.as_ref(), &needs).await;
             let took = began.elapsed();
-            if let Some(known) = self.settled(attempt, tried).await {
-                let fingerprint = printed.map(|printed| printed.fingerprint.to_string());
-                return Ok(Product::Image { made: made(known?, fingerprint), took });
+            if let Some(made) = self.settled(attempt, tried).await {
+                return Ok(Product::Image { made: made?, took });
             }
         }
         unreachable!("the last try settles it")
@@ -183,33 +195,42 @@ impl<E: Engine> Worker<E> {
     /// What the image will carry as its fingerprint; `None` where it is not known what it is made of.
     async fn fingerprint(
         &self,
-        mut parts: Parts,
-        needs: Vec<(String, Need)>,
+        packed: &Packed,
+        needs: &[(String, Need)],
     ) -> Result<Option<Fingerprinted>, EngineError> {
+        let mut parts = packed.parts.clone();
+        parts.extend(packed.options.parts());
         for (part, need) in needs {
             let told = match need {
-                Need::Known(fingerprint) => Some(fingerprint),
-                Need::IdOf(reference) => self.engine.image_id(&reference).await?,
+                Need::Known(fingerprint) => Some(fingerprint.clone()),
+                Need::IdOf(reference) => self.engine.image_id(reference).await?,
                 // An image can be built without its registry.
-                Need::DigestOf(reference) => self.engine.digest(&reference).await.unwrap_or(None),
+                Need::DigestOf(reference) => self.engine.digest(reference).await.unwrap_or(None),
             };
             let Some(told) = told else { return Ok(None) };
-            parts.insert(part, told);
+            parts.insert(part.clone(), told);
         }
         Ok(Some(Fingerprinted::of(parts)))
     }
 
     async fn build_once(
         &self,
-        order: Order<'_>,
+        packed: &Packed,
         parent: Option<&ImageRef>,
-    ) -> Result<Known, EngineError> {
+        needs: &[(String, Need)],
+    ) -> Result<Made, EngineError> {
+        let printed = self.fingerprint(packed, needs).await?;
+        let label = printed.as_ref().map(|printed| (LABEL.to_owned(), printed.label()));
+        let labels = label.into_iter().collect();
+        let Packed { context, options, .. } = packed;
+        let order = Order { reference: &self.reference, context, options, labels: &labels };
         let mut sink = |output| self.tell_output(output);
-        let known = self.engine.build(order, &mut sink).await?;
-        match &order.options.squash {
-            None => Ok(known),
-            Some(how) => self.engine.squash(&self.reference, parent, how, &mut sink).await,
-        }
+        let built = self.engine.build(order, &mut sink).await?;
+        let known = match &options.squash {
+            None => built,
+            Some(how) => self.engine.squash(&self.reference, parent, how, &mut sink).await?,
+        };
+        Ok(made(known, printed.map(|printed| printed.fingerprint.to_string())))
     }
 
     /// Pushes the image to the registry in its reference, and then to the `others`.
@@ -284,9 +305,22 @@ impl<E: Engine> Worker<E> {
             Err(error) if attempt > self.retries => Some(Err(error.into())),
             Err(error) => {
                 self.pause(attempt, &error.to_string()).await;
+                if error.is_connection() {
+                    self.await_engine().await;
+                }
                 None
             }
         }
+    }
+
+    /// Waits until the engine answers, as long as patience lasts.
+    async fn await_engine(&self) {
+        let patient = async {
+            while !self.engine.answers().await {
+                tokio::time::sleep(FIRST_PAUSE).await;
+            }
+        };
+        let _ = tokio::time::timeout(self.patience, patient).await;
     }
 
     /// Packs what the engine is sent: the context with what its sources are fetched to.
@@ -341,8 +375,7 @@ impl<E: Engine> Worker<E> {
 
     /// Waits before the next try, longer each time.
     async fn pause(&self, attempt: usize, error: &str) {
-        let pause = FIRST_PAUSE * 2u32.saturating_pow(attempt.saturating_sub(1) as u32);
-        let pause = pause.min(LONGEST_PAUSE);
+        let pause = pause_after(attempt);
         let (name, error) = (self.name.clone(), error.to_owned());
         self.tell(Event::Retrying { name, error, pause });
         tokio::time::sleep(pause).await;

@@ -99,6 +99,8 @@ pub struct Building {
     pub durations_file: Option<PathBuf>,
     /// How many pushes at once; `None` where nothing is pushed.
     pub push_threads: Option<usize>,
+    /// Whether nothing is pushed unless all is built.
+    pub push_all_or_none: bool,
     /// How many tries follow a failed one.
     pub retries: usize,
     /// How long the engine may be silent.
@@ -223,6 +225,8 @@ pub struct Output {
     pub json: bool,
     /// The file for the summary as JSON.
     pub summary_json_file: Option<PathBuf>,
+    /// The file for the page about the run.
+    pub report: Option<PathBuf>,
     /// The file for the JUnit report.
     pub junit: Option<PathBuf>,
     /// The service for continuous integration that keeps what is said.
@@ -719,6 +723,7 @@ impl<'a> Values<'a> {
             priorities: self.flag("priorities"),
             durations_file: self.durations_file(),
             push_threads: self.flag("push").then_some(push_threads),
+            push_all_or_none: self.choice("push_when") == "all",
             retries: self.count("retries"),
             timeout: Duration::from_secs(self.count("timeout") as u64),
             pull: self.flag("pull"),
@@ -810,6 +815,7 @@ impl<'a> Values<'a> {
             summary: self.flag("summary"),
             json: json && summary_json_file.is_none(),
             summary_json_file,
+            report: self.path("report"),
             junit: self.path("junit"),
             ci: self.service(),
         }

@@ -691,6 +691,15 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("SPEC"),
     opt(Push, "push", "push", Bool, Is("false"), "Push each image once it is built"),
+    opt(
+        Push,
+        "push_when",
+        "push-when",
+        Choice(&["built", "all"]),
+        Is("built"),
+        "Push an image once it is built, or none before all are and none failed",
+    )
+    .value("WHEN"),
     opt(Push, "push_threads", "push-threads", Count(1), Is("1"), "How many images to push at once")
         .value("N"),
     opt(Listing, "list_images", "list-images", Bool, Is("false"), "List the selected images"),
@@ -801,6 +810,15 @@ pub const OPTIONS: &[Opt] = &[
         Path,
         Unset,
         "Write the summary as JSON to this file and not to standard output",
+    )
+    .value("FILE"),
+    opt(
+        Output,
+        "report",
+        "report",
+        Path,
+        Unset,
+        "Write a page of HTML that tells what became of the images to this file",
     )
     .value("FILE"),
     opt(

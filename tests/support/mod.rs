@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Every test file uses its own part.
 
+pub mod browser;
 pub mod kolla;
 pub mod registry;
 

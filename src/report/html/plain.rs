@@ -1,0 +1,69 @@
+//! Text that programs wrote for terminals, as it is read elsewhere.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+const ESCAPE: char = '\u{1b}';
+const BELL: char = '\u{7}';
+
+/// A line without colours, titles and cursor movements. Of what was written over again on the same
+/// line, as progress bars do, the last is kept.
+pub fn plain(line: &str) -> String {
+    let shown = line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default();
+    let mut text = String::with_capacity(shown.len());
+    let mut rest = shown.chars().peekable();
+    while let Some(char) = rest.next() {
+        match char {
+            ESCAPE => skip_sequence(&mut rest),
+            '\t' | '\n' => text.push(char),
+            _ if char.is_control() => {}
+            _ => text.push(char),
+        }
+    }
+    text
+}
+
+/// Skips what belongs to an escape character that was read.
+fn skip_sequence(rest: &mut Peekable<Chars<'_>>) {
+    match rest.next() {
+        // Parameters, up to the letter that says what they are for.
+        Some('[') => while rest.next().is_some_and(|char| !('@'..='~').contains(&char)) {},
+        // A text for the terminal itself, up to a bell or another escape.
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            while let Some(char) = rest.next() {
+                if char == BELL || (char == ESCAPE && rest.next_if_eq(&'\\').is_some()) {
+                    break;
+                }
+            }
+        }
+        // A character set is named by one more character.
+        Some('(' | ')' | '#' | '%') => drop(rest.next()),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn what_is_for_terminals_is_left_out() {
+        for (line, expected) in [
+            ("", ""),
+            ("as it is\tso", "as it is\tso"),
+            ("\u{1b}[1;31mred\u{1b}[0m and \u{1b}[38;5;12mblue\u{1b}[m", "red and blue"),
+            ("\u{1b}]0;a title\u{7}text", "text"),
+            ("\u{1b}]8;;http://h\u{1b}\\link\u{1b}]8;;\u{1b}\\", "link"),
+            ("\u{1b}(Bset", "set"),
+            ("\u{1b}Mup", "up"),
+            ("cut \u{1b}[1;", "cut "),
+            ("cut \u{1b}]0;never ends", "cut "),
+            ("cut \u{1b}", "cut "),
+            (" 10%\r 50%\r100%\r", "100%"),
+            ("\0bell\u{7} and \u{9b}1m", "bell and 1m"),
+            ("<b>\u{2028}é", "<b>\u{2028}é"),
+        ] {
+            assert_eq!(plain(line), expected, "{line:?}");
+        }
+    }
+}
