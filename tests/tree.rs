@@ -206,6 +206,35 @@ fn dockerfiles_of_every_axis_are_as_the_project_wants_them() {
     }
 }
 
+/// Files for apt are copied where apt looks for them, before anything is installed.
+#[test]
+fn the_users_files_for_apt_are_in_the_base_image() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let sources = "COPY sources.list /etc/apt/sources.list.d/kolla-custom.list";
+    let preferences = "COPY apt_preferences /etc/apt/preferences.d/kolla-custom";
+    let table: [(&str, &[&str], &[&str]); 5] = [
+        ("debian", &[], &[]),
+        ("debian", &["--apt_sources_list", path], &[sources]),
+        ("debian", &["--apt_preferences", path], &[preferences]),
+        (
+            "ubuntu",
+            &["--apt_sources_list", path, "--apt_preferences", path],
+            &[sources, preferences],
+        ),
+        ("centos", &["--apt_sources_list", path, "--apt_preferences", path], &[]),
+    ];
+    for (base, options, expected) in table {
+        let arguments = [options, &["^base$"]].concat();
+        let dockerfiles = rendered(base, "binary", &arguments).dockerfiles;
+        let [(_, text)] = dockerfiles.as_slice() else { panic!("more than one is rendered") };
+        let (before, _) = text.split_once("\nRUN ").unwrap();
+        let copied: Vec<&str> = before.lines().filter(|line| line.contains(" /etc/apt/")).collect();
+        assert_eq!(copied, expected, "{base} {options:?}");
+        assert_eq!(text.matches("kolla-custom").count(), expected.len());
+    }
+}
+
 /// A file that is laid over the images of Kolla's releases, too: see `tests/conformance`.
 const OVERRIDE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),

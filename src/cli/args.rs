@@ -27,8 +27,8 @@ const AFTER_BUILD: &str = "\
 Every option but --config-file may also stand in build.conf (see 'kiln config example') or in the \
 environment as KILN_<OPTION>. 'kiln config show' tells what holds for each, and why.
 
-Exit codes: 0 all is built, 1 an image failed, 2 wrong usage or configuration, 3 the engine or the \
-registry is out of reach, 4 nothing matched, 130 interrupted.
+Exit codes: 0 all is built, 1 an image failed, 2 wrong usage or configuration, or a report that could \
+not be written, 3 the engine or the registry is out of reach, 4 nothing matched, 130 interrupted.
 
 Examples:
   What would be built, in order; no engine is needed:

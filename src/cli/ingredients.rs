@@ -106,6 +106,8 @@ fn variables(settings: &Settings, tree: &Tree) -> Result<Variables> {
     give("env", json!(templating.environment));
     if tree.release().is_none() {
         give("ca_certificates", settings.ca_certificates.is_some().into());
+        give("apt_sources_list", templating.apt_sources_list.is_some().into());
+        give("apt_preferences", templating.apt_preferences.is_some().into());
     }
     if tree.release().is_none() || dialect.has_install_types() {
         give("install_type", axis.install_type.as_str().into());

@@ -33,23 +33,42 @@ impl Lock {
         }
         let mut lock =
             File::options().read(true).write(true).create(true).truncate(false).open(file)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                lock.read_to_string(&mut holder)?;
-                let holder = holder.trim();
-                terminal::warn(&format!(
-                    "waiting for another run ({holder}) to be done with {what}"
-                ));
-                lock.lock()?;
-            }
-        }
+        wait_for(&lock, what, || {
+            let mut holder = String::new();
+            let read = (&lock).read_to_string(&mut holder);
+            read.map(|_| format!("another run ({})", holder.trim()))
+        })?;
         lock.set_len(0)?;
         lock.rewind()?;
         writeln!(lock, "process {}", std::process::id())?;
         Ok(Self { _file: lock })
+    }
+
+    /// Locks a folder itself, which keeps nothing of it.
+    ///
+    /// # Errors
+    /// When the folder can't be made, or the file system knows no locks.
+    pub fn take_folder(folder: &Path, what: &str) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let lock = File::open(folder)?;
+        wait_for(&lock, what, || Ok("another run".to_owned()))?;
+        Ok(Self { _file: lock })
+    }
+}
+
+/// Locks a file, and says who holds it if it has to wait.
+fn wait_for(
+    lock: &File,
+    what: &str,
+    holder: impl FnOnce() -> io::Result<String>,
+) -> io::Result<()> {
+    match lock.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::WouldBlock) => {
+            terminal::warn(&format!("waiting for {} to be done with {what}", holder()?));
+            lock.lock()
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub enum Exit {
     Done = 0,
     /// An image failed.
     Failed = 1,
-    /// The command line, a configuration, or a tree is wrong.
+    /// The command line, a configuration, or a tree is wrong, or a report could not be written.
     Usage = 2,
     /// The engine or the registry is out of reach.
     OutOfReach = 3,

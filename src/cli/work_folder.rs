@@ -15,9 +15,6 @@ use crate::plan::Plan;
 use crate::settings::{Settings, Task};
 use crate::tree::Tree;
 
-/// The file in the work folder that keeps two runs from writing there at once.
-const LOCK: &str = ".kiln.lock";
-
 /// Where contexts are written, if they are: what was asked for, or a new temporary folder.
 pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
     match (&settings.work_dir, &settings.task) {
@@ -51,7 +48,7 @@ pub fn write_contexts(
             .help("choose another folder with --work-dir: it is emptied first")
             .into());
     }
-    let _lock = Lock::take(&folder.join(LOCK), "the work folder").map_err(refuse)?;
+    let _lock = Lock::take_folder(folder, "the work folder").map_err(refuse)?;
     match fs::remove_dir_all(&target) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(refuse(error).into());

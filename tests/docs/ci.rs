@@ -9,12 +9,8 @@ use std::path::Path;
 use kiln::dialect::yaml::{self, Yaml};
 
 use crate::reader::Reader;
-use crate::support::{kiln, require_engine};
+use crate::support::require_engine;
 use crate::{make_tree_of_the_guide, text_of};
-
-/// Options that the files use and that the program is yet to have, each with one value.
-// TODO-MERGE: take out what is there; `options_to_come_are_not_there` tells of it.
-pub const TO_COME: &[&str] = &["--report", "--junit", "--ci"];
 
 /// What installs Kiln and all else in jobs: it is there already.
 const STAND_INS: &str = "cargo() { :; }\napt-get() { :; }\n\
@@ -30,16 +26,6 @@ const REPOSITORY: &str = "git init --quiet --initial-branch=main\n\
 const OF_GITHUB: &str = "GITHUB_BASE_REF=main\nGITHUB_ENV=$PWD/env\nRUNNER_TEMP=$PWD/tmp\n";
 const OF_GITLAB: &str = "CI_PROJECT_DIR=$PWD\nCI_MERGE_REQUEST_DIFF_BASE_SHA=$(git rev-parse main)\n\
     REGISTRY=private.example.com\nREGISTRY_USER=me\nREGISTRY_PASSWORD=secret\nKILN_REPOSITORY=none";
-
-#[test]
-fn options_to_come_are_not_there() {
-    for option in TO_COME {
-        let mut command = kiln();
-        let output = command.args(["build", "--help"]).output().unwrap();
-        let help = String::from_utf8(output.stdout).unwrap();
-        assert!(!help.contains(&format!("{option} ")), "take {option} out of TO_COME");
-    }
-}
 
 #[test]
 fn github_actions() {
@@ -111,10 +97,7 @@ fn followed(service: &str, variables: &str, proposed: &str, nightly: &str) {
     let mut reader = Reader::new(&format!("ci-{service}"), "--registry private.example.com");
     make_tree_of_the_guide(&mut reader);
     does(&mut reader, &format!("{REPOSITORY}\n{variables}"));
-    let job = |script: &str| {
-        let script = without_what_is_to_come(script);
-        format!("( set -euo pipefail\n{STAND_INS}{script}\n)")
-    };
+    let job = |script: &str| format!("( set -euo pipefail\n{STAND_INS}{script}\n)");
 
     does(
         &mut reader,
@@ -139,26 +122,16 @@ fn does(reader: &mut Reader, command: &str) -> String {
     reader.said.clone()
 }
 
-/// A script without the options that are yet to come.
-fn without_what_is_to_come(script: &str) -> String {
-    TO_COME.iter().fold(script.to_owned(), |script, option| {
-        let given = regex::Regex::new(&format!(r"{option} \S+")).unwrap();
-        assert!(given.is_match(&script) || !script.contains("kiln build"), "{option} is not used");
-        given.replace_all(&script, "").into_owned()
-    })
-}
-
 /// Whether all files that a script names as results are there.
 fn files_are_there(reader: &Reader, script: &str) {
-    let script = without_what_is_to_come(script);
     let results = regex::Regex::new(r"-file (\S+)|--(?:report|junit) (\S+)").unwrap();
     let mut count = 0;
-    for found in results.captures_iter(&script) {
+    for found in results.captures_iter(script) {
         let path = found.get(1).or(found.get(2)).unwrap().as_str();
         assert!(reader.path("work").join(path).is_file(), "{path}");
         count += 1;
     }
-    assert!(count > 0);
+    assert_eq!(count, 3, "summary, report and test cases");
     let logs = reader.path("work").join("logs");
     assert!(Path::new(&logs).join("clock.log").is_file());
 }

@@ -148,6 +148,8 @@ impl Reader {
             // No registry of the base is in reach, and asking takes its time.
             .env("KILN_PULL", "false")
             .env_remove("DOCKER_CONFIG")
+            .env_remove("GITHUB_ACTIONS")
+            .env_remove("GITLAB_CI")
             .env_remove("REGISTRY_AUTH_FILE")
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("RUST_BACKTRACE");
