@@ -43,7 +43,6 @@ impl Logs {
         if name.axis().is_some() {
             fs::create_dir_all(folder_of(&self.folder, name))?;
         }
-        remove_if_there(&self.failed_link(name))?;
         let file = File::create(log_path(&self.folder, name))?;
         self.files.insert(name.clone(), file);
         Ok(())
@@ -94,6 +93,10 @@ fn log_name(name: &ImageName) -> String {
 impl Subscriber for Logs {
     fn hear(&mut self, _: Duration, event: &Event) {
         let result = match event {
+            // What failed in an earlier run may not even begin in this one.
+            Event::Started { to_build, .. } => to_build
+                .iter()
+                .try_for_each(|image| remove_if_there(&self.failed_link(&image.name))),
             Event::BuildStarted { name, attempt: 1 } => self.begin(name),
             Event::BuildStarted { name, attempt } => self.write(name, &format!("try {attempt}")),
             Event::Log { name, line } => self.write(name, line),
@@ -120,6 +123,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::event::Made;
+    use crate::report::testing::run_of_all_fates;
 
     #[test]
     fn logs_are_whole_and_failures_are_linked() {
@@ -151,7 +155,18 @@ mod tests {
             logs.hear(Duration::ZERO, &event);
         }
         assert_eq!(fs::read_to_string(folder.path().join("app.log")).unwrap(), "c\nbuilt\n");
-        assert!(!folder.path().join("000_FAILED_app.log").exists());
+        assert!(logs.failure().is_none());
+    }
+
+    #[test]
+    fn what_failed_in_an_earlier_run_has_not_failed_in_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut logs = Logs::create(folder.path()).unwrap();
+        let link = folder.path().join("000_FAILED_below-bad.log");
+        std::os::unix::fs::symlink("below-bad.log", &link).unwrap();
+        let (at, beginning) = run_of_all_fates().remove(0);
+        logs.hear(at, &beginning);
+        assert!(fs::symlink_metadata(link).is_err());
         assert!(logs.failure().is_none());
     }
 
