@@ -53,7 +53,27 @@ static PUSHED_DIGEST: LazyLock<Regex> =
 static OUT_OF_REACH: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         "dial tcp|no such host|connection refused|connection reset|i/o timeout|no route to host|\
-         TLS handshake timeout|Client.Timeout|server misbehaving|network is unreachable|EOF$",
+         TLS handshake timeout|Client.Timeout|server misbehaving|network is unreachable|broken pipe|\
+         EOF$",
+    )
+    .expect("a literal")
+});
+
+/// How an engine words that a registry answered, and could not do it now.
+static BUSY: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        "(?i)toomanyrequests|too many requests|unexpected (?:HTTP )?status(?: code)?:? .*\\b5\\d\\d\\b|\
+         status(?: code)?:? 5\\d\\d\\b|internal server error|bad gateway|service unavailable|\
+         gateway time-?out|insufficient storage|unknown: unknown error",
+    )
+    .expect("a literal")
+});
+
+/// How an engine words that a registry does not let it.
+static DENIED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        "(?i)\\bunauthorized|\\bdenied\\b|no basic auth credentials|authentication required|\
+         \\b403 forbidden",
     )
     .expect("a literal")
 });
@@ -498,13 +518,18 @@ fn short_name<'a>(listed: &'a str, prefixes: &BTreeSet<String>) -> Option<&'a st
     implied.map(|prefix| &listed[prefix.len()..])
 }
 
-/// Tells a registry that is out of reach from one that says no.
+/// Tells a registry that is out of reach, or can't at the moment, from one that says no.
 fn of_registry(error: EngineError) -> EngineError {
-    match error {
-        EngineError::Refused(message) if OUT_OF_REACH.is_match(message.trim()) => {
-            EngineError::Registry(message)
-        }
-        other => other,
+    let EngineError::Refused(message) = error else { return error };
+    let is = |pattern: &Regex| pattern.is_match(message.trim());
+    if is(&OUT_OF_REACH) {
+        EngineError::Registry(message)
+    } else if is(&BUSY) {
+        EngineError::Busy { reason: message, pause: None }
+    } else if is(&DENIED) {
+        EngineError::Denied(message)
+    } else {
+        EngineError::Refused(message)
     }
 }
 
@@ -654,6 +679,23 @@ mod tests {
         let out_of_reach =
             "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused";
         assert!(refused(out_of_reach).is_connection());
-        assert!(!refused("denied: requested access to the resource is denied").is_connection());
+        for denied in [
+            "denied: requested access to the resource is denied",
+            "unauthorized: authentication required",
+            "no basic auth credentials",
+            "received unexpected HTTP status: 403 Forbidden",
+        ] {
+            assert!(refused(denied).is_final(), "{denied}");
+        }
+        for busy in [
+            "toomanyrequests: You have reached your pull rate limit.",
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "received unexpected HTTP status: 500 Internal Server Error",
+            "error parsing HTTP 429 response body: invalid character 's': \"429 Too Many Requests\"",
+        ] {
+            assert!(refused(busy).is_passing() && !refused(busy).is_connection(), "{busy}");
+        }
+        let other = refused("manifest invalid: manifest invalid");
+        assert!(!other.is_passing() && !other.is_final());
     }
 }
