@@ -267,6 +267,13 @@ fn an_engine_that_falls_silent_is_given_up_on() {
     let found = failure(&engine, &["--timeout", "1", "--push", "--registry", "127.0.0.1:9"]);
     assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{}", found.2);
 
+    let engine = FakeEngine::new(&[
+        ("POST /build", stream(&[&built(ID)])),
+        (INSPECT, Answer::Stall("{".to_owned())),
+    ]);
+    let found = failure(&engine, &["--timeout", "1"]);
+    assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{}", found.2);
+
     let engine = FakeEngine::new(&[("GET /version", Answer::Stall("{".to_owned()))]);
     let run = engine.build(&tree(), &["--timeout", "1"]).expect(3);
     assert_eq!(run.stdout, "", "{run:?}");

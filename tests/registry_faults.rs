@@ -186,7 +186,7 @@ fn what_passes_is_tried_again() {
         assert!(run.stderr.contains(", 2 retries"), "{what}: {run:?}");
         assert_eq!(family.registry.was_asked("PUT", "/manifests/"), 3, "{what}");
         docker(&["image", "rm", "--force", &family.reference()]).expect(0);
-        pull_all_by_digest(&[built.clone()]);
+        pull_all_by_digest(std::slice::from_ref(built));
     }
 }
 

@@ -110,8 +110,18 @@ impl DockerEngine {
         };
         let connections = Connections::to(endpoint.clone()).map_err(unreachable)?;
         let docker = connections.docker(timeout).map_err(failed)?;
-        let docker = docker.negotiate_version().await.map_err(failed)?;
-        let version = docker.version().await.map_err(failed)?;
+        let asked = async {
+            let docker = docker.negotiate_version().await?;
+            let version = docker.version().await?;
+            Ok((docker, version))
+        };
+        let (docker, version) = match tokio::time::timeout(timeout, asked).await {
+            Ok(answer) => answer.map_err(failed)?,
+            Err(_) => {
+                let cause = EngineError::Silent(timeout).to_string();
+                return Err(unreachable(Failure::without_answer(cause)));
+            }
+        };
         let names: Vec<String> = version
             .components
             .unwrap_or_default()
@@ -183,6 +193,18 @@ impl DockerEngine {
         opened.unwrap_or(Err(EngineError::Silent(self.timeout)))
     }
 
+    /// A whole answer, within the time an engine may be silent: bollard waits as long only for its
+    /// beginning.
+    async fn answer<T>(
+        &self,
+        asked: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, EngineError> {
+        match tokio::time::timeout(self.timeout, asked).await {
+            Ok(answer) => answer.map_err(|error| self.explain(error)),
+            Err(_) => Err(EngineError::Silent(self.timeout)),
+        }
+    }
+
     /// The next record of a stream, within the time an engine may be silent.
     async fn next<T>(
         &self,
@@ -209,25 +231,27 @@ impl DockerEngine {
     }
 
     async fn inspected(&self, reference: &ImageRef) -> Result<Option<ImageInspect>, EngineError> {
-        match self.docker.inspect_image(&reference.to_string()).await {
-            Ok(image) => Ok(Some(image)),
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
-                Ok(None)
+        let found = async {
+            match self.docker.inspect_image(&reference.to_string()).await {
+                Err(bollard::errors::Error::DockerResponseServerError {
+                    status_code: 404, ..
+                }) => Ok(None),
+                found => found.map(Some),
             }
-            Err(error) => Err(self.explain(error)),
-        }
+        };
+        self.answer(found).await
     }
 
     /// How many layers an image has above another, or at all.
     async fn layers_above(&self, id: &str, parent: Option<&str>) -> Result<usize, EngineError> {
-        let history = self.docker.image_history(id).await.map_err(|error| self.explain(error))?;
+        let history = self.answer(self.docker.image_history(id)).await?;
         let own = history.iter().take_while(|layer| Some(layer.id.as_str()) != parent);
         Ok(own.count())
     }
 
     /// Whether the engine is told to speak with a registry in plain text.
     async fn is_insecure(&self, registry: &str) -> Result<bool, EngineError> {
-        let info = self.docker.info().await.map_err(|error| self.explain(error))?;
+        let info = self.answer(self.docker.info()).await?;
         let configured = info.registry_config.and_then(|config| config.index_configs);
         let secure = configured.and_then(|known| known.get(registry)?.secure);
         Ok(secure == Some(false))
@@ -251,7 +275,7 @@ impl DockerEngine {
     /// The registry that the engine looks in for images whose reference names none; empty if it does
     /// not tell.
     async fn default_registry(&self) -> Result<String, EngineError> {
-        let info = self.docker.info().await.map_err(|error| self.explain(error))?;
+        let info = self.answer(self.docker.info()).await?;
         Ok(info.index_server_address.unwrap_or_default())
     }
 
@@ -291,8 +315,8 @@ impl DockerEngine {
             let known = match claimants[..] {
                 [only] => Some(only),
                 _ => {
-                    let meant = self.docker.inspect_image(short).await;
-                    let meant = meant.map_err(|error| self.explain(error))?.id.unwrap_or_default();
+                    let meant = self.answer(self.docker.inspect_image(short)).await?;
+                    let meant = meant.id.unwrap_or_default();
                     claimants.into_iter().find(|known| known.id == meant)
                 }
             };
@@ -326,13 +350,12 @@ impl DockerEngine {
 
 impl Engine for DockerEngine {
     async fn answers(&self) -> bool {
-        self.docker.ping().await.is_ok()
+        self.answer(self.docker.ping()).await.is_ok()
     }
 
     async fn images(&self) -> Result<BTreeMap<ImageRef, Known>, EngineError> {
         let options = ListImagesOptionsBuilder::default().build();
-        let images =
-            self.docker.list_images(Some(options)).await.map_err(|error| self.explain(error))?;
+        let images = self.answer(self.docker.list_images(Some(options))).await?;
         let mut known = BTreeMap::new();
         for image in images {
             let labels: BTreeMap<_, _> = image.labels.into_iter().collect();
@@ -445,8 +468,7 @@ impl Engine for DockerEngine {
             .repo(&other.name())
             .tag(other.tag().unwrap_or_default())
             .build();
-        let tagged = self.docker.tag_image(&reference.to_string(), Some(options)).await;
-        tagged.map_err(|error| self.explain(error))
+        self.answer(self.docker.tag_image(&reference.to_string(), Some(options))).await
     }
 
     async fn push_list(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, EngineError> {
@@ -475,11 +497,7 @@ impl Engine for DockerEngine {
         if self.is_podman {
             return Ok(digest);
         }
-        let image = self
-            .docker
-            .inspect_image(&reference.to_string())
-            .await
-            .map_err(|error| self.explain(error))?;
+        let image = self.answer(self.docker.inspect_image(&reference.to_string())).await?;
         let pushed = format!("{name}@{digest}");
         if image.repo_digests.unwrap_or_default().contains(&pushed) {
             Ok(digest)
