@@ -2,7 +2,8 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: all build install engine podman demo test fast-test images conformance bench audit fuzz example clean
+.PHONY: all build install engine podman demo test fast-test trials images conformance bench audit fuzz example \
+        clean
 
 all: build
 
@@ -77,6 +78,11 @@ fuzz:
 # What needs neither engine nor registry.
 fast-test:
 	cargo nextest run --lib --test cli --test corpus --test shells --test layering --test faults --test start_contract
+
+# Breaks runs off at random moments, KILN_TRIALS of them (200): takes hours.
+trials: engine
+	environment=$$(scripts/engine env); eval "$$environment"; \
+	    cargo nextest run --test signals --run-ignored only --no-capture
 
 # Writes build.conf.example from the table of options.
 example:

@@ -8,6 +8,7 @@
 //! thread waits for a download.
 
 mod ahead;
+pub mod patience;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -28,6 +29,7 @@ use crate::image::{ImageName, ImageRef};
 use crate::plan::{Forecast, Plan};
 use crate::source::{Fetcher, ImageSources};
 use ahead::Ahead;
+use patience::Patience;
 use worker::{Done, Failure, Need, Product, Stock, Worker, pull};
 
 /// How the work is done.
@@ -41,10 +43,9 @@ pub struct Options {
     pub push_all_or_none: bool,
     /// Images whose failure is no reason to push nothing.
     pub forgiven: BTreeSet<ImageName>,
-    /// How long to wait for an engine that is out of reach to come back.
-    pub patience: Duration,
-    /// How many tries follow a failed one.
-    pub retries: usize,
+    /// How often what failed is tried again, and how long an engine that is out of reach is waited
+    /// for.
+    pub patience: Patience,
     /// Whether external images are asked for first.
     pub pull: bool,
     /// Registries that images are pushed to beside the one in their references.
@@ -292,9 +293,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     fn start_pulls(&mut self) {
         for (reference, platform) in std::mem::take(&mut self.pulls) {
             self.tell(Event::Pulling(reference.clone()));
-            let retries = self.options.retries;
+            let patience = self.options.patience;
             let (engine, send) = (self.engine.clone(), self.send.clone());
-            let pull = pull(engine, reference.clone(), platform, retries, send);
+            let pull = pull(engine, reference.clone(), platform, patience, send);
             self.spawn(Work::Pull(reference), pull);
         }
     }
@@ -406,7 +407,6 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             fetcher: self.fetcher.clone(),
             name: self.name(image),
             reference: self.graph.images()[image].reference.clone(),
-            retries: self.options.retries,
             patience: self.options.patience,
             send: self.send.clone(),
         }

@@ -21,6 +21,8 @@ enum Answer {
     Whole(u16, String),
     /// This much of a body that was promised to be longer.
     Cut(String),
+    /// The same, and then nothing.
+    Stall(String),
 }
 
 fn json(body: &str) -> Answer {
@@ -81,6 +83,12 @@ fn serve(connection: &TcpStream, answers: &Script, heard: &Mutex<Vec<String>>) {
                 let head = "HTTP/1.1 200 S\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n";
                 let _ = writer.write_all((head.to_owned() + &body).as_bytes());
                 let _ = connection.shutdown(std::net::Shutdown::Both);
+                return;
+            }
+            Answer::Stall(body) => {
+                let head = "HTTP/1.1 200 S\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n";
+                let _ = writer.write_all((head.to_owned() + &body).as_bytes());
+                let _ = reader.read(&mut [0]);
                 return;
             }
         }
@@ -229,6 +237,46 @@ fn a_broken_connection_is_one() {
         let found = failure(&FakeEngine::new(&[("POST /build", answer)]), &[]);
         assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{what}: {}", found.2);
     }
+}
+
+/// Whatever comes after it, an answer is worth nothing once it made no sense.
+#[test]
+fn nonsense_in_the_middle_of_an_answer_is_not_passed_over() {
+    let step = r#"{"stream":"Step 1/1 : FROM x\n"}"#;
+    for nonsense in ["{nonsense", r#"{"stream":"#, "<html>a proxy speaks</html>", "[1, 2"] {
+        let answer = stream(&[step, nonsense, &built(ID)]);
+        let engine = FakeEngine::new(&[("POST /build", answer), (INSPECT, inspected(ID))]);
+        let found = failure(&engine, &[]);
+        assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{nonsense}: {}", found.2);
+    }
+}
+
+#[test]
+fn an_engine_that_falls_silent_is_given_up_on() {
+    let stall = || Answer::Stall(r#"{"stream":"Step 1/1 : FROM x\n"}"#.to_owned() + "\r\n");
+    let engine = FakeEngine::new(&[("POST /build", stall())]);
+    let found = failure(&engine, &["--timeout", "1"]);
+    assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{}", found.2);
+    assert!(found.2.contains("no word from the engine for 1 s"), "{}", found.2);
+
+    let engine = FakeEngine::new(&[
+        ("POST /build", stream(&[&built(ID)])),
+        ("GET /images/127.0.0.1", inspected(ID)),
+        ("POST /images/127.0.0.1:9/", Answer::Stall("{\"status\":\"Preparing\"}\r\n".to_owned())),
+    ]);
+    let found = failure(&engine, &["--timeout", "1", "--push", "--registry", "127.0.0.1:9"]);
+    assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{}", found.2);
+
+    let engine = FakeEngine::new(&[
+        ("POST /build", stream(&[&built(ID)])),
+        (INSPECT, Answer::Stall("{".to_owned())),
+    ]);
+    let found = failure(&engine, &["--timeout", "1"]);
+    assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{}", found.2);
+
+    let engine = FakeEngine::new(&[("GET /version", Answer::Stall("{".to_owned()))]);
+    let run = engine.build(&tree(), &["--timeout", "1"]).expect(3);
+    assert_eq!(run.stdout, "", "{run:?}");
 }
 
 #[test]

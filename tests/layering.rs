@@ -52,7 +52,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("tower_service", "engine"),
     ("tokio_rustls", "engine"),
     ("rustls_native_certs", "engine"),
-    ("reqwest", "source"),
+    ("reqwest", "source engine"),
     ("flate2", "source"),
     ("docker_credential", "engine"),
     ("oci_client", "engine"),

@@ -30,6 +30,7 @@ use crate::event::{Event, Existing, Outcome};
 use crate::graph::{self, Graph};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Selection, Unaffected};
+use crate::runner::patience::Patience;
 use crate::runner::{self, Material, Means};
 use crate::secret::is_secret_name;
 use crate::settings::{Building, Settings, Task};
@@ -245,7 +246,7 @@ async fn build(
         push_threads,
         push_all_or_none,
         retries,
-        timeout: patience,
+        timeout,
         pull,
         buildkit,
         priorities,
@@ -260,8 +261,7 @@ async fn build(
         push_threads,
         push_all_or_none,
         forgiven: names.filter(|name| is_allowed(name)).cloned().collect(),
-        patience,
-        retries,
+        patience: Patience { retries, longest: timeout },
         // A survey has asked for them.
         pull: pull && survey.is_none(),
         registries: settings.building.registries.clone(),

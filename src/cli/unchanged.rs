@@ -15,6 +15,7 @@ use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label};
 use crate::graph;
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Skip};
+use crate::runner::patience::Patience;
 use crate::runner::{Material, bases};
 use crate::settings::Building;
 use crate::source;
@@ -83,6 +84,7 @@ impl Survey {
     ) -> Result<BTreeMap<ImageName, Whereabouts>, Failure> {
         let is_pushed = building.push_threads.is_some();
         let asks_registry = is_pushed || building.skip_unchanged == Some(Whereabouts::Registry);
+        let patience = Patience { retries: building.retries, longest: building.timeout };
         let mut unchanged = BTreeMap::new();
         let mut to_ask = Vec::new();
         for (name, reference) in images(plan) {
@@ -96,7 +98,7 @@ impl Survey {
             let others = building.registries.iter().filter(|_| is_pushed);
             let others = others.map(|registry| reference.in_registry(registry));
             for reference in [reference.clone()].into_iter().chain(others) {
-                let labels = engine.labels_in_registry(&reference).await?;
+                let labels = patience.bear(|| engine.labels_in_registry(&reference)).await?;
                 if !self.is_expected(name, labels.get(LABEL).map(String::as_str)) {
                     return Ok(None);
                 }

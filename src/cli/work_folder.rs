@@ -60,14 +60,16 @@ pub fn write_contexts(
         Some(release) if release.dialect.renders_all() => images.iter().map(|i| &i.name).collect(),
         _ => plan.to_build().map(|i| &images[i].name).collect(),
     };
-    names
-        .par_iter()
-        .try_for_each(|name| {
-            let (path, context) = &contexts[*name];
-            let target = name.axis().map_or(target.clone(), |axis| target.join(axis));
-            context.write_to(&target.join(path))
-        })
-        .map_err(refuse)?;
+    let written = names.par_iter().try_for_each(|name| {
+        let (path, context) = &contexts[*name];
+        let target = name.axis().map_or(target.clone(), |axis| target.join(axis));
+        context.write_to(&target.join(path))
+    });
+    if let Err(error) = written {
+        // Half of it would look like all of it.
+        drop(fs::remove_dir_all(&target));
+        return Err(refuse(error).into());
+    }
     terminal::warn(&format!(
         "{} images of {} are in {}",
         names.len(),

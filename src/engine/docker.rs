@@ -53,7 +53,27 @@ static PUSHED_DIGEST: LazyLock<Regex> =
 static OUT_OF_REACH: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         "dial tcp|no such host|connection refused|connection reset|i/o timeout|no route to host|\
-         TLS handshake timeout|Client.Timeout|server misbehaving|network is unreachable|EOF$",
+         TLS handshake timeout|Client.Timeout|server misbehaving|network is unreachable|broken pipe|\
+         EOF$",
+    )
+    .expect("a literal")
+});
+
+/// How an engine words that a registry answered, and could not do it now.
+static BUSY: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        "(?i)toomanyrequests|too many requests|unexpected (?:HTTP )?status(?: code)?:? .*\\b5\\d\\d\\b|\
+         status(?: code)?:? 5\\d\\d\\b|internal server error|bad gateway|service unavailable|\
+         gateway time-?out|insufficient storage|unknown: unknown error",
+    )
+    .expect("a literal")
+});
+
+/// How an engine words that a registry does not let it.
+static DENIED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        "(?i)\\bunauthorized|\\bdenied\\b|no basic auth credentials|authentication required|\
+         \\b403 forbidden",
     )
     .expect("a literal")
 });
@@ -90,8 +110,18 @@ impl DockerEngine {
         };
         let connections = Connections::to(endpoint.clone()).map_err(unreachable)?;
         let docker = connections.docker(timeout).map_err(failed)?;
-        let docker = docker.negotiate_version().await.map_err(failed)?;
-        let version = docker.version().await.map_err(failed)?;
+        let asked = async {
+            let docker = docker.negotiate_version().await?;
+            let version = docker.version().await?;
+            Ok((docker, version))
+        };
+        let (docker, version) = match tokio::time::timeout(timeout, asked).await {
+            Ok(answer) => answer.map_err(failed)?,
+            Err(_) => {
+                let cause = EngineError::Silent(timeout).to_string();
+                return Err(unreachable(Failure::without_answer(cause)));
+            }
+        };
         let names: Vec<String> = version
             .components
             .unwrap_or_default()
@@ -163,6 +193,18 @@ impl DockerEngine {
         opened.unwrap_or(Err(EngineError::Silent(self.timeout)))
     }
 
+    /// A whole answer, within the time an engine may be silent: bollard waits as long only for its
+    /// beginning.
+    async fn answer<T>(
+        &self,
+        asked: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, EngineError> {
+        match tokio::time::timeout(self.timeout, asked).await {
+            Ok(answer) => answer.map_err(|error| self.explain(error)),
+            Err(_) => Err(EngineError::Silent(self.timeout)),
+        }
+    }
+
     /// The next record of a stream, within the time an engine may be silent.
     async fn next<T>(
         &self,
@@ -189,25 +231,27 @@ impl DockerEngine {
     }
 
     async fn inspected(&self, reference: &ImageRef) -> Result<Option<ImageInspect>, EngineError> {
-        match self.docker.inspect_image(&reference.to_string()).await {
-            Ok(image) => Ok(Some(image)),
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
-                Ok(None)
+        let found = async {
+            match self.docker.inspect_image(&reference.to_string()).await {
+                Err(bollard::errors::Error::DockerResponseServerError {
+                    status_code: 404, ..
+                }) => Ok(None),
+                found => found.map(Some),
             }
-            Err(error) => Err(self.explain(error)),
-        }
+        };
+        self.answer(found).await
     }
 
     /// How many layers an image has above another, or at all.
     async fn layers_above(&self, id: &str, parent: Option<&str>) -> Result<usize, EngineError> {
-        let history = self.docker.image_history(id).await.map_err(|error| self.explain(error))?;
+        let history = self.answer(self.docker.image_history(id)).await?;
         let own = history.iter().take_while(|layer| Some(layer.id.as_str()) != parent);
         Ok(own.count())
     }
 
     /// Whether the engine is told to speak with a registry in plain text.
     async fn is_insecure(&self, registry: &str) -> Result<bool, EngineError> {
-        let info = self.docker.info().await.map_err(|error| self.explain(error))?;
+        let info = self.answer(self.docker.info()).await?;
         let configured = info.registry_config.and_then(|config| config.index_configs);
         let secure = configured.and_then(|known| known.get(registry)?.secure);
         Ok(secure == Some(false))
@@ -231,7 +275,7 @@ impl DockerEngine {
     /// The registry that the engine looks in for images whose reference names none; empty if it does
     /// not tell.
     async fn default_registry(&self) -> Result<String, EngineError> {
-        let info = self.docker.info().await.map_err(|error| self.explain(error))?;
+        let info = self.answer(self.docker.info()).await?;
         Ok(info.index_server_address.unwrap_or_default())
     }
 
@@ -271,8 +315,8 @@ impl DockerEngine {
             let known = match claimants[..] {
                 [only] => Some(only),
                 _ => {
-                    let meant = self.docker.inspect_image(short).await;
-                    let meant = meant.map_err(|error| self.explain(error))?.id.unwrap_or_default();
+                    let meant = self.answer(self.docker.inspect_image(short)).await?;
+                    let meant = meant.id.unwrap_or_default();
                     claimants.into_iter().find(|known| known.id == meant)
                 }
             };
@@ -306,13 +350,12 @@ impl DockerEngine {
 
 impl Engine for DockerEngine {
     async fn answers(&self) -> bool {
-        self.docker.ping().await.is_ok()
+        self.answer(self.docker.ping()).await.is_ok()
     }
 
     async fn images(&self) -> Result<BTreeMap<ImageRef, Known>, EngineError> {
         let options = ListImagesOptionsBuilder::default().build();
-        let images =
-            self.docker.list_images(Some(options)).await.map_err(|error| self.explain(error))?;
+        let images = self.answer(self.docker.list_images(Some(options))).await?;
         let mut known = BTreeMap::new();
         for image in images {
             let labels: BTreeMap<_, _> = image.labels.into_iter().collect();
@@ -425,8 +468,7 @@ impl Engine for DockerEngine {
             .repo(&other.name())
             .tag(other.tag().unwrap_or_default())
             .build();
-        let tagged = self.docker.tag_image(&reference.to_string(), Some(options)).await;
-        tagged.map_err(|error| self.explain(error))
+        self.answer(self.docker.tag_image(&reference.to_string(), Some(options))).await
     }
 
     async fn push_list(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, EngineError> {
@@ -455,11 +497,7 @@ impl Engine for DockerEngine {
         if self.is_podman {
             return Ok(digest);
         }
-        let image = self
-            .docker
-            .inspect_image(&reference.to_string())
-            .await
-            .map_err(|error| self.explain(error))?;
+        let image = self.answer(self.docker.inspect_image(&reference.to_string())).await?;
         let pushed = format!("{name}@{digest}");
         if image.repo_digests.unwrap_or_default().contains(&pushed) {
             Ok(digest)
@@ -498,13 +536,18 @@ fn short_name<'a>(listed: &'a str, prefixes: &BTreeSet<String>) -> Option<&'a st
     implied.map(|prefix| &listed[prefix.len()..])
 }
 
-/// Tells a registry that is out of reach from one that says no.
+/// Tells a registry that is out of reach, or can't at the moment, from one that says no.
 fn of_registry(error: EngineError) -> EngineError {
-    match error {
-        EngineError::Refused(message) if OUT_OF_REACH.is_match(message.trim()) => {
-            EngineError::Registry(message)
-        }
-        other => other,
+    let EngineError::Refused(message) = error else { return error };
+    let is = |pattern: &Regex| pattern.is_match(message.trim());
+    if is(&OUT_OF_REACH) {
+        EngineError::Registry(message)
+    } else if is(&BUSY) {
+        EngineError::Busy { reason: message, pause: None }
+    } else if is(&DENIED) {
+        EngineError::Denied(message)
+    } else {
+        EngineError::Refused(message)
     }
 }
 
@@ -654,6 +697,23 @@ mod tests {
         let out_of_reach =
             "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused";
         assert!(refused(out_of_reach).is_connection());
-        assert!(!refused("denied: requested access to the resource is denied").is_connection());
+        for denied in [
+            "denied: requested access to the resource is denied",
+            "unauthorized: authentication required",
+            "no basic auth credentials",
+            "received unexpected HTTP status: 403 Forbidden",
+        ] {
+            assert!(refused(denied).is_final(), "{denied}");
+        }
+        for busy in [
+            "toomanyrequests: You have reached your pull rate limit.",
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "received unexpected HTTP status: 500 Internal Server Error",
+            "error parsing HTTP 429 response body: invalid character 's': \"429 Too Many Requests\"",
+        ] {
+            assert!(refused(busy).is_passing() && !refused(busy).is_connection(), "{busy}");
+        }
+        let other = refused("manifest invalid: manifest invalid");
+        assert!(!other.is_passing() && !other.is_final());
     }
 }

@@ -175,6 +175,17 @@ pub enum EngineError {
     /// The registry can't be reached.
     #[error("the registry is out of reach: {0}")]
     Registry(String),
+    /// A registry answers that it can't now: that it is asked too often, or has a fault.
+    #[error("{reason}")]
+    Busy {
+        /// Its words.
+        reason: String,
+        /// How long it asks to be left alone, if it does.
+        pause: Option<Duration>,
+    },
+    /// A registry does not allow it, however often it is asked.
+    #[error("{0}")]
+    Denied(String),
     /// The engine says no, or the build failed.
     #[error("{0}")]
     Refused(String),
@@ -190,7 +201,25 @@ impl EngineError {
             Self::Unreachable { .. } | Self::Broken(_) | Self::Silent(_) | Self::Registry(_) => {
                 true
             }
-            Self::Refused(_) | Self::NoEvidence(_) => false,
+            Self::Busy { .. } | Self::Denied(_) | Self::Refused(_) | Self::NoEvidence(_) => false,
+        }
+    }
+
+    /// Whether it is known to be of the kind that passes.
+    pub fn is_passing(&self) -> bool {
+        self.is_connection() || matches!(self, Self::Busy { .. })
+    }
+
+    /// Whether another try would come to the same.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Denied(_))
+    }
+
+    /// How long a registry asks to be left alone, if it does.
+    pub fn asked_pause(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { pause, .. } => *pause,
+            _ => None,
         }
     }
 }

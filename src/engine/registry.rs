@@ -24,6 +24,8 @@ use crate::image::ImageRef;
 pub(super) struct Registry {
     client: Client,
     auth: RegistryAuth,
+    /// Asks what the client does not pass on.
+    plain: reqwest::Client,
 }
 
 impl Registry {
@@ -44,7 +46,12 @@ impl Registry {
         };
         crypto::provide();
         let client = Client::try_from(config).map_err(explain)?;
-        Ok(Self { client, auth: auth(credentials)? })
+        let plain = reqwest::Client::builder()
+            .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
+            .timeout(timeout)
+            .build()
+            .map_err(|error| EngineError::Registry(with_causes(&error)))?;
+        Ok(Self { client, auth: auth(credentials)?, plain })
     }
 
     /// Joins `images` in a manifest list called `list`, all of them in this registry. Returns the
@@ -70,8 +77,14 @@ impl Registry {
             annotations: None,
         };
         let reference = reference(list)?;
-        self.client.push_manifest_list(&reference, &self.auth, index).await.map_err(explain)?;
-        self.client.fetch_manifest_digest(&reference, &self.auth).await.map_err(explain)
+        let pushed = self.client.push_manifest_list(&reference, &self.auth, index).await;
+        if let Err(error) = pushed {
+            return Err(self.explain(error).await);
+        }
+        match self.client.fetch_manifest_digest(&reference, &self.auth).await {
+            Ok(digest) => Ok(digest),
+            Err(error) => Err(self.explain(error).await),
+        }
     }
 
     /// The labels of an image; none where the registry does not have it.
@@ -94,7 +107,7 @@ impl Registry {
             match self.client.pull_manifest_and_config(&reference, &self.auth).await {
                 Ok(found) => found,
                 Err(error) if is_missing(&error) => return Ok(BTreeMap::new()),
-                Err(error) => return Err(explain(error)),
+                Err(error) => return Err(self.explain(error).await),
             };
         let image: Image = serde_json::from_str(&config).unwrap_or_default();
         Ok(image.config.labels.unwrap_or_default())
@@ -105,22 +118,51 @@ impl Registry {
         match self.client.fetch_manifest_digest(&reference(image)?, &self.auth).await {
             Ok(digest) => Ok(Some(digest)),
             Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(explain(error)),
+            Err(error) => Err(self.explain(error).await),
         }
+    }
+
+    /// What went wrong, and how long the registry asks to be left alone where it can't do what is
+    /// asked. The client keeps no headers of answers, so that it is asked once more for them.
+    async fn explain(&self, error: OciDistributionError) -> EngineError {
+        let url = match &error {
+            OciDistributionError::ServerError { url, .. }
+            | OciDistributionError::RegistryError { url, .. } => url.clone(),
+            _ => return explain(error),
+        };
+        match explain(error) {
+            EngineError::Busy { reason, .. } => {
+                EngineError::Busy { reason, pause: self.asked_pause(&url).await }
+            }
+            other => other,
+        }
+    }
+
+    /// The seconds of a `Retry-After`; a date in its place is not understood.
+    async fn asked_pause(&self, url: &str) -> Option<Duration> {
+        let answer = self.plain.head(url).send().await.ok()?;
+        let header = answer.headers().get(reqwest::header::RETRY_AFTER)?;
+        Some(Duration::from_secs(header.to_str().ok()?.trim().parse().ok()?))
     }
 
     /// What a list says of an image.
     async fn entry(&self, image: &ImageRef) -> Result<ImageIndexEntry, EngineError> {
-        let of_image = |error| match explain(error) {
+        let of_image = async |error| match self.explain(error).await {
             EngineError::Refused(reason) => EngineError::Refused(format!("{image}: {reason}")),
             other => other,
         };
         let reference = reference(image)?;
         let accepted = [IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE];
         let pulled = self.client.pull_manifest_raw(&reference, &self.auth, &accepted).await;
-        let (manifest, digest) = pulled.map_err(of_image)?;
+        let (manifest, digest) = match pulled {
+            Ok(found) => found,
+            Err(error) => return Err(of_image(error).await),
+        };
         let config = self.client.pull_manifest_and_config(&reference, &self.auth).await;
-        let (parsed, _, config) = config.map_err(of_image)?;
+        let (parsed, _, config) = match config {
+            Ok(found) => found,
+            Err(error) => return Err(of_image(error).await),
+        };
         let platform: Platform = serde_json::from_str(&config)
             .map_err(|error| EngineError::Refused(format!("{image} tells no platform: {error}")))?;
         Ok(ImageIndexEntry {
@@ -180,6 +222,24 @@ fn explain(error: OciDistributionError) -> EngineError {
     match error {
         OciDistributionError::RequestError(error) => EngineError::Registry(with_causes(&error)),
         OciDistributionError::IoError(error) => EngineError::Registry(error.to_string()),
+        OciDistributionError::ServerError { code: 429 | 500..=599, .. } => {
+            EngineError::Busy { reason: with_causes(&error), pause: None }
+        }
+        OciDistributionError::ServerError { code: 401 | 403, .. }
+        | OciDistributionError::UnauthorizedError { .. } => {
+            EngineError::Denied(with_causes(&error))
+        }
+        OciDistributionError::RegistryError { ref envelope, .. } => {
+            let says = |code| envelope.errors.iter().any(|error| error.code == code);
+            let reason = with_causes(&error);
+            if says(OciErrorCode::Toomanyrequests) {
+                EngineError::Busy { reason, pause: None }
+            } else if says(OciErrorCode::Denied) || says(OciErrorCode::Unauthorized) {
+                EngineError::Denied(reason)
+            } else {
+                EngineError::Refused(reason)
+            }
+        }
         other => EngineError::Refused(with_causes(&other)),
     }
 }

@@ -73,6 +73,7 @@ pub(super) fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
             told["started"] = json!(entry.started.map(|started| timestamp(record.at + started)));
             told["seconds"] = json!(seconds(entry.took()));
             told["attempts"] = json!(entry.attempts);
+            told["retries"] = json!(entry.retried.len());
             told["log"] = json!(entry.log);
             if let Some(place) = &entry.place {
                 told["place"] = json!({
@@ -103,6 +104,11 @@ pub fn text(record: &Record) -> String {
         for (name, entry) in images {
             let took = clock(entry.took());
             let mut line = format!("  wave {}  {name:width$}  {took:>8}", entry.wave);
+            match entry.retried.len() {
+                0 => {}
+                1 => line.push_str(", 1 retry"),
+                retries => write!(line, ", {retries} retries").expect("a string takes all"),
+            }
             if !well {
                 write!(line, "  {}", entry.fate.status()).expect("a string takes all");
             }

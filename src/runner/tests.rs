@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use super::worker::{FIRST_PAUSE, JITTER};
+use super::patience::{FIRST_PAUSE, JITTER, Patience};
 use super::*;
 use crate::engine::{Builder, EngineError, Known, Loan, Order, Output, Sink, Squashing};
 use crate::fingerprint::{LABEL, in_label};
@@ -213,17 +213,20 @@ const FAMILY: &[(&str, &str)] = &[
     ("tool", "FROM other:1"),
 ];
 
+fn patience(retries: usize) -> Patience {
+    Patience { retries, longest: Duration::from_secs(60) }
+}
+
 fn options() -> Options {
     Options {
         threads: 8,
         push_threads: None,
-        retries: 0,
+        patience: patience(0),
         pull: false,
         registries: Vec::new(),
         existing: BTreeMap::new(),
         push_all_or_none: false,
         forgiven: BTreeSet::new(),
-        patience: Duration::from_secs(60),
         durations: BTreeMap::new(),
         priorities: true,
     }
@@ -355,7 +358,7 @@ fn what_fails_is_tried_again() {
     let error = EngineError::Refused("once".to_owned());
     engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
     let engine = Arc::new(engine);
-    let thrice = Options { retries: 2, ..options() };
+    let thrice = Options { patience: patience(2), ..options() };
     let (outcomes, events) =
         run_family(&engine, thrice, &Selection::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
@@ -609,7 +612,7 @@ fn what_is_measured_is_the_try_that_made_the_image() {
     let engine = Scripted::default();
     let error = EngineError::Refused("once".to_owned());
     engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
-    let options = Options { retries: 2, push_threads: Some(1), ..options() };
+    let options = Options { patience: patience(2), push_threads: Some(1), ..options() };
     let (_, events) =
         run_family(&Arc::new(engine), options, &Selection::default(), std::future::pending());
     let measured = events.iter().filter_map(|event| match event {
@@ -728,7 +731,7 @@ fn a_source_that_cannot_be_had_fails_its_image_when_its_turn_comes() {
     });
     let (outcomes, events) = run_family(
         &engine,
-        Options { retries: 1, ..options() },
+        Options { patience: patience(1), ..options() },
         &Selection::default(),
         std::future::pending(),
     );
@@ -805,7 +808,7 @@ fn all_or_nothing(forgiven: &[&str]) -> (Vec<String>, Vec<String>) {
         push_threads: Some(1),
         push_all_or_none: true,
         forgiven: forgiven.iter().map(|name| ImageName::new(name)).collect(),
-        retries: 0,
+        patience: patience(0),
         ..options()
     };
     let (outcomes, _) = run_family(&engine, pushing, &Selection::default(), std::future::pending());
@@ -855,7 +858,7 @@ fn an_engine_that_went_away_is_waited_for() {
         away: Mutex::new(5),
         ..Scripted::default()
     });
-    let one = Options { retries: 1, ..options() };
+    let one = Options { patience: patience(1), ..options() };
     let (outcomes, _) = run_family(&engine, one, &Selection::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
     assert_eq!(engine.log().iter().filter(|entry| *entry == "ask").count(), 5);
@@ -866,7 +869,7 @@ fn an_engine_that_went_away_is_waited_for() {
         away: Mutex::new(usize::MAX),
         ..Scripted::default()
     });
-    let one = Options { retries: 1, ..options() };
+    let one = Options { patience: patience(1), ..options() };
     let (outcomes, _) = run_family(&engine, one, &Selection::default(), std::future::pending());
     assert_eq!(outcomes[0], "base connection_error");
 }

@@ -10,21 +10,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use super::Material;
+use super::patience::{FIRST_PAUSE, Patience, pause_after};
 use crate::engine::{BuildOptions, Engine, EngineError, Known, Order, Output};
 use crate::event::{Event, Made, Outcome, Pushed};
 use crate::fingerprint::{Fingerprinted, LABEL, Parts};
 use crate::image::{ImageName, ImageRef};
 use crate::source::{self, FetchError, Fetcher, ImageSources};
 use crate::tree::TreeFile;
-
-/// How long to wait before the second try.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// How long to wait at most between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// How much of a pause may be added to it.
-pub(super) const JITTER: f64 = 0.25;
 
 /// Why a worker did not do its work.
 #[derive(Debug, Clone)]
@@ -109,15 +101,15 @@ pub(super) async fn pull<E: Engine>(
     engine: Arc<E>,
     reference: ImageRef,
     platform: Option<String>,
-    retries: usize,
+    patience: Patience,
     send: UnboundedSender<Event>,
 ) -> Done {
     let mut attempt = 1;
     let error = loop {
         match engine.pull(&reference, platform.as_deref()).await {
             Ok(()) => return Ok(Product::Nothing),
-            Err(error) if error.is_connection() && attempt <= retries => {
-                let pause = pause_after(attempt);
+            Err(error) if error.is_passing() && attempt <= patience.retries => {
+                let pause = patience.pause(attempt, &error);
                 let seconds = pause.as_secs_f64();
                 let text = format!("{reference} is not pulled, next try in {seconds:.1}s: {error}");
                 let _ = send.send(Event::Warning(text));
@@ -142,13 +134,6 @@ pub(super) fn in_all(reference: &ImageRef, others: &[String]) -> Vec<ImageRef> {
     [reference.clone()].into_iter().chain(others).collect()
 }
 
-/// How long to wait after a try that failed: twice as long each time, and not the same for all that
-/// failed at once.
-fn pause_after(attempt: usize) -> Duration {
-    let pause = FIRST_PAUSE * 2u32.saturating_pow(attempt.saturating_sub(1) as u32);
-    pause.min(LONGEST_PAUSE).mul_f64(1.0 + JITTER * fastrand::f64())
-}
-
 fn made(known: Known, fingerprint: Option<String>) -> Made {
     let Known { id, mut labels, size } = known;
     labels.remove(LABEL);
@@ -161,8 +146,7 @@ pub(super) struct Worker<E> {
     pub(super) fetcher: Arc<dyn Fetcher>,
     pub(super) name: ImageName,
     pub(super) reference: ImageRef,
-    pub(super) retries: usize,
-    pub(super) patience: Duration,
+    pub(super) patience: Patience,
     pub(super) send: UnboundedSender<Event>,
 }
 
@@ -302,9 +286,11 @@ impl<E: Engine> Worker<E> {
     ) -> Option<Result<T, Failure>> {
         match tried {
             Ok(done) => Some(Ok(done)),
-            Err(error) if attempt > self.retries => Some(Err(error.into())),
+            Err(error) if error.is_final() || attempt > self.patience.retries => {
+                Some(Err(error.into()))
+            }
             Err(error) => {
-                self.pause(attempt, &error.to_string()).await;
+                self.pause(self.patience.pause(attempt, &error), &error.to_string()).await;
                 if error.is_connection() {
                     self.await_engine().await;
                 }
@@ -320,7 +306,7 @@ impl<E: Engine> Worker<E> {
                 tokio::time::sleep(FIRST_PAUSE).await;
             }
         };
-        let _ = tokio::time::timeout(self.patience, patient).await;
+        let _ = tokio::time::timeout(self.patience.longest, patient).await;
     }
 
     /// Packs what the engine is sent: the context with what its sources are fetched to.
@@ -364,8 +350,8 @@ impl<E: Engine> Worker<E> {
     ) -> Result<source::Fetched, FetchError> {
         for attempt in 1.. {
             match self.fetcher.fetch(&self.name, sources, folder).await {
-                Err(error) if error.transient && attempt <= self.retries => {
-                    self.pause(attempt, &error.to_string()).await;
+                Err(error) if error.transient && attempt <= self.patience.retries => {
+                    self.pause(pause_after(attempt), &error.to_string()).await;
                 }
                 result => return result,
             }
@@ -373,9 +359,8 @@ impl<E: Engine> Worker<E> {
         unreachable!("the last try returns")
     }
 
-    /// Waits before the next try, longer each time.
-    async fn pause(&self, attempt: usize, error: &str) {
-        let pause = pause_after(attempt);
+    /// Waits before the next try.
+    async fn pause(&self, pause: Duration, error: &str) {
         let (name, error) = (self.name.clone(), error.to_owned());
         self.tell(Event::Retrying { name, error, pause });
         tokio::time::sleep(pause).await;

@@ -69,6 +69,8 @@ pages! {
     planning: "docs/planning.md", Guide;
     rebuilding: "docs/rebuilding.md", Guide;
     registries: "docs/registries.md", Guide;
+    reliability: "docs/reliability.md", Nothing;
+    security: "SECURITY.md", Nothing;
     report: "docs/report.md", Guide;
     the_tree: "docker/README.md", Nothing;
     watching: "docs/watching.md", Guide;
