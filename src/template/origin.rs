@@ -131,7 +131,7 @@ RUN {{ <install_packages rpm={["one"]} deb={[
 ]} /> }} \
     && true
 {%- else -%}
-COPY sudoers /etc/sudoers.d/nova
+COPY sudoers /etc/sudoers.d/app
 
 {% for name in names %}
 RUN install {{ name }} \
@@ -158,7 +158,7 @@ COPY run.sh /run.sh
 
     const OTHER: &str = "FROM kolla/one-source-base:t
 
-COPY sudoers /etc/sudoers.d/nova
+COPY sudoers /etc/sudoers.d/app
 
 RUN install a \\
     && true
