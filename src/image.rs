@@ -90,6 +90,12 @@ impl ImageRef {
         Self { registry: Some(registry.to_owned()), ..self.clone() }
     }
 
+    /// This reference, and the same in each of these registries.
+    pub fn and_in(&self, registries: &[String]) -> Vec<Self> {
+        let others = registries.iter().map(|registry| self.in_registry(registry));
+        [self.clone()].into_iter().chain(others).collect()
+    }
+
     /// Registry and repository, without tag or digest.
     pub fn name(&self) -> String {
         match &self.registry {

@@ -7,7 +7,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Cleanup, Engine, Run, TestTree, pull_all_by_digest, registry};
+use support::{Cleanup, Engine, FETCHING, Run, TestTree, pull_all_by_digest, registry};
 
 /// By what images are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -368,26 +368,16 @@ fn a_run_is_told_in_lines(way: Way) {
     insta::assert_snapshot!(format!("run-told-{way:?}").to_lowercase(), text);
 }
 
-const FETCHING: &str = r#"
-ca_certificates = "base/site.crt"
-[defaults]
-base = "one"
-install_type = "source"
-[bases.one]
-image = "debian"
-tag = "bookworm"
-package_type = "deb"
-package_manager = "apt"
-install_types = ["source"]
-[install_types.source]
-fetches_sources = true
-"#;
+/// The manifest of a tree whose images are built from sources and trust a certificate of their site.
+fn with_certificate() -> String {
+    format!("ca_certificates = \"base/site.crt\"\n{FETCHING}")
+}
 
 fn sources_are_built_from_and_a_missing_one_harms_nobody_else(way: Way) {
     let unpack = "FROM debian:bookworm\nADD {{ image_name }}-archive /app\nADD plugins-archive additions-archive /\n";
     let family =
         Built::by(way, &[("app", unpack), ("lost", unpack), ("plain", "FROM debian:bookworm\n")]);
-    family.tree.write("tree.toml", FETCHING);
+    family.tree.write("tree.toml", &with_certificate());
     let sources = tempfile::tempdir().unwrap();
     let folder = sources.path().join("app-1.0");
     fs::create_dir(&folder).unwrap();
@@ -418,7 +408,7 @@ fn the_sites_certificates_reach_the_images(way: Way) {
     let template =
         "FROM debian:bookworm\n{% if ca_certificates %}COPY site.crt /site.crt\n{% endif %}";
     let family = Built::by(way, &[("base", template)]);
-    family.tree.write("tree.toml", FETCHING);
+    family.tree.write("tree.toml", &with_certificate());
     let certificates = family.tree.path().join("mine.pem");
     fs::write(&certificates, "a certificate\n").unwrap();
     family.build(&["--ca-certificates", certificates.to_str().unwrap()]).expect(0);

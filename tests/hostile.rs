@@ -14,26 +14,11 @@ use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use support::{Run, TestTree};
+use support::{FETCHING, Run, TestTree};
 
 /// What the program may have of address space while it is at an archive: some hundred MiB are taken by
 /// its code and its threads' stacks before it does anything.
 const ADDRESS_SPACE_KIB: u64 = 1_000_000;
-
-/// A tree whose images are built from sources.
-const FETCHING: &str = r#"
-[defaults]
-base = "one"
-install_type = "source"
-[bases.one]
-image = "debian"
-tag = "bookworm"
-package_type = "deb"
-package_manager = "apt"
-install_types = ["source"]
-[install_types.source]
-fetches_sources = true
-"#;
 
 /// An engine that has nothing, and is there: its address.
 fn idle_engine() -> String {

@@ -149,16 +149,18 @@ impl Shop {
 
     /// The images of the plan that are there and will not be built.
     fn existing(&self, plan: &Plan<'_>) -> BTreeMap<ImageName, Existing> {
-        if let Some(survey) = &self.survey {
-            return survey.of_skipped(plan);
-        }
+        let known = self.survey.as_ref().map_or(&self.known, |survey| &survey.known);
         let images = plan.graph().images().iter().enumerate();
         let skipped = images.filter(|(index, _)| !plan.is_built(*index));
-        let existing = skipped.filter_map(|(_, image)| {
-            let id = self.known.get(&image.reference)?.id.clone();
-            Some((image.name.clone(), Existing { id: Some(id), fingerprint: None }))
+        let existing = skipped.map(|(index, image)| {
+            let survey = self.survey.as_ref();
+            let existing = Existing {
+                id: known.get(&image.reference).map(|known| known.id.clone()),
+                fingerprint: survey.and_then(|survey| survey.of_skipped(plan, index)),
+            };
+            (image.name.clone(), existing)
         });
-        existing.collect()
+        existing.filter(|(_, existing)| *existing != Existing::default()).collect()
     }
 }
 
@@ -253,14 +255,15 @@ async fn build(
         ..
     } = settings.building;
     let allowed = &settings.building.allowed_to_fail;
-    let is_allowed = |name: &ImageName| allowed.iter().any(|allowed| allowed == name.as_str());
     let names = plan.graph().images().iter().map(|image| &image.name);
+    let is_allowed = |name: &&ImageName| allowed.iter().any(|allowed| allowed == name.as_str());
+    let forgiven: BTreeSet<ImageName> = names.filter(is_allowed).cloned().collect();
     let durations_file = settings.building.durations_file.as_deref();
     let options = runner::Options {
         threads,
         push_threads,
         push_all_or_none,
-        forgiven: names.filter(|name| is_allowed(name)).cloned().collect(),
+        forgiven: forgiven.clone(),
         patience: Patience { retries, longest: timeout },
         // A survey has asked for them.
         pull: pull && survey.is_none(),
@@ -285,13 +288,13 @@ async fn build(
     let unwritten = reports.conclude(&settings.output);
     terminal::print(&unwritten);
     let counted = outcomes.iter().filter(|(name, outcome)| {
-        let forgiven = is_allowed(name) && !matches!(outcome, Outcome::Built { .. });
-        if forgiven {
+        let is_forgiven = forgiven.contains(name) && !outcome.is_success();
+        if is_forgiven {
             terminal::warn(&format!("warning: '{name}' is allowed to fail"));
         }
-        !forgiven
+        !is_forgiven
     });
-    match verdict(counted.map(|(_, outcome)| outcome), &is_allowed) {
+    match verdict(counted.map(|(_, outcome)| outcome), &|name| forgiven.contains(name)) {
         Exit::Done if !unwritten.0.is_empty() => Ok(Exit::Usage),
         exit => Ok(exit),
     }

@@ -1,11 +1,12 @@
 //! What the reports are told of the images beforehand.
 
+use std::collections::BTreeMap;
+
+use super::images::Contexts;
 use crate::graph::Graph;
 use crate::image::ImageName;
 use crate::report::catalogue::{Catalogue, Facts, ReadTemplate};
 use crate::tree::{Language, Tree};
-
-use super::images::Contexts;
 
 /// What is known of the images of `graph`, which came of `tree`.
 pub fn catalogue(graph: &Graph, tree: &Tree, contexts: &Contexts) -> Catalogue {
@@ -20,7 +21,7 @@ pub fn catalogue(graph: &Graph, tree: &Tree, contexts: &Contexts) -> Catalogue {
 
 fn reader(tree: &Tree, contexts: &Contexts) -> ReadTemplate {
     let files = tree.files();
-    let folders: std::collections::BTreeMap<ImageName, String> =
+    let folders: BTreeMap<ImageName, String> =
         contexts.iter().map(|(name, (folder, _))| (name.clone(), folder.clone())).collect();
     Box::new(move |name| {
         let folder = folders.get(name)?;

@@ -10,9 +10,8 @@ use super::{Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine as _, EngineError, Known};
-use crate::event::Existing;
 use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label};
-use crate::graph;
+use crate::graph::{self, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Skip};
 use crate::runner::patience::Patience;
@@ -94,11 +93,11 @@ impl Survey {
                 _ => {}
             }
         }
+        let others: &[String] = if is_pushed { &building.registries } else { &[] };
         let asked = to_ask.into_iter().map(|(name, reference)| async move {
-            let others = building.registries.iter().filter(|_| is_pushed);
-            let others = others.map(|registry| reference.in_registry(registry));
-            for reference in [reference.clone()].into_iter().chain(others) {
-                let labels = patience.bear(|| engine.labels_in_registry(&reference)).await?;
+            for reference in reference.and_in(others) {
+                let ask = || engine.labels_in_registry(&reference);
+                let labels = patience.bear(ask, |_, _| {}).await?;
                 if !self.is_expected(name, labels.get(LABEL).map(String::as_str)) {
                     return Ok(None);
                 }
@@ -114,24 +113,16 @@ impl Survey {
         Ok(unchanged)
     }
 
-    /// The plan's images that are not built, as far as they are there, with the fingerprints of those
-    /// that are unchanged, wherever they are, and of those that happen to be so.
-    pub fn of_skipped(&self, plan: &Plan<'_>) -> BTreeMap<ImageName, Existing> {
-        let images = plan.graph().images().iter().enumerate();
-        let skipped = images.filter(|(index, _)| !plan.is_built(*index));
-        let existing = skipped.map(|(index, image)| {
-            let is_known = match plan.decision(index) {
-                Decision::Skip(Skip::Unchanged | Skip::InRegistry) => true,
-                _ => self.is_in_engine(&image.name, &image.reference),
-            };
-            let printed = self.expected.get(&image.name).filter(|_| is_known);
-            let existing = Existing {
-                id: self.known.get(&image.reference).map(|known| known.id.clone()),
-                fingerprint: printed.map(|printed| printed.fingerprint.to_string()),
-            };
-            (image.name.clone(), existing)
-        });
-        existing.filter(|(_, existing)| *existing != Existing::default()).collect()
+    /// The fingerprint of an image of the plan that is not built, if it is known to be there: that it
+    /// is unchanged, wherever it is, or happens to be so.
+    pub fn of_skipped(&self, plan: &Plan<'_>, index: Index) -> Option<String> {
+        let image = &plan.graph().images()[index];
+        let is_known = match plan.decision(index) {
+            Decision::Skip(Skip::Unchanged | Skip::InRegistry) => true,
+            _ => self.is_in_engine(&image.name, &image.reference),
+        };
+        let printed = self.expected.get(&image.name).filter(|_| is_known);
+        printed.map(|printed| printed.fingerprint.to_string())
     }
 
     /// How the image in the engine compares with the one that would be built; `None` where nothing is

@@ -31,11 +31,16 @@ impl Patience {
         pause_after(attempt).max(asked)
     }
 
-    /// Does what may fail for a while until it does not, or has failed as often as there may be.
+    /// Does what may fail for a while until it does not, or has failed as often as there may be. Before
+    /// each pause `tell` is told how long that is, and of what the try failed.
     ///
     /// # Errors
     /// The last.
-    pub async fn bear<T, F>(&self, mut work: impl FnMut() -> F) -> Result<T, EngineError>
+    pub async fn bear<T, F>(
+        &self,
+        mut work: impl FnMut() -> F,
+        tell: impl Fn(Duration, &EngineError),
+    ) -> Result<T, EngineError>
     where
         F: Future<Output = Result<T, EngineError>>,
     {
@@ -43,7 +48,9 @@ impl Patience {
         loop {
             match work().await {
                 Err(error) if error.is_passing() && attempt <= self.retries => {
-                    tokio::time::sleep(self.pause(attempt, &error)).await;
+                    let pause = self.pause(attempt, &error);
+                    tell(pause, &error);
+                    tokio::time::sleep(pause).await;
                     attempt += 1;
                 }
                 settled => return settled,
@@ -86,10 +93,13 @@ mod tests {
             let mut tries = 0;
             let patience = Patience { retries: 2, longest: Duration::ZERO };
             let came_to: Result<(), _> = patience
-                .bear(|| {
-                    tries += 1;
-                    std::future::ready(Err(error.clone()))
-                })
+                .bear(
+                    || {
+                        tries += 1;
+                        std::future::ready(Err(error.clone()))
+                    },
+                    |_, _| {},
+                )
                 .await;
             assert_eq!((came_to.unwrap_err(), tries), (error, expected));
         }

@@ -104,21 +104,13 @@ pub(super) async fn pull<E: Engine>(
     patience: Patience,
     send: UnboundedSender<Event>,
 ) -> Done {
-    let mut attempt = 1;
-    let error = loop {
-        match engine.pull(&reference, platform.as_deref()).await {
-            Ok(()) => return Ok(Product::Nothing),
-            Err(error) if error.is_passing() && attempt <= patience.retries => {
-                let pause = patience.pause(attempt, &error);
-                let seconds = pause.as_secs_f64();
-                let text = format!("{reference} is not pulled, next try in {seconds:.1}s: {error}");
-                let _ = send.send(Event::Warning(text));
-                tokio::time::sleep(pause).await;
-                attempt += 1;
-            }
-            Err(error) => break error,
-        }
+    let tell = |pause: Duration, error: &EngineError| {
+        let seconds = pause.as_secs_f64();
+        let text = format!("{reference} is not pulled, next try in {seconds:.1}s: {error}");
+        let _ = send.send(Event::Warning(text));
     };
+    let pulled = patience.bear(|| engine.pull(&reference, platform.as_deref()), tell).await;
+    let Err(error) = pulled else { return Ok(Product::Nothing) };
     if engine.image_id(&reference).await?.is_some() {
         let text = format!("{reference} can't be pulled, the engine's own is used: {error}");
         let _ = send.send(Event::Warning(text));
@@ -126,12 +118,6 @@ pub(super) async fn pull<E: Engine>(
     }
     let text = format!("its base {reference} can't be pulled: {error}");
     Err(Failure { text, out_of_reach: error.is_connection() })
-}
-
-/// A reference, and the same in each of the `others`.
-pub(super) fn in_all(reference: &ImageRef, others: &[String]) -> Vec<ImageRef> {
-    let others = others.iter().map(|registry| reference.in_registry(registry));
-    [reference.clone()].into_iter().chain(others).collect()
 }
 
 fn made(known: Known, fingerprint: Option<String>) -> Made {
@@ -220,7 +206,7 @@ impl<E: Engine> Worker<E> {
     /// Pushes the image to the registry in its reference, and then to the `others`.
     pub(super) async fn push(self, others: Vec<String>) -> Done {
         let mut pushed = Vec::new();
-        for reference in in_all(&self.reference, &others) {
+        for reference in self.reference.and_in(&others) {
             let digest = self.push_as(&reference).await?;
             pushed.push(Pushed { reference, digest });
         }
@@ -253,7 +239,7 @@ impl<E: Engine> Worker<E> {
         others: Vec<String>,
     ) -> Done {
         let mut pushed = Vec::new();
-        for reference in in_all(&list, &others) {
+        for reference in list.and_in(&others) {
             let images: Vec<ImageRef> = match reference.registry() {
                 Some(registry) => images.iter().map(|image| image.in_registry(registry)).collect(),
                 None => images.clone(),

@@ -36,6 +36,21 @@ install_types = ["binary", "source"]
 app = { uid = 1, gid = 2 }
 "#;
 
+/// The manifest of a tree whose images are built from sources.
+pub const FETCHING: &str = r#"
+[defaults]
+base = "one"
+install_type = "source"
+[bases.one]
+image = "debian"
+tag = "bookworm"
+package_type = "deb"
+package_manager = "apt"
+install_types = ["source"]
+[install_types.source]
+fetches_sources = true
+"#;
+
 impl TestTree {
     /// A tree of `name: template` pairs; `@x` in a template stands for the reference of image `x`.
     pub fn new(images: &[(&str, &str)]) -> Self {
