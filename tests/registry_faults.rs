@@ -165,6 +165,9 @@ const BUSY: &str = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"
 const UNAUTHORIZED: &str =
     r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
 const DENIED: &str = r#"{"errors":[{"code":"DENIED","message":"requested access is denied"}]}"#;
+const UNKNOWN: &str = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
+const OTHER_DIGEST: &str = "Docker-Content-Digest: sha256:\
+                            0000000000000000000000000000000000000000000000000000000000000000\r\n";
 const FULL: &str = r#"{"errors":[{"code":"UNKNOWN","message":"no space left on device"}]}"#;
 
 #[test]
@@ -226,6 +229,59 @@ fn what_does_not_pass_is_told_after_all_tries() {
         let next = family.push(&["--skip-unchanged"]).expect(0);
         assert_eq!(next.names("built"), ["only"], "{what}");
         assert!(family.push(&["--skip-unchanged"]).expect(0).names("built").is_empty(), "{what}");
+    }
+}
+
+/// What serves something else than it was sent is as bad as what took nothing.
+#[test]
+fn what_a_registry_serves_has_to_be_what_it_was_sent() {
+    let asked = |times, misdeed| {
+        ["HEAD", "GET"].map(|method| Fault { method, word: "/manifests/", times, misdeed })
+    };
+    let serves_other = Misdeed::Answer(200, OTHER_DIGEST, "");
+    let has_nothing = Misdeed::Answer(404, "", UNKNOWN);
+    let table = [
+        ("another digest", serves_other, "and serves sha256:0000"),
+        ("nothing", has_nothing, "the registry does not have"),
+    ];
+    for (what, misdeed, told) in table {
+        for axes in [&[][..], &["--platform", "amd64,arm64"]] {
+            let family = Family::new();
+            family.registry.has(&asked(ALWAYS, misdeed));
+            let run = family.push(axes).expect(1);
+            for failed in run.summary()["failed"].as_array().unwrap() {
+                assert_eq!(failed["status"], "push_error", "{what}: {failed}");
+                assert_eq!(failed["retries"], 2, "{what}: {failed}");
+                assert!(failed["reason"].as_str().unwrap().contains(told), "{what}: {failed}");
+            }
+            family.registry.has(&[]);
+            family.push(&[axes, &["--skip-unchanged"]].concat()).expect(0);
+        }
+        let family = Family::new();
+        family.registry.has(&asked(1, misdeed));
+        let run = family.push(&[]).expect(0);
+        assert_eq!(run.summary()["built"][0]["retries"], 1, "{what}: {run:?}");
+    }
+}
+
+/// The engine may reach a registry where Kiln does not.
+#[test]
+fn a_registry_that_can_not_be_asked_what_it_serves_is_believed() {
+    let table = [
+        ("500", Misdeed::Answer(500, "", "")),
+        ("401", Misdeed::Answer(401, "", UNAUTHORIZED)),
+        ("cut", Misdeed::Cut),
+    ];
+    for (what, misdeed) in table {
+        let family = Family::new();
+        let word = "/manifests/";
+        family.registry.has(&[
+            Fault { method: "HEAD", word, times: ALWAYS, misdeed },
+            Fault { method: "GET", word, times: ALWAYS, misdeed },
+        ]);
+        let run = family.push(&["--debug"]).expect(0);
+        let told = "can't be asked what it serves now";
+        assert!(run.stderr.contains(told) || run.stdout.contains(told), "{what}: {run:?}");
     }
 }
 

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
@@ -78,6 +78,9 @@ static DENIED: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a literal")
 });
 
+/// How long a registry has to tell what it serves after a push.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
+
 /// A connection to an engine that has answered.
 #[derive(Debug)]
 pub struct DockerEngine {
@@ -88,6 +91,7 @@ pub struct DockerEngine {
     is_podman: bool,
     credential_files: Vec<PathBuf>,
     timeout: Duration,
+    unreached: Mutex<BTreeSet<String>>,
 }
 
 impl DockerEngine {
@@ -140,6 +144,7 @@ impl DockerEngine {
             is_podman,
             credential_files: Vec::new(),
             timeout,
+            unreached: Mutex::default(),
         })
     }
 
@@ -170,6 +175,45 @@ impl DockerEngine {
         let host = reference.registry().unwrap_or_default();
         let is_plain = is_loopback(host) || self.is_insecure(host).await?;
         Registry::new(is_plain, self.credentials(reference).await?, self.timeout)
+    }
+
+    /// Asks the registry of `reference` whether it serves what the engine says it was sent. One that
+    /// can't be asked is believed: the engine may reach it where this program does not, or with
+    /// credentials that allow no more than a push.
+    async fn confirm_pushed(
+        &self,
+        reference: &ImageRef,
+        digest: &str,
+        sink: Sink<'_>,
+    ) -> Result<(), EngineError> {
+        // Podman alone knows which registry it takes where none is named.
+        let Some(registry) = reference.registry().or((!self.is_podman).then_some("")) else {
+            return Ok(());
+        };
+        if self.unreached().contains(registry) {
+            return Ok(());
+        }
+        let asked = async { self.registry_of(reference).await?.confirm(reference, digest).await };
+        let answer = tokio::time::timeout(CONFIRMED_WITHIN, asked).await;
+        let no_answer =
+            || EngineError::Registry(format!("no answer for {} s", CONFIRMED_WITHIN.as_secs()));
+        match answer.unwrap_or_else(|_| Err(no_answer())) {
+            Ok(()) => Ok(()),
+            Err(error @ EngineError::NoEvidence(_)) => Err(error),
+            Err(error) => {
+                if error.is_connection() {
+                    self.unreached().insert(registry.to_owned());
+                }
+                let line = format!("the registry can't be asked what it serves now: {error}");
+                sink(Output::Line(line));
+                Ok(())
+            }
+        }
+    }
+
+    /// The registries that can't be reached from here, whatever the engine can.
+    fn unreached(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.unreached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The engine in words: product, version, and where it listens.
@@ -494,16 +538,15 @@ impl Engine for DockerEngine {
         let digest = digest.ok_or_else(|| {
             EngineError::NoEvidence("its answer ended without the registry's digest".to_owned())
         })?;
-        if self.is_podman {
-            return Ok(digest);
+        if !self.is_podman {
+            let image = self.answer(self.docker.inspect_image(&reference.to_string())).await?;
+            let pushed = format!("{name}@{digest}");
+            if !image.repo_digests.unwrap_or_default().contains(&pushed) {
+                return Err(EngineError::NoEvidence(format!("it does not know {pushed}")));
+            }
         }
-        let image = self.answer(self.docker.inspect_image(&reference.to_string())).await?;
-        let pushed = format!("{name}@{digest}");
-        if image.repo_digests.unwrap_or_default().contains(&pushed) {
-            Ok(digest)
-        } else {
-            Err(EngineError::NoEvidence(format!("it does not know {pushed}")))
-        }
+        self.confirm_pushed(reference, &digest, sink).await?;
+        Ok(digest)
     }
 }
 

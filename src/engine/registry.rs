@@ -1,4 +1,5 @@
-//! What is asked of registries without an engine between: manifest lists, which engines don't make.
+//! What is asked of registries without an engine between: manifest lists, which engines don't make, and
+//! what registries have.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,11 +14,13 @@ use oci_client::manifest::{
 };
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
+use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
 use super::EngineError;
 use crate::crypto;
 use crate::diagnostic::with_causes;
+use crate::fingerprint::digest;
 use crate::image::ImageRef;
 
 /// A connection to one registry.
@@ -55,7 +58,7 @@ impl Registry {
     }
 
     /// Joins `images` in a manifest list called `list`, all of them in this registry. Returns the
-    /// digest that the registry, asked again, knows the list by.
+    /// list's digest, by which the registry, asked again, knows it.
     pub(super) async fn push_list(
         &self,
         list: &ImageRef,
@@ -76,14 +79,29 @@ impl Registry {
             artifact_type: None,
             annotations: None,
         };
+        let body = serde_json::to_vec(&index).expect("a list is JSON");
+        let digest = format!("sha256:{}", digest(&body));
         let reference = reference(list)?;
-        let pushed = self.client.push_manifest_list(&reference, &self.auth, index).await;
-        if let Err(error) = pushed {
+        self.client.store_auth_if_needed(reference.resolve_registry(), &self.auth).await;
+        let media_type = HeaderValue::from_static(media_type);
+        if let Err(error) = self.client.push_manifest_raw(&reference, body, media_type).await {
             return Err(self.explain(error).await);
         }
-        match self.client.fetch_manifest_digest(&reference, &self.auth).await {
-            Ok(digest) => Ok(digest),
-            Err(error) => Err(self.explain(error).await),
+        self.confirm(list, &digest).await?;
+        Ok(digest)
+    }
+
+    /// Holds what the registry serves as `image` against the `digest` of what it was sent.
+    ///
+    /// # Errors
+    /// `NoEvidence` where it serves something else or nothing; others where it can't be asked.
+    pub(super) async fn confirm(&self, image: &ImageRef, digest: &str) -> Result<(), EngineError> {
+        match self.digest(image).await? {
+            Some(served) if served == digest => Ok(()),
+            Some(served) => Err(EngineError::NoEvidence(format!(
+                "the registry was sent {digest} and serves {served} as {image}"
+            ))),
+            None => Err(EngineError::NoEvidence(format!("the registry does not have {image}"))),
         }
     }
 
@@ -193,7 +211,8 @@ fn auth(credentials: Option<DockerCredentials>) -> Result<RegistryAuth, EngineEr
             Ok(RegistryAuth::Basic(username, password))
         }
         Some(_) => Err(EngineError::Refused(
-            "a manifest list can't be pushed with an identity token: log in with a password or an access token".to_owned(),
+            "only the engine can use an identity token: log in with a password or an access token"
+                .to_owned(),
         )),
     }
 }
