@@ -39,12 +39,13 @@ impl Content {
         }
     }
 
-    fn mode(&self) -> u32 {
-        match self {
-            Self::Folder => 0o755,
-            Self::File(file) if file.executable() => 0o755,
-            Self::File(_) | Self::Text(_) => 0o644,
-        }
+    fn mode(&self) -> io::Result<u32> {
+        let executable = match self {
+            Self::Folder => true,
+            Self::File(file) => file.executable()?,
+            Self::Text(_) => false,
+        };
+        Ok(if executable { 0o755 } else { 0o644 })
     }
 }
 
@@ -93,7 +94,7 @@ impl Context {
                 _ => content.read().map_err(|error| in_file(path, &error))?,
             };
             let name = if is_dockerfile { path.clone() } else { format!("file {path}") };
-            let mode = content.mode();
+            let mode = content.mode().map_err(|error| in_file(path, &error))?;
             Ok((name, digest(&[&mode.to_le_bytes()[..], &bytes].concat())))
         };
         self.files.iter().map(part).collect()
@@ -110,7 +111,7 @@ impl Context {
             let bytes = content.read().map_err(|error| in_file(path, &error))?;
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
-            header.set_mode(content.mode());
+            header.set_mode(content.mode().map_err(|error| in_file(path, &error))?);
             header.set_uid(0);
             header.set_gid(0);
             header.set_mtime(0);
@@ -139,7 +140,7 @@ impl Context {
                     return make(&target);
                 }
                 make(target.parent().unwrap_or(folder))?;
-                write_file(&target, &content.read()?, content.mode())
+                write_file(&target, &content.read()?, content.mode()?)
             };
             write().map_err(|error| in_file(&target.display().to_string(), &error))?;
         }

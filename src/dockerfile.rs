@@ -192,7 +192,7 @@ pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
             let continued = !is_comment && content.ends_with(escape);
             if !is_comment {
                 let content = content.strip_suffix(escape).unwrap_or(content);
-                words.extend(split_words(content, line.start));
+                split_words(content, line.start, &mut words);
                 pieces.push(content);
             }
             let blank_inside = !words.is_empty() && (is_comment || content.trim().is_empty());
@@ -303,12 +303,25 @@ fn escape_directive(text: &str) -> char {
     '\\'
 }
 
-/// Splits a line at white space outside of quotes.
-fn split_words(line: &str, offset: usize) -> Vec<Word<'_>> {
-    let mut words = Vec::new();
+/// Splits a line at white space outside of quotes, and adds its words.
+fn split_words<'a>(line: &'a str, offset: usize, words: &mut Vec<Word<'a>>) {
+    // Almost all lines are, and these have no characters to put together.
+    if line.is_ascii() {
+        split_characters(line, line.bytes().map(char::from).enumerate(), offset, words);
+    } else {
+        split_characters(line, line.char_indices(), offset, words);
+    }
+}
+
+fn split_characters<'a>(
+    line: &'a str,
+    characters: impl Iterator<Item = (usize, char)>,
+    offset: usize,
+    words: &mut Vec<Word<'a>>,
+) {
     let mut start = None;
     let mut quote = None;
-    for (index, c) in line.char_indices() {
+    for (index, c) in characters {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
             (None, '"' | '\'') => quote = Some(c),
@@ -325,7 +338,6 @@ fn split_words(line: &str, offset: usize) -> Vec<Word<'_>> {
     if let Some(begin) = start {
         words.push(Word { text: &line[begin..], start: offset + begin });
     }
-    words
 }
 
 struct Reader<'a> {

@@ -254,8 +254,8 @@ impl Dialect {
         };
         let is_tag = |word: &str| {
             let says_tag = self.version.major == 20 && self.since(20, 4);
-            let pattern = Regex::new(&format!("^(?:{})$", axis.base_tag));
-            says_tag && pattern.is_ok_and(|pattern| pattern.is_match(word))
+            let pattern = || Regex::new(&format!("^(?:{})$", axis.base_tag));
+            says_tag && pattern().is_ok_and(|pattern| pattern.is_match(word))
         };
         key.split('+').all(|word| {
             word == base

@@ -29,8 +29,8 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 use regex::Regex;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
@@ -392,9 +392,18 @@ fn today(layers: &Layers) -> String {
     let named = epoch(layers).and_then(|seconds| Timestamp::from_second(seconds).ok());
     let day = match named {
         Some(named) => named.to_zoned(TimeZone::UTC),
-        None => Zoned::now(),
+        None => Timestamp::now().to_zoned(local_time_zone(layers)),
     };
     day.strftime("%Y%m%d").to_string()
+}
+
+/// The time zone of the machine, or the one that TZ names. To look one up by its name is to list all
+/// that the machine has, which takes longer than to read hundreds of templates: so the file that is the
+/// machine's own zone is read by itself.
+fn local_time_zone(layers: &Layers) -> TimeZone {
+    let is_named = layers.variable("TZ").is_some();
+    let own = (!is_named).then(|| std::fs::read("/etc/localtime").ok()).flatten();
+    own.and_then(|zone| TimeZone::tzif("", &zone).ok()).unwrap_or_else(TimeZone::system)
 }
 
 /// The words in the value of an option that takes several.

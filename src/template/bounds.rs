@@ -48,8 +48,8 @@ struct State {
 struct Running {
     path: String,
     thread: Option<PathBuf>,
-    /// The seconds that the thread had been at work before.
-    before: u64,
+    /// The seconds that the thread had been at work when it was first looked at.
+    before: Option<u64>,
 }
 
 /// Ends what [`Watch::over`] began to look at.
@@ -78,10 +78,8 @@ impl Watch {
     /// Looks at the rendering of the template at `path` on this thread, until what it returns is
     /// dropped.
     pub(super) fn over<'a>(&'a self, path: &'a str) -> Rendering<'a> {
-        let thread = std::fs::read_link("/proc/thread-self").ok();
-        let thread = thread.map(|thread| PathBuf::from("/proc").join(thread).join("schedstat"));
-        let before = seconds_at_work(thread.as_ref());
-        self.state().running.push(Running { path: path.to_owned(), thread, before });
+        let thread = THIS_THREAD.with(Clone::clone);
+        self.state().running.push(Running { path: path.to_owned(), thread, before: None });
         Rendering { watch: self, path }
     }
 
@@ -95,12 +93,16 @@ impl Watch {
         while !state.ended {
             let taken = memory().saturating_sub(memory_before);
             if taken > limits.memory {
-                let longest = state.running.iter().max_by_key(|one| one.seconds());
-                let path = longest.map(|one| one.path.clone()).unwrap_or_default();
+                let running = state.running.iter_mut();
+                let longest = running.map(|one| (one.seconds(), one.path.clone())).max();
+                let path = longest.map(|(_, path)| path).unwrap_or_default();
                 return give_up(&path, format!("more than {} MiB of memory", limits.memory >> 20));
             }
-            let endless = state.running.iter().find(|one| one.seconds() >= limits.seconds);
-            if let Some(path) = endless.map(|one| one.path.clone()) {
+            let endless = state
+                .running
+                .iter_mut()
+                .find_map(|one| (one.seconds() >= limits.seconds).then(|| one.path.clone()));
+            if let Some(path) = endless {
                 return give_up(&path, format!("more than {} seconds", limits.seconds));
             }
             let waited = self.ended.wait_timeout(state, PERIOD);
@@ -129,10 +131,19 @@ impl Drop for Rendering<'_> {
 }
 
 impl Running {
-    /// The seconds that have been spent on it.
-    fn seconds(&self) -> u64 {
-        seconds_at_work(self.thread.as_ref()).saturating_sub(self.before)
+    /// The seconds that have been spent on it since it was first looked at.
+    fn seconds(&mut self) -> u64 {
+        let now = seconds_at_work(self.thread.as_ref());
+        now.saturating_sub(*self.before.get_or_insert(now))
     }
+}
+
+thread_local! {
+    /// Where the system tells of this thread; `None` where it does not.
+    static THIS_THREAD: Option<PathBuf> = {
+        let thread = std::fs::read_link("/proc/thread-self").ok();
+        thread.map(|thread| PathBuf::from("/proc").join(thread).join("schedstat"))
+    };
 }
 
 /// How long a thread has been on a processor; 0 where the system does not tell.

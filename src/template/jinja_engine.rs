@@ -66,7 +66,7 @@ impl<'a> JinjaEngine<'a> {
                 let message = format!("line {line} of '{path}': {what}");
                 Error::new(ErrorKind::InvalidOperation, message)
             })?;
-            Ok(Some(as_jinja2_reads(&text)))
+            Ok(Some(as_jinja2_reads(text)))
         });
         add_filters(&mut environment, lists);
         add_functions(&mut environment, &ingredients.functions);
@@ -86,7 +86,7 @@ impl<'a> JinjaEngine<'a> {
             text.push_str(&without_extends(&other.text));
         }
         let name = format!("{OVERRIDE_PREFIX}{}", first.path);
-        let added = self.environment.add_template_owned(name.clone(), as_jinja2_reads(&text));
+        let added = self.environment.add_template_owned(name.clone(), as_jinja2_reads(text));
         added.map_err(|error| self.explain(&name, &error))?;
         self.overriding = Some(name);
         Ok(())
@@ -187,9 +187,11 @@ impl Renderer for JinjaEngine<'_> {
 }
 
 /// A template's text with line ends and tags as Jinja2 takes them.
-fn as_jinja2_reads(text: &str) -> String {
+fn as_jinja2_reads(mut text: String) -> String {
     const NO_BREAK_SPACE: char = '\u{a0}';
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    if text.contains('\r') {
+        text = text.replace("\r\n", "\n").replace('\r', "\n");
+    }
     if !text.contains(NO_BREAK_SPACE) {
         return text;
     }

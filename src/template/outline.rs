@@ -211,11 +211,10 @@ const MOST_LINKS: usize = 500;
 
 /// Refuses what is put together of more parts than an engine can follow: the line, from 1, and why.
 pub(super) fn check_depth(text: &str) -> Result<(), (usize, String)> {
-    let mut alternatives = 0;
+    let (mut alternatives, has_any) = (0, text.contains("elif"));
     for span in codes(text) {
         let code = &text[span.clone()];
-        alternatives +=
-            usize::from(code.contains("elif") && Tag::at(text, span.clone()).word == "elif");
+        alternatives += usize::from(has_any && Tag::at(text, span.clone()).word == "elif");
         // Each operator has a length.
         let what = if code.len() > MOST_LINKS && operators(code) > MOST_LINKS {
             format!("it has an expression of more than {MOST_LINKS} operators")
@@ -264,7 +263,7 @@ fn past(text: &str, from: usize, mark: &str) -> usize {
 
 /// The end of the next `mark` that is not within quotes, or that of the text.
 fn past_code(text: &str, from: usize, mark: &str) -> usize {
-    let bytes = text.as_bytes();
+    let (bytes, first) = (text.as_bytes(), mark.as_bytes()[0]);
     let mut quote = None;
     let mut position = from;
     while position < bytes.len() {
@@ -272,7 +271,7 @@ fn past_code(text: &str, from: usize, mark: &str) -> usize {
             (Some(_), b'\\') => position += 1,
             (Some(open), byte) if byte == open => quote = None,
             (None, byte @ (b'"' | b'\'' | b'`')) => quote = Some(byte),
-            (None, _) if bytes[position..].starts_with(mark.as_bytes()) => {
+            (None, byte) if byte == first && text[position..].starts_with(mark) => {
                 return position + mark.len();
             }
             _ => {}

@@ -55,7 +55,7 @@ pub fn export(folder: &Path) -> io::Result<usize> {
         let target = folder.join(&path);
         fs::create_dir_all(target.parent().unwrap_or(folder))?;
         fs::write(&target, file.read()?)?;
-        let mode = if file.executable() { 0o755 } else { 0o644 };
+        let mode = if file.executable()? { 0o755 } else { 0o644 };
         fs::set_permissions(&target, fs::Permissions::from_mode(mode))?;
         written += 1;
     }
@@ -76,7 +76,7 @@ fn entries() -> impl Iterator<Item = (String, TreeFile)> {
             let size = usize::try_from(entry.size()).expect(MADE_HERE);
             let executable = entry.header().mode().expect(MADE_HERE) & 0o100 != 0;
             let content = Content::Embedded(&ARCHIVE[start..start + size]);
-            (path, TreeFile { content, executable })
+            (path, TreeFile { content, executable: Some(executable) })
         })
         .collect();
     files.into_iter()

@@ -80,18 +80,19 @@ enum Content {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeFile {
     content: Content,
-    executable: bool,
+    /// Whether its owner may execute it; `None` where the file on disk says so itself.
+    executable: Option<bool>,
 }
 
 impl TreeFile {
     /// A file at `path` on disk, not executable.
     pub fn on_disk(path: PathBuf) -> Self {
-        Self { content: Content::Disk(path), executable: false }
+        Self { content: Content::Disk(path), executable: Some(false) }
     }
 
     /// A file of this text, not executable.
     pub fn of_text(text: String) -> Self {
-        Self { content: Content::Text(text), executable: false }
+        Self { content: Content::Text(text), executable: Some(false) }
     }
 
     /// The file's bytes.
@@ -123,8 +124,14 @@ impl TreeFile {
     }
 
     /// Whether its owner may execute it: the one bit of its mode that a build sees.
-    pub fn executable(&self) -> bool {
-        self.executable
+    ///
+    /// # Errors
+    /// When a file on disk can't be looked at.
+    pub fn executable(&self) -> io::Result<bool> {
+        match (self.executable, &self.content) {
+            (None, Content::Disk(path)) => Ok(is_executable(&fs::metadata(path)?)),
+            (known, _) => Ok(known.unwrap_or(false)),
+        }
     }
 }
 
@@ -461,9 +468,8 @@ fn walk_up_to(most: usize, folder: &Path) -> Result<Files> {
             .help("an engine can't be sent such a name: rename the file")
             .into());
         };
-        let metadata = entry.metadata().map_err(|error| unreadable(entry.path(), &error.into()))?;
-        let content = Content::Disk(entry.path().to_owned());
-        files.insert(name.to_owned(), TreeFile { content, executable: is_executable(&metadata) });
+        let (name, path) = (name.to_owned(), entry.into_path());
+        files.insert(name, TreeFile { content: Content::Disk(path), executable: None });
     }
     Ok(files)
 }
@@ -490,8 +496,10 @@ fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
 
 /// The bytes of a file that is to be a text.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
+    let file = fs::File::open(path)?;
+    let length = file.metadata()?.len().min(LONGEST_TEXT);
+    let mut bytes = Vec::with_capacity(length as usize + 1);
+    file.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_TEXT {
         let message = format!("it is longer than {} MiB", LONGEST_TEXT >> 20);
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
