@@ -4,40 +4,11 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use support::small::Small;
 use support::{Run, TestTree, require_engine};
-
-/// A folder of a certain size in memory, which goes away with it.
-struct Small(PathBuf);
-
-impl Small {
-    fn new(path: &Path, megabytes: usize) -> Self {
-        fs::create_dir_all(path).unwrap();
-        let size = format!("size={megabytes}m");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &size, "none"]).arg(path);
-        Run::of(mount).expect(0);
-        Self(path.to_owned())
-    }
-}
-
-impl Small {
-    fn grow(&self, megabytes: usize) {
-        let size = format!("remount,size={megabytes}m");
-        let mut mount = Command::new("mount");
-        mount.args(["-o", &size]).arg(&self.0);
-        Run::of(mount).expect(0);
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
-    }
-}
 
 /// A dockerd of the test's own, with debian:bookworm or nothing in it.
 struct Dockerd {
@@ -274,10 +245,10 @@ fn a_work_folder_without_space_ends_the_run_before_it_begins() {
     let small = Small::new(&folder.path().join("work"), 1);
     let tree = TestTree::new(&[("big", "FROM scratch\nCOPY file /file\n")]);
     tree.write("big/file", &"0123456789abcdef".repeat(128 << 10));
-    let run = tree.build(&["--work-dir", small.0.to_str().unwrap()]).expect(2);
+    let run = tree.build(&["--work-dir", small.path().to_str().unwrap()]).expect(2);
     assert!(run.stderr.contains("/work' can't be written: "), "{run:?}");
     assert!(run.stderr.contains("No space left on device"), "{run:?}");
-    assert_eq!(fs::read_dir(&small.0).unwrap().count(), 0, "nothing is left half written");
+    assert_eq!(fs::read_dir(small.path()).unwrap().count(), 0, "nothing is left half written");
     assert_eq!(support::Engine::Docker.image_id(&tree.reference("big")), "");
 }
 
@@ -287,11 +258,11 @@ fn logs_without_space_are_told_and_harm_no_image() {
     let folder = tempfile::tempdir().unwrap();
     let small = Small::new(&folder.path().join("logs"), 1);
     let filler = vec![0; 2 << 20];
-    drop(fs::write(small.0.join("filler"), filler));
+    drop(fs::write(small.path().join("filler"), filler));
     let tree = TestTree::new(&[("only", "FROM scratch\nCOPY file /file\n")]);
     tree.write("only/file", tree.namespace());
     let _cleanup = support::Cleanup::new(tree.namespace());
-    let run = tree.build(&["--logs-dir", small.0.to_str().unwrap()]).expect(2);
+    let run = tree.build(&["--logs-dir", small.path().to_str().unwrap()]).expect(2);
     assert_eq!(run.names("built"), ["only"]);
     assert!(run.stderr.contains("the logs are incomplete: No space left"), "{run:?}");
     assert_ne!(support::Engine::Docker.image_id(&tree.reference("only")), "");

@@ -8,6 +8,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use support::registry::Registry;
+use support::small::Small;
 use support::{Cleanup, Run, TestTree, docker, pull_all_by_digest, require_engine};
 
 #[derive(Clone, Copy)]
@@ -230,6 +231,40 @@ fn what_does_not_pass_is_told_after_all_tries() {
         assert_eq!(next.names("built"), ["only"], "{what}");
         assert!(family.push(&["--skip-unchanged"]).expect(0).names("built").is_empty(), "{what}");
     }
+}
+
+/// One whose own disk is full, as opposed to one that says so.
+#[test]
+fn a_registry_without_space_fails_the_push_until_it_has_some() {
+    require_engine();
+    let registry = Registry::open();
+    let small = Small::new(&registry.folder.path().join("data"), 1);
+    let tree = TestTree::new(&[("only", "FROM scratch\nCOPY file /file\n")]);
+    tree.write("only/file", &(0..400_000).map(|_| fastrand::alphanumeric()).collect::<String>());
+    tree.image("large", "FROM scratch\nCOPY file /file\n");
+    tree.write("large/file", &(0..4_000_000).map(|_| fastrand::alphanumeric()).collect::<String>());
+    let _cleanup = Cleanup::new(format!("{}/{}", registry.address, tree.namespace()));
+    let push = |more: &[&str]| {
+        let usual = ["--push", "--registry", &registry.address, "--retries", "0"];
+        tree.build(&[&usual[..], more].concat())
+    };
+    let run = push(&[]).expect(1);
+    assert_eq!(run.names("failed"), ["large push_error"], "{run:?}");
+    assert_eq!(run.names("built"), ["only"], "{run:?}");
+    small.grow(64);
+    let run = push(&["--skip-unchanged"]).expect(0);
+    assert_eq!(run.names("built"), ["large"], "{run:?}");
+    pull_all_by_digest(run.summary()["built"].as_array().unwrap());
+}
+
+#[test]
+fn a_layer_that_is_always_cut_off_is_told() {
+    let family = Family::new();
+    family.registry.has(&of_layers(ALWAYS, Misdeed::Cut));
+    let run = family.push(&["--retries", "0"]);
+    assert_eq!(run.code, 3, "{run:?}");
+    family.registry.has(&[]);
+    assert_eq!(family.push(&["--skip-unchanged"]).expect(0).names("built"), ["only"]);
 }
 
 /// What serves something else than it was sent is as bad as what took nothing.
