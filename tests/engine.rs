@@ -357,6 +357,9 @@ fn a_run_is_told_in_lines(way: Way) {
         (r"\n\w+ \| CACHED", ""),
         // BuildKit writes the registry out that is meant by none.
         (r"(metadata for|FROM) \S+/NAMESPACE", "$1 NAMESPACE"),
+        // Engines change their words.
+        (r#"process \\?"(.+?)\\?" did not complete successfully"#, "executor failed running [$1]"),
+        (" ---> Removed intermediate", "Removing intermediate"),
         (r"sha256:[0-9a-f]{64}", "sha256:ID"),
         (r#""seconds":[0-9.]+"#, "\"seconds\":0"),
         (r#""size":\d+"#, "\"size\":0"),

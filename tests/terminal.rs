@@ -79,6 +79,8 @@ fn redacted(screen: &str, tree: &TestTree) -> String {
         (regex::escape(tree.path().to_str().unwrap()), "TREE"),
         (regex::escape(tree.namespace()), "NAMESPACE"),
         (r"Docker Engine \S+ at \S+".to_owned(), "ENGINE"),
+        // Engines change their words.
+        (" ---> Removed intermediate".to_owned(), "Removing intermediate"),
         ("[0-9a-f]{12}".to_owned(), "SHORT-ID"),
         (r"\b\d+\.\d+s".to_owned(), "TIME"),
         ("[\u{2800}-\u{28ff}]".to_owned(), "*"),

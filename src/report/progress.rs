@@ -103,7 +103,8 @@ impl Progress {
             Event::Interrupting => self.say("interrupted: giving up what is under way"),
             Event::Ended { .. } => self.screen.end_run(),
         }
-        self.screen.stand(record);
+        let is_talk = matches!(event, Event::Step { .. } | Event::Log { .. });
+        self.screen.stand(record, is_talk);
     }
 
     fn say(&mut self, line: &str) {
@@ -275,9 +276,14 @@ impl Screen {
         }
     }
 
-    /// Shows how far the run is.
-    fn stand(&mut self, record: &Record) {
+    /// Shows how far the run is. All images are looked at for it: not for each line of each log, which is
+    /// mere talk.
+    fn stand(&mut self, record: &Record, is_talk: bool) {
         if let Self::Bars(bars) = self {
+            if is_talk && bars.stood.elapsed() < TICK {
+                return;
+            }
+            bars.stood = Instant::now();
             let failed = record.finished(false).count();
             let failed = (failed > 0).then(|| format!("{failed} failed"));
             let left = remaining(record, bars.began.elapsed());
@@ -307,13 +313,16 @@ struct Bars {
     overall: ProgressBar,
     images: BTreeMap<ImageName, ProgressBar>,
     began: Instant,
+    /// When it was last shown how far the run is.
+    stood: Instant,
 }
 
 impl Bars {
     fn new() -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let overall = all.add(ProgressBar::new(0).with_style(style(OVERALL_BAR)));
-        Self { all, overall, images: BTreeMap::new(), began: Instant::now() }
+        let now = Instant::now();
+        Self { all, overall, images: BTreeMap::new(), began: now, stood: now }
     }
 
     fn begin(&mut self, name: &ImageName) {

@@ -4,10 +4,17 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use crate::page;
 use crate::support::registry::Registry;
 use crate::support::{self, Cleanup, Run};
+
+/// How older engines tell of an instruction that failed.
+static FAILED_RUN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"executor failed running \[(.+?)\]").expect("a literal"));
 
 /// The namespace of the images that pages build, which becomes one of the test's own.
 const NAMESPACE: &str = "acme";
@@ -85,6 +92,8 @@ impl Reader {
             .stand_ins
             .iter()
             .fold(text.to_owned(), |text, (theirs, ours)| text.replace(ours, theirs));
+        // As newer engines word it.
+        let text = FAILED_RUN.replace_all(&text, "process \"$1\" did not complete successfully");
         let of_the_engine = |line: &&str| line.starts_with("WARNING: IPv4 forwarding");
         text.trim_end().lines().filter(|line| !of_the_engine(line)).map(str::to_owned).collect()
     }
