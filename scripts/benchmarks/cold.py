@@ -16,6 +16,8 @@ def benchmark(bench):
         "has neither images nor a build cache for it. Beside kolla-build with the classic builder, and beside a bare "
         "client that is given the contexts packed and knows the order, and posts each of them to the engine's /build "
         "when its parent is there (for BuildKit without a session): what the engine itself takes. "
+        "It sets no label; the one by which Kiln knows an image again is a step of its own to the classic builder, "
+        "as kolla-build's are. "
         f"{ROUNDS} rounds with a run of each: beside kolla-build the least of each; beside the bare client the two of "
         "the round in which both together took least, since they follow one right after the other.",
     )
