@@ -157,6 +157,13 @@ impl Family {
         self.tree.build(&[&usual[..], arguments].concat())
     }
 
+    /// Where the registry has the manifest list of the images of several platforms, and nothing else.
+    fn list(&self) -> &'static str {
+        let reference = self.tree.reference("only");
+        let (name, tag) = reference.rsplit_once(':').unwrap();
+        format!("{name}/manifests/{tag} ").leak()
+    }
+
     fn reference(&self) -> String {
         format!("{}/{}", self.registry.address, self.tree.reference("only"))
     }
@@ -267,33 +274,38 @@ fn a_layer_that_is_always_cut_off_is_told() {
     assert_eq!(family.push(&["--skip-unchanged"]).expect(0).names("built"), ["only"]);
 }
 
-/// What serves something else than it was sent is as bad as what took nothing.
+/// Faults of what is asked after a push: of the manifests whose place has `word` in it.
+fn of_questions(word: &'static str, times: usize, misdeed: Misdeed) -> Vec<Fault> {
+    ["HEAD", "GET"].map(|method| Fault { method, word, times, misdeed }).to_vec()
+}
+
+/// What serves something else than it was sent is as bad as what took nothing: images, and lists of
+/// images that are as they should be.
 #[test]
 fn what_a_registry_serves_has_to_be_what_it_was_sent() {
-    let asked = |times, misdeed| {
-        ["HEAD", "GET"].map(|method| Fault { method, word: "/manifests/", times, misdeed })
-    };
-    let serves_other = Misdeed::Answer(200, OTHER_DIGEST, "");
-    let has_nothing = Misdeed::Answer(404, "", UNKNOWN);
     let table = [
-        ("another digest", serves_other, "and serves sha256:0000"),
-        ("nothing", has_nothing, "the registry does not have"),
+        ("another digest", Misdeed::Answer(200, OTHER_DIGEST, ""), "and serves sha256:0000"),
+        ("nothing", Misdeed::Answer(404, "", UNKNOWN), "the registry does not have"),
     ];
     for (what, misdeed, told) in table {
         for axes in [&[][..], &["--platform", "amd64,arm64"]] {
             let family = Family::new();
-            family.registry.has(&asked(ALWAYS, misdeed));
+            let word = if axes.is_empty() { "/manifests/" } else { family.list() };
+            family.registry.has(&of_questions(word, ALWAYS, misdeed));
             let run = family.push(axes).expect(1);
-            for failed in run.summary()["failed"].as_array().unwrap() {
+            let failed = run.summary()["failed"].as_array().unwrap().clone();
+            assert_eq!(failed.len(), axes.len().max(1), "{what}: {run:?}");
+            for failed in failed {
                 assert_eq!(failed["status"], "push_error", "{what}: {failed}");
-                assert_eq!(failed["retries"], 2, "{what}: {failed}");
                 assert!(failed["reason"].as_str().unwrap().contains(told), "{what}: {failed}");
+                assert!(!axes.is_empty() || failed["retries"] == 2, "{what}: {failed}");
             }
+            assert_eq!(family.registry.was_asked("PUT", word), 3, "{what}: {run:?}");
             family.registry.has(&[]);
             family.push(&[axes, &["--skip-unchanged"]].concat()).expect(0);
         }
         let family = Family::new();
-        family.registry.has(&asked(1, misdeed));
+        family.registry.has(&of_questions("/manifests/", 1, misdeed));
         let run = family.push(&[]).expect(0);
         assert_eq!(run.summary()["built"][0]["retries"], 1, "{what}: {run:?}");
     }
@@ -309,11 +321,7 @@ fn a_registry_that_can_not_be_asked_what_it_serves_is_believed() {
     ];
     for (what, misdeed) in table {
         let family = Family::new();
-        let word = "/manifests/";
-        family.registry.has(&[
-            Fault { method: "HEAD", word, times: ALWAYS, misdeed },
-            Fault { method: "GET", word, times: ALWAYS, misdeed },
-        ]);
+        family.registry.has(&of_questions("/manifests/", ALWAYS, misdeed));
         let run = family.push(&["--debug"]).expect(0);
         let told = "can't be asked what it serves now";
         assert!(run.stderr.contains(told) || run.stdout.contains(told), "{what}: {run:?}");
@@ -324,9 +332,7 @@ fn a_registry_that_can_not_be_asked_what_it_serves_is_believed() {
 #[test]
 fn a_list_waits_as_long_as_the_registry_asks_for() {
     let family = Family::new();
-    let list = family.tree.reference("only");
-    let list = list.rsplit_once(':').unwrap().0.to_owned() + "/manifests/t ";
-    let list: &'static str = list.leak();
+    let list = family.list();
     let busy = Misdeed::Answer(429, "Retry-After: 3\r\n", BUSY);
     let faults =
         ["PUT", "HEAD"].map(|method| Fault { method, word: list, times: 1, misdeed: busy });
