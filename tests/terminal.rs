@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use support::{Cleanup, Engine, TestTree};
+use support::{Cleanup, Engine, TestTree, in_older_words, replaced};
 
 /// How long to wait for something to appear.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -79,8 +79,6 @@ fn redacted(screen: &str, tree: &TestTree) -> String {
         (regex::escape(tree.path().to_str().unwrap()), "TREE"),
         (regex::escape(tree.namespace()), "NAMESPACE"),
         (r"Docker Engine \S+ at \S+".to_owned(), "ENGINE"),
-        // Engines change their words.
-        (" ---> Removed intermediate".to_owned(), "Removing intermediate"),
         ("[0-9a-f]{12}".to_owned(), "SHORT-ID"),
         (r"\b\d+\.\d+s".to_owned(), "TIME"),
         ("[\u{2800}-\u{28ff}]".to_owned(), "*"),
@@ -90,9 +88,7 @@ fn redacted(screen: &str, tree: &TestTree) -> String {
         (r" +TIME".to_owned(), " TIME"),
         (r"(?m) +$".to_owned(), ""),
     ];
-    replacements.iter().fold(screen.to_owned(), |text, (pattern, with)| {
-        regex::Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()
-    })
+    replaced(&in_older_words(screen), replacements.iter().map(|(from, to)| (from.as_str(), *to)))
 }
 
 /// An image that fails at once, and one that takes long enough to be seen.

@@ -4,17 +4,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::LazyLock;
-
-use regex::Regex;
 
 use crate::page;
 use crate::support::registry::Registry;
-use crate::support::{self, Cleanup, Run};
-
-/// How older engines tell of an instruction that failed.
-static FAILED_RUN: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"executor failed running \[(.+?)\]").expect("a literal"));
+use crate::support::{self, Cleanup, Run, in_older_words};
 
 /// The namespace of the images that pages build, which becomes one of the test's own.
 const NAMESPACE: &str = "acme";
@@ -92,8 +85,6 @@ impl Reader {
             .stand_ins
             .iter()
             .fold(text.to_owned(), |text, (theirs, ours)| text.replace(ours, theirs));
-        // As newer engines word it.
-        let text = FAILED_RUN.replace_all(&text, "process \"$1\" did not complete successfully");
         let of_the_engine = |line: &&str| line.starts_with("WARNING: IPv4 forwarding");
         text.trim_end().lines().filter(|line| !of_the_engine(line)).map(str::to_owned).collect()
     }
@@ -131,8 +122,9 @@ impl Reader {
         let run = Run::of(bash);
         self.code = run.code;
         self.said = run.stdout.clone();
-        let said = self.there(&run.stdout);
-        if shown.is_empty() || page::agrees(shown, &said) {
+        let said = self.there(&in_older_words(&run.stdout));
+        let shown: Vec<String> = shown.iter().map(|line| in_older_words(line)).collect();
+        if shown.is_empty() || page::agrees(&shown, &said) {
             return Ok(());
         }
         Err(format!("it is shown to say\n{}\nand says\n{}", shown.join("\n"), said.join("\n")))

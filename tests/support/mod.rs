@@ -184,17 +184,34 @@ impl Run {
 
     /// All of it, as a snapshot shows it; `replacements` are made in order.
     pub fn shown(&self, replacements: &[(&str, &str)]) -> String {
-        let mut text = format!(
+        let text = format!(
             "exit {}\n--- stdout\n{}\n--- stderr\n{}",
             self.code,
             self.stdout.trim_end(),
             self.stderr.trim_end()
         );
-        for (from, to) in replacements {
-            text = regex::Regex::new(from).expect("a pattern").replace_all(&text, *to).into_owned();
-        }
-        text
+        replaced(&text, replacements.iter().copied())
     }
+}
+
+/// A text with others in the place of patterns, one after the other.
+pub fn replaced<'a>(
+    text: &str,
+    replacements: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> String {
+    replacements.into_iter().fold(text.to_owned(), |text, (from, to)| {
+        regex::Regex::new(from).expect("a pattern").replace_all(&text, to).into_owned()
+    })
+}
+
+/// What engines say of instructions in the words of older ones: newer ones have others.
+pub fn in_older_words(text: &str) -> String {
+    let failed = r#"process \\?"(.+?)\\?" did not complete successfully"#;
+    let words = [
+        (failed, "executor failed running [$1]"),
+        (" ---> Removed intermediate", "Removing intermediate"),
+    ];
+    replaced(text, words)
 }
 
 impl std::fmt::Debug for Run {
