@@ -2,7 +2,8 @@
 //!
 //! Packed as a tar archive whose bytes follow from the contents alone: entries sorted, times
 //! zero, owned by root, modes reduced to the executable bit. The same tree gives the same archive
-//! on every machine, whoever checked it out and whenever.
+//! on every machine, whoever checked it out and whenever. What a `.dockerignore` among the files
+//! covers stays here, as it does with Docker's own client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,10 +11,14 @@ use std::io::{self, Write};
 use std::path::{Component, Path};
 
 use crate::fingerprint::{Parts, digest};
+use crate::patterns::Patterns;
 use crate::tree::TreeFile;
 
 /// The name of the Dockerfile within a context.
 pub const DOCKERFILE: &str = "Dockerfile";
+
+/// The file that tells what of a context is not sent.
+const IGNORE_FILE: &str = ".dockerignore";
 
 /// What an engine is sent to build one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,9 +81,26 @@ impl Context {
         self.files.insert(path, Content::Folder);
     }
 
-    /// The paths of its files and folders, the Dockerfile's among them.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.files.keys().map(String::as_str)
+    /// The paths of the files and folders that are sent, the Dockerfile's among them.
+    ///
+    /// # Errors
+    /// When the context's `.dockerignore` can't be read.
+    pub fn paths(&self) -> io::Result<impl Iterator<Item = &str>> {
+        Ok(self.sent()?.map(|(path, _)| path.as_str()))
+    }
+
+    /// What an engine is to see: without what the `.dockerignore` covers, which may be neither that
+    /// file nor the Dockerfile.
+    fn sent(&self) -> io::Result<impl Iterator<Item = (&String, &Content)>> {
+        let ignored = match self.files.get(IGNORE_FILE) {
+            Some(file) => Some(patterns(file).map_err(|error| in_file(IGNORE_FILE, &error))?),
+            None => None,
+        };
+        let is_sent = move |path: &str| {
+            [DOCKERFILE, IGNORE_FILE].contains(&path)
+                || ignored.as_ref().is_none_or(|ignored| !ignored.cover(path))
+        };
+        Ok(self.files.iter().filter(move |(path, _)| is_sent(path)))
     }
 
     /// What the context is made of: a digest of each file's bytes and mode, by `file <path>`; that of
@@ -97,17 +119,16 @@ impl Context {
             let mode = content.mode().map_err(|error| in_file(path, &error))?;
             Ok((name, digest(&[&mode.to_le_bytes()[..], &bytes].concat())))
         };
-        self.files.iter().map(part).collect()
+        self.sent()?.map(part).collect()
     }
 
-    /// Writes the context as a tar archive.
+    /// Writes the context as a tar archive, in which every folder has an entry.
     ///
     /// # Errors
     /// When a file of the tree can't be read (it is named), or `out` can't be written.
     pub fn pack<W: Write>(&self, out: W) -> io::Result<W> {
         let mut archive = tar::Builder::new(out);
-        for (path, content) in &self.files {
-            refuse_leaving(path)?;
+        for (path, content) in with_folders(self.sent()?)? {
             let bytes = content.read().map_err(|error| in_file(path, &error))?;
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
@@ -146,6 +167,30 @@ impl Context {
         }
         Ok(())
     }
+}
+
+/// The patterns in a `.dockerignore`.
+fn patterns(file: &Content) -> io::Result<Patterns> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let text = String::from_utf8_lossy(&file.read()?).into_owned();
+    Patterns::of_ignore_file(&text).map_err(invalid)
+}
+
+/// These files with the folders that they lie in.
+///
+/// # Errors
+/// When one lies outside of the context.
+fn with_folders<'a>(
+    files: impl Iterator<Item = (&'a String, &'a Content)>,
+) -> io::Result<BTreeMap<&'a str, &'a Content>> {
+    let mut all = BTreeMap::new();
+    for (path, content) in files {
+        refuse_leaving(path)?;
+        let folders = path.match_indices('/').map(|(end, _)| &path[..end]);
+        all.extend(folders.map(|folder| (folder, &Content::Folder)));
+        all.insert(path, content);
+    }
+    Ok(all)
 }
 
 /// Refuses a path that leads out of the context.
@@ -216,7 +261,39 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(entries, ["644 0:0 0 Dockerfile", "755 0:0 0 sub/run.sh", "644 0:0 0 z.txt"]);
+        let expected =
+            ["644 0:0 0 Dockerfile", "755 0:0 0 sub", "755 0:0 0 sub/run.sh", "644 0:0 0 z.txt"];
+        assert_eq!(entries, expected);
+    }
+
+    #[test]
+    fn what_is_ignored_is_neither_sent_nor_part_of_the_image() {
+        let root = tempfile::tempdir().unwrap();
+        let mut context = context(root.path());
+        let mut ignore = |text: &str| {
+            context.add(IGNORE_FILE.to_owned(), TreeFile::of_text(text.to_owned()));
+            let paths: Vec<String> = context.paths()?.map(str::to_owned).collect();
+            let parts: Vec<String> = context.parts()?.into_keys().collect();
+            let named = paths.iter().map(|path| match path.as_str() {
+                DOCKERFILE => path.clone(),
+                path => format!("file {path}"),
+            });
+            let mut named: Vec<String> = named.collect();
+            named.sort();
+            assert_eq!(named, parts);
+            Ok::<_, io::Error>(paths.join(" "))
+        };
+        assert_eq!(ignore("# z.txt\n").unwrap(), ".dockerignore Dockerfile sub/run.sh z.txt");
+        assert_eq!(ignore("*\n!sub\n").unwrap(), ".dockerignore Dockerfile sub/run.sh");
+        let error = ignore("*.md\n[").unwrap_err();
+        assert_eq!(error.to_string(), "'.dockerignore': line 2: '[' is no pattern for paths");
+        context.add(IGNORE_FILE.to_owned(), TreeFile::of_text("sub".to_owned()));
+        let bytes = context.pack(Vec::new()).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let paths =
+            archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned());
+        let paths: Vec<_> = paths.map(|path| path.display().to_string()).collect();
+        assert_eq!(paths, [".dockerignore", "Dockerfile", "z.txt"]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod fuzzing;
 pub mod graph;
 pub mod image;
 pub mod lint;
+pub mod patterns;
 pub mod plan;
 pub mod report;
 pub mod runner;

@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,8 @@ by_every_way! {
     what_changed_is_rebuilt_and_nothing_else
     an_existing_parent_is_skipped_and_its_child_is_built_on_it
     the_cache_is_used_unless_it_is_not_wanted
+    contexts_come_whole
+    files_of_one_size_are_not_taken_for_each_other
     pushed_images_can_be_pulled_by_digest
     a_registry_out_of_reach_is_told_apart
     a_base_that_cannot_be_had_fails_with_its_name
@@ -193,6 +196,60 @@ fn the_cache_is_used_unless_it_is_not_wanted(way: Way) {
     let first = build(&[]);
     assert_eq!(build(&[]), first);
     assert_ne!(build(&["--nocache"]), first);
+}
+
+fn contexts_come_whole(way: Way) {
+    let family = Built::by(way, &[]);
+    family.tree.image(
+        "whole",
+        "FROM debian:bookworm\n\
+         COPY . /all/\n\
+         COPY [\"a/b/ä ö\", \"/one\"]\n\
+         COPY a/m* /some/\n\
+         RUN cd /all && find . -type d -printf '%m %p\\n' | sort > /folders \\\n\
+          && find . /one /some -type f -printf '%m %s %T@ %p\\n' | sort -k 4 > /files \\\n\
+          && find . /one /some -type f | sort | xargs -d '\\n' cat | sha256sum >> /files\n",
+    );
+    let long = "0123456789\n".repeat(30_000);
+    let files = [
+        ("a/b/ä ö", "two words\n"),
+        ("a/many", &long),
+        ("a/more", ""),
+        ("a-b", "beside the folder\n"),
+        ("a/secret", "not sent\n"),
+        ("a/secrets/key", "not sent\n"),
+        ("a/secrets/public", "sent\n"),
+        ("notes.md", "not sent\n"),
+        (".dockerignore", "# what stays here\n*.md\n**/secret*\n!a/secrets/public\n"),
+    ];
+    for (path, text) in files {
+        family.tree.write(&format!("whole/{path}"), text);
+    }
+    for number in 0..300 {
+        family.tree.write(&format!("whole/many/{number:03}"), &format!("{number}\n"));
+    }
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(family.tree.path().join("whole/a/more"), executable).unwrap();
+    family.build(&[]).expect(0);
+    let files = family.file_in("whole", "/files");
+    let (many, others): (Vec<_>, Vec<_>) = files.lines().partition(|line| line.contains("./many/"));
+    assert_eq!(many.len(), 300);
+    let folders = family.file_in("whole", "/folders");
+    insta::assert_snapshot!("context", format!("{folders}{}", others.join("\n")));
+}
+
+fn files_of_one_size_are_not_taken_for_each_other(way: Way) {
+    let copying = "FROM debian:bookworm\nCOPY file /file\n";
+    let family = Built::by(way, &[("one", copying), ("two", copying)]);
+    let write = |one: &str, two: &str| {
+        family.tree.write("one/file", one);
+        family.tree.write("two/file", two);
+        family.build(&["--threads", "1"]).expect(0);
+        [family.file_in("one", "/file"), family.file_in("two", "/file")]
+    };
+    assert_eq!(write("1\n", "2\n"), ["1\n", "2\n"]);
+    assert_eq!(write("2\n", "3\n"), ["2\n", "3\n"]);
+    assert_eq!(write("1\n", "2\n"), ["1\n", "2\n"]);
 }
 
 fn pushed_images_can_be_pulled_by_digest(way: Way) {

@@ -164,7 +164,10 @@ fn axis(tree: &Tree, settings: &Settings) -> Diagnosed<Axis> {
         ..Axis::default()
     };
     for (name, (folder, context)) in images.contexts {
-        let mut paths: BTreeSet<String> = context.paths().map(str::to_owned).collect();
+        let sent = context.paths().map_err(|error| {
+            Diagnostic::new(format!("the context of '{folder}' can't be read: {error}"))
+        })?;
+        let mut paths: BTreeSet<String> = sent.map(str::to_owned).collect();
         if settings.install_type.fetches_sources {
             let sources = source::of_image(&name, &settings.sources);
             paths.extend(source::archives(&name, &sources));

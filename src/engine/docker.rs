@@ -22,6 +22,7 @@ use bollard::query_parameters::{
     PushImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bollard::{Docker, body_full};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use regex::Regex;
 
@@ -77,6 +78,9 @@ static DENIED: LazyLock<Regex> = LazyLock::new(|| {
     )
     .expect("a literal")
 });
+
+/// Where a context comes from that is asked for in the session.
+const FROM_SESSION: &str = "client-session";
 
 /// How long a registry has to tell what it serves after a push.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
@@ -230,9 +234,9 @@ impl DockerEngine {
         }
     }
 
-    async fn open_session(&self, loan: &Loan) -> Result<Session, EngineError> {
+    async fn open_session(&self, context: &Bytes, loan: &Loan) -> Result<Session, EngineError> {
         let files = self.credential_files.clone();
-        let session = Session::open(&self.connections, loan.clone(), files);
+        let session = Session::open(&self.connections, context, loan.clone(), files);
         let opened = tokio::time::timeout(self.timeout, session).await;
         opened.unwrap_or(Err(EngineError::Silent(self.timeout)))
     }
@@ -459,18 +463,20 @@ impl Engine for DockerEngine {
         }
         // Beside the build until it ends.
         let session = match options.builder {
-            Builder::BuildKit => Some(self.open_session(&options.loan).await?),
+            Builder::BuildKit => Some(self.open_session(context, &options.loan).await?),
             Builder::Classic | Builder::Buildah => None,
         };
+        let mut sent = context.clone();
         if let Some(session) = &session {
             query = query.version(BuilderVersion::BuilderBuildKit).session(session.id());
+            query = query.remote(FROM_SESSION);
+            sent = Bytes::new();
         }
         let docker = match &options.squash {
             Some(_) if self.is_podman => in_one_layer(self.docker.clone()),
             _ => self.docker.clone(),
         };
-        let mut stream =
-            Box::pin(docker.build_image(query.build(), None, Some(body_full(context.clone()))));
+        let mut stream = Box::pin(docker.build_image(query.build(), None, Some(body_full(sent))));
         let mut listener = Listener::default();
         while let Some(record) = self.next(&mut stream).await? {
             listener.hear(record, sink);

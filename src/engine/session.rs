@@ -1,9 +1,12 @@
-//! A session with BuildKit: what a build asks its client for while it runs. It gets the secrets and
-//! the ssh agents that it is lent, and the credentials for registries that it pulls from.
+//! A session with BuildKit: what a build asks its client for while it runs. It gets the files of its
+//! context, the secrets and the ssh agents that it is lent, and the credentials for registries that it
+//! pulls from.
 //!
 //! The engine is the one that asks, so the roles are turned round: Kiln opens a connection, has it
 //! upgraded to HTTP/2, and serves gRPC on it. A session lasts as long as its value does; dropping
 //! that ends its tasks and its connection.
+
+mod files;
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -22,6 +25,7 @@ use bollard::health::{
 use bollard::moby::buildkit::secrets::v1::secrets_server::{Secrets, SecretsServer};
 use bollard::moby::buildkit::secrets::v1::{GetSecretRequest, GetSecretResponse};
 use bollard::moby::filesync::v1::auth_server::{Auth, AuthServer};
+use bollard::moby::filesync::v1::file_sync_server::FileSyncServer;
 use bollard::moby::filesync::v1::{
     CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
     GetTokenAuthorityRequest, GetTokenAuthorityResponse, VerifyTokenAuthorityRequest,
@@ -29,6 +33,7 @@ use bollard::moby::filesync::v1::{
 };
 use bollard::moby::sshforward::v1::ssh_server::{Ssh, SshServer};
 use bollard::moby::sshforward::v1::{BytesMessage, CheckAgentRequest, CheckAgentResponse};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use hyper::header::{CONNECTION, UPGRADE};
 use hyper::{Method, Request};
@@ -41,8 +46,11 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic::{Response, Status, Streaming, async_trait};
 
+use files::LentFiles;
+
 use super::connection::Connections;
 use super::{EngineError, Loan, credentials};
+use crate::fingerprint::digest;
 use crate::secret::Secret;
 
 /// What the headers of a session's request are called.
@@ -50,11 +58,16 @@ const ID_HEADER: &str = "X-Docker-Expose-Session-Uuid";
 const NAME_HEADER: &str = "X-Docker-Expose-Session-Name";
 const METHOD_HEADER: &str = "X-Docker-Expose-Session-Grpc-Method";
 
+/// Says which files BuildKit may take for those of an earlier session, of which it then asks for no
+/// more than has another size or time. Times say nothing here, so this has to tell of all.
+const KEY_HEADER: &str = "X-Docker-Expose-Session-Sharedkey";
+
 /// The calls that every session answers.
-const METHODS: [&str; 3] = [
+const METHODS: [&str; 4] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.Auth/Credentials",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
+    "/moby.filesync.v1.FileSync/DiffCopy",
 ];
 
 /// The calls of one that lends agents.
@@ -64,7 +77,7 @@ const AGENT_METHODS: [&str; 2] =
 /// The agent that is asked for without a name.
 const DEFAULT_AGENT: &str = "default";
 
-/// How much of what an agent says goes into one message.
+/// How much of a file, or of what an agent says, goes into one message.
 const CHUNK: usize = 32 * 1024;
 
 /// A session that is open.
@@ -76,19 +89,24 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens a session in which a build may have what is on loan, and the credentials in these
-    /// files, the first first.
+    /// Opens a session in which a build may have the files of its context, a tar archive, what is on
+    /// loan, and the credentials in these files, the first first.
     ///
     /// # Errors
     /// When the engine can't be asked, or has no sessions.
     pub async fn open(
         connections: &Connections,
+        context: &Bytes,
         loan: Loan,
         credential_files: Vec<PathBuf>,
     ) -> Result<Self, EngineError> {
+        let files = LentFiles::of(context)
+            .map_err(|error| EngineError::Refused(format!("the context can't be read: {error}")))?;
         let id = new_id();
-        let connection = connections.upgraded("/session", request(&id, &loan)).await?;
-        let service = TowerToHyperService::new(services(loan, credential_files).prepare());
+        let request = request(&id, &digest(context), &loan);
+        let connection = connections.upgraded("/session", request).await?;
+        let services = services(files, loan, credential_files);
+        let service = TowerToHyperService::new(services.prepare());
         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         let mut serving = JoinSet::new();
         serving.spawn(async move {
@@ -111,25 +129,27 @@ fn new_id() -> String {
     format!("kiln-{}-{started}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn request(id: &str, loan: &Loan) -> Request<()> {
+fn request(id: &str, key: &str, loan: &Loan) -> Request<()> {
     let agent_methods = if loan.agents.is_empty() { [].as_slice() } else { &AGENT_METHODS };
     let mut request = Request::builder()
         .method(Method::POST)
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "h2c")
         .header(ID_HEADER, id)
-        .header(NAME_HEADER, "kiln");
+        .header(NAME_HEADER, "kiln")
+        .header(KEY_HEADER, key);
     for method in METHODS.iter().chain(agent_methods) {
         request = request.header(METHOD_HEADER, *method);
     }
     request.body(()).expect("the headers are plain words")
 }
 
-fn services(loan: Loan, credential_files: Vec<PathBuf>) -> Routes {
+fn services(files: LentFiles, loan: Loan, credential_files: Vec<PathBuf>) -> Routes {
     let Loan { secrets, agents } = loan;
     let routes = Routes::new(HealthServer::new(AlwaysWell))
         .add_service(AuthServer::new(ClientCredentials(credential_files)))
-        .add_service(SecretsServer::new(LentSecrets(secrets)));
+        .add_service(SecretsServer::new(LentSecrets(secrets)))
+        .add_service(FileSyncServer::new(files));
     // BuildKit words it better itself where no agent is lent at all.
     if agents.is_empty() { routes } else { routes.add_service(SshServer::new(LentAgents(agents))) }
 }
@@ -309,7 +329,6 @@ mod tests {
     use std::time::Duration;
 
     use bollard::BollardRequest;
-    use bytes::Bytes;
     use hyper::body::{Body as _, Incoming};
     use hyper::client::conn::http2::{self, SendRequest};
     use hyper_util::rt::TokioIo;
@@ -381,9 +400,10 @@ mod tests {
                 secrets: BTreeMap::from([("s".to_owned(), Secret::new(*b"open sesame"))]),
                 agents: BTreeMap::new(),
             };
+            let context = tar::Builder::new(Vec::new()).into_inner().unwrap().into();
             let connections = Connections::to(endpoint).unwrap();
             let granted = tokio::spawn(grant(listener));
-            let session = Session::open(&connections, loan, Vec::new()).await.unwrap();
+            let session = Session::open(&connections, &context, loan, Vec::new()).await.unwrap();
             let (head, engine) = granted.await.unwrap();
             assert!(head.contains(session.id()), "{head}");
             let mut caller = caller(engine).await;
@@ -409,6 +429,7 @@ mod tests {
         assert_eq!((status.as_str(), &data[5..]), ("0", b"\x0a\x0bopen sesame".as_slice()));
         assert!(head.starts_with("POST /session HTTP/1.1\r\n"), "{head}");
         assert!(head.contains(METHODS[2]) && !head.contains(AGENT_METHODS[0]), "{head}");
+        assert!(head.contains(&digest(&[0; 1024])), "{head}");
         const NOT_FOUND: &str = "5";
         const UNIMPLEMENTED: &str = "12";
         assert_eq!(answer(METHODS[2], b"\x0a\x01t").2, NOT_FOUND);

@@ -1,0 +1,366 @@
+//! Gives BuildKit the files of a build context as far as it asks for them.
+//!
+//! Sent as an archive, a context is unpacked by a process of its own for every build, and copied
+//! once more. What BuildKit asks its client for comes to lie where it is needed, and is no more than
+//! the Dockerfile copies. The call is `moby.filesync.v1.FileSync/DiffCopy`, the packets are those of
+//! `github.com/tonistiigi/fsutil`: first all that there is, in the order of a walk; then, by their
+//! number in it, the contents that the other side has not got.
+
+use std::cmp::min;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, PathBuf};
+use std::sync::Arc;
+
+use bollard::fsutil::types::packet::PacketType;
+use bollard::fsutil::types::{Packet, Stat};
+use bollard::moby::filesync::v1::file_sync_server::FileSync;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use percent_encoding::percent_decode_str;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::{CHUNK, Parts};
+use crate::patterns::Patterns;
+
+/// By what names BuildKit asks for the context, and for the folder of the Dockerfile: here one.
+const FOLDERS: [&str; 2] = ["context", "dockerfile"];
+
+/// Under which keys of the request's metadata BuildKit says what it asks for.
+const FOLDER_KEY: &str = "dir-name";
+const INCLUDED_KEYS: [&str; 2] = ["followpaths", "include-patterns"];
+const EXCLUDED_KEY: &str = "exclude-patterns";
+
+/// What is put behind such a key to say whether its values are encoded as in a URL.
+const ENCODED: &str = "-encoded";
+
+/// How the mode of a folder is marked: modes are those of Go's `os.FileMode`.
+const FOLDER: u32 = 1 << 31;
+
+/// A file or a folder of the context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    path: String,
+    mode: u32,
+    content: Bytes,
+}
+
+/// The files of a context, in the order of a walk.
+pub(super) struct LentFiles(Vec<Entry>);
+
+impl LentFiles {
+    /// Those of a tar archive in which each folder has an entry.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(super) fn of(archive: &Bytes) -> io::Result<Self> {
+        // Unlike texts, paths are ordered name by name.
+        let mut entries: BTreeMap<PathBuf, Entry> = BTreeMap::new();
+        for entry in tar::Archive::new(archive.as_ref()).entries()? {
+            let entry = entry?;
+            let is_name = |part: &Component<'_>| matches!(part, Component::Normal(_));
+            let path: PathBuf = entry.path()?.components().filter(is_name).collect();
+            let start = usize::try_from(entry.raw_file_position()).map_err(io::Error::other)?;
+            let length = usize::try_from(entry.size()).map_err(io::Error::other)?;
+            let is_folder = entry.header().entry_type().is_dir();
+            let entry = Entry {
+                path: path.to_string_lossy().into_owned(),
+                mode: entry.header().mode()? | if is_folder { FOLDER } else { 0 },
+                content: archive.slice(start..start + length),
+            };
+            entries.insert(path, entry);
+        }
+        Ok(Self(entries.into_values().collect()))
+    }
+
+    /// What of the context a question is about, with the folders that it lies in.
+    fn in_question(&self, question: &Question) -> Vec<Entry> {
+        let mut found: Vec<Entry> = Vec::new();
+        for entry in self.0.iter().rev() {
+            let folder = format!("{}/", entry.path);
+            // What a folder holds follows it, and was found last.
+            let holds_some = found.last().is_some_and(|last| last.path.starts_with(&folder));
+            if holds_some || question.is_about(&entry.path) {
+                found.push(entry.clone());
+            }
+        }
+        found.reverse();
+        found
+    }
+}
+
+/// What BuildKit wants of a context.
+struct Question {
+    /// All of it if there are none.
+    included: Option<Patterns>,
+    excluded: Patterns,
+}
+
+impl Question {
+    fn of(metadata: &MetadataMap) -> Result<Self, Status> {
+        let folder = values(metadata, FOLDER_KEY).into_iter().next().unwrap_or_default();
+        if !FOLDERS.contains(&folder.as_str()) {
+            return Err(Status::not_found(format!("there is no folder '{folder}' to build from")));
+        }
+        let patterns = |keys: &[&str]| {
+            let values: Vec<_> = keys.iter().flat_map(|key| values(metadata, key)).collect();
+            let patterns = Patterns::new(values.iter().map(String::as_str));
+            let patterns = patterns.map_err(|error| Status::invalid_argument(error.to_string()))?;
+            Ok::<_, Status>((patterns, values))
+        };
+        let (included, values) = patterns(&INCLUDED_KEYS)?;
+        let is_for_all = values.is_empty() || values.iter().any(|value| is_root(value));
+        let (excluded, _) = patterns(&[EXCLUDED_KEY])?;
+        Ok(Self { included: (!is_for_all).then_some(included), excluded })
+    }
+
+    fn is_about(&self, path: &str) -> bool {
+        self.included.as_ref().is_none_or(|included| included.cover(path))
+            && !self.excluded.cover(path)
+    }
+}
+
+/// Whether a path is that of the context itself.
+fn is_root(path: &str) -> bool {
+    path.split('/').all(|part| matches!(part, "" | "."))
+}
+
+/// The values of a key, as they were before they became a header.
+fn values(metadata: &MetadataMap, key: &str) -> Vec<String> {
+    let texts = |key: &str| -> Vec<String> {
+        let values = metadata.get_all(key).iter();
+        values.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+    };
+    let values = texts(key);
+    if texts(&format!("{key}{ENCODED}")).is_empty() {
+        return values;
+    }
+    let decoded = values.iter().map(|value| {
+        let value = value.replace('+', " ");
+        percent_decode_str(&value).decode_utf8_lossy().into_owned()
+    });
+    decoded.collect()
+}
+
+#[async_trait]
+impl FileSync for LentFiles {
+    type DiffCopyStream = Parts<Packet>;
+
+    async fn diff_copy(
+        &self,
+        request: Request<Streaming<Packet>>,
+    ) -> Result<Response<Self::DiffCopyStream>, Status> {
+        let question = Question::of(request.metadata())?;
+        let entries = self.in_question(&question);
+        Ok(Response::new(Box::pin(answer(entries, request.into_inner()))))
+    }
+
+    type TarStreamStream = Parts<Packet>;
+
+    async fn tar_stream(
+        &self,
+        _: Request<Streaming<Packet>>,
+    ) -> Result<Response<Self::TarStreamStream>, Status> {
+        Err(Status::unimplemented("files are given one by one"))
+    }
+}
+
+/// Tells of these entries, and gives the contents of those that are asked for.
+fn answer<Q: Stream<Item = Result<Packet, Status>> + Unpin>(
+    entries: Vec<Entry>,
+    asked_for: Q,
+) -> impl Stream<Item = Result<Packet, Status>> {
+    let entries: Arc<[Entry]> = entries.into();
+    let listing = listing(entries.clone());
+    let contents = Contents { asked_for, entries, state: State::Waiting };
+    let contents = stream::try_unfold(contents, async |mut contents| {
+        Ok(contents.next().await?.map(|packet| (packet, contents)))
+    });
+    // Both at once: BuildKit asks for files while it is still told of others, and may wait for an
+    // answer before it hears more.
+    stream::select(stream::iter(listing), contents)
+}
+
+/// Tells of all entries, and that there are no more.
+fn listing(entries: Arc<[Entry]>) -> impl Iterator<Item = Result<Packet, Status>> {
+    let told = (0..entries.len()).map(move |number| told(&entries[number]));
+    told.chain([packet(PacketType::PacketStat)]).map(Ok)
+}
+
+/// Sends the contents of files that are asked for, one after the other, until nothing more is
+/// wanted.
+struct Contents<Q> {
+    asked_for: Q,
+    entries: Arc<[Entry]>,
+    state: State,
+}
+
+enum State {
+    Waiting,
+    /// In a file of this number, before these bytes.
+    Sending(u32, Bytes),
+    Ended,
+}
+
+impl<Q: Stream<Item = Result<Packet, Status>> + Unpin> Contents<Q> {
+    async fn next(&mut self) -> Result<Option<Packet>, Status> {
+        if let State::Waiting = self.state {
+            let Some(question) = self.asked_for.next().await.transpose()? else { return Ok(None) };
+            match question.r#type() {
+                PacketType::PacketReq => {
+                    let entry = self.entries.get(question.id as usize);
+                    let entry = entry.ok_or_else(|| {
+                        Status::invalid_argument(format!("there is no file {}", question.id))
+                    })?;
+                    self.state = State::Sending(question.id, entry.content.clone());
+                }
+                PacketType::PacketFin => {
+                    self.state = State::Ended;
+                    return Ok(Some(packet(PacketType::PacketFin)));
+                }
+                PacketType::PacketErr => {
+                    let error = String::from_utf8_lossy(&question.data).into_owned();
+                    return Err(Status::aborted(error));
+                }
+                PacketType::PacketStat | PacketType::PacketData => {
+                    return Err(Status::invalid_argument("files are given and not taken"));
+                }
+            }
+        }
+        let State::Sending(id, rest) = &mut self.state else { return Ok(None) };
+        let part = rest.split_to(min(CHUNK, rest.len()));
+        let packet = Packet { id: *id, data: part.to_vec(), ..packet(PacketType::PacketData) };
+        // One without data ends a file.
+        if part.is_empty() {
+            self.state = State::Waiting;
+        }
+        Ok(Some(packet))
+    }
+}
+
+/// Tells of an entry. Times and owners are all zero.
+fn told(entry: &Entry) -> Packet {
+    let stat = Stat {
+        path: entry.path.clone(),
+        mode: entry.mode,
+        size: i64::try_from(entry.content.len()).unwrap_or(i64::MAX),
+        ..Stat::default()
+    };
+    Packet { stat: Some(stat), ..packet(PacketType::PacketStat) }
+}
+
+fn packet(kind: PacketType) -> Packet {
+    Packet { r#type: kind.into(), ..Packet::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The files and, with a slash behind, folders of an archive that are in question when BuildKit
+    /// says this.
+    fn found(said: &[(&'static str, &str)]) -> Result<String, String> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for path in ["a-b", "a/", "a/b/", "./a/b/c", "a/d", "ä ö", "empty/", ".dockerignore"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(path.len() as u64);
+            if path.ends_with('/') {
+                header.set_entry_type(tar::EntryType::Directory);
+                header.set_size(0);
+            }
+            let content = path.as_bytes().get(..header.size().unwrap() as usize).unwrap();
+            archive.append_data(&mut header, path, content).unwrap();
+        }
+        let files = LentFiles::of(&archive.into_inner().unwrap().into()).unwrap();
+        for file in files.0.iter().filter(|entry| entry.mode & FOLDER == 0) {
+            assert!(file.content.ends_with(file.path.as_bytes()));
+        }
+        let mut metadata = MetadataMap::new();
+        for (key, value) in said {
+            metadata.append(*key, value.parse().unwrap());
+        }
+        let question = Question::of(&metadata).map_err(|status| status.message().to_owned())?;
+        let found = files.in_question(&question);
+        let shown = found.iter().map(|entry| {
+            format!("{}{}", entry.path, if entry.mode & FOLDER == 0 { "" } else { "/" })
+        });
+        Ok(shown.collect::<Vec<_>>().join(", "))
+    }
+
+    #[test]
+    fn what_is_asked_for_is_found_in_the_order_of_a_walk() {
+        let all = ".dockerignore, a/, a/b/, a/b/c, a/d, a-b, empty/, ä ö";
+        let context = ("dir-name", "context");
+        let cases: &[(&[(&'static str, &str)], &str)] = &[
+            (&[context], all),
+            (&[("dir-name", "dockerfile"), ("followpaths", "a-b")], "a-b"),
+            (&[context, ("followpaths", "a/b")], "a/, a/b/, a/b/c"),
+            (&[context, ("followpaths", "/a/d"), ("followpaths", "empty")], "a/, a/d, empty/"),
+            (&[context, ("followpaths", "a/d"), ("include-patterns", "a?b")], "a/, a/d, a-b"),
+            (&[context, ("followpaths", "./")], all),
+            (&[context, ("followpaths", "none")], ""),
+            (
+                &[context, ("exclude-patterns", "a*"), ("exclude-patterns", "!a/b/c")],
+                ".dockerignore, a/, a/b/, a/b/c, empty/, ä ö",
+            ),
+            (&[context, ("followpaths", "%C3%A4+%C3%B6"), ("followpaths-encoded", "1")], "ä ö"),
+        ];
+        for (said, expected) in cases {
+            assert_eq!(found(said).as_deref(), Ok(*expected), "{said:?}");
+        }
+    }
+
+    /// What is answered about a folder with a file in it when these packets come: what there is, and
+    /// what is given.
+    fn answered(content: &str, asked: &[Packet]) -> [String; 2] {
+        let file = Bytes::from(content.to_owned());
+        let entries = vec![
+            Entry { path: "a".to_owned(), mode: FOLDER | 0o755, content: Bytes::new() },
+            Entry { path: "a/b".to_owned(), mode: 0o644, content: file },
+        ];
+        let asked = stream::iter(asked.iter().cloned().map(Ok));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answers: Vec<_> = runtime.block_on(answer(entries, asked).collect());
+        let (listing, given): (Vec<_>, Vec<_>) = answers.into_iter().partition(
+            |answer| matches!(answer, Ok(packet) if packet.r#type() == PacketType::PacketStat),
+        );
+        [listing, given].map(|answers| {
+            let shown = answers.into_iter().map(|answer| match answer {
+                Err(status) => status.message().to_owned(),
+                Ok(Packet { stat: Some(s), .. }) => format!("{} {:o} {}", s.path, s.mode, s.size),
+                Ok(p) => format!("{:?} {} {}", p.r#type(), p.id, p.data.len()),
+            });
+            shown.collect::<Vec<_>>().join(", ")
+        })
+    }
+
+    #[test]
+    fn files_are_told_of_and_given_in_parts() {
+        let ask = |id| Packet { id, ..packet(PacketType::PacketReq) };
+        let end = || packet(PacketType::PacketFin);
+        let data = b"disk full".to_vec();
+        let error = Packet { data, ..packet(PacketType::PacketErr) };
+        let long = "x".repeat(CHUNK + 1);
+        let [listing, given] = answered(&long, &[ask(1), ask(0), end()]);
+        assert_eq!(listing, "a 20000000755 0, a/b 644 32769, PacketStat 0 0");
+        let parts = "PacketData 1 32768, PacketData 1 1, PacketData 1 0, PacketData 0 0";
+        assert_eq!(given, format!("{parts}, PacketFin 0 0"));
+        let given = |asked: &[Packet]| answered("", asked)[1].clone();
+        assert_eq!(given(&[end(), ask(1)]), "PacketFin 0 0");
+        assert_eq!(given(&[ask(2), end()]), "there is no file 2");
+        assert_eq!(given(&[error, end()]), "disk full");
+        assert_eq!(given(&[packet(PacketType::PacketStat)]), "files are given and not taken");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let refused = |said: &[(&'static str, &str)]| found(said).unwrap_err();
+        let other = refused(&[("dir-name", "home")]);
+        assert_eq!(other, "there is no folder 'home' to build from");
+        let pattern = refused(&[("dir-name", "context"), ("exclude-patterns", "[")]);
+        assert_eq!(pattern, "line 1: '[' is no pattern for paths");
+        assert!(LentFiles::of(&Bytes::from_static(b"no archive")).is_err());
+    }
+}
