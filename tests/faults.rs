@@ -19,6 +19,8 @@ type Script = BTreeMap<&'static str, Answer>;
 enum Answer {
     /// This status and body.
     Whole(u16, String),
+    /// These parts of a body, which come apart.
+    Parts(Vec<String>),
     /// This much of a body that was promised to be longer.
     Cut(String),
     /// The same, and then nothing.
@@ -76,6 +78,14 @@ fn serve(connection: &TcpStream, answers: &Script, heard: &Mutex<Vec<String>>) {
                     body.len()
                 );
                 if writer.write_all((head + &body).as_bytes()).is_err() {
+                    return;
+                }
+            }
+            Answer::Parts(parts) => {
+                let head = "HTTP/1.1 200 S\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let chunk = |part: &String| format!("{:x}\r\n{part}\r\n", part.len());
+                let body: String = parts.iter().map(chunk).collect();
+                if writer.write_all((head.to_owned() + &body + "0\r\n\r\n").as_bytes()).is_err() {
                     return;
                 }
             }
@@ -249,6 +259,23 @@ fn nonsense_in_the_middle_of_an_answer_is_not_passed_over() {
         let found = failure(&engine, &[]);
         assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{nonsense}: {}", found.2);
     }
+}
+
+#[test]
+fn the_end_of_a_line_may_come_apart_from_it() {
+    let apart = |record: &str| Answer::Parts(vec![record.to_owned(), "\r\n".to_owned()]);
+    let digest = format!("127.0.0.1:9/family/one-binary-only@{ID}");
+    let engine = FakeEngine::new(&[
+        ("POST /build", apart(&built(ID))),
+        ("GET /images/127.0.0.1", json(&format!(r#"{{"Id":"{ID}","RepoDigests":["{digest}"]}}"#))),
+        ("POST /images/127.0.0.1:9/", apart(&format!(r#"{{"status":"t: digest: {ID} size: 1"}}"#))),
+    ]);
+    let run = engine.build(&tree(), &["--push", "--registry", "127.0.0.1:9"]).expect(0);
+    assert_eq!(run.summary()["built"][0]["digest"], ID);
+
+    let engine = FakeEngine::new(&[("POST /build", apart(r#"{"stream":"Step 1/1 : FROM x"}"#))]);
+    let found = failure(&engine, &[]);
+    assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{}", found.2);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The Docker Engine API through bollard, for Docker and whatever else speaks it.
 //!
-//! Two of bollard's habits are guarded against here. A stream may end without the image id that
+//! Some of bollard's habits are guarded against here. A stream may end without the image id that
 //! stands for success, and a bare `{"error": ...}` record comes out as an empty, successful one:
 //! so a build needs an id, and the id has to be what an inspect finds under the reference. A
-//! stream may also stall for ever: every wait for its next record is bounded.
+//! stream may also stall for ever: every wait for its next record is bounded. And the end of the last
+//! line, where it comes apart from the line, is taken for the beginning of a record that never ends.
 //!
 //! Podman answers the same calls with habits of its own: it lists images under names with a
 //! registry, keeps no record of the digests that registries answered, and lets a step that is
@@ -78,6 +79,9 @@ static DENIED: LazyLock<Regex> = LazyLock::new(|| {
     )
     .expect("a literal")
 });
+
+/// How it is worded that a stream ended within a record.
+const LEFT_OVER: &str = "bytes remaining on stream";
 
 /// Where a context comes from that is asked for in the session.
 const FROM_SESSION: &str = "client-session";
@@ -253,15 +257,20 @@ impl DockerEngine {
         }
     }
 
-    /// The next record of a stream, within the time an engine may be silent.
+    /// The next record of a stream, within the time an engine may be silent. Where what counts `is_heard`
+    /// already, it does not matter what is left over at its end.
     async fn next<T>(
         &self,
         stream: &mut (impl Stream<Item = Result<T, bollard::errors::Error>> + Unpin),
+        is_heard: bool,
     ) -> Result<Option<T>, EngineError> {
         match tokio::time::timeout(self.timeout, stream.next()).await {
             Ok(None) => Ok(None),
             Ok(Some(Ok(record))) => Ok(Some(record)),
-            Ok(Some(Err(error))) => Err(self.explain(error)),
+            Ok(Some(Err(error))) => match self.explain(error) {
+                EngineError::Broken(cause) if is_heard && cause == LEFT_OVER => Ok(None),
+                error => Err(error),
+            },
             Err(_) => Err(EngineError::Silent(self.timeout)),
         }
     }
@@ -434,7 +443,8 @@ impl Engine for DockerEngine {
             .build();
         let credentials = self.credentials(reference).await?;
         let mut stream = self.docker.create_image(Some(options), None, credentials);
-        while let Some(record) = self.next(&mut stream).await.map_err(of_registry)? {
+        // Whether it was pulled is asked for at the end.
+        while let Some(record) = self.next(&mut stream, true).await.map_err(of_registry)? {
             if let Some(message) = record.error_detail.and_then(|detail| detail.message) {
                 return Err(of_registry(EngineError::Refused(message)));
             }
@@ -478,7 +488,7 @@ impl Engine for DockerEngine {
         };
         let mut stream = Box::pin(docker.build_image(query.build(), None, Some(body_full(sent))));
         let mut listener = Listener::default();
-        while let Some(record) = self.next(&mut stream).await? {
+        while let Some(record) = self.next(&mut stream, listener.image_id.is_some()).await? {
             listener.hear(record, sink);
         }
         listener.finish(sink);
@@ -532,7 +542,9 @@ impl Engine for DockerEngine {
         let name = reference.name();
         let mut stream = Box::pin(self.docker.push_image(&name, Some(options), credentials));
         let mut digest = None;
-        while let Some(record) = self.next(&mut stream).await.map_err(of_registry)? {
+        while let Some(record) =
+            self.next(&mut stream, digest.is_some()).await.map_err(of_registry)?
+        {
             let Some(status) = record.status else { continue };
             if let Some(found) = PUSHED_DIGEST.captures(&status) {
                 digest = Some(found[1].to_owned());
