@@ -315,28 +315,23 @@ fn split_words<'a>(line: &'a str, offset: usize, words: &mut Vec<Word<'a>>) {
 
 fn split_characters<'a>(
     line: &'a str,
-    characters: impl Iterator<Item = (usize, char)>,
+    mut characters: impl Iterator<Item = (usize, char)>,
     offset: usize,
     words: &mut Vec<Word<'a>>,
 ) {
-    let mut start = None;
-    let mut quote = None;
-    for (index, c) in characters {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (None, '"' | '\'') => quote = Some(c),
-            _ => {}
-        }
-        if c.is_whitespace() && quote.is_none() {
-            if let Some(begin) = start.take() {
-                words.push(Word { text: &line[begin..index], start: offset + begin });
+    while let Some((begin, mut c)) = characters.find(|(_, c)| !c.is_whitespace()) {
+        let end = loop {
+            // What is quoted goes on to the same quote again.
+            if matches!(c, '"' | '\'') && characters.all(|(_, other)| other != c) {
+                break line.len();
             }
-        } else if start.is_none() {
-            start = Some(index);
-        }
-    }
-    if let Some(begin) = start {
-        words.push(Word { text: &line[begin..], start: offset + begin });
+            match characters.next() {
+                Some((_, next)) if !next.is_whitespace() => c = next,
+                Some((index, _)) => break index,
+                None => break line.len(),
+            }
+        };
+        words.push(Word { text: &line[begin..end], start: offset + begin });
     }
 }
 

@@ -1,14 +1,19 @@
 //! The program `kiln`: hands over to [`kiln::cli`], which chooses the exit code.
 
-use std::process::ExitCode;
+use std::io::{self, Write as _};
 
 use mimalloc::MiMalloc;
+use signal_hook::low_level;
 
 /// Rendering is done on all processors, and is mostly the making of small texts: a fifth of its time goes
 /// to the allocator of the system.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-fn main() -> ExitCode {
-    kiln::cli::main(std::env::args_os())
+fn main() {
+    let exit = kiln::cli::main(std::env::args_os());
+    let _ = io::stdout().flush();
+    // What else a program does at its end is to have its allocator hand back all memory, piece by piece,
+    // which the system takes at once.
+    low_level::exit(exit as i32);
 }

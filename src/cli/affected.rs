@@ -43,7 +43,7 @@ const WITHOUT_ENGINE: [(&str, &str); 3] =
 
 /// The grammar of `kiln affected`.
 pub fn command() -> Command {
-    let command = Command::new("affected")
+    Command::new("affected")
         .about("Tell which images are not what they were at a git commit, and why")
         .after_help(
             "Takes the options of kiln build, and needs neither an engine nor the network.\n\n\
@@ -56,14 +56,14 @@ pub fn command() -> Command {
                 .value_name("REF")
                 .required(true)
                 .help("The branch, tag or commit to compare with"),
-        );
-    args::with_options(command).mut_arg("changed_since", |arg| arg.hide(true)).mut_arg(
-        FORMAT,
-        |arg| {
-            arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
-                .help("The format of the list [default: text]")
-        },
-    )
+        )
+        .defer(|command| {
+            let command = args::with_options(command);
+            command.mut_arg("changed_since", |arg| arg.hide(true)).mut_arg(FORMAT, |arg| {
+                arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
+                    .help("The format of the list [default: text]")
+            })
+        })
 }
 
 /// Prints what is affected.

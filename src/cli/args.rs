@@ -77,7 +77,7 @@ pub fn command() -> Command {
 }
 
 fn build() -> Command {
-    let command = Command::new("build")
+    Command::new("build")
         .about("Render, order, build and push images")
         .after_help(AFTER_BUILD)
         .arg(
@@ -85,11 +85,12 @@ fn build() -> Command {
                 .long("version")
                 .action(ArgAction::SetTrue)
                 .help("Print the version, and nothing else"),
-        );
-    with_options(command)
+        )
+        .defer(with_options)
 }
 
-/// Adds the options of `build`.
+/// Adds the options of `build`; to be deferred until the command is the one that is meant, since they are
+/// many, and several commands have them.
 pub fn with_options(command: Command) -> Command {
     let command = command
         .arg(

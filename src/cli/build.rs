@@ -45,15 +45,16 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
     refuse_empty(&Plan::new(graph, &selection), of_run)?;
     let different = leave_out_unaffected(line, &family, &mut selection)?;
     warn_of_secrets(of_run);
-    let runtime = runtime()?;
     let _locks = match of_run.task {
         Task::Build => keep_apart(settings),
         _ => Vec::new(),
     };
     let shop = match of_run.building.endpoint.clone() {
         Some(endpoint) => {
+            let runtime = runtime()?;
             let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, false);
-            Some(runtime.block_on(shop)?)
+            let shop = runtime.block_on(shop)?;
+            Some((runtime, shop))
         }
         None => None,
     };
@@ -62,7 +63,7 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
         write_contexts(&folder, tree, &plan, contexts)?;
     }
     match (&of_run.task, shop) {
-        (Task::Build, Some(shop)) => {
+        (Task::Build, Some((runtime, shop))) => {
             let reports = Reports::new(
                 &of_run.output,
                 of_run.building.threads,
@@ -71,7 +72,7 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
             runtime.block_on(build(shop, &plan, of_run, reports))
         }
         (Task::Plan(format), shop) => {
-            let survey = shop.and_then(|shop| shop.survey);
+            let survey = shop.and_then(|(_, shop)| shop.survey);
             outlook::show(*format, &plan, of_run, survey.as_ref(), &different)
         }
         (task, _) => listing::show(task, &plan),

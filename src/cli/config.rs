@@ -32,9 +32,11 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("example").about("Print a build.conf with every option and its default"),
         )
-        .subcommand(args::with_options(Command::new("show").about(
-            "Show the value of every option that kiln build would take with the same arguments, and where it comes from",
-        )))
+        .subcommand(
+            Command::new("show")
+                .about("Show the value of every option that kiln build would take with the same arguments, and where it comes from")
+                .defer(args::with_options),
+        )
         .subcommand(
             Command::new("check")
                 .about("Say what is wrong with configuration files")

@@ -24,17 +24,14 @@ const SHORT: usize = 12;
 
 /// The grammar of `kiln explain`.
 pub fn command() -> Command {
-    args::with_options(
-        Command::new("explain")
-            .about(
-                "Tell why kiln build, with the same options, would build an image or leave it out",
-            )
-            .arg(
-                Arg::new(IMAGE)
-                    .required(true)
-                    .help("The image's name; with several axes, as axis/name"),
-            ),
-    )
+    Command::new("explain")
+        .about("Tell why kiln build, with the same options, would build an image or leave it out")
+        .arg(
+            Arg::new(IMAGE)
+                .required(true)
+                .help("The image's name; with several axes, as axis/name"),
+        )
+        .defer(args::with_options)
 }
 
 /// Prints what there is to say about the image.

@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use rayon::prelude::*;
 
 use super::ingredients::{BUILD_DATE, ingredients};
 use super::view::View;
 use crate::context::Context;
-use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, collect};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dockerfile;
 use crate::graph;
 use crate::image::{ImageName, Naming};
@@ -39,17 +37,18 @@ pub struct Images {
 /// # Errors
 /// Every template that can't be rendered, and every Dockerfile that can't be read.
 pub fn images(tree: &Tree, settings: &Settings, view: &View) -> Result<Images> {
-    let rendered = template::render_all(tree, &ingredients(settings, tree, view)?)?;
-    let rendered: Vec<Dated> =
-        rendered.into_iter().map(|image| Dated::on(&settings.today, image)).collect();
     let naming = Arc::new(settings.naming.clone());
-    let images: Vec<_> =
-        rendered.par_iter().map(|image| graph_image(tree, settings, &naming, image)).collect();
-    let mut images = collect(images)?;
+    let patches = patches(tree, settings, view);
+    let made = template::render_all(tree, &ingredients(settings, tree, view)?, |image| {
+        let image = Dated::on(&settings.today, image);
+        let of_graph = graph_image(tree, settings, &naming, &image)?;
+        Ok((of_graph, context(tree, settings, image, &patches)?))
+    })?;
+    let (mut images, contexts): (Vec<_>, Contexts) = made.into_iter().unzip();
     if let Some(apart) = &settings.naming_apart {
         name_apart(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
-    Ok(Images { images, contexts: contexts(tree, settings, rendered, view)? })
+    Ok(Images { images, contexts })
 }
 
 /// The images of one axis as far as they came to a Dockerfile, and what became of the others.
@@ -67,7 +66,8 @@ pub struct Attempts {
 /// When something else than a template is wrong.
 pub fn attempts(tree: &Tree, settings: &Settings, view: &View) -> Result<Attempts> {
     let naming = Arc::new(settings.naming.clone());
-    let (mut images, mut dated, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    let patches = patches(tree, settings, view);
+    let (mut images, mut contexts, mut failures) = (Vec::new(), Contexts::new(), Vec::new());
     for (folder, rendered) in template::render_each(tree, &ingredients(settings, tree, view)?)? {
         match rendered {
             Err(errors) => failures.push((folder, None, errors)),
@@ -77,7 +77,7 @@ pub fn attempts(tree: &Tree, settings: &Settings, view: &View) -> Result<Attempt
                     Err(errors) => failures.push((folder, Some(rendered.text), errors)),
                     Ok(image) => {
                         images.push(image);
-                        dated.push(rendered);
+                        contexts.extend([context(tree, settings, rendered, &patches)?]);
                     }
                 }
             }
@@ -86,7 +86,6 @@ pub fn attempts(tree: &Tree, settings: &Settings, view: &View) -> Result<Attempt
     if let Some(apart) = &settings.naming_apart {
         name_apart(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
-    let contexts = contexts(tree, settings, dated, view)?;
     Ok(Attempts { images: Images { images, contexts }, failures })
 }
 
@@ -178,22 +177,29 @@ fn graph_image(
     })
 }
 
-fn contexts(
+/// The folder that images are patched from, if the user has one.
+struct Patched(Option<PathBuf>);
+
+/// How the images of this tree are patched; `None` where such trees know nothing of it.
+fn patches(tree: &Tree, settings: &Settings, view: &View) -> Option<Patched> {
+    let path = settings.templating.patches_path.as_ref();
+    tree.dialect().has_patches().then(|| Patched(path.and_then(|path| view.path(path))))
+}
+
+/// The folder and the context of an image, by its name.
+fn context(
     tree: &Tree,
     settings: &Settings,
-    rendered: Vec<Dated>,
-    view: &View,
-) -> Result<Contexts> {
-    let patches = settings.templating.patches_path.as_ref().and_then(|path| view.path(path));
-    let has_patches = tree.dialect().has_patches();
-    let contexts = rendered.into_iter().map(|Dated { folder, text, undated }| {
-        let mut context = Context::new(text, tree.context(&folder)).known_as(undated);
-        if has_patches && folder.language == Language::Jinja {
-            add_patches(&mut context, patches.as_deref(), &folder.name)?;
-        }
-        Ok((folder.name.on(settings.label.as_deref()), (folder.path, context)))
-    });
-    Ok(collect(contexts)?.into_iter().collect())
+    Dated { folder, text, undated }: Dated,
+    patches: &Option<Patched>,
+) -> Result<(ImageName, (String, Context))> {
+    let mut context = Context::new(text, tree.context(&folder)).known_as(undated);
+    if let Some(Patched(patches)) = patches
+        && folder.language == Language::Jinja
+    {
+        add_patches(&mut context, patches.as_deref(), &folder.name)?;
+    }
+    Ok((folder.name.on(settings.label.as_deref()), (folder.path, context)))
 }
 
 /// Puts the series of patches that the folder `patches` has for an image into its context.

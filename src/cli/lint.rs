@@ -46,7 +46,7 @@ pub fn command() -> Command {
             .hide_possible_values(true)
     };
     let names = Rule::ALL.map(Rule::name).join(", ");
-    let command = Command::new("lint")
+    Command::new("lint")
         .about("Check a tree of templates for mistakes")
         .after_help(format!(
             "Takes the options of kiln build, and needs neither an engine nor the network. Patterns \
@@ -57,11 +57,13 @@ pub fn command() -> Command {
              tree can't be checked; 4 nothing matched."
         ))
         .arg(several(RULE).help("Check this rule and no other; may be repeated"))
-        .arg(several(IGNORE).help("Leave this rule out; may be repeated"));
-    args::with_options(command).mut_arg(FORMAT, |arg| {
-        arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
-            .help("The format of the findings [default: text]")
-    })
+        .arg(several(IGNORE).help("Leave this rule out; may be repeated"))
+        .defer(|command| {
+            args::with_options(command).mut_arg(FORMAT, |arg| {
+                arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
+                    .help("The format of the findings [default: text]")
+            })
+        })
 }
 
 /// Prints what is found.

@@ -29,7 +29,6 @@ mod work_folder;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::process::ExitCode;
 
 use args::CommandLine;
 
@@ -85,15 +84,14 @@ impl From<EngineError> for Failure {
 }
 
 /// Runs the program with these arguments, the program's name first.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let exit = match run(arguments) {
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    match run(arguments) {
         Ok(exit) => exit,
         Err(failure) => {
             terminal::print(&failure.diagnostics);
             failure.exit
         }
-    };
-    ExitCode::from(exit as u8)
+    }
 }
 
 /// Ends the program where what it is at does not come to an end.
@@ -114,7 +112,14 @@ fn in_full(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
+/// Has other threads take part in what this one does, until the program ends. It is one of them: it would
+/// only wait for the others. Where they can't be had, there are those that anybody may use.
+fn share_work_among_threads() {
+    std::mem::forget(rayon::ThreadPoolBuilder::new().use_current_thread().build());
+}
+
 fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
+    share_work_among_threads();
     let arguments = in_full(arguments.into_iter().collect());
     let matches = match args::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,

@@ -88,10 +88,11 @@ impl Watch {
     }
 
     fn look_on(&self, limits: Limits, give_up: impl Fn(&str, String)) {
-        let memory_before = memory();
-        let mut state = self.state();
-        while !state.ended {
-            let taken = memory().saturating_sub(memory_before);
+        let mut memory_before = None;
+        while !self.ends_within(PERIOD) {
+            let now = memory();
+            let taken = now.saturating_sub(*memory_before.get_or_insert(now));
+            let mut state = self.state();
             if taken > limits.memory {
                 let running = state.running.iter_mut();
                 let longest = running.map(|one| (one.seconds(), one.path.clone())).max();
@@ -105,9 +106,13 @@ impl Watch {
             if let Some(path) = endless {
                 return give_up(&path, format!("more than {} seconds", limits.seconds));
             }
-            let waited = self.ended.wait_timeout(state, PERIOD);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Waits for the end of all work, for so long at most.
+    fn ends_within(&self, time: Duration) -> bool {
+        let waited = self.ended.wait_timeout_while(self.state(), time, |state| !state.ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.ended
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
 use crate::image::ImageName;
-use crate::tree::Tree;
+use crate::tree::{Files, Tree};
 
 /// The name under which templates that the user lays over all images are known to the engine.
 const OVERRIDE_PREFIX: &str = "override:";
@@ -56,18 +56,7 @@ impl<'a> JinjaEngine<'a> {
         environment.set_recursion_limit(RECURSION_LIMIT);
         environment.set_fuel(Some(FUEL));
         let files = tree.files();
-        environment.set_loader(move |path| {
-            let Some(file) = files.get(path) else { return Ok(None) };
-            let text = file.text(path).map_err(|error| {
-                let said: Vec<_> = error.0.into_iter().map(|error| error.message).collect();
-                Error::new(ErrorKind::InvalidOperation, said.join("; "))
-            })?;
-            outline::check_depth(&text).map_err(|(line, what)| {
-                let message = format!("line {line} of '{path}': {what}");
-                Error::new(ErrorKind::InvalidOperation, message)
-            })?;
-            Ok(Some(as_jinja2_reads(text)))
-        });
+        environment.set_loader(move |path| source(&files, path));
         add_filters(&mut environment, lists);
         add_functions(&mut environment, &ingredients.functions);
         for (name, value) in &ingredients.variables {
@@ -148,6 +137,11 @@ impl<'a> JinjaEngine<'a> {
         }
     }
 
+    /// The text of an image's own template, by which it is one.
+    fn source(&self, path: &str) -> std::result::Result<String, Error> {
+        Ok(source(&self.tree.files(), path)?.unwrap_or_default())
+    }
+
     fn place(&self, error: &Error) -> Option<Place> {
         let (source, path) = (error.template_source()?, self.display_path(error.name()?));
         match (error.range(), error.line()) {
@@ -167,23 +161,43 @@ impl<'a> JinjaEngine<'a> {
 
 impl Renderer for JinjaEngine<'_> {
     fn render(&self, path: &str, image: &ImageName) -> Result<String> {
-        let name = self.overriding.as_deref().unwrap_or(path);
         let context = minijinja::context! {
             image_name => image.as_str(),
             parent_template => self.overriding.as_ref().map_or(Value::UNDEFINED, |_| path.into()),
         };
         let mut text = Text::default();
-        let written = self
-            .environment
-            .get_template(name)
-            .and_then(|template| template.render_captured_to(context, &mut text).map(|_| ()))
-            .map_err(|error| self.explain(path, &error));
+        let written = match &self.overriding {
+            Some(name) => self
+                .environment
+                .get_template(name)
+                .and_then(|template| template.render_captured_to(context, &mut text).map(|_| ())),
+            // Nobody else asks for it, so that it is not kept.
+            None => self.source(path).and_then(|source| {
+                let template = self.environment.template_from_named_str(path, &source)?;
+                template.render_captured_to(context, &mut text).map(|_| ())
+            }),
+        };
+        let written = written.map_err(|error| self.explain(path, &error));
         let too_long = || {
             let error = Diagnostic::new(format!("the template can't be rendered: {TOO_LONG}"));
             error.at(place_of_loop(self.tree, path))
         };
         Ok(text.written(written, too_long)?)
     }
+}
+
+/// The text of a template as the engine is to read it; `None` where there is none.
+fn source(files: &Files, path: &str) -> std::result::Result<Option<String>, Error> {
+    let Some(file) = files.get(path) else { return Ok(None) };
+    let text = file.text(path).map_err(|error| {
+        let said: Vec<_> = error.0.into_iter().map(|error| error.message).collect();
+        Error::new(ErrorKind::InvalidOperation, said.join("; "))
+    })?;
+    outline::check_depth(&text).map_err(|(line, what)| {
+        let message = format!("line {line} of '{path}': {what}");
+        Error::new(ErrorKind::InvalidOperation, message)
+    })?;
+    Ok(Some(as_jinja2_reads(text)))
 }
 
 /// A template's text with line ends and tags as Jinja2 takes them.

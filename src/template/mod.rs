@@ -89,7 +89,7 @@ pub fn rendered_alone(language: Language, text: &str, other: (&str, &str)) -> Re
     let tree = Tree::of_files(Files::from(files));
     let ingredients = Ingredients::bare();
     let (rendered, _) =
-        watched(&tree, &ingredients, |watch| render_and_tell(&tree, &ingredients, watch))?;
+        watched(&tree, &ingredients, |watch| render_and_tell(&tree, &ingredients, watch, Ok))?;
     Ok(rendered.into_iter().map(|image| image.text).collect())
 }
 
@@ -108,15 +108,19 @@ pub struct Rendered {
     pub text: String,
 }
 
-/// Renders every image of `tree`, in the order of their paths.
+/// Renders every image of `tree`, and makes of each what is wanted `then`, in the order of their paths.
 ///
 /// # Errors
-/// Every template that fails, each with its place.
-pub fn render_all(tree: &Tree, ingredients: &Ingredients) -> Result<Vec<Rendered>> {
-    let (rendered, warnings) =
-        watched(tree, ingredients, |watch| render_and_tell(tree, ingredients, watch))?;
+/// Every template that fails, each with its place, and all that `then` has to say.
+pub fn render_all<T: Send>(
+    tree: &Tree,
+    ingredients: &Ingredients,
+    then: impl Fn(Rendered) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let (made, warnings) =
+        watched(tree, ingredients, |watch| render_and_tell(tree, ingredients, watch, then))?;
     warnings.iter().for_each(|warning| (ingredients.warn)(warning));
-    Ok(rendered)
+    Ok(made)
 }
 
 /// Renders each image of `tree`, whatever becomes of the others, in the order of their paths.
@@ -169,11 +173,12 @@ fn place_of_tag(tree: &Tree, path: &str, word: &str) -> Place {
 }
 
 /// Renders every image while `watch` looks on, and says what of the overrides changes nothing.
-fn render_and_tell(
+fn render_and_tell<T: Send>(
     tree: &Tree,
     ingredients: &Ingredients,
     watch: &Watch,
-) -> Result<(Vec<Rendered>, Vec<String>)> {
+    then: impl Fn(Rendered) -> Result<T> + Sync,
+) -> Result<(Vec<T>, Vec<String>)> {
     let images = tree.images()?;
     let lists = Arc::new(Lists::default());
     let engines = engines(tree, ingredients, &images, &lists);
@@ -181,18 +186,18 @@ fn render_and_tell(
         return Err(errors.clone());
     }
     let results: Vec<_> = images
-        .into_par_iter()
-        .map(|folder| match engine_for(&folder, &engines) {
-            Ok(engine) => render(engine.as_ref(), folder, ingredients, watch),
+        .par_iter()
+        .map(|folder| match engine_for(folder, &engines) {
+            Ok(engine) => then(render(engine.as_ref(), folder.clone(), ingredients, watch)?),
             Err(errors) => Err(errors.clone()),
         })
         .collect();
-    let rendered = collect(results).map_err(one_for_each_place)?;
+    let made = collect(results).map_err(one_for_each_place)?;
     let warnings = match &ingredients.overrides[..] {
         [] => Vec::new(),
-        overrides => without_effect(overrides, blocks(tree, &rendered), &lists.variables()),
+        overrides => without_effect(overrides, blocks(tree, &images), &lists.variables()),
     };
-    Ok((rendered, warnings))
+    Ok((made, warnings))
 }
 
 /// The engines for the languages of a tree, as far as its templates can be made ready for them.
@@ -248,10 +253,10 @@ fn engine<'a>(
 }
 
 /// The names of all blocks that images have.
-fn blocks(tree: &Tree, images: &[Rendered]) -> BTreeSet<String> {
+fn blocks(tree: &Tree, images: &[ImageFolder]) -> BTreeSet<String> {
     let mut blocks = blocks_of(tree);
-    for image in images.iter().filter(|image| image.folder.language == Language::Tera) {
-        let (header, footers) = blocks_of_image(&image.folder.name);
+    for image in images.iter().filter(|image| image.language == Language::Tera) {
+        let (header, footers) = blocks_of_image(&image.name);
         blocks.insert(header);
         blocks.extend(footers);
     }

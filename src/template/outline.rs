@@ -196,7 +196,7 @@ fn codes(text: &str) -> impl Iterator<Item = Range<usize>> {
             };
             position = past_code(text, start + 2, mark);
             let span = start..position;
-            if mark == "%}" && Tag::at(text, span.clone()).word == "raw" {
+            if mark == "%}" && begins_with_raw(&text[span.clone()]) {
                 position = past_raw(text, position);
             } else {
                 return Some(span);
@@ -205,12 +205,21 @@ fn codes(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
+/// Whether this tag is `raw`.
+fn begins_with_raw(tag: &str) -> bool {
+    let code = tag[2..].trim_start_matches(['-', '+']).trim_start();
+    code.starts_with("raw") && identifier(code) == "raw"
+}
+
 /// How many operators an expression may have, and how many `elif` a template: a hundred times what
 /// anyone writes. Engines follow each by a call within a call, and their stacks end.
 const MOST_LINKS: usize = 500;
 
 /// Refuses what is put together of more parts than an engine can follow: the line, from 1, and why.
 pub(super) fn check_depth(text: &str) -> Result<(), (usize, String)> {
+    if links_at_most(text) <= MOST_LINKS {
+        return Ok(());
+    }
     let (mut alternatives, has_any) = (0, text.contains("elif"));
     for span in codes(text) {
         let code = &text[span.clone()];
@@ -228,18 +237,57 @@ pub(super) fn check_depth(text: &str) -> Result<(), (usize, String)> {
     Ok(())
 }
 
+/// How many operators and tags `elif` a template can have, whatever of it is code: every sign that is an
+/// operator somewhere, and every word that begins like one.
+fn links_at_most(text: &str) -> usize {
+    let mut before = 0;
+    let counted = text.bytes().map(|byte| {
+        let kind = KINDS[usize::from(byte)];
+        let begins_like_one = kind & FIRST != 0 && before & OF_WORD == 0;
+        before = kind;
+        usize::from(begins_like_one || kind & SIGN != 0)
+    });
+    counted.sum()
+}
+
+/// What a byte can be, each a bit: an operator or the beginning of one, a part of a word, the first of a
+/// word that is an operator or `elif`.
+const SIGN: u8 = 1;
+const OF_WORD: u8 = 2;
+const FIRST: u8 = 4;
+
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < kinds.len() {
+        kinds[byte] = kind(byte as u8);
+        byte += 1;
+    }
+    kinds
+};
+
+const fn kind(byte: u8) -> u8 {
+    match byte {
+        b'+' | b'-' | b'*' | b'/' | b'%' | b'~' | b'|' | b'.' => SIGN,
+        b'<' | b'>' | b'=' | b'!' | b'(' | b'[' | b'?' => SIGN,
+        b'a' | b'e' | b'i' | b'n' | b'o' => FIRST | OF_WORD,
+        b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => OF_WORD,
+        _ => 0,
+    }
+}
+
 /// How many operators there are in a tag or an expression, outside of texts.
 fn operators(code: &str) -> usize {
-    const SIGNS: &[u8] = b"+-*/%~|.<>=!([?";
     const WORDS: [&str; 7] = ["and", "else", "if", "in", "is", "not", "or"];
     let (mut count, mut quote, mut word) = (0, None, 0);
     let bytes = code.as_bytes();
     let mut position = 0;
     while position < bytes.len() {
         let byte = bytes[position];
-        if quote.is_none() && !(byte.is_ascii_alphanumeric() || byte == b'_') {
+        let kind = KINDS[usize::from(byte)];
+        if quote.is_none() && kind & OF_WORD == 0 {
             count += usize::from(WORDS.iter().any(|one| one.as_bytes() == &bytes[word..position]));
-            count += usize::from(SIGNS.contains(&byte));
+            count += usize::from(kind & SIGN != 0);
             word = position + 1;
         }
         match (quote, byte) {
@@ -264,21 +312,36 @@ fn past(text: &str, from: usize, mark: &str) -> usize {
 /// The end of the next `mark` that is not within quotes, or that of the text.
 fn past_code(text: &str, from: usize, mark: &str) -> usize {
     let (bytes, first) = (text.as_bytes(), mark.as_bytes()[0]);
-    let mut quote = None;
     let mut position = from;
-    while position < bytes.len() {
-        match (quote, bytes[position]) {
-            (Some(_), b'\\') => position += 1,
-            (Some(open), byte) if byte == open => quote = None,
-            (None, byte @ (b'"' | b'\'' | b'`')) => quote = Some(byte),
-            (None, byte) if byte == first && text[position..].starts_with(mark) => {
-                return position + mark.len();
-            }
-            _ => {}
+    let is_of_interest = |byte: &u8| *byte == first || QUOTES.contains(byte);
+    while let Some(next) = bytes[position..].iter().position(is_of_interest) {
+        position += next;
+        if bytes[position] != first {
+            position = past_quoted(bytes, position);
+        } else if bytes[position..].starts_with(mark.as_bytes()) {
+            return position + mark.len();
+        } else {
+            position += 1;
         }
-        position += 1;
     }
     text.len()
+}
+
+/// What texts are put in.
+const QUOTES: [u8; 3] = [b'"', b'\'', b'`'];
+
+/// The end of what is in quotes that open at `from`, or that of the text.
+fn past_quoted(bytes: &[u8], from: usize) -> usize {
+    let quote = bytes[from];
+    let mut position = from + 1;
+    while let Some(next) = bytes[position..].iter().position(|b| *b == quote || *b == b'\\') {
+        position += next;
+        if bytes[position] == quote {
+            return position + 1;
+        }
+        position = (position + 2).min(bytes.len());
+    }
+    bytes.len()
 }
 
 /// The end of the next `endraw`, or that of the text.
@@ -354,6 +417,17 @@ mod tests {
         let list = format!("{{% set a = [{}] %}}", "'b-c.d', ".repeat(10_000));
         assert_eq!(check_depth(&list), Ok(()));
         assert_eq!(check_depth(&format!("{{% raw %}}{}", long(501))), Ok(()));
+    }
+
+    #[test]
+    fn a_template_has_no_more_links_than_it_can_have() {
+        let words = "and else if in is not or";
+        let signs = "+-*/%~|.<>=!([?";
+        for text in [words, signs, "'a'in(b)or[c]", "a.b|c(d)", "x if y else 'z'is not w"] {
+            assert!(links_at_most(text) >= operators(&format!("{text} ")), "{text}");
+        }
+        assert_eq!(links_at_most("{% elif %}\n{%- elif x -%}"), 2 + 6);
+        assert_eq!(links_at_most("_in xor RUN 1if"), 0);
     }
 
     #[test]

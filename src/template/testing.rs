@@ -26,7 +26,7 @@ pub fn rendered_and_told(
         overrides: overrides.iter().map(file).collect(),
         ..Ingredients::bare()
     };
-    let rendering = |watch: &Watch| render_and_tell(&tree, &ingredients, watch);
+    let rendering = |watch: &Watch| render_and_tell(&tree, &ingredients, watch, Ok);
     let (rendered, warnings) =
         watched(&tree, &ingredients, rendering).map_err(|errors| errors.0)?;
     Ok((rendered.into_iter().map(|image| image.text).collect(), warnings))

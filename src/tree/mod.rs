@@ -21,10 +21,12 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rayon::prelude::*;
 use walkdir::WalkDir;
 
-use crate::diagnostic::{Diagnostic, Result, collect};
+use crate::diagnostic::{Diagnostic, Diagnostics, Result, collect};
 use crate::dialect::Dialect;
 use crate::image::ImageName;
 
@@ -204,8 +206,9 @@ impl Tree {
     }
 
     fn of_release(place: &release::Place, dialect: Option<Dialect>) -> Result<Self> {
-        let files = walk(&place.templates)?;
-        let (release, facts) = release::read(place, dialect)?;
+        let (files, read) =
+            rayon::join(|| walk(&place.templates), || release::read(place, dialect));
+        let (files, (release, facts)) = (files?, read?);
         let profiles = facts.profiles.iter().map(|(name, patterns)| {
             let text = TreeFile::of_text(patterns.join("\n"));
             (format!("{name}{PROFILE_SUFFIX}"), text)
@@ -437,52 +440,88 @@ fn walk(folder: &Path) -> Result<Files> {
 
 fn walk_up_to(most: usize, folder: &Path) -> Result<Files> {
     let root = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
-    let mut files = Files::new();
-    for (count, entry) in WalkDir::new(folder).follow_links(true).into_iter().enumerate() {
-        if count > most {
-            let message = format!("'{}' has more than {most} files", folder.display());
-            return Err(Diagnostic::new(message)
-                .help("name the folder of the templates; links may show a folder many times over")
-                .into());
-        }
-        let entry = entry.map_err(|error| {
-            let place = error.path().unwrap_or(folder).display().to_string();
-            let message = match error.loop_ancestor() {
-                Some(ancestor) => format!("'{place}' is a link back to '{}'", ancestor.display()),
-                None => format!("'{place}' can't be read: {}", io::Error::from(error)),
-            };
-            Diagnostic::new(message)
-        })?;
-        if entry.path_is_symlink() {
-            refuse_link_out_of(&root, entry.path())?;
-        }
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let relative = entry.path().strip_prefix(folder).expect("walked from the folder");
-        let Some(name) = relative.to_str() else {
-            return Err(Diagnostic::new(format!(
-                "the name of '{}' is not UTF-8",
-                relative.display()
-            ))
-            .help("an engine can't be sent such a name: rename the file")
-            .into());
-        };
-        let (name, path) = (name.to_owned(), entry.into_path());
-        files.insert(name, TreeFile { content: Content::Disk(path), executable: None });
-    }
-    Ok(files)
+    let listed = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let listed = listed.map_err(|error| unreadable(folder, &error))?;
+    let walk = Walk { folder, root, most, seen: AtomicUsize::new(0) };
+    let parts: Vec<_> = listed.par_iter().map(|entry| walk.below(&entry.path())).collect();
+    Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-fn refuse_link_out_of(root: &Path, link: &Path) -> Result<()> {
-    let target = link.canonicalize().map_err(|error| unreadable(link, &error))?;
-    if target.starts_with(root) {
-        return Ok(());
+/// The walk through a folder, of which each part goes its own way.
+struct Walk<'a> {
+    folder: &'a Path,
+    /// The same without links.
+    root: PathBuf,
+    /// How many entries there may be.
+    most: usize,
+    /// How many have been seen.
+    seen: AtomicUsize,
+}
+
+impl Walk<'_> {
+    /// The files that `start` is or holds.
+    fn below(&self, start: &Path) -> Result<Vec<(String, TreeFile)>> {
+        let mut files = Vec::new();
+        for entry in WalkDir::new(start).follow_links(true) {
+            if self.seen.fetch_add(1, Ordering::Relaxed) >= self.most {
+                return Err(self.too_many());
+            }
+            let entry = entry.map_err(|error| {
+                let place = error.path().unwrap_or(self.folder).to_owned();
+                match error.loop_ancestor() {
+                    Some(ancestor) => leads_back(&place, ancestor),
+                    None => unreadable(&place, &io::Error::from(error)),
+                }
+            })?;
+            if entry.path_is_symlink() {
+                self.refuse_link(entry.path())?;
+            }
+            if entry.file_type().is_file() {
+                let name = self.name(entry.path())?;
+                let content = Content::Disk(entry.into_path());
+                files.push((name, TreeFile { content, executable: None }));
+            }
+        }
+        Ok(files)
     }
-    Err(Diagnostic::new(format!("'{}' is a link that leaves the tree", link.display()))
-        .note(format!("it leads to '{}'", target.display()))
-        .help("put the file itself into the tree")
-        .into())
+
+    /// The path of a file from the folder.
+    fn name(&self, path: &Path) -> Result<String> {
+        let relative = path.strip_prefix(self.folder).expect("walked from the folder");
+        let name = relative.to_str().ok_or_else(|| {
+            let message = format!("the name of '{}' is not UTF-8", relative.display());
+            Diagnostic::new(message).help("an engine can't be sent such a name: rename the file")
+        })?;
+        Ok(name.to_owned())
+    }
+
+    /// Refuses a link that leaves the folder, or leads back to it: a part of the walk only knows what
+    /// it came by itself.
+    fn refuse_link(&self, link: &Path) -> Result<()> {
+        let target = link.canonicalize().map_err(|error| unreadable(link, &error))?;
+        if target == self.root {
+            return Err(leads_back(link, self.folder).into());
+        }
+        if target.starts_with(&self.root) {
+            return Ok(());
+        }
+        Err(Diagnostic::new(format!("'{}' is a link that leaves the tree", link.display()))
+            .note(format!("it leads to '{}'", target.display()))
+            .help("put the file itself into the tree")
+            .into())
+    }
+
+    fn too_many(&self) -> Diagnostics {
+        let message = format!("'{}' has more than {} files", self.folder.display(), self.most);
+        Diagnostic::new(message)
+            .help("name the folder of the templates; links may show a folder many times over")
+            .into()
+    }
+}
+
+fn leads_back(link: &Path, ancestor: &Path) -> Diagnostic {
+    let (link, ancestor) = (link.display(), ancestor.display());
+    Diagnostic::new(format!("'{link}' is a link back to '{ancestor}'"))
 }
 
 fn is_executable(metadata: &fs::Metadata) -> bool {
@@ -494,12 +533,14 @@ fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
     Diagnostic::new(format!("'{}' can't be read: {error}", path.display()))
 }
 
+/// What almost all templates are shorter than, so that they are read in one piece without being asked how
+/// long they are.
+const LENGTH_OF_MOST: usize = 8 << 10;
+
 /// The bytes of a file that is to be a text.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let file = fs::File::open(path)?;
-    let length = file.metadata()?.len().min(LONGEST_TEXT);
-    let mut bytes = Vec::with_capacity(length as usize + 1);
-    file.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
+    let mut bytes = Vec::with_capacity(LENGTH_OF_MOST);
+    fs::File::open(path)?.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_TEXT {
         let message = format!("it is longer than {} MiB", LONGEST_TEXT >> 20);
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -655,10 +696,20 @@ mod tests {
 
     #[test]
     fn a_loop_of_links_is_told() {
-        let root = small_tree();
-        symlink("..", root.path().join("group/up")).unwrap();
-        let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
-        assert!(message.contains("is a link back to"), "{message}");
+        for (target, link, back_to) in [
+            ("..", "group/up", ""),
+            (".", "up", ""),
+            (".", "group/here", "/group"),
+            ("../../group", "group/child/again", "/group"),
+        ] {
+            let root = small_tree();
+            fs::create_dir_all(root.path().join("group/child")).unwrap();
+            let link = root.path().join(link);
+            symlink(target, &link).unwrap();
+            let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
+            let (link, root) = (link.display(), root.path().display());
+            assert_eq!(message, format!("'{link}' is a link back to '{root}{back_to}'"));
+        }
     }
 
     #[test]

@@ -101,7 +101,8 @@ pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, 
         return read_bare(place, dialect);
     };
     let module = |path: &str| text_at(&package.join(path));
-    let facts = facts::read(&module).map_err(|error| unreadable(package, &error))?;
+    let (facts, tables) = rayon::join(|| facts::read(&module), || read_tables(package));
+    let facts = facts.map_err(|error| unreadable(package, &error))?;
     let told = version_beside(package);
     let (dialect, guess) = match (dialect, &told) {
         (Some(dialect), _) => (dialect, None),
@@ -113,12 +114,11 @@ pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, 
         }
     };
     let version = told.unwrap_or_else(|| dialect.version().to_string());
-    let tables = read_tables(package)?;
     let commit = package
         .parent()
         .filter(|_| dialect.tells_commit())
         .and_then(|checkout| said_by_git(checkout, &["log", "-n1", "--pretty=format:%h"]));
-    Ok((Release { dialect, version, commit, guess, tables }, facts))
+    Ok((Release { dialect, version, commit, guess, tables: tables? }, facts))
 }
 
 /// Reads a folder of templates that nothing stands beside, with the tables that the program
