@@ -1,6 +1,7 @@
 """A bare client of the engine: what the engine itself takes when it is asked for nothing but the
 builds, each as soon as its parent is there."""
 
+import hashlib
 import http.client
 import io
 import json
@@ -68,17 +69,20 @@ class Engine:
         for image in images:
             self.ask("DELETE", f"/images/{quote(image)}?force=1")
 
-    def build(self, reference, context, buildkit):
-        """Builds an image and makes sure that the answer has no error in it."""
+    def build(self, reference, context, buildkit, label):
+        """Builds an image, with a label of its own if that is wanted, and makes sure that the answer has
+        no error in it."""
         query = {"t": reference, "networkmode": "host", "rm": 1, "forcerm": 1}
         if buildkit:
             query["version"] = 2
+        if label:
+            query["labels"] = json.dumps({"bare": hashlib.sha256(context).hexdigest()})
         headers = {"Content-Type": "application/x-tar"}
         status, body = self.ask("POST", f"/build?{urlencode(query)}", context, headers)
         if status != 200 or b'"errorDetail"' in body:
             raise Failed(f"{reference} was not built: {body[-500:].decode(errors='replace')}")
 
-    def build_all(self, contexts, parents, name, threads, buildkit):
+    def build_all(self, contexts, parents, name, threads, buildkit, label):
         """Builds images from their contexts, so many at once, each when its parent is there, and
         returns the seconds that takes."""
         children = {}
@@ -90,7 +94,7 @@ class Engine:
 
             def start(images):
                 for image in images:
-                    at[pool.submit(self.build, name(image), contexts[image], buildkit)] = image
+                    at[pool.submit(self.build, name(image), contexts[image], buildkit, label)] = image
 
             start(children[None])
             while at:

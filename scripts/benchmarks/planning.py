@@ -18,7 +18,7 @@ TABLES = [
     "image/unbuildable.py",
     "template/repos.yaml",
 ]
-ROUNDS = {"kolla-build": 3, "kiln": 15, "hash": 15}
+ROUNDS = {"kolla-build": 3, "kiln": 60, "hash": 60}
 
 
 def benchmark(bench):
