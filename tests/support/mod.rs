@@ -210,6 +210,7 @@ pub fn in_older_words(text: &str) -> String {
     let words = [
         (failed, "executor failed running [$1]"),
         (" ---> Removed intermediate", "Removing intermediate"),
+        (r"(\n.*\[internal\] load metadata .*)(\n.*\[internal\] load \.dockerignore)", "$2$1"),
     ];
     replaced(text, words)
 }
