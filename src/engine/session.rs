@@ -100,10 +100,15 @@ impl Session {
         loan: Loan,
         credential_files: Vec<PathBuf>,
     ) -> Result<Self, EngineError> {
-        let files = LentFiles::of(context)
-            .map_err(|error| EngineError::Refused(format!("the context can't be read: {error}")))?;
+        let context = context.clone();
+        let read = move || Ok((LentFiles::of(&context)?, digest(&context)));
+        let read =
+            tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.into()));
+        let (files, key) = read.map_err(|error: io::Error| {
+            EngineError::Refused(format!("the context can't be read: {error}"))
+        })?;
         let id = new_id();
-        let request = request(&id, &digest(context), &loan);
+        let request = request(&id, &key, &loan);
         let connection = connections.upgraded("/session", request).await?;
         let services = services(files, loan, credential_files);
         let service = TowerToHyperService::new(services.prepare());
