@@ -133,12 +133,13 @@ pub fn parse(text: &str, build_args: &BTreeMap<String, String>) -> Result<Docker
 pub fn line_of(text: &str, instruction: &str) -> Option<usize> {
     let wanted: Vec<&str> = instruction.split_whitespace().collect();
     let alike = |instruction: &Instruction<'_>| {
-        let words = instruction.words.iter().map(|word| word.text);
-        let same =
-            words.zip(&wanted).take_while(|(word, wanted)| word.eq_ignore_ascii_case(wanted));
+        let same = instruction
+            .words()
+            .zip(&wanted)
+            .take_while(|(word, wanted)| word.text.eq_ignore_ascii_case(wanted));
         let same = same.count();
         // The longer of two that begin alike is not the one.
-        (same, Reverse(instruction.words.len().abs_diff(wanted.len())))
+        (same, Reverse(instruction.words().count().abs_diff(wanted.len())))
     };
     let instructions = instructions(text);
     let (nearest, (same, _)) = instructions
@@ -146,18 +147,18 @@ pub fn line_of(text: &str, instruction: &str) -> Option<usize> {
         .map(|instruction| (instruction, alike(instruction)))
         .rev()
         .max_by_key(|(_, alike)| *alike)?;
-    let start = nearest.words.first()?.start;
     let is_it = same > 1 || same == wanted.len() && same > 0;
-    is_it.then(|| text[..start].matches('\n').count() + 1)
+    is_it.then(|| text[..nearest.keyword.start].matches('\n').count() + 1)
 }
 
-/// An instruction: its words, each with its place in the text.
+/// An instruction: what it says, each part with its place in the text. Its words are looked for when
+/// they are asked for, since most instructions are asked for none but the first.
 pub struct Instruction<'a> {
-    words: Vec<Word<'a>>,
+    keyword: Word<'a>,
     /// Its lines, without here-documents.
     lines: Range<usize>,
     /// What stands in its lines, without comments and what continues a line.
-    pieces: Vec<&'a str>,
+    pieces: Vec<Line<'a>>,
     /// Whether it has here-documents.
     has_documents: bool,
     /// Whether its last line is to be continued.
@@ -183,38 +184,37 @@ pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
     let mut lines = Lines { text, position: 0, have_ends: true };
     let mut found = Vec::new();
     while let Some(first) = lines.next_line() {
-        let mut words = Vec::new();
         let mut pieces = Vec::new();
+        let mut keyword = None;
         let mut line = first;
         let is_open = loop {
             let content = line.text.trim_end();
             let is_comment = content.trim_start().starts_with('#');
             let continued = !is_comment && content.ends_with(escape);
             if !is_comment {
-                let content = content.strip_suffix(escape).unwrap_or(content);
-                split_words(content, line.start, &mut words);
-                pieces.push(content);
+                let piece = Line { text: content.strip_suffix(escape).unwrap_or(content), ..line };
+                keyword = keyword.or_else(|| piece.words().next());
+                pieces.push(piece);
             }
-            let blank_inside = !words.is_empty() && (is_comment || content.trim().is_empty());
+            let blank_inside = keyword.is_some() && (is_comment || content.is_empty());
             let goes_on = continued || (blank_inside && line.start != first.start);
             match goes_on.then(|| lines.next_line()).flatten() {
                 Some(next) => line = next,
                 None => break goes_on,
             }
         };
-        if words.is_empty() {
-            continue;
-        }
+        let Some(keyword) = keyword else { continue };
         let span = first.start..lines.position;
-        let documents = here_documents(&words);
+        let has_documents = false;
+        let mut instruction = Instruction { keyword, lines: span, pieces, has_documents, is_open };
         // Once one has no end no other is looked for: the engine refuses the whole file.
-        for document in &documents {
-            if lines.have_ends && !lines.skip_past(document) {
+        for document in here_documents(&instruction) {
+            instruction.has_documents = true;
+            if lines.have_ends && !lines.skip_past(&document) {
                 lines.have_ends = false;
             }
         }
-        let has_documents = !documents.is_empty();
-        found.push(Instruction { words, lines: span, pieces, has_documents, is_open });
+        found.push(instruction);
     }
     found
 }
@@ -223,6 +223,12 @@ pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
 struct Line<'a> {
     text: &'a str,
     start: usize,
+}
+
+impl<'a> Line<'a> {
+    fn words(self) -> Words<'a> {
+        Words { line: self, position: 0 }
+    }
 }
 
 struct Lines<'a> {
@@ -263,19 +269,22 @@ struct HereDocument {
     strip_tabs: bool,
 }
 
+/// What opens a here-document.
+const OPENS_DOCUMENT: &str = "<<";
+
 /// The here-documents that an instruction opens, in order.
-fn here_documents(words: &[Word<'_>]) -> Vec<HereDocument> {
-    let opens = words.first().is_some_and(|word| {
-        ["RUN", "COPY", "ADD"].iter().any(|i| word.text.eq_ignore_ascii_case(i))
-    });
+fn here_documents(instruction: &Instruction<'_>) -> Vec<HereDocument> {
+    let opens = ["RUN", "COPY", "ADD"].iter().any(|keyword| instruction.is(keyword))
+        && instruction.pieces.iter().any(|piece| piece.text.contains(OPENS_DOCUMENT));
     if !opens {
         return Vec::new();
     }
-    words.iter().filter_map(|word| here_document(word.text)).collect()
+    instruction.words().filter_map(|word| here_document(word.text)).collect()
 }
 
 fn here_document(word: &str) -> Option<HereDocument> {
-    let after = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+    let after =
+        word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(OPENS_DOCUMENT)?;
     let (strip_tabs, name) = match after.strip_prefix('-') {
         Some(name) => (true, name),
         None => (false, after),
@@ -303,35 +312,35 @@ fn escape_directive(text: &str) -> char {
     '\\'
 }
 
-/// Splits a line at white space outside of quotes, and adds its words.
-fn split_words<'a>(line: &'a str, offset: usize, words: &mut Vec<Word<'a>>) {
-    // Almost all lines are, and these have no characters to put together.
-    if line.is_ascii() {
-        split_characters(line, line.bytes().map(char::from).enumerate(), offset, words);
-    } else {
-        split_characters(line, line.char_indices(), offset, words);
-    }
+/// The words of a line: what white space outside of quotes parts.
+struct Words<'a> {
+    line: Line<'a>,
+    /// The byte of the line up to which it is read.
+    position: usize,
 }
 
-fn split_characters<'a>(
-    line: &'a str,
-    mut characters: impl Iterator<Item = (usize, char)>,
-    offset: usize,
-    words: &mut Vec<Word<'a>>,
-) {
-    while let Some((begin, mut c)) = characters.find(|(_, c)| !c.is_whitespace()) {
-        let end = loop {
-            // What is quoted goes on to the same quote again.
-            if matches!(c, '"' | '\'') && characters.all(|(_, other)| other != c) {
-                break line.len();
+impl<'a> Iterator for Words<'a> {
+    type Item = Word<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = &self.line.text[self.position..];
+        let begin = self.position + rest.find(|c: char| !c.is_whitespace())?;
+        let rest = &self.line.text[begin..];
+        // What is quoted goes on to the same quote again, or to the end of the line.
+        let mut quote = None;
+        let is_end = |c: char| match quote {
+            Some(open) => {
+                quote = quote.filter(|_| c != open);
+                false
             }
-            match characters.next() {
-                Some((_, next)) if !next.is_whitespace() => c = next,
-                Some((index, _)) => break index,
-                None => break line.len(),
+            None => {
+                quote = Some(c).filter(|c| matches!(c, '"' | '\''));
+                c.is_whitespace()
             }
         };
-        words.push(Word { text: &line[begin..end], start: offset + begin });
+        let text = &rest[..rest.find(is_end).unwrap_or(rest.len())];
+        self.position = begin + text.len();
+        Some(Word { text, start: self.line.start + begin })
     }
 }
 
@@ -360,25 +369,29 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&mut self, instruction: &Instruction<'_>) -> Result<(), ParseError> {
-        let Some((keyword, rest)) = instruction.words.split_first() else { return Ok(()) };
-        match keyword.text.to_ascii_uppercase().as_str() {
-            "ARG" if self.stages.is_empty() => self.declare(rest),
-            "FROM" => self.begin_stage(keyword, rest),
-            "COPY" | "ADD" => self.copy(rest),
-            "RUN" => self.run(rest),
-            _ => Ok(()),
+        let rest = || instruction.words().skip(1);
+        if instruction.is("RUN") {
+            self.run(&flags(rest()))
+        } else if instruction.is("COPY") || instruction.is("ADD") {
+            self.copy(&flags(rest()))
+        } else if instruction.is("FROM") {
+            self.begin_stage(&instruction.keyword, rest())
+        } else if instruction.is("ARG") && self.stages.is_empty() {
+            self.declare(rest())
+        } else {
+            Ok(())
         }
     }
 
     /// `ARG name[=default]...` before the first `FROM`.
-    fn declare(&mut self, words: &[Word<'_>]) -> Result<(), ParseError> {
+    fn declare<'w>(&mut self, words: impl Iterator<Item = Word<'w>>) -> Result<(), ParseError> {
         for word in words {
             let (name, default) = match word.text.split_once('=') {
                 Some((name, value)) => (name, Some(unquote(value))),
                 None => (word.text, None),
             };
             let default = match default {
-                Some(value) => Some(self.expand(value, word)?),
+                Some(value) => Some(self.expand(value, &word)?),
                 None => None,
             };
             let value = self.build_args.get(name).cloned().or(default);
@@ -387,8 +400,13 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn begin_stage(&mut self, keyword: &Word<'_>, words: &[Word<'_>]) -> Result<(), ParseError> {
-        let (flags, words) = split_flags(words);
+    fn begin_stage<'w>(
+        &mut self,
+        keyword: &Word<'_>,
+        words: impl Iterator<Item = Word<'w>>,
+    ) -> Result<(), ParseError> {
+        let words: Vec<_> = words.collect();
+        let (flags, words) = words.split_at(words.iter().take_while(|word| is_flag(word)).count());
         let platform = flag_values(flags, "--platform").next().map(|(value, _)| value.to_owned());
         let Some((image, rest)) = words.split_first() else {
             return Err(ParseError {
@@ -422,16 +440,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn copy(&mut self, words: &[Word<'_>]) -> Result<(), ParseError> {
-        let (flags, _) = split_flags(words);
+    fn copy(&mut self, flags: &[Word<'_>]) -> Result<(), ParseError> {
         for (value, span) in flag_values(flags, "--from") {
             self.refer_to_stage_or_image(value, Via::Copy, span)?;
         }
         Ok(())
     }
 
-    fn run(&mut self, words: &[Word<'_>]) -> Result<(), ParseError> {
-        let (flags, _) = split_flags(words);
+    fn run(&mut self, flags: &[Word<'_>]) -> Result<(), ParseError> {
         for (mount, span) in flag_values(flags, "--mount") {
             let mut at = span.start;
             for field in mount.split(',') {
@@ -537,10 +553,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Splits off the leading words that begin with `--`.
-fn split_flags<'a, 'b>(words: &'b [Word<'a>]) -> (&'b [Word<'a>], &'b [Word<'a>]) {
-    let flags = words.iter().take_while(|word| word.text.starts_with("--")).count();
-    words.split_at(flags)
+/// Whether a word at the start of an instruction's words is a flag.
+fn is_flag(word: &Word<'_>) -> bool {
+    word.text.starts_with("--")
+}
+
+/// The words that are flags, up to the first that is not.
+fn flags<'a>(words: impl Iterator<Item = Word<'a>>) -> Vec<Word<'a>> {
+    words.take_while(is_flag).collect()
 }
 
 /// The values of every `name=value` among `flags`, each with its place.

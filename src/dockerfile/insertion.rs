@@ -58,7 +58,8 @@ fn end_of_image(text: &str, found: &[Instruction<'_>]) -> usize {
 impl Instruction<'_> {
     /// From its keyword to its last word.
     fn span(&self) -> Range<usize> {
-        self.words[0].start..self.words[self.words.len() - 1].span().end
+        let keyword = self.keyword.span();
+        keyword.start..self.words().last().map_or(keyword.end, |word| word.span().end)
     }
 }
 

@@ -2,12 +2,17 @@
 
 use std::ops::Range;
 
-use super::{Instruction, split_flags};
+use super::{Instruction, Word, is_flag};
 
 impl<'a> Instruction<'a> {
+    /// All its words.
+    pub(super) fn words(&self) -> impl Iterator<Item = Word<'a>> {
+        self.pieces.iter().flat_map(|piece| piece.words())
+    }
+
     /// Its first word, as it is written.
     pub fn keyword(&self) -> &'a str {
-        self.words[0].text
+        self.keyword.text
     }
 
     /// Whether that is its keyword.
@@ -22,19 +27,17 @@ impl<'a> Instruction<'a> {
 
     /// The flags behind its keyword.
     pub fn flags(&self) -> impl Iterator<Item = &'a str> {
-        let (flags, _) = split_flags(&self.words[1..]);
-        flags.iter().map(|word| word.text)
+        self.words().skip(1).take_while(is_flag).map(|word| word.text)
     }
 
     /// The words behind its keyword and its flags.
     pub fn arguments(&self) -> impl Iterator<Item = &'a str> {
-        let (_, rest) = split_flags(&self.words[1..]);
-        rest.iter().map(|word| word.text)
+        self.words().skip(1).skip_while(is_flag).map(|word| word.text)
     }
 
     /// All behind its keyword and its flags in one line, as a shell is given it.
     pub fn code(&self) -> String {
-        let whole: String = self.pieces.concat();
+        let whole: String = self.pieces.iter().map(|piece| piece.text).collect();
         let mut rest = whole.trim_start();
         for word in std::iter::once(self.keyword()).chain(self.flags()) {
             rest = rest.strip_prefix(word).unwrap_or(rest).trim_start();
