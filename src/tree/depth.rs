@@ -94,16 +94,16 @@ fn end_of_word(bytes: &[u8], start: usize) -> usize {
 
 /// The end of the string that begins at `start`; that of the line if it has none.
 fn end_of_text(bytes: &[u8], start: usize) -> usize {
-    let quote = &bytes[start..=start];
-    let triple = [quote, quote, quote].concat();
-    let is_long = bytes[start..].starts_with(&triple);
-    let mark = if is_long { &triple[..] } else { quote };
-    let mut position = start + mark.len();
+    let quote = bytes[start];
+    let ends_long = |position: usize| bytes[position..].starts_with(&[quote; 3]);
+    let is_long = ends_long(start);
+    let mark = if is_long { 3 } else { 1 };
+    let mut position = start + mark;
     while position < bytes.len() {
         match bytes[position] {
             b'\\' => position += 1,
             b'\n' if !is_long => return position,
-            _ if bytes[position..].starts_with(mark) => return position + mark.len(),
+            byte if byte == quote && (!is_long || ends_long(position)) => return position + mark,
             _ => {}
         }
         position += 1;

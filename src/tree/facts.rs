@@ -5,6 +5,7 @@
 //! place that it has ever been in, newest first, so that nobody needs to know the version first.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +120,7 @@ type Result<T> = std::result::Result<T, FactsError>;
 /// # Errors
 /// When a table is missing or of an unexpected shape, or a file can't be parsed.
 pub fn read(package: &dyn Fn(&str) -> Option<String>) -> Result<Facts> {
-    let mut files = Files { package, modules: BTreeMap::new() };
+    let mut files = Files { package, texts: BTreeMap::new(), modules: BTreeMap::new() };
     let install_types = files.find("INSTALL_TYPE_CHOICES", &[CONFIG])?;
     let release_names = match files.find("DISTRO_PRETTY_NAME", &[CONFIG])? {
         Some(table) => table,
@@ -143,29 +144,30 @@ pub fn read(package: &dyn Fn(&str) -> Option<String>) -> Result<Facts> {
     })
 }
 
-/// The files of a package, each read when it is first asked for.
+/// The files of a package, each read when it is first asked for, and parsed when it may have the answer.
 struct Files<'a> {
     package: &'a dyn Fn(&str) -> Option<String>,
-    modules: BTreeMap<&'static str, Option<Module>>,
+    texts: BTreeMap<&'static str, Option<String>>,
+    modules: BTreeMap<&'static str, Module>,
 }
 
 impl Files<'_> {
-    /// A Python file, if the package has it.
-    fn module(&mut self, file: &'static str) -> Result<Option<&Module>> {
-        if !self.modules.contains_key(file) {
-            let text = (self.package)(file);
-            let module = text.map(|text| python::parse(&text)).transpose().map_err(|error| {
+    /// A Python file that speaks of `name`, if the package has it.
+    fn module(&mut self, file: &'static str, name: &str) -> Result<Option<&Module>> {
+        let text = self.texts.entry(file).or_insert_with(|| (self.package)(file)).as_deref();
+        let Some(text) = text.filter(|text| text.contains(name)) else { return Ok(None) };
+        Ok(Some(match self.modules.entry(file) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(python::parse(text).map_err(|error| {
                 FactsError { file: file.to_owned(), offset: error.offset, message: error.message }
-            })?;
-            self.modules.insert(file, module);
-        }
-        Ok(self.modules.get(file).and_then(Option::as_ref))
+            })?),
+        }))
     }
 
     /// The table `name` in the first of `places` that has it.
     fn find(&mut self, name: &'static str, places: &[&'static str]) -> Result<Option<Table>> {
         for &file in places {
-            let Some(module) = self.module(file)? else { continue };
+            let Some(module) = self.module(file, name)? else { continue };
             if let (Some(value), Some(offset)) = (module.get(name), module.offset(name)) {
                 return Ok(Some(Table { file, name, offset, value: value.clone() }));
             }
@@ -178,7 +180,7 @@ impl Files<'_> {
         if let Some(table) = self.find(name, places)? {
             return Ok(table);
         }
-        let present = places.iter().find(|place| matches!(self.modules.get(*place), Some(Some(_))));
+        let present = places.iter().find(|place| matches!(self.texts.get(*place), Some(Some(_))));
         let (file, message) = match present {
             Some(file) => (*file, format!("there is no table {name}")),
             None => (places[0], format!("there is no such file, nor another that has {name}")),
@@ -202,7 +204,8 @@ impl Files<'_> {
     /// The table of unbuildable images, with the comments that say why.
     fn unbuildable(&mut self) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
         let table = self.need("UNBUILDABLE_IMAGES", &UNBUILDABLE)?;
-        let remarks = self.module(table.file)?.and_then(|module| module.remarks(table.name));
+        let remarks =
+            self.module(table.file, table.name)?.and_then(|module| module.remarks(table.name));
         let remarks = remarks.ok_or_else(|| table.wrong("is not a dictionary of sets of names"))?;
         Ok(remarks.into_iter().map(|(key, images)| (key, images.into_iter().collect())).collect())
     }
