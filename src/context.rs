@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use crate::fingerprint::{Parts, digest};
 use crate::patterns::Patterns;
@@ -30,36 +31,33 @@ pub struct Context {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Content {
-    Text(String),
+    Text(Arc<str>),
     File(TreeFile),
     Folder,
 }
 
 impl Content {
     fn read(&self) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Text(text) => Ok(text.clone().into_bytes()),
-            Self::File(file) => file.read(),
-            Self::Folder => Ok(Vec::new()),
-        }
+        Ok(self.load()?.0)
     }
 
-    fn mode(&self) -> io::Result<u32> {
-        let executable = match self {
-            Self::Folder => true,
-            Self::File(file) => file.executable()?,
-            Self::Text(_) => false,
+    /// Its bytes and its mode.
+    fn load(&self) -> io::Result<(Vec<u8>, u32)> {
+        let (bytes, executable) = match self {
+            Self::Text(text) => (text.as_bytes().to_vec(), false),
+            Self::File(file) => file.load()?,
+            Self::Folder => (Vec::new(), true),
         };
-        Ok(if executable { 0o755 } else { 0o644 })
+        Ok((bytes, if executable { 0o755 } else { 0o644 }))
     }
 }
 
 impl Context {
     /// The context of `dockerfile`, a text, and `files` by their path. The text takes the place
     /// of a file of its name.
-    pub fn new(dockerfile: String, files: BTreeMap<String, TreeFile>) -> Self {
-        let mut files: BTreeMap<_, _> =
-            files.into_iter().map(|(path, file)| (path, Content::File(file))).collect();
+    pub fn new(dockerfile: Arc<str>, files: impl IntoIterator<Item = (String, TreeFile)>) -> Self {
+        let files = files.into_iter().map(|(path, file)| (path, Content::File(file)));
+        let mut files: BTreeMap<_, _> = files.collect();
         files.insert(DOCKERFILE.to_owned(), Content::Text(dockerfile));
         Self { files, known_as: None }
     }
@@ -111,13 +109,13 @@ impl Context {
     pub fn parts(&self) -> io::Result<Parts> {
         let part = |(path, content): (&String, &Content)| {
             let is_dockerfile = path == DOCKERFILE;
+            let (bytes, mode) = content.load().map_err(|error| in_file(path, &error))?;
             let bytes = match &self.known_as {
-                Some(text) if is_dockerfile => text.clone().into_bytes(),
-                _ => content.read().map_err(|error| in_file(path, &error))?,
+                Some(text) if is_dockerfile => text.as_bytes(),
+                _ => &bytes,
             };
             let name = if is_dockerfile { path.clone() } else { format!("file {path}") };
-            let mode = content.mode().map_err(|error| in_file(path, &error))?;
-            Ok((name, digest(&[&mode.to_le_bytes()[..], &bytes].concat())))
+            Ok((name, digest(&[&mode.to_le_bytes()[..], bytes].concat())))
         };
         self.sent()?.map(part).collect()
     }
@@ -129,10 +127,10 @@ impl Context {
     pub fn pack<W: Write>(&self, out: W) -> io::Result<W> {
         let mut archive = tar::Builder::new(out);
         for (path, content) in with_folders(self.sent()?)? {
-            let bytes = content.read().map_err(|error| in_file(path, &error))?;
+            let (bytes, mode) = content.load().map_err(|error| in_file(path, &error))?;
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
-            header.set_mode(content.mode().map_err(|error| in_file(path, &error))?);
+            header.set_mode(mode);
             header.set_uid(0);
             header.set_gid(0);
             header.set_mtime(0);
@@ -161,7 +159,8 @@ impl Context {
                     return make(&target);
                 }
                 make(target.parent().unwrap_or(folder))?;
-                write_file(&target, &content.read()?, content.mode()?)
+                let (bytes, mode) = content.load()?;
+                write_file(&target, &bytes, mode)
             };
             write().map_err(|error| in_file(&target.display().to_string(), &error))?;
         }
@@ -237,7 +236,7 @@ mod tests {
             .unwrap();
         fs::set_permissions(root.join("app/z.txt"), fs::Permissions::from_mode(0o666)).unwrap();
         let tree = Tree::open(root, None).unwrap();
-        Context::new("FROM x".to_owned(), tree.context(&tree.images().unwrap()[0]))
+        Context::new("FROM x".into(), tree.context(&tree.images().unwrap()[0]))
     }
 
     #[test]

@@ -147,14 +147,9 @@ pub type Result<T> = std::result::Result<T, Diagnostics>;
 
 /// Collects what all `results` yield, or all errors of those that failed.
 pub fn collect<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
-    let mut values = Vec::new();
     let mut errors = Vec::new();
-    for result in results {
-        match result {
-            Ok(value) => values.push(value),
-            Err(found) => errors.extend(found.0),
-        }
-    }
+    let mut keep = |found: Diagnostics| errors.extend(found.0);
+    let values = results.into_iter().filter_map(|result| result.map_err(&mut keep).ok()).collect();
     if errors.is_empty() { Ok(values) } else { Err(Diagnostics(errors)) }
 }
 

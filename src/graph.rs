@@ -70,7 +70,7 @@ impl Graph {
     /// # Errors
     /// Every duplicate name, every reference to a sibling that is not there, and every cycle.
     pub fn new(mut images: Vec<Image>) -> Result<Self> {
-        images.sort_by(|a, b| a.name.cmp(&b.name));
+        images.sort_unstable_by(|a, b| (&a.name, &a.template).cmp(&(&b.name, &b.template)));
         refuse_duplicates(&images)?;
         let by_name: BTreeMap<_, _> =
             images.iter().enumerate().map(|(index, image)| (image.name.clone(), index)).collect();

@@ -1,6 +1,7 @@
 //! `kiln build`: leads the data through the pipeline, from settings to report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +39,9 @@ use crate::source::{self, FromOrigin};
 
 /// Runs the command as this command line says.
 pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
-    let family = Family::of(line, &View::Now)?;
-    let Family { tree, settings, graph, contexts, .. } = &family;
+    // The program ends with it: to take it apart then, piece by piece, is of no use to anyone.
+    let family = ManuallyDrop::new(Family::of(line, &View::Now)?);
+    let Family { tree, settings, graph, contexts, .. } = &*family;
     let of_run = &settings[0];
     let mut selection = family.selection();
     refuse_empty(&Plan::new(graph, &selection), of_run)?;

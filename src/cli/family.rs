@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Failure;
 use super::args::CommandLine;
-use super::images::{Contexts, images};
+use super::images::{Contexts, Images, images};
 use super::prepare::{Prepared, add_files_of_site, prepare, tree_folder};
 use super::view::View;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed, collect};
@@ -62,12 +62,13 @@ fn connect(tree: &Tree, settings: &[Settings], view: &View) -> Diagnosed<(Graph,
         Ok(of_axis)
     }))
     .map_err(Diagnostics::distinct)?;
-    let (mut all, mut contexts) = (Vec::new(), Contexts::new());
-    for of_axis in of_axes {
-        all.extend(of_axis.images);
-        contexts.extend(of_axis.contexts);
-    }
-    Ok((Graph::new(all)?, contexts))
+    let together = |mut all: Images, of_axis: Images| {
+        all.images.extend(of_axis.images);
+        all.contexts.extend(of_axis.contexts);
+        all
+    };
+    let Images { images, contexts } = of_axes.into_iter().reduce(together).unwrap_or_default();
+    Ok((Graph::new(images)?, contexts))
 }
 
 /// The images that can't be built on one axis, each with the reason.

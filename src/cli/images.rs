@@ -24,7 +24,8 @@ const SERIES: &str = "series";
 /// The folder and the context of every image, by name.
 pub type Contexts = BTreeMap<ImageName, (String, Context)>;
 
-/// The images of one axis.
+/// The images of one axis, or of several.
+#[derive(Default)]
 pub struct Images {
     /// As the graph wants to know them.
     pub images: Vec<graph::Image>,
@@ -44,7 +45,12 @@ pub fn images(tree: &Tree, settings: &Settings, view: &View) -> Result<Images> {
         let of_graph = graph_image(tree, settings, &naming, &image)?;
         Ok((of_graph, context(tree, settings, image, &patches)?))
     })?;
-    let (mut images, contexts): (Vec<_>, Contexts) = made.into_iter().unzip();
+    let mut contexts = Contexts::new();
+    let images = made.into_iter().map(|(image, context)| {
+        contexts.extend([context]);
+        image
+    });
+    let mut images: Vec<_> = images.collect();
     if let Some(apart) = &settings.naming_apart {
         name_apart(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
@@ -56,7 +62,7 @@ pub struct Attempts {
     /// Those that did.
     pub images: Images,
     /// The folders of the others, with what was rendered if it is that which is wrong.
-    pub failures: Vec<(ImageFolder, Option<String>, Diagnostics)>,
+    pub failures: Vec<(ImageFolder, Option<Arc<str>>, Diagnostics)>,
 }
 
 /// Renders every image of the tree for the axis of these settings, each whatever becomes of the
@@ -92,7 +98,7 @@ pub fn attempts(tree: &Tree, settings: &Settings, view: &View) -> Result<Attempt
 /// A rendered image with the day of the run in it.
 struct Dated {
     folder: ImageFolder,
-    text: String,
+    text: Arc<str>,
     /// The text without the day, if it has one.
     undated: Option<String>,
 }
@@ -100,9 +106,9 @@ struct Dated {
 impl Dated {
     fn on(today: &str, Rendered { folder, text }: Rendered) -> Self {
         if text.contains(BUILD_DATE) {
-            Self { folder, text: text.replace(BUILD_DATE, today), undated: Some(text) }
+            Self { folder, text: text.replace(BUILD_DATE, today).into(), undated: Some(text) }
         } else {
-            Self { folder, text, undated: None }
+            Self { folder, text: text.into(), undated: None }
         }
     }
 }
@@ -159,8 +165,7 @@ fn graph_image(
     let reference = named(naming)?;
     let list = settings.lists.as_ref().map(named).transpose()?;
     let dockerfile = dockerfile::parse(&rendered.text, &BTreeMap::new()).map_err(|error| {
-        let place =
-            Place::new(format!("{template} (rendered)"), rendered.text.as_str(), error.span);
+        let place = Place::new(format!("{template} (rendered)"), &*rendered.text, error.span);
         let mut diagnostic = Diagnostic::new(error.message).at(place);
         diagnostic.help = error.help;
         diagnostic
@@ -172,7 +177,7 @@ fn graph_image(
         list,
         alias: None,
         template,
-        text: rendered.text.as_str().into(),
+        text: Arc::clone(&rendered.text),
         dockerfile,
     })
 }

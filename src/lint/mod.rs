@@ -14,6 +14,7 @@ mod rendered;
 mod rule;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use regex::Regex;
 
@@ -78,7 +79,7 @@ pub struct Failure {
     /// The image's folder.
     pub folder: ImageFolder,
     /// What was rendered, if it is that which is wrong.
-    pub text: Option<String>,
+    pub text: Option<Arc<str>>,
     /// What is wrong.
     pub errors: Vec<Diagnostic>,
 }

@@ -269,7 +269,7 @@ fn run_graph(
         .images()
         .iter()
         .map(|image| {
-            let context = Context::new(image.text.to_string(), BTreeMap::new());
+            let context = Context::new(image.text.clone(), []);
             let options = build_options.clone();
             let is_sourced = engine.sourced.contains_key(image.name.as_str());
             let sources = is_sourced.then(sources);
@@ -416,7 +416,7 @@ fn images_carry_the_fingerprints_that_the_graph_has() {
     run_family(&engine, options(), &Selection::default(), std::future::pending());
     let graph = graph(FAMILY).unwrap();
     let own = graph.images().iter().map(|image| {
-        let context = Context::new(image.text.to_string(), BTreeMap::new());
+        let context = Context::new(image.text.clone(), []);
         (image.name.clone(), context.parts().unwrap())
     });
     let printed = graph.fingerprints(&own.collect(), &|_, _| "known".to_owned());

@@ -7,7 +7,8 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 /// The bytes of a Dockerfile: a hundred times what the longest of known trees have.
@@ -33,6 +34,7 @@ pub(super) const LIMITS: Limits = Limits { seconds: 10, memory: 1 << 30 };
 const PERIOD: Duration = Duration::from_millis(10);
 
 /// What is rendered now, as seen by the thread that looks on.
+#[derive(Default)]
 pub(super) struct Watch {
     state: Mutex<State>,
     ended: Condvar,
@@ -60,19 +62,18 @@ pub(super) struct Rendering<'a> {
 
 impl Watch {
     /// Does `work` with a thread looking on, which has `give_up` say which template takes more than
-    /// the limits, and why. In a program that does not return.
+    /// the limits, and why. In a program that does not return. Nobody waits for the thread: it ends
+    /// after the work does, by itself.
     pub(super) fn during<T>(
         limits: Limits,
-        give_up: impl Fn(&str, String) + Send,
+        give_up: impl Fn(&str, String) + Send + 'static,
         work: impl FnOnce(&Self) -> T,
     ) -> T {
-        let watch = Self { state: Mutex::default(), ended: Condvar::new() };
-        std::thread::scope(|scope| {
-            let watch = &watch;
-            scope.spawn(move || watch.look_on(limits, give_up));
-            let _end = End(watch);
-            work(watch)
-        })
+        let watch = Arc::new(Self::default());
+        let looking_on = Arc::clone(&watch);
+        thread::spawn(move || looking_on.look_on(limits, give_up));
+        let _end = End(&watch);
+        work(&watch)
     }
 
     /// Looks at the rendering of the template at `path` on this thread, until what it returns is
@@ -93,6 +94,9 @@ impl Watch {
             let now = memory();
             let taken = now.saturating_sub(*memory_before.get_or_insert(now));
             let mut state = self.state();
+            if state.ended {
+                return;
+            }
             if taken > limits.memory {
                 let running = state.running.iter_mut();
                 let longest = running.map(|one| (one.seconds(), one.path.clone())).max();
@@ -209,8 +213,9 @@ mod tests {
 
     /// What the watch gives up while this thread is busy with a template.
     fn given_up(limits: Limits, mut step: impl FnMut()) -> (String, String) {
-        let told = Mutex::new(None);
-        let give_up = |path: &str, why| *told.lock().unwrap() = Some((path.to_owned(), why));
+        let told = Arc::new(Mutex::new(None));
+        let heard = Arc::clone(&told);
+        let give_up = move |path: &str, why| *heard.lock().unwrap() = Some((path.to_owned(), why));
         Watch::during(limits, give_up, |watch| {
             drop(watch.over("b"));
             let _rendering = watch.over("a");

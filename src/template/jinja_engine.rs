@@ -119,8 +119,7 @@ impl<'a> JinjaEngine<'a> {
         if diagnostic.places.iter().any(|place| place.path == shown) {
             return diagnostic;
         }
-        let text = self.tree.files().get(template).and_then(|file| file.text(template).ok());
-        let text = text.unwrap_or_default();
+        let text = self.tree.shown().text(template);
         let calls = match diagnostic.places.last() {
             Some(inner) => calls_of_macro(&inner.source, inner.span.start, &text),
             None => Vec::new(),
@@ -180,7 +179,7 @@ impl Renderer for JinjaEngine<'_> {
         let written = written.map_err(|error| self.explain(path, &error));
         let too_long = || {
             let error = Diagnostic::new(format!("the template can't be rendered: {TOO_LONG}"));
-            error.at(place_of_loop(self.tree, path))
+            error.at(place_of_loop(self.tree.shown(), path))
         };
         Ok(text.written(written, too_long)?)
     }

@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, collect};
 use crate::dialect::{Dialect, Functions, Tables};
 use crate::image::ImageName;
-use crate::tree::{Files, ImageFolder, Language, Tree, TreeFile};
+use crate::tree::{Files, ImageFolder, Language, Shown, Tree, TreeFile};
 
 use bounds::Watch;
 use jinja_engine::JinjaEngine;
@@ -147,29 +147,28 @@ pub fn render_each(
 
 /// Has templates rendered within bounds.
 fn watched<T>(tree: &Tree, ingredients: &Ingredients, rendering: impl FnOnce(&Watch) -> T) -> T {
-    let give_up = |path: &str, what: String| (ingredients.give_up)(too_much_for(tree, path, &what));
+    let (shown, give_up) = (tree.shown().clone(), ingredients.give_up);
+    let give_up = move |path: &str, what: String| give_up(too_much_for(&shown, path, &what));
     Watch::during(bounds::LIMITS, give_up, rendering)
 }
 
 /// What is said of a template that rendering does not get done with.
-fn too_much_for(tree: &Tree, path: &str, what: &str) -> Diagnostic {
+fn too_much_for(tree: &Shown, path: &str, what: &str) -> Diagnostic {
     Diagnostic::new(format!("the template takes {what} to render"))
         .at(place_of_loop(tree, path))
         .help("it has a loop, or a text that grows, which comes to no end in useful time")
 }
 
 /// Where a template has its first loop, if any; else where it begins.
-fn place_of_loop(tree: &Tree, path: &str) -> Place {
+fn place_of_loop(tree: &Shown, path: &str) -> Place {
     place_of_tag(tree, path, "for")
 }
 
 /// Where a template has its first tag of this kind, if any; else where it begins.
-fn place_of_tag(tree: &Tree, path: &str, word: &str) -> Place {
-    let shown = tree.display_path(path);
-    let file = tree.files().get(path).cloned();
-    let text = file.and_then(|file| file.text(&shown).ok()).unwrap_or_default();
+fn place_of_tag(tree: &Shown, path: &str, word: &str) -> Place {
+    let text = tree.text(path);
     let span = outline::first_tag(&text, word).unwrap_or(0..0);
-    Place::new(shown, text, span)
+    Place::new(tree.path(path), text, span)
 }
 
 /// Renders every image while `watch` looks on, and says what of the overrides changes nothing.

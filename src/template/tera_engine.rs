@@ -112,7 +112,7 @@ impl<'a> TeraEngine<'a> {
         let said = format!("the template can't be rendered: {}", lower_first(&said));
         match self.layers.origin(template) {
             Some((file, _)) => Diagnostic::new(said).note(format!("in {}", file.path)),
-            None => Diagnostic::new(said).at(place_of_tag(self.tree, template, word)),
+            None => Diagnostic::new(said).at(place_of_tag(self.tree.shown(), template, word)),
         }
     }
 

@@ -54,8 +54,9 @@ pub fn export(folder: &Path) -> io::Result<usize> {
     for (path, file) in entries().filter(|(path, _)| !path.starts_with("releases/")) {
         let target = folder.join(&path);
         fs::create_dir_all(target.parent().unwrap_or(folder))?;
-        fs::write(&target, file.read()?)?;
-        let mode = if file.executable()? { 0o755 } else { 0o644 };
+        let (bytes, executable) = file.load()?;
+        fs::write(&target, bytes)?;
+        let mode = if executable { 0o755 } else { 0o644 };
         fs::set_permissions(&target, fs::Permissions::from_mode(mode))?;
         written += 1;
     }

@@ -102,11 +102,29 @@ impl TreeFile {
     /// # Errors
     /// When a file on disk can't be read.
     pub fn read(&self) -> io::Result<Vec<u8>> {
-        match &self.content {
-            Content::Disk(path) => fs::read(path),
-            Content::Embedded(bytes) => Ok(bytes.to_vec()),
-            Content::Text(text) => Ok(text.clone().into_bytes()),
-        }
+        Ok(self.load()?.0)
+    }
+
+    /// The file's bytes, and whether its owner may execute it: the one bit of its mode that a build
+    /// sees.
+    ///
+    /// # Errors
+    /// When a file on disk can't be read.
+    pub fn load(&self) -> io::Result<(Vec<u8>, bool)> {
+        let (bytes, on_disk) = match &self.content {
+            Content::Disk(path) => {
+                let file = fs::File::open(path)?;
+                let metadata = file.metadata()?;
+                let mut bytes = Vec::new();
+                bytes.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX))?;
+                // As something to take from, it is not asked for its length again.
+                file.take(u64::MAX).read_to_end(&mut bytes)?;
+                (bytes, is_executable(&metadata))
+            }
+            Content::Embedded(bytes) => (bytes.to_vec(), false),
+            Content::Text(text) => (text.clone().into_bytes(), false),
+        };
+        Ok((bytes, self.executable.unwrap_or(on_disk)))
     }
 
     /// The file's text; `name` is what messages call it.
@@ -123,17 +141,6 @@ impl TreeFile {
             let line = line_after(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
             Diagnostic::new(format!("'{name}' is not UTF-8 text, from line {line} on")).into()
         })
-    }
-
-    /// Whether its owner may execute it: the one bit of its mode that a build sees.
-    ///
-    /// # Errors
-    /// When a file on disk can't be looked at.
-    pub fn executable(&self) -> io::Result<bool> {
-        match (self.executable, &self.content) {
-            (None, Content::Disk(path)) => Ok(is_executable(&fs::metadata(path)?)),
-            (known, _) => Ok(known.unwrap_or(false)),
-        }
     }
 }
 
@@ -158,11 +165,37 @@ impl ImageFolder {
     }
 }
 
+/// The files of a tree as messages show them.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Where the tree comes from, in words.
+    origin: Arc<str>,
+    files: Arc<Files>,
+}
+
+impl Shown {
+    fn new(origin: impl Into<Arc<str>>, files: Files) -> Self {
+        Self { origin: origin.into(), files: files.into() }
+    }
+
+    /// How the file at `path` within the tree is called: where it lies on disk.
+    pub fn path(&self, path: &str) -> String {
+        match self.files.get(path) {
+            Some(TreeFile { content: Content::Disk(on_disk), .. }) => on_disk.display().to_string(),
+            _ => format!("{}/{path}", self.origin),
+        }
+    }
+
+    /// The text of the file at `path` within the tree; empty where it can't be had.
+    pub fn text(&self, path: &str) -> String {
+        self.files.get(path).and_then(|file| file.text(path).ok()).unwrap_or_default()
+    }
+}
+
 /// A template tree with its overlays.
 #[derive(Debug)]
 pub struct Tree {
-    origin: String,
-    files: Arc<Files>,
+    shown: Shown,
     profiles: Files,
     manifest: Manifest,
     release: Option<Release>,
@@ -201,8 +234,8 @@ impl Tree {
     fn with_manifest(root: &Path) -> Result<Self> {
         let files = walk(root)?;
         let (manifest, profiles) = read_manifest(root, &files[FILE_NAME])?;
-        let origin = root.display().to_string();
-        Ok(Self { origin, files: files.into(), profiles, manifest, release: None })
+        let shown = Shown::new(root.display().to_string(), files);
+        Ok(Self { shown, profiles, manifest, release: None })
     }
 
     fn of_release(place: &release::Place, dialect: Option<Dialect>) -> Result<Self> {
@@ -214,8 +247,7 @@ impl Tree {
             (format!("{name}{PROFILE_SUFFIX}"), text)
         });
         Ok(Self {
-            origin: place.templates.display().to_string(),
-            files: files.into(),
+            shown: Shown::new(place.templates.display().to_string(), files),
             profiles: profiles.collect(),
             manifest: release::manifest(&release, &facts),
             release: Some(release),
@@ -225,8 +257,7 @@ impl Tree {
     /// A tree of these files, without a manifest.
     pub fn of_files(files: Files) -> Self {
         Self {
-            origin: "memory".to_owned(),
-            files: files.into(),
+            shown: Shown::new("memory", files),
             profiles: Files::new(),
             manifest: Manifest::default(),
             release: None,
@@ -247,8 +278,8 @@ impl Tree {
         let (files, profiles) = embedded::load();
         let text = files[FILE_NAME].text(FILE_NAME)?;
         let manifest = Manifest::parse(&text, &format!("{origin}/{FILE_NAME}"))?;
-        let origin = origin.to_owned();
-        Ok(Self { origin, files: files.into(), profiles, manifest, release: None })
+        let shown = Shown::new(origin, files);
+        Ok(Self { shown, profiles, manifest, release: None })
     }
 
     /// Lays the files of `folder` over the tree: same paths are replaced, others added. What a
@@ -268,7 +299,7 @@ impl Tree {
             self.manifest.overlay(manifest);
             self.profiles.extend(profiles);
         }
-        Arc::make_mut(&mut self.files).extend(files);
+        Arc::make_mut(&mut self.shown.files).extend(files);
         Ok(())
     }
 
@@ -282,13 +313,13 @@ impl Tree {
         }
         fs::File::open(on_disk).map_err(|error| unreadable(on_disk, &error))?;
         let file = TreeFile::on_disk(on_disk.to_owned());
-        Arc::make_mut(&mut self.files).insert(path.to_owned(), file);
+        Arc::make_mut(&mut self.shown.files).insert(path.to_owned(), file);
         Ok(())
     }
 
     /// Where the tree comes from, in words.
     pub fn origin(&self) -> &str {
-        &self.origin
+        &self.shown.origin
     }
 
     /// The tree's manifest.
@@ -298,10 +329,12 @@ impl Tree {
 
     /// How the file at `path` within the tree is called in messages: where it lies on disk.
     pub fn display_path(&self, path: &str) -> String {
-        match self.files.get(path) {
-            Some(TreeFile { content: Content::Disk(on_disk), .. }) => on_disk.display().to_string(),
-            _ => format!("{}/{path}", self.origin),
-        }
+        self.shown.path(path)
+    }
+
+    /// Its files as messages show them.
+    pub fn shown(&self) -> &Shown {
+        &self.shown
     }
 
     /// The text of the file at `path` within the tree, if it is one.
@@ -309,7 +342,7 @@ impl Tree {
     /// # Errors
     /// When it can't be read.
     pub fn text(&self, path: &str) -> Result<Option<String>> {
-        let Some(file) = self.files.get(path) else { return Ok(None) };
+        let Some(file) = self.shown.files.get(path) else { return Ok(None) };
         let bytes = file.read();
         let bytes =
             bytes.map_err(|error| unreadable(Path::new(&self.display_path(path)), &error))?;
@@ -329,7 +362,7 @@ impl Tree {
     /// Whether some of the tree's files lie in `folder`.
     pub fn lies_in(&self, folder: &Path) -> bool {
         let Ok(folder) = folder.canonicalize() else { return false };
-        self.files.values().any(|file| match &file.content {
+        self.shown.files.values().any(|file| match &file.content {
             Content::Disk(path) => path.canonicalize().is_ok_and(|path| path.starts_with(&folder)),
             Content::Embedded(_) | Content::Text(_) => false,
         })
@@ -337,7 +370,7 @@ impl Tree {
 
     /// All files of the tree.
     pub fn files(&self) -> Arc<Files> {
-        Arc::clone(&self.files)
+        Arc::clone(&self.shown.files)
     }
 
     /// The folders that make images, by path.
@@ -346,7 +379,7 @@ impl Tree {
     /// Every folder with templates in two languages.
     pub fn images(&self) -> Result<Vec<ImageFolder>> {
         let mut folders: BTreeMap<&str, Vec<Language>> = BTreeMap::new();
-        for path in self.files.keys() {
+        for path in self.shown.files.keys() {
             let Some((folder, file)) = path.rsplit_once('/') else { continue };
             let known = [Language::Tera, Language::Jinja].into_iter();
             for language in known.filter(|language| language.template() == file) {
@@ -369,14 +402,14 @@ impl Tree {
 
     /// The build context of an image, by path from its folder: all its files but the template; one
     /// in Jinja2 is a part of it, as it is for kolla-build.
-    pub fn context(&self, folder: &ImageFolder) -> BTreeMap<String, TreeFile> {
+    pub fn context(&self, folder: &ImageFolder) -> impl Iterator<Item = (String, TreeFile)> {
         let below = format!("{}/", folder.path);
-        self.files
+        self.shown
+            .files
             .range(below.clone()..)
-            .map_while(|(path, file)| Some((path.strip_prefix(&below)?, file)))
+            .map_while(move |(path, file)| Some((path.strip_prefix(&below)?, file)))
             .filter(|(path, _)| *path != Language::Tera.template())
             .map(|(path, file)| (path.to_owned(), file.clone()))
-            .collect()
     }
 
     /// The text of every template in Tera, by path.
@@ -384,7 +417,8 @@ impl Tree {
     /// # Errors
     /// When one can't be read or is not UTF-8.
     pub fn templates(&self) -> Result<BTreeMap<String, String>> {
-        self.files
+        self.shown
+            .files
             .iter()
             .filter(|(path, _)| path.ends_with(TERA_SUFFIX))
             .map(|(path, file)| Ok((path.clone(), file.text(&self.display_path(path))?)))
@@ -588,7 +622,7 @@ mod tests {
         let images = tree.images().unwrap();
         let names: Vec<_> = images.iter().map(|i| (i.name.as_str(), i.path.as_str())).collect();
         assert_eq!(names, [("base", "base"), ("app", "group/app"), ("app-two", "group/app-two")]);
-        let context: Vec<_> = tree.context(&images[1]).into_keys().collect();
+        let context: Vec<_> = tree.context(&images[1]).map(|(path, _)| path).collect();
         assert_eq!(context, ["etc/app.conf"]);
         assert_eq!(tree.templates().unwrap().len(), 4);
         assert_eq!(tree.profiles().unwrap()["all"], ".\n");
@@ -686,7 +720,7 @@ mod tests {
         write(root.path(), "base/large", &"x".repeat(50 << 20));
         let tree = Tree::open(root.path(), None).unwrap();
         assert_eq!(tree.templates().unwrap()["components.tera"].len(), length);
-        let context = tree.context(&tree.images().unwrap()[0]);
+        let context: Files = tree.context(&tree.images().unwrap()[0]).collect();
         assert_eq!(context["large"].read().unwrap().len(), 50 << 20);
 
         write(root.path(), "components.tera", &"x".repeat(length + 1));
