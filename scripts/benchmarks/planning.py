@@ -18,7 +18,7 @@ TABLES = [
     "image/unbuildable.py",
     "template/repos.yaml",
 ]
-ROUNDS = {"kolla-build": 3, "kiln": 60, "hash": 60}
+ROUNDS = {"kolla-build": 3, "kiln": 300, "hash": 300}
 
 
 def benchmark(bench):
