@@ -4,6 +4,7 @@
 //! Whatever fails on the way is told as a [`Failure`]: a cause and what to do about it.
 
 mod failure;
+mod heard;
 mod ssh;
 mod tls;
 
@@ -31,6 +32,7 @@ use crate::diagnostic::with_causes;
 use crate::endpoint::{Address, Endpoint};
 
 pub use failure::Failure;
+use heard::{Heard, Refusal};
 
 /// What bytes go through to an engine and come back.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -63,6 +65,7 @@ impl<B> HasBody for Request<B> {
 pub struct Connections {
     endpoint: Arc<Endpoint>,
     client: Client<Connector, Body>,
+    refusal: Refusal,
 }
 
 impl fmt::Debug for Connections {
@@ -82,9 +85,10 @@ impl Connections {
             (Address::Tcp { host, .. }, Some(files)) => Some(tls::Tls::new(files, host)?),
             _ => None,
         };
-        let connector = Connector { endpoint: endpoint.clone(), tls };
+        let refusal = Refusal::default();
+        let connector = Connector { endpoint: endpoint.clone(), tls, refusal: refusal.clone() };
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { endpoint, client })
+        Ok(Self { endpoint, client, refusal })
     }
 
     /// Bollard's client over these connections, which waits for an answer for `timeout` at most.
@@ -114,9 +118,12 @@ impl Connections {
             let reason = "sessions are not bollard's to open";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason).into());
         }
-        self.client.request(request).await.map_err(|error| match Failure::behind(&error) {
-            Some(failure) => io::Error::other(failure).into(),
-            None => error.into(),
+        self.client.request(request).await.map_err(|error| {
+            let refusal = self.refusal.take();
+            match Failure::behind(&error).or(refusal) {
+                Some(failure) => io::Error::other(failure).into(),
+                None => error.into(),
+            }
         })
     }
 
@@ -162,6 +169,7 @@ fn broken(error: impl std::error::Error + 'static) -> EngineError {
 struct Connector {
     endpoint: Arc<Endpoint>,
     tls: Option<tls::Tls>,
+    refusal: Refusal,
 }
 
 impl Connector {
@@ -176,7 +184,10 @@ impl Connector {
                 let stream = stream.map_err(|error| Failure::of_network(&error))?;
                 stream.set_nodelay(true).map_err(|error| Failure::of_network(&error))?;
                 match &self.tls {
-                    Some(tls) => Ok(Box::new(tls.over(stream).await?)),
+                    Some(tls) => {
+                        let stream = tls.over(stream).await?;
+                        Ok(Box::new(Heard::new(stream, self.refusal.clone())))
+                    }
                     None => Ok(Box::new(stream)),
                 }
             }
