@@ -118,12 +118,9 @@ impl Connections {
             let reason = "sessions are not bollard's to open";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason).into());
         }
-        self.client.request(request).await.map_err(|error| {
-            let refusal = self.refusal.take();
-            match Failure::behind(&error).or(refusal) {
-                Some(failure) => io::Error::other(failure).into(),
-                None => error.into(),
-            }
+        self.client.request(request).await.map_err(|error| match self.failure_behind(&error) {
+            Some(failure) => io::Error::other(failure).into(),
+            None => error.into(),
         })
     }
 
@@ -140,12 +137,24 @@ impl Connections {
         let uri = format!("http://{}{path}", self.authority());
         *request.uri_mut() = uri.parse().expect("a host and a path");
         let request = request.map(|()| bollard::body_full(bytes::Bytes::new()));
-        let response = self.client.request(request).await.map_err(broken)?;
+        let response = self.client.request(request).await.map_err(|error| self.broken(&error))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let status = response.status();
             return Err(EngineError::Refused(format!("{path} is answered with {status}")));
         }
-        hyper::upgrade::on(response).await.map_err(broken)
+        hyper::upgrade::on(response).await.map_err(|error| self.broken(&error))
+    }
+
+    /// Why a request failed, as far as it is known: by its error, or by what the engine said beside.
+    fn failure_behind(&self, error: &(dyn std::error::Error + 'static)) -> Option<Failure> {
+        let refusal = self.refusal.take();
+        Failure::behind(error).or(refusal)
+    }
+
+    /// A connection that is of no use any more.
+    fn broken(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
+        let known = self.failure_behind(error).map(|failure| failure.cause);
+        EngineError::Broken(known.unwrap_or_else(|| with_causes(error)))
     }
 
     /// The host that requests are addressed to. Behind a socket, any will do.
@@ -156,12 +165,6 @@ impl Connections {
             Address::Unix(_) | Address::Ssh(_) => "localhost".to_owned(),
         }
     }
-}
-
-/// A connection that is of no use any more.
-fn broken(error: impl std::error::Error + 'static) -> EngineError {
-    let known = Failure::behind(&error).map(|failure| failure.cause);
-    EngineError::Broken(known.unwrap_or_else(|| with_causes(&error)))
 }
 
 /// Opens connections.
