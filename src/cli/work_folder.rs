@@ -15,11 +15,12 @@ use crate::plan::Plan;
 use crate::settings::{Settings, Task};
 use crate::tree::Tree;
 
-/// Where contexts are written, if they are: what was asked for, or a new temporary folder.
+/// Returns the folder that contexts are written to: what was asked for, or a new temporary folder; `None`
+/// where nothing is written, as for lists and plans.
 pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
-    match (&settings.work_dir, &settings.task) {
-        (Some(folder), _) => Ok(Some(folder.clone())),
-        (None, Task::TemplateOnly) => {
+    match (&settings.task, &settings.work_dir) {
+        (Task::Build | Task::TemplateOnly, Some(folder)) => Ok(Some(folder.clone())),
+        (Task::TemplateOnly, None) => {
             let folder = std::env::temp_dir().join(format!("kiln-{}", std::process::id()));
             fs::create_dir(&folder).map_err(|error| {
                 Diagnostic::new(format!("'{}' can't be made: {error}", folder.display()))
@@ -27,7 +28,7 @@ pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
             })?;
             Ok(Some(folder))
         }
-        (None, _) => Ok(None),
+        _ => Ok(None),
     }
 }
 
