@@ -8,7 +8,7 @@ use super::args::CommandLine;
 use super::view::View;
 use crate::diagnostic::{Diagnostic, Result as Diagnosed};
 use crate::dialect::Dialect;
-use crate::settings::{self, Layers, Profiles, Settings, settle};
+use crate::settings::{self, Layers, Profiles, Settings, check_manifest, checkout_of, settle};
 use crate::tree::Tree;
 
 /// Where configuration files are looked for, the first found is read: below the working folder,
@@ -37,11 +37,12 @@ pub fn prepare(line: &CommandLine, view: &View) -> Result<Prepared, Failure> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let mut config_files = line.all_config_files(view)?;
-    if config_files.is_empty() && line.config_files.is_empty() {
-        config_files = default_config_file(&environment, view);
-    }
-    let layers = Layers::gather(line.given.clone(), &config_files, &environment)?;
+    let named = line.all_config_files(view)?;
+    let layers = if named.is_empty() && line.config_files.is_empty() {
+        found_layers(line, &environment, view)?
+    } else {
+        Layers::gather(line.given.clone(), &named, &environment)?
+    };
     warn_of_no_effect(&layers, view);
     let tree = open_tree(&layers, view)?;
     warn_of_guess(&tree, view);
@@ -50,16 +51,36 @@ pub fn prepare(line: &CommandLine, view: &View) -> Result<Prepared, Failure> {
     Ok(Prepared { layers, tree, settings })
 }
 
-/// The first of the usual configuration files that exists: Kiln's, else kolla-build's.
-fn default_config_file(environment: &BTreeMap<String, String>, view: &View) -> Vec<PathBuf> {
-    let of_user = match (environment.get("XDG_CONFIG_HOME"), environment.get("HOME")) {
-        (Some(folder), _) if !folder.is_empty() => Some(PathBuf::from(folder)),
-        (_, Some(home)) => Some(Path::new(home).join(".config")),
-        _ => None,
+/// Gathers what is given where no configuration file is named: the one in the current folder, which is
+/// the word of whoever made the checkout that it lies in, else one of the user or the system.
+fn found_layers(
+    line: &CommandLine,
+    environment: &BTreeMap<String, String>,
+    view: &View,
+) -> Diagnosed<Layers> {
+    let here = view.path(Path::new(CONFIG_FILE)).filter(|path| path.is_file());
+    let is_here = here.is_some();
+    let file = here.or_else(|| config_file_of_user(environment, view));
+    let mut layers = Layers::gather(line.given.clone(), file.as_slice(), environment)?;
+    let tree = tree_folder(&layers);
+    if is_here && let Some(checkout) = checkout_of(Path::new("."), tree.as_deref()) {
+        layers.confine(&checkout)?;
+    }
+    Ok(layers)
+}
+
+/// Returns the first configuration file that exists where the user or the system keeps one: Kiln's, else
+/// kolla-build's.
+fn config_file_of_user(environment: &BTreeMap<String, String>, view: &View) -> Option<PathBuf> {
+    // A relative one would be looked for in the current folder.
+    let folder_in = |variable: &str| {
+        environment.get(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
     };
-    let of_user = of_user.map(|folder| folder.join("kiln").join(CONFIG_FILE));
+    let home = folder_in("HOME");
+    let of_user = folder_in("XDG_CONFIG_HOME")
+        .or_else(|| home.as_ref().map(|home| home.join(".config")))
+        .map(|folder| folder.join("kiln").join(CONFIG_FILE));
     let of_system = Path::new("/etc/kiln").join(CONFIG_FILE);
-    let home = environment.get("HOME").map(PathBuf::from);
     let of_kolla_build = [
         home.as_ref().map(|home| home.join(".kolla")),
         home,
@@ -67,14 +88,12 @@ fn default_config_file(environment: &BTreeMap<String, String>, view: &View) -> V
         Some(PathBuf::from("/etc")),
     ];
     let of_kolla_build = of_kolla_build.into_iter().flatten().map(|f| f.join(KOLLA_CONFIG_FILE));
-    [Some(PathBuf::from(CONFIG_FILE)), of_user, Some(of_system)]
+    [of_user, Some(of_system)]
         .into_iter()
         .flatten()
         .chain(of_kolla_build)
         .filter_map(|path| view.path(&path))
         .find(|path| path.is_file())
-        .into_iter()
-        .collect()
 }
 
 /// The tree that is asked for, with all that is laid over it.
@@ -87,8 +106,10 @@ pub fn open_tree(layers: &Layers, view: &View) -> Diagnosed<Tree> {
         Some(folder) => Tree::open(&view.path(&folder).unwrap_or(folder), dialect)?,
         None => Tree::embedded()?,
     };
+    check_manifest(tree.manifest())?;
     for folder in view.paths(&settings::overlays(layers, tree.manifest())?) {
         tree.overlay(&folder)?;
+        check_manifest(tree.manifest())?;
     }
     Ok(tree)
 }

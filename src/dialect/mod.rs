@@ -100,6 +100,12 @@ impl Dialect {
         self.since(11, 0) && !self.since(15, 0)
     }
 
+    /// Returns the default of an option where it is not the one that Kiln has, and is for no tree to say.
+    pub fn default_of(self, option: &str) -> Option<&'static str> {
+        // Builds were in the engine's own network before 12.
+        (option == "network_mode" && !self.since(12, 0)).then_some("")
+    }
+
     /// Whether templates know a branch beside the release.
     pub fn has_branches(self) -> bool {
         self.since(14, 1)

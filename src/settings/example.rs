@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::options::{Effect, Fallback, Kind, OPTIONS, Opt};
+use super::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt};
 
 /// The text of the example file.
 pub fn example() -> String {
@@ -10,6 +10,10 @@ pub fn example() -> String {
         "# Options of kiln build. Copy this file to build.conf and take the '#' from the lines you\n\
          # want to change; the values shown are the defaults. What is given on the command line, or\n\
          # in the environment as KILN_<OPTION>, wins over this file.\n\
+         #\n\
+         # A build.conf that lies in a git repository, or beside its tree, is a part of the checkout and\n\
+         # has less to say, unless --config-file names it: options with the note 'Not in a checkout.' are\n\
+         # refused, and paths stay within the checkout.\n\
          #\n\
          # This file is made by: kiln config example\n\
          \n\
@@ -19,6 +23,9 @@ pub fn example() -> String {
         writeln!(text, "\n# {}.", option.help).expect("a string takes all");
         if let Some(note) = note(option) {
             writeln!(text, "# {note}").expect("a string takes all");
+        }
+        if option.authority == Authority::User {
+            writeln!(text, "# Not in a checkout.").expect("a string takes all");
         }
         match option.effect {
             Effect::AsSaid => Ok(()),

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ini::{self, Entry, Ini};
-use super::options::{Effect, Fallback, Kind, OPTIONS, Opt, option};
+use super::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt, option};
 use super::sources;
 use super::users;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, nearest};
-use crate::tree::{Manifest, Preset};
+use crate::tree::{Manifest, PresetValue};
 
 /// The section of a file that options stand in.
 const OPTION_SECTION: &str = "DEFAULT";
@@ -31,10 +31,12 @@ pub(super) const SEPARATOR: &str = ",";
 pub enum Origin {
     /// The option's own default.
     Default,
-    /// The manifest of the tree.
-    Manifest,
+    /// The manifest of the tree, at this place if it is a file.
+    Manifest(Option<Place>),
     /// A configuration file.
     File(Place),
+    /// A configuration file that was found in the checkout with this top folder.
+    Checkout(Place, Arc<Path>),
     /// The environment variable of this name.
     Environment(String),
     /// The command line, as this flag.
@@ -45,10 +47,32 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::Manifest => f.write_str("tree"),
-            Self::File(place) => write!(f, "{}:{}", place.path, place.line_number()),
+            Self::Manifest(_) => f.write_str("tree"),
+            Self::File(place) | Self::Checkout(place, _) => {
+                write!(f, "{}:{}", place.path, place.line_number())
+            }
             Self::Environment(name) => write!(f, "${name}"),
             Self::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
+impl Origin {
+    /// Returns whose word the value is.
+    pub fn authority(&self) -> Authority {
+        match self {
+            Self::Default | Self::File(_) | Self::Environment(_) | Self::Flag(_) => Authority::User,
+            Self::Checkout(..) => Authority::Checkout,
+            Self::Manifest(_) => Authority::Tree,
+        }
+    }
+
+    /// Returns the place in a file, if it was written in one.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::File(place) | Self::Checkout(place, _) => Some(place),
+            Self::Manifest(place) => place.as_ref(),
+            Self::Default | Self::Environment(_) | Self::Flag(_) => None,
         }
     }
 }
@@ -68,8 +92,10 @@ impl Given {
         let diagnostic = Diagnostic::new(message);
         match &self.origin {
             Origin::Default => diagnostic,
-            Origin::Manifest => diagnostic.note("the value comes from [defaults] in tree.toml"),
-            Origin::File(place) => diagnostic.at(place.clone()),
+            Origin::Manifest(None) => diagnostic.note("the value comes from the tree"),
+            Origin::Manifest(Some(place)) | Origin::File(place) | Origin::Checkout(place, _) => {
+                diagnostic.at(place.clone())
+            }
             Origin::Environment(name) => diagnostic.note(format!("the value comes from ${name}")),
             Origin::Flag(flag) => diagnostic.note(format!("the value comes from {flag}")),
         }
@@ -98,6 +124,10 @@ impl Sections {
     ) -> impl Iterator<Item = &String> {
         let known: BTreeSet<String> = known.map(|name| normalized(name)).collect();
         self.0.iter().filter(move |(name, _)| !known.contains(*name)).map(|(_, (name, _))| name)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Given> {
+        self.0.values_mut().flat_map(|(_, section)| section.values_mut())
     }
 
     /// The section called `name`, which may be new.
@@ -233,6 +263,18 @@ impl Layers {
         &self.sources
     }
 
+    /// All values of files.
+    pub(super) fn files_mut(&mut self) -> impl Iterator<Item = &mut Given> {
+        let of_sections =
+            [&mut self.sources, &mut self.users].into_iter().flat_map(Sections::all_mut);
+        self.files.values_mut().flatten().chain(self.profiles.values_mut()).chain(of_sections)
+    }
+
+    /// The values of an option that files give.
+    pub(super) fn of_files(&self, option: &Opt) -> impl Iterator<Item = &Given> {
+        self.files.get(option.name).into_iter().flatten()
+    }
+
     /// The value of an option before the tree is known.
     pub fn early(&self, name: &str) -> Option<Given> {
         self.strongest(option(name)).and_then(|values| values.last().cloned())
@@ -266,8 +308,14 @@ impl Layers {
     pub fn one(&self, name: &str, manifest: &Manifest) -> Option<Given> {
         self.early(name)
             .or_else(|| {
-                let Preset::Text(value) = manifest.defaults.get(name)? else { return None };
-                Some(Given { value: value.clone(), origin: Origin::Manifest })
+                let (PresetValue::Text(value), origin) = of_tree(name, manifest)? else {
+                    return None;
+                };
+                Some(Given { value: value.clone(), origin })
+            })
+            .or_else(|| {
+                let value = manifest.dialect?.default_of(name)?.to_owned();
+                Some(Given { value, origin: Origin::Default })
             })
             .or_else(|| match option(name).default {
                 Fallback::Is(value) => {
@@ -300,6 +348,12 @@ impl Layers {
             .filter_map(|layer| layer.get(option.name))
             .find(|values| !values.is_empty())
     }
+}
+
+/// Returns what the tree's manifest says of an option, if it is one that trees may set.
+pub(super) fn of_tree<'a>(name: &str, manifest: &'a Manifest) -> Option<(&'a PresetValue, Origin)> {
+    let preset = manifest.defaults.get(name).filter(|_| option(name).is_for_trees())?;
+    Some((&preset.value, Origin::Manifest(preset.place.clone())))
 }
 
 /// A configuration file, for messages.

@@ -21,6 +21,7 @@ mod show;
 mod sources;
 mod state;
 mod templating;
+mod trust;
 mod types;
 mod users;
 
@@ -38,7 +39,7 @@ use crate::dialect::{self, Dialect};
 use crate::endpoint::Endpoint;
 use crate::image::{Naming, Whereabouts};
 use crate::source::Source;
-use crate::tree::{Base, InstallType, Manifest, Preset, UserVariables};
+use crate::tree::{Base, InstallType, Manifest, PresetValue, UserVariables};
 
 use axes::OneOf;
 pub use axes::settle;
@@ -52,6 +53,7 @@ use references::References;
 pub use secrets::{Lent, SecretSource};
 pub use show::{Shown, show};
 pub use templating::Templating;
+pub use trust::{check_manifest, checkout_of};
 
 /// What stands for standard output where a file is named.
 const STDOUT: &str = "-";
@@ -454,7 +456,13 @@ impl<'a> Values<'a> {
 
     /// A value of the option `name`, its references to other options replaced.
     fn complete(&mut self, name: &str, given: Given) -> Given {
-        self.references().complete(name, given.clone()).unwrap_or_else(|error| {
+        let completed = self.references().complete(name, given.clone()).and_then(|completed| {
+            if option(name).is_path() {
+                trust::check_path(name, &completed)?;
+            }
+            Ok(completed)
+        });
+        completed.unwrap_or_else(|error| {
             self.refuse(error);
             given
         })
@@ -485,7 +493,7 @@ impl<'a> Values<'a> {
     /// The values of an option that takes a list, their references replaced.
     fn list(&mut self, name: &str) -> Vec<String> {
         if self.layers.early(name).is_none()
-            && let Some(Preset::List(values)) = self.manifest.defaults.get(name)
+            && let Some((PresetValue::List(values), _)) = layers::of_tree(name, self.manifest)
         {
             return values.clone();
         }
@@ -619,6 +627,10 @@ impl<'a> Values<'a> {
     /// How images are called, and the manifest lists that join them with those of other platforms.
     fn naming(&mut self, axis: &Axis) -> Option<(Naming, Option<Naming>)> {
         let namespace = self.required("namespace")?;
+        if let Err(error) = trust::check_namespace(&namespace) {
+            self.errors.push(error);
+            return None;
+        }
         let prefix = match self.given("image_name_prefix") {
             Some(given) => given.value,
             None => format!("{}-{}-", axis.base, axis.install_type),
@@ -637,8 +649,8 @@ impl<'a> Values<'a> {
             let mut refused =
                 Diagnostic::new(error.to_string()).help("check --registry, --namespace and --tag");
             for part in parts.iter().filter_map(|part| self.given(part)) {
-                if let Origin::File(place) = part.origin {
-                    refused = refused.at(place);
+                if let Some(place) = part.origin.place() {
+                    refused = refused.at(place.clone());
                 }
             }
             self.errors.push(refused);

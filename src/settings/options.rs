@@ -3,6 +3,8 @@
 //! The command line, the keys of build.conf, the environment variables, `build.conf.example` and
 //! the resolved settings are all made from this table. Names are kolla-build's.
 
+use super::types::boolean;
+
 /// What values an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -68,6 +70,21 @@ pub enum Effect {
     AsSaid,
     /// Nothing, for this reason: it is accepted since kolla-build has it.
     Nothing(&'static str),
+}
+
+/// Least trusted of those that may set an option.
+///
+/// A template tree and a configuration file that came along with one are data from someone else: they
+/// decide on images, and not on what becomes of the machine that builds these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Authority {
+    /// The user alone: the command line, the environment, and configuration files outside of the
+    /// checkout that is worked in or named with `--config-file`.
+    User,
+    /// Also a configuration file found in a checkout, where a path leads to no place outside of it.
+    Checkout,
+    /// Also the manifest of a template tree.
+    Tree,
 }
 
 /// Which heading of the help an option stands under.
@@ -137,12 +154,33 @@ pub struct Opt {
     pub help: &'static str,
     /// What comes of giving it.
     pub effect: Effect,
+    /// Least trusted of those that may set it.
+    pub authority: Authority,
 }
 
 impl Opt {
     /// The name of the environment variable that sets it.
     pub fn environment(&self) -> String {
         format!("KILN_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// Whether the manifest of a template tree may set it, and values of a tree may refer to it.
+    pub fn is_for_trees(&self) -> bool {
+        self.authority == Authority::Tree
+    }
+
+    /// Whether a value says no more than what holds without it.
+    pub fn is_default(&self, value: &str) -> bool {
+        match (self.default, self.kind) {
+            (Fallback::Is(default), Kind::Bool) => boolean(default) == boolean(value),
+            (Fallback::Is(default), _) => default == value,
+            _ => value.is_empty(),
+        }
+    }
+
+    /// Whether its values are paths.
+    pub fn is_path(&self) -> bool {
+        matches!(self.kind, Kind::Path | Kind::Paths)
     }
 
     /// Whether values from several places add up instead of replacing each other.
@@ -170,8 +208,8 @@ const fn opt(
     default: Fallback,
     help: &'static str,
 ) -> Opt {
-    let effect = Effect::AsSaid;
-    Opt { name, flag, short: None, kind, default, value: "VALUE", group, help, effect }
+    let (effect, authority) = (Effect::AsSaid, Authority::Checkout);
+    Opt { name, flag, short: None, kind, default, value: "VALUE", group, help, effect, authority }
 }
 
 impl Opt {
@@ -182,6 +220,18 @@ impl Opt {
 
     const fn value(mut self, value: &'static str) -> Self {
         self.value = value;
+        self
+    }
+
+    /// Lets the manifests of trees set it, too.
+    const fn for_trees(mut self) -> Self {
+        self.authority = Authority::Tree;
+        self
+    }
+
+    /// Keeps configuration files that came with a checkout from setting it.
+    const fn for_users_alone(mut self) -> Self {
+        self.authority = Authority::User;
         self
     }
 
@@ -202,7 +252,8 @@ use Kind::{Bool, Choice, Count, Degree, Dict, List, Many, Path, Paths, Positiona
 pub const OPTIONS: &[Opt] = &[
     opt(Images, "base", "base", Several, OfTree, "The base distro to build on; may be repeated")
         .short('b')
-        .value("BASE"),
+        .value("BASE")
+        .for_trees(),
     opt(
         Images,
         "install_type",
@@ -212,7 +263,8 @@ pub const OPTIONS: &[Opt] = &[
         "Where the software in the images comes from; may be repeated",
     )
     .short('t')
-    .value("TYPE"),
+    .value("TYPE")
+    .for_trees(),
     opt(
         Images,
         "base_image",
@@ -221,9 +273,11 @@ pub const OPTIONS: &[Opt] = &[
         OfTree,
         "The external image to build on, without tag",
     )
-    .value("IMAGE"),
+    .value("IMAGE")
+    .for_trees(),
     opt(Images, "base_tag", "base-tag", Text, OfTree, "The tag of the external image to build on")
-        .value("TAG"),
+        .value("TAG")
+        .for_trees(),
     opt(
         Images,
         "base_arch",
@@ -232,12 +286,15 @@ pub const OPTIONS: &[Opt] = &[
         Found("that of --platform, else this machine's"),
         "The machine architecture to build for, as the kernel calls it",
     )
-    .value("ARCH"),
+    .value("ARCH")
+    .for_trees(),
     opt(Images, "namespace", "namespace", Text, OfTree, "The namespace of the images' names")
         .short('n')
-        .value("NAME"),
+        .value("NAME")
+        .for_trees(),
     opt(Images, "tag", "tag", Text, Found("the version of kiln"), "The tag of the images")
-        .value("TAG"),
+        .value("TAG")
+        .for_trees(),
     opt(
         Images,
         "registry",
@@ -248,7 +305,8 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("HOST"),
     opt(Images, "maintainer", "maintainer", Text, OfTree, "Who looks after the images: a label")
-        .value("TEXT"),
+        .value("TEXT")
+        .for_trees(),
     opt(
         Templates,
         "tree",
@@ -276,7 +334,8 @@ pub const OPTIONS: &[Opt] = &[
         OfTree,
         "What stands before the images' names",
     )
-    .value("TEXT"),
+    .value("TEXT")
+    .for_trees(),
     opt(
         Images,
         "infra_rename",
@@ -284,7 +343,8 @@ pub const OPTIONS: &[Opt] = &[
         Bool,
         Is("false"),
         "Name images apart that are the same for every type, where the tree's release does",
-    ),
+    )
+    .for_trees(),
     opt(
         Templates,
         "dialect",
@@ -311,7 +371,8 @@ pub const OPTIONS: &[Opt] = &[
         OfTree,
         "The release of the services in the images",
     )
-    .value("RELEASE"),
+    .value("RELEASE")
+    .for_trees(),
     opt(
         Contents,
         "openstack_release_codename",
@@ -320,7 +381,8 @@ pub const OPTIONS: &[Opt] = &[
         OfTree,
         "The code name of that release, by which repositories of packages call it",
     )
-    .value("NAME"),
+    .value("NAME")
+    .for_trees(),
     opt(
         Contents,
         "openstack_branch",
@@ -329,7 +391,8 @@ pub const OPTIONS: &[Opt] = &[
         Found("what follows from the release"),
         "The branch of the services' sources",
     )
-    .value("BRANCH"),
+    .value("BRANCH")
+    .for_trees(),
     opt(
         Contents,
         "openstack_branch_slashed",
@@ -338,7 +401,8 @@ pub const OPTIONS: &[Opt] = &[
         Found("what follows from the release"),
         "The same, as git calls it",
     )
-    .value("BRANCH"),
+    .value("BRANCH")
+    .for_trees(),
     opt(
         Contents,
         "tarballs_base",
@@ -347,7 +411,8 @@ pub const OPTIONS: &[Opt] = &[
         OfTree,
         "The URL below which the services' source archives lie",
     )
-    .value("URL"),
+    .value("URL")
+    .for_trees(),
     opt(
         Contents,
         "locals_base",
@@ -365,7 +430,8 @@ pub const OPTIONS: &[Opt] = &[
         Found("what follows from --base-arch"),
         "The architecture in the locations of sources, as Debian calls it",
     )
-    .value("ARCH"),
+    .value("ARCH")
+    .for_trees(),
     opt(
         Templates,
         "template_override",
@@ -392,7 +458,8 @@ pub const OPTIONS: &[Opt] = &[
         OfTree,
         "The .rpm and .repo files and URLs that set up package sources, separated by commas",
     )
-    .value("LIST"),
+    .value("LIST")
+    .for_trees(),
     opt(
         Packages,
         "apt_sources_list",
@@ -436,7 +503,8 @@ pub const OPTIONS: &[Opt] = &[
         Bool,
         Is("true"),
         "Leave no caches of packages in the images",
-    ),
+    )
+    .for_trees(),
     opt(
         Contents,
         "use_dumb_init",
@@ -444,7 +512,8 @@ pub const OPTIONS: &[Opt] = &[
         Bool,
         Is("true"),
         "Start containers with dumb-init",
-    ),
+    )
+    .for_trees(),
     opt(
         Contents,
         "docker_healthchecks",
@@ -452,7 +521,8 @@ pub const OPTIONS: &[Opt] = &[
         Bool,
         Is("true"),
         "Put the scripts of health checks into the images",
-    ),
+    )
+    .for_trees(),
     opt(
         Templates,
         "patches_path",
@@ -599,7 +669,8 @@ pub const OPTIONS: &[Opt] = &[
         Is("docker"),
         "The engine: docker where the Docker client finds it, or podman at its socket",
     )
-    .value("ENGINE"),
+    .value("ENGINE")
+    .for_users_alone(),
     opt(
         Engine,
         "podman_base_url",
@@ -608,7 +679,8 @@ pub const OPTIONS: &[Opt] = &[
         Is("unix:///run/podman/podman.sock"),
         "Where podman listens",
     )
-    .value("URL"),
+    .value("URL")
+    .for_users_alone(),
     opt(
         Images,
         "platform",
@@ -680,7 +752,8 @@ pub const OPTIONS: &[Opt] = &[
         Unset,
         "A secret for builds, as id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]; may be repeated",
     )
-    .value("SPEC"),
+    .value("SPEC")
+    .for_users_alone(),
     opt(
         Build,
         "ssh",
@@ -689,8 +762,10 @@ pub const OPTIONS: &[Opt] = &[
         Unset,
         "An agent of ssh for builds, as default or ID[=SOCKET]; may be repeated",
     )
-    .value("SPEC"),
-    opt(Push, "push", "push", Bool, Is("false"), "Push each image once it is built"),
+    .value("SPEC")
+    .for_users_alone(),
+    opt(Push, "push", "push", Bool, Is("false"), "Push each image once it is built")
+        .for_users_alone(),
     opt(
         Push,
         "push_when",

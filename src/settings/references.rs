@@ -1,8 +1,8 @@
 //! What a reference in a value stands for, and which options follow from others.
 
 use super::interpolate::interpolate;
-use super::layers::{Given, Layers, PROFILE_SECTION};
-use super::options::{Kind, OPTIONS};
+use super::layers::{Given, Layers, Origin, PROFILE_SECTION};
+use super::options::{Authority, Kind, OPTIONS};
 use super::platform::Platform;
 use super::{debian_arch, sources, types, users, words};
 use crate::diagnostic::{Diagnostic, nearest};
@@ -17,6 +17,8 @@ enum Dangling {
     Several(String),
     /// The value of the option of this name is made of itself.
     Circle(String),
+    /// The option of this name is not for the author of the value that refers to it.
+    Confidential(String),
 }
 
 /// The options being looked up, each because of the one before: their sections, if they are in
@@ -27,7 +29,32 @@ type Trail = Vec<(Option<String>, String)>;
 pub(super) struct Held {
     pub(super) kind: Kind,
     /// As it was written, if it was given or there is a default.
-    pub(super) text: Option<String>,
+    pub(super) text: Option<Text>,
+    /// Whether everybody may refer to it, whoever gave it.
+    pub(super) is_public: bool,
+}
+
+/// A value as it was written, and by whom.
+pub(super) struct Text {
+    pub(super) value: String,
+    pub(super) author: Authority,
+}
+
+impl Text {
+    /// Returns a value that the tree or Kiln itself has.
+    pub(super) fn of_tree(value: String) -> Self {
+        Self { value, author: Authority::Tree }
+    }
+}
+
+impl From<Given> for Text {
+    fn from(given: Given) -> Self {
+        let author = match given.origin {
+            Origin::Default => Authority::Tree,
+            _ => given.origin.authority(),
+        };
+        Self { value: given.value, author }
+    }
 }
 
 /// Follows references.
@@ -61,7 +88,8 @@ impl<'a> References<'a> {
         given: Given,
     ) -> Result<Given, Diagnostic> {
         let mut trail = vec![(section.map(str::to_owned), key.to_owned())];
-        match self.replace(section, &given.value, &mut trail) {
+        let text = Text::from(given.clone());
+        match self.replace(section, &text, &mut trail) {
             Ok(value) => Ok(Given { value, ..given }),
             Err(dangling) => Err(refuse(&dangling, section, key, &given)),
         }
@@ -75,17 +103,18 @@ impl<'a> References<'a> {
     fn replace(
         &self,
         section: Option<&str>,
-        text: &str,
+        text: &Text,
         trail: &mut Trail,
     ) -> Result<String, Dangling> {
-        interpolate(text, |name| self.referred_to(section, name, trail))
+        interpolate(&text.value, |name| self.referred_to(section, name, text.author, trail))
     }
 
-    /// What `$name` in a value of the `section` stands for.
+    /// What `$name` in a value of the `section` stands for, where that was written by `author`.
     fn referred_to(
         &self,
         section: Option<&str>,
         name: &str,
+        author: Authority,
         trail: &mut Trail,
     ) -> Result<String, Dangling> {
         let (section, key) = match name.split_once('.') {
@@ -97,6 +126,10 @@ impl<'a> References<'a> {
         };
         if !held.kind.is_of_one_value() {
             return Err(Dangling::Several(name.to_owned()));
+        }
+        let is_within = |text: &Text| text.author >= author;
+        if !held.is_public && !held.text.as_ref().is_none_or(is_within) {
+            return Err(Dangling::Confidential(name.to_owned()));
         }
         let step = (section.map(str::to_owned), key.to_owned());
         if trail.contains(&step) {
@@ -117,12 +150,12 @@ impl<'a> References<'a> {
         let Some(section) = section else {
             let option = OPTIONS.iter().find(|option| option.name == key)?;
             let given = self.layers.one(key, self.manifest);
-            let text = given.map(|given| given.value).filter(|value| !value.is_empty());
-            return Some(Held { kind: option.kind, text });
+            let text = given.filter(|given| !given.value.is_empty()).map(Text::from);
+            return Some(Held { kind: option.kind, text, is_public: option.is_for_trees() });
         };
         if section == PROFILE_SECTION {
             let is_known = self.layers.profiles().contains_key(key);
-            return is_known.then_some(Held { kind: Kind::List, text: None });
+            return is_known.then_some(Held { kind: Kind::List, text: None, is_public: true });
         }
         match users::of(section) {
             Some(user) => users::held(self.layers, self.manifest, user, key),
@@ -132,7 +165,7 @@ impl<'a> References<'a> {
 
     /// What holds for an option that is not given.
     fn follow(&self, name: &str, trail: &mut Trail) -> Result<Option<String>, Dangling> {
-        let mut value = |name: &str| self.referred_to(None, name, trail);
+        let mut value = |name: &str| self.referred_to(None, name, Authority::User, trail);
         Ok(match name {
             "base_tag" | "base_image" => {
                 let base = value("base")?;
@@ -192,6 +225,11 @@ fn refuse(dangling: &Dangling, section: Option<&str>, key: &str, given: &Given) 
         }
         Dangling::Circle(name) => {
             format!("{whose} refers to '{name}', whose value is made of itself")
+        }
+        Dangling::Confidential(name) => {
+            format!(
+                "{whose} refers to '{name}', which is the user's and not for a tree or a checkout"
+            )
         }
     });
     let names: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();

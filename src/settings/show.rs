@@ -1,6 +1,6 @@
 //! What holds for every option, and where it comes from: for people to look at.
 
-use super::layers::{Given, Layers, Origin};
+use super::layers::{Given, Layers, Origin, of_tree};
 use super::options::Fallback;
 use super::options::{Kind, OPTIONS, Opt};
 use super::types::{boolean, integer};
@@ -42,7 +42,7 @@ impl Values<'_> {
         if shown.iter().all(|shown| shown.value.is_empty()) {
             let nothing = match (option.default, shown.pop()) {
                 (Fallback::Is(_) | Fallback::OfTree, Some(shown)) => shown.origin,
-                (_, Some(shown)) if shown.origin != Origin::Manifest => shown.origin,
+                (_, Some(shown)) if !matches!(shown.origin, Origin::Manifest(_)) => shown.origin,
                 // The tree says what would hold without it.
                 _ => Origin::Default,
             };
@@ -68,8 +68,7 @@ impl Values<'_> {
     fn shown_list(&mut self, name: &str) -> Given {
         let origin = match self.layers.early(name) {
             Some(given) => given.origin,
-            None if self.manifest.defaults.contains_key(name) => Origin::Manifest,
-            None => Origin::Default,
+            None => of_tree(name, self.manifest).map_or(Origin::Default, |(_, origin)| origin),
         };
         Given { value: self.list(name).join(","), origin }
     }
@@ -89,10 +88,10 @@ fn follows(name: &str, settings: &Settings) -> Option<(String, Origin)> {
     let Settings { axis, base, naming, templating, .. } = settings;
     let has_release = !templating.release.is_empty();
     let (value, origin) = match name {
-        "base_image" => (axis.base_image.as_str(), Origin::Manifest),
-        "base_tag" => (axis.base_tag.as_str(), Origin::Manifest),
-        "base_package_type" => (base.package_type.as_str(), Origin::Manifest),
-        "distro_package_manager" => (base.package_manager.as_str(), Origin::Manifest),
+        "base_image" => (axis.base_image.as_str(), Origin::Manifest(None)),
+        "base_tag" => (axis.base_tag.as_str(), Origin::Manifest(None)),
+        "base_package_type" => (base.package_type.as_str(), Origin::Manifest(None)),
+        "distro_package_manager" => (base.package_manager.as_str(), Origin::Manifest(None)),
         "base_arch" => (axis.arch.as_str(), Origin::Default),
         "debian_arch" => (axis.debian_arch(), Origin::Default),
         "tag" => (naming.tag(), Origin::Default),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::layers::{Given, Layers, Origin, Section};
 use super::options;
-use super::references::{Held, References};
+use super::references::{Held, References, Text};
 use super::types::{boolean, dictionary};
 use crate::diagnostic::Diagnostic;
 use crate::source::{Digest, Kind, Source};
@@ -21,6 +21,9 @@ pub(super) const KEYS: [(&str, options::Kind); 6] = [
     ("version", options::Kind::Text),
 ];
 
+/// Key of the location, which may hold a password.
+const LOCATION: &str = "location";
+
 /// What the key of that name takes, if there is one.
 pub(super) fn kind_of(key: &str) -> Option<options::Kind> {
     KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
@@ -33,7 +36,7 @@ pub(super) fn held(layers: &Layers, manifest: &Manifest, name: &str, key: &str) 
     if entry.is_none() && section.is_none() {
         return None;
     }
-    let given = section.and_then(|section| section.get(key)).map(|given| given.value.clone());
+    let given = section.and_then(|section| section.get(key)).cloned().map(Text::from);
     let of_tree = || match key {
         "type" => entry.map(|entry| entry.r#type.clone()),
         "location" => entry.map(|entry| entry.location.clone()),
@@ -42,7 +45,8 @@ pub(super) fn held(layers: &Layers, manifest: &Manifest, name: &str, key: &str) 
         "enabled" => Some(entry.and_then(|entry| entry.enabled).unwrap_or(true).to_string()),
         _ => None,
     };
-    Some(Held { kind, text: given.or_else(of_tree) })
+    let text = given.or_else(|| of_tree().map(Text::of_tree));
+    Some(Held { kind, text, is_public: key != LOCATION })
 }
 
 /// What a source depends on beside its own values.
@@ -89,7 +93,8 @@ fn source(
     surroundings: &Surroundings<'_>,
 ) -> Result<Option<Source>, Diagnostic> {
     let value = |key: &str, of_tree: Option<&String>| {
-        let of_tree = of_tree.map(|value| Given { value: value.clone(), origin: Origin::Default });
+        let of_tree =
+            of_tree.map(|value| Given { value: value.clone(), origin: Origin::Manifest(None) });
         let given = section.get(key).cloned().or(of_tree);
         let complete = |given| surroundings.references.complete_in(Some(name), key, given);
         given.map(complete).transpose()

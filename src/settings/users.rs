@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::layers::{Given, Layers};
 use super::options::Kind;
-use super::references::{Held, References};
+use super::references::{Held, References, Text};
 use super::types::{integer, strip};
 use crate::diagnostic::Diagnostic;
 use crate::tree::{Manifest, UserVariables};
@@ -41,8 +41,9 @@ pub(super) fn held(layers: &Layers, manifest: &Manifest, user: &str, key: &str) 
         }
     };
     let name = || (key == "group").then(|| user.to_owned());
-    let text = given.map(|given| given.value.clone()).or_else(of_tree).or_else(name);
-    Some(Held { kind, text })
+    let of_tree = || of_tree().or_else(name).map(Text::of_tree);
+    let text = given.cloned().map(Text::from).or_else(of_tree);
+    Some(Held { kind, text, is_public: true })
 }
 
 /// All users, by name. What is wrong is added to `errors`.

@@ -1,11 +1,13 @@
 //! The manifest of a template tree, `tree.toml`: all that is particular to the tree and is no
 //! template.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnostic::{Diagnostic, Place, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dialect::{Axis, Dialect};
 
 /// The manifest's file name; a folder that has one is a tree.
@@ -58,10 +60,35 @@ pub struct Manifest {
     pub root: BTreeMap<String, String>,
 }
 
-/// What holds for an option that is not given.
+/// Value of an option that is not given.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "toml::Spanned<PresetValue>")]
+pub struct Preset {
+    /// The value.
+    pub value: PresetValue,
+    /// Place in the manifest; `None` for the tables of a kolla-build.
+    pub place: Option<Place>,
+    span: Range<usize>,
+}
+
+impl Preset {
+    /// Returns a preset that stands in no manifest.
+    pub fn of_tables(value: PresetValue) -> Self {
+        Self { value, place: None, span: 0..0 }
+    }
+}
+
+impl From<toml::Spanned<PresetValue>> for Preset {
+    fn from(written: toml::Spanned<PresetValue>) -> Self {
+        let span = written.span();
+        Self { value: written.into_inner(), place: None, span }
+    }
+}
+
+/// Value that a tree gives to an option.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-pub enum Preset {
+pub enum PresetValue {
     /// One value.
     Text(String),
     /// The values of an option that takes several.
@@ -197,16 +224,56 @@ impl Manifest {
     /// # Errors
     /// When it is not TOML or not a manifest; the place is named.
     pub fn parse(text: &str, path: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|error: toml::de::Error| {
+        let mut manifest: Self = toml::from_str(text).map_err(|error: toml::de::Error| {
             let diagnostic = Diagnostic::new(format!(
                 "the tree's manifest can't be read: {}",
                 error.message().lines().next().unwrap_or_default()
             ));
             match error.span() {
-                Some(span) => diagnostic.at(Place::new(path, text, span)).into(),
-                None => diagnostic.note(format!("in {path}")).into(),
+                Some(span) => diagnostic.at(Place::new(path, text, span)),
+                None => diagnostic.note(format!("in {path}")),
             }
-        })
+        })?;
+        manifest.check_names(|name| {
+            let start = text.find(name)?;
+            Some(Place::new(path, text, start..start + name.len()))
+        })?;
+        let source: Arc<str> = text.into();
+        for preset in manifest.defaults.values_mut() {
+            preset.place = Some(Place::new(path, source.clone(), preset.span.clone()));
+        }
+        Ok(manifest)
+    }
+
+    /// Refuses names of bases, install types and users that could be something else where they become
+    /// a folder, a part of an image's name or a word of an instruction; `place` finds a name in the
+    /// manifest's text.
+    ///
+    /// # Errors
+    /// Every such name.
+    pub fn check_names(&self, place: impl Fn(&str) -> Option<Place>) -> Result<()> {
+        let of_bases = self.bases.values().flat_map(|base| &base.install_types);
+        let rendered =
+            self.install_types.values().filter_map(|of_type| of_type.renders_as.as_ref());
+        let types = self.install_types.keys().chain(of_bases).chain(rendered);
+        let named = [("base", self.bases.keys().collect::<BTreeSet<_>>())];
+        let named = named
+            .into_iter()
+            .chain([("install type", types.collect()), ("user", self.users.keys().collect())]);
+        let wrong = named.flat_map(|(what, names)| {
+            let wrong = names.into_iter().filter(|name| !is_plain(name));
+            wrong.map(move |name| (what, name))
+        });
+        let errors = wrong.map(|(what, name)| {
+            let error = Diagnostic::new(format!("'{name}' can't be the name of a {what}"))
+                .help("use letters, digits, '_', '.' and '-', a letter or digit first");
+            match place(name) {
+                Some(place) => error.at(place),
+                None => error,
+            }
+        });
+        let errors: Vec<Diagnostic> = errors.collect();
+        if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
     }
 
     /// Lays what an overlay's manifest says over this one: same names are replaced, others added.
@@ -234,9 +301,40 @@ impl Manifest {
     }
 }
 
+/// Whether a name is made of letters, digits and `_.-` of ASCII, and begins with a letter or digit.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        let with_base = |name: &str| {
+            format!(
+                "[bases.{name}]\nimage = 'i'\ntag = 't'\npackage_type = 'deb'\n\
+                 package_manager = 'apt'\ninstall_types = ['binary']\n"
+            )
+        };
+        let refused = |text: &str| Manifest::parse(text, "tree.toml").unwrap_err().0;
+        for name in
+            ["'..'", "'a/b'", "'../x'", "''", "\"a\\nb\"", "\"\\u001b[2J\"", "'-x'", "'a b'"]
+        {
+            let errors = refused(&with_base(name));
+            assert_eq!(errors.len(), 1, "{name}");
+            assert!(errors[0].message.ends_with("can't be the name of a base"), "{errors:?}");
+        }
+        let errors = refused(&with_base("'../x'"));
+        assert_eq!(errors[0].places[0].line_number(), 1);
+        refused("[install_types.'../x']\n");
+        refused("[install_types.x]\nrenders_as = '../x'\n");
+        refused("[users.'a:0:0']\nuid = 1\ngid = 1\n");
+        let accepted = with_base("'Rocky_9.4-x'").replace("'binary'", "'r.d-o'");
+        assert!(Manifest::parse(&accepted, "tree.toml").is_ok());
+    }
 
     #[test]
     fn an_unbuildable_entry_speaks_of_the_axes_it_gives() {

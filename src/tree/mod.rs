@@ -32,7 +32,8 @@ use crate::image::ImageName;
 
 pub use embedded::export;
 pub use manifest::{
-    Base, FILE_NAME, InstallType, Manifest, Preset, SourceEntry, Unbuildable, UserVariables,
+    Base, FILE_NAME, InstallType, Manifest, Preset, PresetValue, SourceEntry, Unbuildable,
+    UserVariables,
 };
 pub use release::{Release, repositories};
 pub use shipped::tables;
@@ -246,10 +247,12 @@ impl Tree {
             let text = TreeFile::of_text(patterns.join("\n"));
             (format!("{name}{PROFILE_SUFFIX}"), text)
         });
+        let manifest = release::manifest(&release, &facts);
+        manifest.check_names(|_| None)?;
         Ok(Self {
             shown: Shown::new(place.templates.display().to_string(), files),
             profiles: profiles.collect(),
-            manifest: release::manifest(&release, &facts),
+            manifest,
             release: Some(release),
         })
     }

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::facts::{self, Facts};
-use super::manifest::{Base, InstallType, Manifest, Preset, SourceEntry, Unbuildable, User};
+use super::manifest::{
+    Base, InstallType, Manifest, Preset, PresetValue, SourceEntry, Unbuildable, User,
+};
 use super::python::Literal;
 use super::{TreeFile, shipped, text_at};
 use crate::diagnostic::{Diagnostic, Place as Shown, Result};
@@ -314,10 +316,10 @@ pub(super) fn manifest(release: &Release, facts: &Facts) -> Manifest {
 fn defaults(release: &Release, facts: &Facts) -> BTreeMap<String, Preset> {
     const FOLLOW_FROM_OTHERS: [&str; 2] = ["base_tag", "base_image"];
     let simple = |literal: &Literal| match literal {
-        Literal::Bool(value) => Some(Preset::Text(value.to_string())),
-        Literal::Int(value) => Some(Preset::Text(value.to_string())),
-        Literal::Text(value) => Some(Preset::Text(value.clone())),
-        Literal::List(values) => Some(Preset::List(
+        Literal::Bool(value) => Some(PresetValue::Text(value.to_string())),
+        Literal::Int(value) => Some(PresetValue::Text(value.to_string())),
+        Literal::Text(value) => Some(PresetValue::Text(value.clone())),
+        Literal::List(values) => Some(PresetValue::List(
             values
                 .iter()
                 .filter_map(|value| match value {
@@ -330,21 +332,22 @@ fn defaults(release: &Release, facts: &Facts) -> BTreeMap<String, Preset> {
     };
     // Where a release has no default for a text, one of another release does not hold.
     let preset = |option: &facts::Option_| match (&option.default, option.kind.as_str()) {
-        (Literal::None, "StrOpt") => Some(Preset::Text(String::new())),
+        (Literal::None, "StrOpt") => Some(PresetValue::Text(String::new())),
         (default, _) => simple(default),
     };
     let mut defaults: BTreeMap<_, _> = facts
         .options
         .iter()
         .filter(|(name, _)| !FOLLOW_FROM_OTHERS.contains(&name.as_str()))
-        .filter_map(|(name, option)| Some((name.clone(), preset(option)?)))
+        .filter_map(|(name, option)| Some((name.clone(), Preset::of_tables(preset(option)?))))
         .collect();
     let dialect = release.dialect;
+    let text = |value: &str| Preset::of_tables(PresetValue::Text(value.to_owned()));
     if !dialect.has_install_types() {
-        defaults.insert("install_type".to_owned(), Preset::Text(SOURCE.to_owned()));
+        defaults.insert("install_type".to_owned(), text(SOURCE));
     }
     if !dialect.tags_by_release() {
-        defaults.insert("tag".to_owned(), Preset::Text(release.version.clone()));
+        defaults.insert("tag".to_owned(), text(&release.version));
     }
     defaults
 }

@@ -1,0 +1,212 @@
+//! What template trees and configuration files of a checkout may decide.
+//!
+//! Both are data from someone else. A tree's manifest sets the options that the table lists for trees, and
+//! no others. A configuration file that was found in a checkout sets what is not the user's alone, and its
+//! paths lead to no place outside of the checkout. Values of either refer to nothing that their authors
+//! could not have written themselves, but for options that trees may set: what only the user knows, such as
+//! an index with a password, does not come into an address that a tree chooses.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::layers::{Given, Layers, Origin};
+use super::options::{Authority, Kind, OPTIONS, Opt};
+use crate::diagnostic::{Diagnostic, Diagnostics, Result};
+use crate::image::ImageRef;
+use crate::tree::Manifest;
+
+/// Checks that the manifest of a tree sets nothing but options that are for trees. What the tables of a
+/// kolla-build say beside these is left alone, and has no effect.
+///
+/// # Errors
+/// Every other key under `[defaults]`, at its place.
+pub fn check_manifest(manifest: &Manifest) -> Result<()> {
+    let written = manifest.defaults.iter().filter_map(|(name, preset)| {
+        let place = preset.place.clone()?;
+        Some(refusal_of_default(name)?.at(place))
+    });
+    let errors: Vec<Diagnostic> = written.collect();
+    if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
+}
+
+/// Returns why the manifest of a tree can't set `name`, if it can't.
+fn refusal_of_default(name: &str) -> Option<Diagnostic> {
+    let for_trees = || OPTIONS.iter().filter(|option| option.is_for_trees());
+    match OPTIONS.iter().find(|option| option.name == name) {
+        Some(option) if option.is_for_trees() => None,
+        Some(option) => {
+            let names: Vec<_> = for_trees().map(|option| option.name).collect();
+            let message = format!("a template tree can't set the option '{name}'");
+            let diagnostic = Diagnostic::new(message)
+                .note("a tree decides what is in images, and not what happens on the machine that builds them")
+                .note(format!("a tree may set: {}", names.join(", ")));
+            Some(diagnostic.help(match option.kind {
+                Kind::Positional => {
+                    format!("remove the line, and give {} on the command line", option.value)
+                }
+                _ => format!(
+                    "remove the line; to set it yourself, use --{} or a configuration file",
+                    option.flag
+                ),
+            }))
+        }
+        None => {
+            let message = format!("there is no option '{name}'");
+            Some(Diagnostic::new(message).suggest(name, for_trees().map(|option| option.name)))
+        }
+    }
+}
+
+impl Layers {
+    /// Takes the values of files for those of a file found in the checkout with the top folder `top`.
+    ///
+    /// # Errors
+    /// Every option that such a file can't set, where it is set.
+    pub fn confine(&mut self, top: &Path) -> Result<()> {
+        let top: Arc<Path> = top.into();
+        for given in self.files_mut() {
+            if let Origin::File(place) = &given.origin {
+                given.origin = Origin::Checkout(place.clone(), Arc::clone(&top));
+            }
+        }
+        let of_users = OPTIONS.iter().filter(|option| option.authority == Authority::User);
+        let set =
+            of_users.flat_map(|option| self.of_files(option).map(move |given| (option, given)));
+        let refused = set.filter(|(option, given)| !option.is_default(&given.value));
+        let errors: Vec<Diagnostic> =
+            refused.map(|(option, given)| refusal_in_checkout(option, given)).collect();
+        if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
+    }
+}
+
+fn refusal_in_checkout(option: &Opt, given: &Given) -> Diagnostic {
+    with_cure(given.refuse(format!(
+        "a configuration file that came with a checkout can't set '{}'",
+        option.name
+    )))
+}
+
+/// Refuses a path, of the option or key `name`, by which a file of a checkout leads out of it.
+///
+/// # Errors
+/// When the path is the word of such a file, and its place is not below the checkout's top folder.
+pub(super) fn check_path(name: &str, given: &Given) -> std::result::Result<(), Diagnostic> {
+    let Origin::Checkout(_, top) = &given.origin else { return Ok(()) };
+    if given.value.is_empty() || lies_below(top, Path::new(&given.value)) {
+        return Ok(());
+    }
+    Err(with_cure(given.refuse(format!(
+        "{name} leads out of the checkout '{}', which a file that came with it can't do",
+        top.display()
+    ))))
+}
+
+/// Refuses a namespace by which a tree names a registry: what is pushed goes where the user says.
+///
+/// # Errors
+/// When the namespace is the tree's, and begins with what a reference has for a registry.
+pub(super) fn check_namespace(given: &Given) -> std::result::Result<(), Diagnostic> {
+    let registry = || {
+        let reference: ImageRef = format!("{}/image", given.value).parse().ok()?;
+        reference.registry().map(str::to_owned)
+    };
+    match given.origin.authority() {
+        Authority::Tree if let Some(registry) = registry() => Err(given
+            .refuse(format!(
+                "a template tree can't name the registry '{registry}' as its namespace"
+            ))
+            .help("name a registry with --registry, and the namespace with --namespace")),
+        _ => Ok(()),
+    }
+}
+
+fn with_cure(diagnostic: Diagnostic) -> Diagnostic {
+    diagnostic
+        .note("the file was found in the current folder, and not named")
+        .help("if you trust the file, name it: --config-file build.conf")
+}
+
+/// Whether a path leads to a place below `top`, links followed, and not into the data of git.
+fn lies_below(top: &Path, path: &Path) -> bool {
+    let (Ok(top), Some(place)) = (top.canonicalize(), place_of(path)) else { return false };
+    let Ok(below) = place.strip_prefix(top) else { return false };
+    below.components().all(|part| part.as_os_str() != GIT_FOLDER)
+}
+
+/// Folder of a checkout that git keeps its data in.
+const GIT_FOLDER: &str = ".git";
+
+/// Returns the place that a path leads to with all links followed, also where the last parts are yet to
+/// be made; `None` for a path through what is not there, or through a link that leads nowhere.
+fn place_of(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    if path.symlink_metadata().is_ok() {
+        return path.canonicalize().ok();
+    }
+    let Component::Normal(name) = path.components().next_back()? else { return None };
+    Some(place_of(path.parent()?)?.join(name))
+}
+
+/// Returns the top folder of the checkout that a configuration file found in `folder` came with: that of
+/// the git repository, or the folder itself where the template tree lies below it.
+pub fn checkout_of(folder: &Path, tree: Option<&Path>) -> Option<PathBuf> {
+    let folder = folder.canonicalize().ok()?;
+    let of_git = folder.ancestors().find(|above| above.join(GIT_FOLDER).symlink_metadata().is_ok());
+    let of_tree = || {
+        let tree = tree?.canonicalize().ok()?;
+        tree.starts_with(&folder).then_some(folder.as_path())
+    };
+    of_git.or_else(of_tree).map(Path::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn places_below_a_folder_are_told_from_others() {
+        let (top, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let inside = |path: &str| top.path().join(path);
+        fs::create_dir_all(inside("a/b")).unwrap();
+        fs::create_dir_all(inside(".git/hooks")).unwrap();
+        symlink(outside.path(), inside("out")).unwrap();
+        symlink(outside.path().join("new"), inside("dangling")).unwrap();
+        symlink("a", inside("in")).unwrap();
+        for below in ["a", "a/b", "a/new", "a/new/newer", "in/b", "in/new", "a/../a/b", "."] {
+            assert!(lies_below(top.path(), &inside(below)), "{below}");
+        }
+        for other in [
+            "..",
+            "../x",
+            "a/../../x",
+            "a/new/../../../x",
+            "out",
+            "out/x",
+            "dangling",
+            "dangling/x",
+            ".git/config",
+            ".git/hooks/x",
+        ] {
+            assert!(!lies_below(top.path(), &inside(other)), "{other}");
+        }
+        assert!(!lies_below(top.path(), Path::new("/etc/passwd")));
+        assert!(!lies_below(top.path(), Path::new("~/x/../../../..")));
+    }
+
+    #[test]
+    fn a_file_came_with_the_repository_or_the_tree_around_it() {
+        let top = tempfile::tempdir().unwrap();
+        let top = top.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("a/docker")).unwrap();
+        let tree = top.join("a/docker");
+        assert_eq!(checkout_of(&top.join("a"), None), None);
+        assert_eq!(checkout_of(&top.join("a"), Some(&tree)), Some(top.join("a")));
+        assert_eq!(checkout_of(&top, Some(&tree)), Some(top.clone()));
+        assert_eq!(checkout_of(&tree, Some(&top.join("a"))), None);
+        fs::write(top.join(".git"), "gitdir: elsewhere\n").unwrap();
+        assert_eq!(checkout_of(&top.join("a"), None), Some(top.clone()));
+        assert_eq!(checkout_of(&tree, Some(&top.join("a"))), Some(top));
+    }
+}
