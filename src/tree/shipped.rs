@@ -2,8 +2,7 @@
 //! the Python package that they belong to.
 //!
 //! They are facts read from the released packages by [`tables`], one file for each series in the
-//! folder `releases`, of its last version. Names of images lack
-//! the registry: whoever has one in front of a base image names it.
+//! folder `releases`, of its last version.
 
 use std::path::Path;
 
@@ -39,13 +38,6 @@ pub fn tables(folder: &Path) -> Result<String> {
         Diagnostic::new(format!("'{}' has no templates of kolla-build", folder.display()))
     })?;
     let (_, mut facts) = release::read(&place, None)?;
-    for image in facts.base_images.values_mut() {
-        if let Some((host, _)) = image.name.split_once('/')
-            && host.contains('.')
-        {
-            image.name.clear();
-        }
-    }
     facts.options.retain(|_, option| {
         !matches!(option.default, Literal::Unknown | Literal::Call { .. } | Literal::Dict(_))
     });
