@@ -6,6 +6,7 @@
 //! runner is pure: it opens no socket and asks no clock. `docs/architecture.md` is the map.
 
 pub mod cli;
+pub mod console;
 pub mod context;
 pub mod crypto;
 pub mod diagnostic;
@@ -30,3 +31,4 @@ pub mod settings;
 pub mod source;
 pub mod template;
 pub mod tree;
+pub mod visible;

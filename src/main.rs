@@ -1,7 +1,5 @@
 //! The program `kiln`: hands over to [`kiln::cli`], which chooses the exit code.
 
-use std::io::{self, Write as _};
-
 use mimalloc::MiMalloc;
 use signal_hook::low_level;
 
@@ -14,7 +12,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() {
     let exit = kiln::cli::main(std::env::args_os());
-    let _ = io::stdout().flush();
+    kiln::console::flush();
     // What else a program does at its end is to have its allocator hand back all memory, piece by piece,
     // which the system takes at once.
     low_level::exit(exit as i32);

@@ -10,6 +10,8 @@ use regex::Regex;
 /// Each module with those it may use, in the order that data takes. `cli` may use all.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("diagnostic", &[]),
+    ("visible", &[]),
+    ("console", &["diagnostic", "visible"]),
     ("crypto", &[]),
     ("endpoint", &[]),
     ("secret", &[]),
@@ -24,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("settings", &["diagnostic", "endpoint", "secret", "dialect", "image", "source", "tree"]),
     ("dockerfile", &["image"]),
     ("template", &["diagnostic", "dialect", "dockerfile", "image", "tree"]),
-    ("graph", &["diagnostic", "fingerprint", "image", "dockerfile"]),
+    ("graph", &["diagnostic", "visible", "fingerprint", "image", "dockerfile"]),
     ("plan", &["event", "image", "graph"]),
     ("lint", &["diagnostic", "dockerfile", "graph", "image", "template", "tree"]),
     ("context", &["fingerprint", "image", "patterns", "tree"]),
@@ -45,7 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "runner",
         &["image", "event", "fingerprint", "graph", "plan", "context", "engine", "source", "tree"],
     ),
-    ("report", &["image", "event", "dockerfile", "template"]),
+    ("report", &["visible", "console", "image", "event", "dockerfile", "template"]),
     (
         "fuzzing",
         &["diagnostic", "dialect", "dockerfile", "image", "settings", "source", "template", "tree"],
@@ -57,7 +59,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("clap", "cli"),
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
-    ("annotate_snippets", "cli"),
+    ("annotate_snippets", "console"),
     ("bollard", "engine"),
     ("hyper", "engine"),
     ("hyper_util", "engine"),
@@ -78,7 +80,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("petgraph", "graph"),
     ("walkdir", "tree"),
     ("indicatif", "report"),
-    ("anstyle", "report"),
+    ("anstyle", "console"),
     ("quick_junit", "report"),
     ("toml", "tree template"),
 ];
@@ -159,6 +161,24 @@ fn libraries_are_seen_by_their_owners_alone() {
             assert!(owned || !used.is_match(&code), "{} uses {library}", path.display());
         }
     }
+}
+
+/// Code that writes to standard output or error. The bars are drawn by their library, with visible text only.
+const WRITING: &str = r"\b(e?print(ln)?|dbg)!|\b(stdout|stderr)\(\)|\.print\(\)";
+const BARS: (&str, &str) = ("report/progress.rs", "ProgressDrawTarget::stderr()");
+
+#[test]
+fn the_console_alone_writes_to_standard_output_and_error() {
+    let writes = Regex::new(WRITING).unwrap();
+    let (of_bars, target) = BARS;
+    let mut writers = BTreeSet::new();
+    for (module, path, code) in sources() {
+        let code = if path == Path::new(of_bars) { code.replacen(target, "", 1) } else { code };
+        if writes.is_match(&code) {
+            writers.insert(module);
+        }
+    }
+    assert_eq!(writers, BTreeSet::from(["console".to_owned()]));
 }
 
 /// Image names that are plain words, which the program may well use.

@@ -22,7 +22,11 @@ impl Terminal {
         let terminal = Self { folder: tempfile::tempdir().unwrap() };
         let script = terminal.folder.path().join("script");
         fs::write(&script, shell_script(command)).unwrap();
-        let start = ["-f", "/dev/null", "new-session", "-d", "-y", "40", "-x", columns, "sh"];
+        // Programs may set the clipboard, as many terminals let them.
+        let conf = terminal.folder.path().join("conf");
+        fs::write(&conf, "set-option -s set-clipboard on\n").unwrap();
+        let start =
+            ["-f", conf.to_str().unwrap(), "new-session", "-d", "-y", "40", "-x", columns, "sh"];
         let output = terminal.tmux(&[&start[..], &[script.to_str().unwrap()]].concat());
         assert!(output.status.success(), "tmux: {}", String::from_utf8_lossy(&output.stderr));
         terminal
@@ -54,6 +58,24 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         self.tmux(&["kill-server"]);
     }
+}
+
+/// Sequences that drive a terminal: its clipboard, its title, its other screen, and the lines above.
+const DRIVING: &str = r"\033]52;c;cGxhbnRlZA==\007\033]0;planted-title\007\033[?1049h\033[2J\r\033[1A\033[2Kplanted: built";
+
+/// Fails the test unless nothing has driven the terminal.
+#[track_caller]
+fn expect_undriven(terminal: &Terminal) {
+    let told = |arguments: &[&str]| {
+        let output = terminal.tmux(arguments);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(told(&["show-buffer"]), "", "the clipboard was set");
+    let state = told(&["display-message", "-p", "#{alternate_on} #{pane_title}"]);
+    assert!(state.starts_with("0 ") && !state.contains("planted"), "{state}");
+    let screen = told(&["capture-pane", "-p", "-J", "-S", "-"]);
+    assert!(screen.starts_with("before\n"), "what stood there is gone:\n{screen}");
+    assert!(!screen.lines().any(|line| line.starts_with("planted")), "{screen}");
 }
 
 /// The command with its environment, and its exit code after it.
@@ -153,4 +175,87 @@ fn odd_terminals_do_no_harm() {
     let seen = Terminal::running(&dumb, "80").screen_with(&["exit 1"]);
     assert!(seen.contains("bad: building") && !seen.contains("3/4"), "{seen}");
     assert!(!seen.contains('\u{1b}'));
+}
+
+/// The command, after a line that is there before it.
+fn after_a_line(command: &Command) -> Command {
+    let mut after = Command::new("sh");
+    after.args(["-c", "echo before; exec \"$0\" \"$@\""]);
+    after.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => after.env(name, value),
+            None => after.env_remove(name),
+        };
+    }
+    after
+}
+
+/// The sequences as they are.
+fn driving() -> String {
+    DRIVING.replace(r"\033", "\u{1b}").replace(r"\007", "\u{7}").replace(r"\r", "\r")
+}
+
+#[test]
+fn the_terminal_of_these_tests_can_be_driven() {
+    let mut command = Command::new("printf");
+    command.arg(DRIVING);
+    let terminal = Terminal::running(&command, "80");
+    terminal.screen_with(&["planted: built"]);
+    let clipboard = terminal.tmux(&["show-buffer"]);
+    assert_eq!(String::from_utf8_lossy(&clipboard.stdout), "planted");
+    let state = terminal.tmux(&["display-message", "-p", "#{alternate_on} #{pane_title}"]);
+    assert_eq!(String::from_utf8_lossy(&state.stdout), "1 planted-title\n");
+}
+
+#[test]
+fn a_tree_does_not_drive_the_terminal() {
+    let tree = TestTree::new(&[("base", "FROM debian:bookworm\n"), ("never", "FROM @base\n")]);
+    let manifest = fs::read_to_string(tree.path().join("tree.toml")).unwrap();
+    let reason = DRIVING.replace(r"\033", r"\u001b").replace(r"\007", r"\u0007");
+    let entry =
+        format!("[[unbuildable]]\nimages = ['never']\nbase = ['one']\nreason = \"{reason}\"\n");
+    tree.write("tree.toml", &format!("{manifest}{entry}"));
+    tree.write(&format!("base/{}", driving()), "");
+    let commands: [&[&str]; 4] =
+        [&["explain", "never"], &["lint"], &["config", "show"], &["build", "--plan", "^never$"]];
+    for words in commands {
+        let mut command = support::kiln();
+        command.args(words).args(["--namespace", "family", "--tree"]).arg(tree.path());
+        command.env("TERM", "xterm");
+        if words[0] == "config" {
+            command.args(["--maintainer", &driving()]);
+        }
+        let terminal = Terminal::running(&after_a_line(&command), "80");
+        terminal.screen_with(&[r"\u{1b}]52;c;cGxhbnRlZA==\u{7}", "\nexit "]);
+        expect_undriven(&terminal);
+    }
+}
+
+/// The log of a build, while bars are drawn and without them, and what failed, and an instruction beside a bar.
+#[test]
+fn a_build_does_not_drive_the_terminal() {
+    Engine::Docker.require();
+    let tree = TestTree::new(&[
+        ("base", "FROM debian:bookworm\n"),
+        (
+            "bad",
+            &format!(
+                "FROM @base\nRUN printf '{DRIVING}\\n{DRIVING}\\n' && printf '{DRIVING}\\n' >&2 && sleep 1 && false\n"
+            ),
+        ),
+        ("seen", &format!("FROM @base\nRUN sleep 3; : {}\n", driving())),
+    ]);
+    let _cleanup = Cleanup::new(tree.namespace());
+    for arguments in [&["--nobuildkit"][..], &["--buildkit"], &["--buildkit", "--debug"]] {
+        let mut command = tree.command(&[&["--nocache", "--format", "none"], arguments].concat());
+        command.env("TERM", "xterm");
+        for name in ["DOCKER_HOST", "HOME", "PATH"] {
+            command.env(name, std::env::var_os(name).unwrap_or_default());
+        }
+        let terminal = Terminal::running(&after_a_line(&command), "120");
+        let seen = terminal.screen_with(&["exit 1"]);
+        expect_undriven(&terminal);
+        assert!(seen.contains(r"bad | \u{1b}]52;c;cGxhbnRlZA==\u{7}"), "{seen}");
+    }
 }

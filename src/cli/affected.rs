@@ -18,6 +18,7 @@ use super::family::Family;
 use super::past::Past;
 use super::view::View;
 use super::{Exit, Failure, terminal};
+use crate::console::Json;
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::{Builder, Loan};
@@ -86,9 +87,9 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         terminal::warn(&format!("nothing is affected since {reference}"));
     }
     if format == [JSON] {
-        terminal::print_json(&affected.iter().map(Affected::json).collect())
+        terminal::print_json(&Json::indented(&affected.iter().map(Affected::json).collect()))
     } else {
-        terminal::print_out(&affected.iter().map(Affected::line).collect::<String>())
+        terminal::print_out(&affected.iter().map(Affected::line).collect())
     }
 }
 
@@ -248,7 +249,7 @@ struct Affected<'a> {
 
 impl Affected<'_> {
     fn line(&self) -> String {
-        format!("{}: {}\n", self.image.name, told(self.difference))
+        format!("{}: {}", self.image.name, told(self.difference))
     }
 
     fn json(&self) -> Value {

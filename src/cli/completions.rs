@@ -35,5 +35,5 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let name = grammar.get_name().to_owned();
     let mut script = Vec::new();
     generate(shell, &mut grammar, name, &mut script);
-    terminal::print_out(&String::from_utf8_lossy(&script))
+    terminal::print_own(&String::from_utf8_lossy(&script))
 }

@@ -1,7 +1,6 @@
 //! `kiln config`: what there is to configure, what holds, and what is wrong with a file.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::builder::ValueParser;
@@ -12,10 +11,12 @@ use super::args::{self, CommandLine, Given};
 use super::prepare::{self, Prepared};
 use super::view::View;
 use super::{Exit, Failure, terminal};
+use crate::console::Listing;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed};
 use crate::settings::options::{Fallback, option};
 use crate::settings::{Layers, Profiles, Shown, check, example, show};
 use crate::tree::Tree;
+use crate::visible;
 
 /// The argument of the files to check.
 const FILES: &str = "FILE";
@@ -61,7 +62,7 @@ pub fn command() -> Command {
 /// Prints what is asked for.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.subcommand() {
-        Some(("example", _)) => terminal::print_out(&example()),
+        Some(("example", _)) => terminal::print_own(&example()),
         Some(("show", matches)) => {
             let prepared = prepare::prepare(&CommandLine::of(matches), &View::Now)?;
             terminal::print_out(&table(&lines(&prepared)))
@@ -116,7 +117,7 @@ fn lines(prepared: &Prepared) -> Vec<Line> {
             ("", "dialect", _) if let Some(release) = tree.release() => release.version.clone(),
             ("", _, Fallback::Found(what)) => format!("({what})"),
             ("", ..) => "-".to_owned(),
-            (value, ..) => value.replace('\n', "\\n"),
+            (value, ..) => visible::line(value).into_owned(),
         };
         let value = credentials.replace_all(&value, "$1***@").into_owned();
         [shown.option.name.to_owned(), value, shown.origin.to_string()]
@@ -128,16 +129,13 @@ fn lines(prepared: &Prepared) -> Vec<Line> {
 const CREDENTIALS: &str = r"(://)[^/\s]+@";
 
 /// The lines in columns. A value that is far longer than others does not move their column.
-fn table(lines: &[Line]) -> String {
+fn table(lines: &[Line]) -> Listing {
     const WIDEST: usize = 48;
     let width = |column: usize| {
         let lengths = lines.iter().map(|line| line[column].chars().count());
         lengths.filter(|length| *length <= WIDEST).max().unwrap_or_default()
     };
     let (names, values) = (width(0), width(1));
-    let mut text = String::new();
-    for [name, value, origin] in lines {
-        writeln!(text, "{name:names$}  {value:values$}  {origin}").expect("a string takes all");
-    }
-    text
+    let row = |[name, value, origin]: &Line| format!("{name:names$}  {value:values$}  {origin}");
+    lines.iter().map(row).collect()
 }

@@ -1,7 +1,5 @@
 //! `kiln explain`: what would become of one image, and why.
 
-use std::fmt::Write as _;
-
 use clap::{Arg, ArgMatches, Command};
 
 use super::affected::leave_out_unaffected;
@@ -11,6 +9,7 @@ use super::family::Family;
 use super::unchanged::{Standing, Survey};
 use super::view::View;
 use super::{Exit, Failure, terminal};
+use crate::console::Listing;
 use crate::diagnostic::Diagnostic;
 use crate::graph::{self, Graph, Index};
 use crate::image::ImageRef;
@@ -58,7 +57,7 @@ fn explain(name: &str, line: &CommandLine) -> Result<Exit, Failure> {
     let survey = shop.and_then(|shop| shop.survey);
     let mut text = of_plan(&plan, image);
     let of_engine = survey.and_then(|survey| of_engine(&survey, &graph.images()[image]));
-    text.extend(of_engine);
+    of_engine.into_iter().flatten().for_each(|line| text.line(line));
     terminal::print_out(&text)
 }
 
@@ -92,7 +91,7 @@ fn find(graph: &Graph, name: &str) -> Result<Index, Diagnostic> {
 }
 
 /// What the plan says.
-fn of_plan(plan: &Plan<'_>, image: Index) -> String {
+fn of_plan(plan: &Plan<'_>, image: Index) -> Listing {
     let graph = plan.graph();
     let about = &graph.images()[image];
     let decision = match plan.decision(image) {
@@ -107,10 +106,9 @@ fn of_plan(plan: &Plan<'_>, image: Index) -> String {
         if names.is_empty() { "nothing of the tree".to_owned() } else { names.join(", ") }
     };
     let externals: Vec<_> = graph.externals(image).into_iter().map(ImageRef::to_string).collect();
-    let mut text = format!("{}: {}\n", about.name, decision);
-    let mut say = |what: &str, value: &str| {
-        writeln!(text, "  {what:<12} {value}").expect("a string takes all");
-    };
+    let mut text = Listing::default();
+    text.line(format!("{}: {decision}", about.name));
+    let mut say = |what: &str, value: &str| text.line(format!("  {what:<12} {value}"));
     say("reference", &about.reference.to_string());
     say("template", &about.template);
     say("wave", &graph.wave(image).to_string());
@@ -124,10 +122,10 @@ fn of_plan(plan: &Plan<'_>, image: Index) -> String {
 }
 
 /// What the image would be made of, and what the engine has in its place.
-fn of_engine(survey: &Survey, image: &graph::Image) -> Option<String> {
+fn of_engine(survey: &Survey, image: &graph::Image) -> Option<Vec<String>> {
     let printed = survey.expected.get(&image.name)?;
-    let mut text = String::new();
-    let mut say = |line: String| writeln!(text, "{line}").expect("a string takes all");
+    let mut lines = Vec::new();
+    let mut say = |line: String| lines.push(line);
     say(format!("  fingerprint  {}", printed.fingerprint));
     for (name, part) in &printed.parts {
         say(format!("    {:<SHORT$}  {name}", part.chars().take(SHORT).collect::<String>()));
@@ -145,5 +143,5 @@ fn of_engine(survey: &Survey, image: &graph::Image) -> Option<String> {
         }
         Standing::BuiltAs(fingerprint) => say(format!("    built as {fingerprint}")),
     }
-    Some(text)
+    Some(lines)
 }

@@ -18,6 +18,7 @@ use super::images::{Attempts, attempts};
 use super::prepare::{Prepared, add_files_of_site, prepare};
 use super::view::View;
 use super::{Exit, Failure, terminal};
+use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
 use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};
 use crate::settings::{Profiles, Settings};
@@ -76,9 +77,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let labels: BTreeSet<&str> = settings.iter().filter_map(|one| one.label.as_deref()).collect();
     let findings = findings(&tree, &settings, &rules)?;
     if format == [JSON] {
-        let list: Vec<Value> = findings.iter().map(as_json).collect();
-        let list = serde_json::to_string_pretty(&list).expect("plain JSON");
-        terminal::print_out(&format!("{list}\n"))?;
+        terminal::print_json(&Json::indented(&findings.iter().map(as_json).collect()))?;
     } else {
         terminal::print_out(&as_text(&findings, labels.len()))?;
     }
@@ -222,27 +221,27 @@ fn shell_reads(shell: Shell, code: &str) -> std::io::Result<Option<String>> {
 }
 
 /// The findings, a line each, and how many there are; of `axes` looked at.
-fn as_text(findings: &[Finding], axes: usize) -> String {
-    let mut text = String::new();
+fn as_text(findings: &[Finding], axes: usize) -> Listing {
+    let mut text = Listing::default();
     for Finding { path, line, rule, message, help, axes: found_on } in findings {
-        write!(text, "{path}:{line}: {}: {message}", rule.name()).expect("a string takes all");
+        let mut told = format!("{path}:{line}: {}: {message}", rule.name());
         if let Some(help) = help {
-            write!(text, "; {help}").expect("a string takes all");
+            write!(told, "; {help}").expect("a string takes all");
         }
         if !found_on.is_empty() && found_on.len() < axes {
             let on: Vec<&str> = found_on.iter().map(String::as_str).collect();
-            write!(text, " (on {})", on.join(", ")).expect("a string takes all");
+            write!(told, " (on {})", on.join(", ")).expect("a string takes all");
         }
-        text.push('\n');
+        text.line(told);
     }
     let files: BTreeSet<&str> = findings.iter().map(|finding| finding.path.as_str()).collect();
-    let counted = match (findings.len(), files.len()) {
+    text.line(match (findings.len(), files.len()) {
         (0, _) => "nothing found".to_owned(),
         (1, _) => "1 finding in 1 file".to_owned(),
         (count, 1) => format!("{count} findings in 1 file"),
         (count, files) => format!("{count} findings in {files} files"),
-    };
-    text + &counted + "\n"
+    });
+    text
 }
 
 fn as_json(finding: &Finding) -> Value {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{Exit, Failure, terminal};
+use crate::console::{Json, Listing};
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Graph, Index};
 use crate::plan::Plan;
@@ -16,27 +17,38 @@ pub fn show(task: &Task, plan: &Plan<'_>) -> Result<Exit, Failure> {
         Task::Build | Task::Plan(_) | Task::TemplateOnly => Ok(Exit::Done),
         Task::ListImages => {
             let names = plan.to_build().map(|image| &graph.images()[image].name);
-            let lines = names.enumerate().map(|(n, name)| format!("{} : {name}\n", n + 1));
-            terminal::print_out(&lines.collect::<String>())
+            let lines = names.enumerate().map(|(n, name)| format!("{} : {name}", n + 1));
+            terminal::print_out(&lines.collect())
         }
-        Task::ListDependencies => terminal::print_json(&graph.nested(&shown)),
+        Task::ListDependencies => terminal::print_json(&Json::indented(&graph.nested(&shown))),
         Task::SaveDependency(target, format) => write(target, &drawn(graph, *format, &shown)),
     }
 }
 
-/// The images for which `shown` is true as a text of this format.
-fn drawn(graph: &Graph, format: GraphFormat, shown: &dyn Fn(Index) -> bool) -> String {
+/// A graph as a text.
+enum Drawn {
+    Lines(Listing),
+    Json(Json),
+}
+
+/// Returns the images for which `shown` is true as a text of this format.
+fn drawn(graph: &Graph, format: GraphFormat, shown: &dyn Fn(Index) -> bool) -> Drawn {
     match format {
-        GraphFormat::Dot => graph.dot(shown),
-        GraphFormat::Json => terminal::pretty(&graph.json(shown)),
-        GraphFormat::Mermaid => graph.mermaid(shown),
+        GraphFormat::Dot => Drawn::Lines(graph.dot(shown).lines().collect()),
+        GraphFormat::Json => Drawn::Json(Json::indented(&graph.json(shown))),
+        GraphFormat::Mermaid => Drawn::Lines(graph.mermaid(shown).lines().collect()),
     }
 }
 
-fn write(target: &Target, text: &str) -> Result<Exit, Failure> {
-    match target {
-        Target::Stdout => terminal::print_out(text),
-        Target::File(file) => {
+fn write(target: &Target, drawn: &Drawn) -> Result<Exit, Failure> {
+    match (target, drawn) {
+        (Target::Stdout, Drawn::Lines(lines)) => terminal::print_out(lines),
+        (Target::Stdout, Drawn::Json(json)) => terminal::print_json(json),
+        (Target::File(file), drawn) => {
+            let text = match drawn {
+                Drawn::Lines(lines) => lines.as_str(),
+                Drawn::Json(json) => json.as_str(),
+            };
             fs::write(file, text).map_err(|error| {
                 Diagnostic::new(format!("'{}' can't be written: {error}", file.display()))
             })?;

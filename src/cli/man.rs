@@ -33,7 +33,7 @@ pub fn command() -> Command {
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.get_one::<PathBuf>(FOLDER) {
         Some(folder) => write_all(folder),
-        None => terminal::print_out(&first_page()),
+        None => terminal::print_own(&first_page()),
     }
 }
 

@@ -32,6 +32,7 @@ use std::path::Path;
 
 use args::CommandLine;
 
+use crate::console;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::EngineError;
 
@@ -118,16 +119,40 @@ fn share_work_among_threads() {
     std::mem::forget(rayon::ThreadPoolBuilder::new().use_current_thread().build());
 }
 
+/// Variables that services for continuous integration set in their jobs.
+const SERVICES: [&str; 6] =
+    ["CI", "GITHUB_ACTIONS", "GITLAB_CI", "KILN_CI", "TF_BUILD", "TEAMCITY_VERSION"];
+
+/// Returns whether a service may be reading along. One that `--ci none` asks nothing of still does.
+fn is_in_a_job() -> bool {
+    let says_so = |value: OsString| ["", "0", "false", NO_SERVICE].iter().all(|no| value != *no);
+    SERVICES.iter().any(|name| std::env::var_os(name).is_some_and(says_so))
+}
+
+/// Value of the option for no service.
+const NO_SERVICE: &str = "none";
+
+/// Returns whether arguments that are not understood yet, and may never be, name a service.
+fn names_a_service(arguments: &[OsString]) -> bool {
+    let flag = OsStr::new("--ci");
+    let apart = arguments.windows(2).any(|pair| pair[0] == flag && pair[1] != NO_SERVICE);
+    let service = |argument: &OsString| argument.to_str()?.strip_prefix("--ci=").map(str::to_owned);
+    apart || arguments.iter().filter_map(service).any(|service| service != NO_SERVICE)
+}
+
 fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
     share_work_among_threads();
     let arguments = in_full(arguments.into_iter().collect());
+    if is_in_a_job() || names_a_service(&arguments) {
+        console::expect_service();
+    }
     let matches = match args::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) => return Ok(terminal::print_usage(&error)),
+        Err(error) => return Ok(terminal::print_usage(error)),
     };
     match matches.subcommand() {
         Some(("build", matches)) if args::wants_version(matches) => {
-            terminal::print_out(concat!(env!("CARGO_PKG_VERSION"), "\n"))
+            terminal::print_own(concat!(env!("CARGO_PKG_VERSION"), "\n"))
         }
         Some(("build", matches)) => build::run(&CommandLine::of(matches)),
         Some(("affected", matches)) => affected::run(matches),

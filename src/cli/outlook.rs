@@ -4,7 +4,6 @@
 //! forecast that a run goes by; here both are only told.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use super::affected::{Differences, entry, told, told_changes};
 use super::unchanged::{Standing, Survey};
 use super::{Exit, Failure, durations, terminal};
+use crate::console::{Json, Listing};
 use crate::event::{Aside, SetAside};
 use crate::graph::Index;
 use crate::image::ImageName;
@@ -45,7 +45,7 @@ pub fn show(
     };
     match format {
         PlanFormat::Text => terminal::print_out(&outlook.text()),
-        PlanFormat::Json => terminal::print_json(&outlook.json()),
+        PlanFormat::Json => terminal::print_json(&Json::indented(&outlook.json())),
     }
 }
 
@@ -124,7 +124,7 @@ impl Outlook<'_> {
 
     /// What would be done, for people: a heading for each wave, a line for each image, and the counts
     /// and the estimate last.
-    fn text(&self) -> String {
+    fn text(&self) -> Listing {
         let graph = self.plan.graph();
         let to_build: Vec<Index> = self.plan.to_build().collect();
         let (_, set_aside) = self.plan.announce();
@@ -140,8 +140,8 @@ impl Outlook<'_> {
         let reference = |image: &Index| graph.images()[*image].reference.to_string();
         let reference_width =
             to_build.iter().map(|image| reference(image).len()).max().unwrap_or(0);
-        let mut text = String::new();
-        let mut say = |line: String| writeln!(text, "{line}").expect("a string takes all");
+        let mut text = Listing::default();
+        let mut say = |line: String| text.line(line);
         for wave in to_build.chunk_by(|a, b| graph.wave(*a) == graph.wave(*b)) {
             say(format!("Wave {}", graph.wave(wave[0])));
             for image in wave {
@@ -274,7 +274,7 @@ mod tests {
             threads: 2,
             priorities: true,
         };
-        (outlook.text(), terminal::pretty(&outlook.json()))
+        (outlook.text().as_str().to_owned(), Json::indented(&outlook.json()).as_str().to_owned())
     }
 
     #[test]
@@ -360,7 +360,7 @@ mod tests {
             let built = names(&graph, plan.to_build());
             prop_assert_eq!(&told, &built);
             let text = outlook.text();
-            let lines = text.lines().take_while(|line| *line != "Skipped");
+            let lines = text.as_str().lines().take_while(|line| *line != "Skipped");
             let lines = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
             prop_assert_eq!(lines.collect::<Vec<_>>(), built);
             let turns: std::collections::BTreeSet<u64> =

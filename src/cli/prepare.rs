@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::Failure;
 use super::args::CommandLine;
 use super::view::View;
+use super::{Failure, NO_SERVICE};
+use crate::console;
 use crate::diagnostic::{Diagnostic, Result as Diagnosed};
 use crate::dialect::Dialect;
 use crate::settings::{self, Layers, Profiles, Settings, check_manifest, checkout_of, settle};
@@ -43,6 +44,9 @@ pub fn prepare(line: &CommandLine, view: &View) -> Result<Prepared, Failure> {
     } else {
         Layers::gather(line.given.clone(), &named, &environment)?
     };
+    if layers.early("ci").is_some_and(|given| given.value != NO_SERVICE) {
+        console::expect_service();
+    }
     warn_of_no_effect(&layers, view);
     let tree = open_tree(&layers, view)?;
     warn_of_guess(&tree, view);

@@ -3,11 +3,11 @@
 //! What can't be written costs no build: it is told, and the exit code tells.
 
 use std::fs;
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Failure, terminal};
+use super::Failure;
+use crate::console::{self, Json};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::event::Event;
 use crate::report::catalogue::Catalogue;
@@ -77,15 +77,14 @@ impl Reports {
     fn sum_up(&self, output: &Output) -> Vec<Diagnostic> {
         let mut troubles = Vec::new();
         if output.verbosity != Verbosity::Quiet {
-            terminal::warn(summary::text(&self.record).trim_end());
+            console::say_all(&summary::text(&self.record));
         }
         let json = summary::json(&self.record);
         if let Some(file) = &output.summary_json_file {
-            let pretty = serde_json::to_string_pretty(&json).expect("plain JSON");
-            troubles.extend(write("the summary", file, &format!("{pretty}\n")));
+            troubles.extend(write("the summary", file, Json::indented(&json).as_str()));
         }
         if output.json
-            && let Err(error) = terminal::write_out(&format!("{json}\n"))
+            && let Err(error) = console::print_json(&Json::in_one_line(&json))
         {
             troubles.push(Diagnostic::new(format!("the summary can't be written: {error}")));
         }
@@ -104,8 +103,7 @@ fn manner(output: &Output, threads: usize) -> Manner {
         Service::GitHub => Ci::GitHub,
         Service::GitLab => Ci::GitLab,
     });
-    let is_terminal = std::io::stderr().is_terminal() && !terminal::is_dumb();
-    Manner { detail, is_terminal, colours: terminal::has_colours(), ci }
+    Manner { detail, is_terminal: console::can_draw(), colours: console::has_colours(), ci }
 }
 
 fn write(what: &str, file: &Path, text: &str) -> Option<Diagnostic> {

@@ -1,31 +1,46 @@
-//! Prints data on standard output, and diagnostics on standard error, each with its line and a
-//! caret, as compilers do.
+//! What the commands print: data on standard output, and all else on standard error.
 
-use std::io::{self, IsTerminal as _, Write as _};
-
-use annotate_snippets::{AnnotationKind, Element, Group, Level, Renderer, Snippet};
-use serde_json::Value;
+use std::io;
 
 use super::{Exit, Failure};
+use crate::console::{self, Colour, Json, Line, Listing};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::visible;
 
 /// Prints every diagnostic.
 pub fn print(diagnostics: &Diagnostics) {
-    let renderer = if has_colours() { Renderer::styled() } else { Renderer::plain() };
-    for diagnostic in &diagnostics.0 {
-        warn(&render(diagnostic, &renderer));
-    }
+    console::say_diagnostics(diagnostics);
 }
 
-/// Says something that is no error.
+/// Words that a warning begins with.
+const WARNING: &str = "warning: ";
+
+/// Says something that is no error. All lines of a warning are marked as one.
 pub fn warn(text: &str) {
-    // A closed standard error is no reason to fail.
-    drop(writeln!(io::stderr(), "{text}"));
+    let line = match text.strip_prefix(WARNING) {
+        Some(text) => Line::new(WARNING).text(text),
+        None => Line::new("").text(text),
+    };
+    console::say(&line);
 }
 
-/// Writes data to standard output.
-pub fn print_out(text: &str) -> Result<Exit, Failure> {
-    match write_out(text) {
+/// Prints lines.
+pub fn print_out(listing: &Listing) -> Result<Exit, Failure> {
+    printed(console::print(listing))
+}
+
+/// Prints JSON.
+pub fn print_json(json: &Json) -> Result<Exit, Failure> {
+    printed(console::print_json(json))
+}
+
+/// Prints a text that is all Kiln's own.
+pub fn print_own(text: &str) -> Result<Exit, Failure> {
+    printed(console::print_own(text))
+}
+
+fn printed(result: io::Result<()>) -> Result<Exit, Failure> {
+    match result {
         // Whoever read the other end has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
         Err(error) => {
@@ -35,76 +50,54 @@ pub fn print_out(text: &str) -> Result<Exit, Failure> {
     }
 }
 
-/// Writes JSON to standard output.
-pub fn print_json(json: &Value) -> Result<Exit, Failure> {
-    print_out(&pretty(json))
-}
-
-/// JSON for people and programs: indented, and a line end after it.
-pub fn pretty(json: &Value) -> String {
-    format!("{json:#}\n")
-}
-
-/// Writes data to standard output, all of it.
-///
-/// # Errors
-/// When it can't be, also where nobody reads it.
-pub fn write_out(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush())
-}
-
-/// Whether standard error is coloured.
-pub fn has_colours() -> bool {
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    wanted && !is_dumb() && io::stderr().is_terminal()
-}
-
-/// Whether the terminal, if there is one, can do no more than print.
-pub fn is_dumb() -> bool {
-    std::env::var_os("TERM").is_none_or(|term| term == "dumb")
-}
-
-fn render(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
-    let mut elements: Vec<Element<'_>> = Vec::new();
-    for place in &diagnostic.places {
-        let label = (!place.label.is_empty()).then_some(place.label.as_str());
-        let annotation = AnnotationKind::Primary.span(place.span.clone()).label(label);
-        let snippet =
-            Snippet::source(&*place.source).path(place.path.as_str()).annotation(annotation);
-        elements.push(snippet.into());
-    }
-    elements.extend(diagnostic.notes.iter().map(|note| Level::NOTE.message(note.as_str()).into()));
-    elements.extend(diagnostic.help.iter().map(|help| Level::HELP.message(help.as_str()).into()));
-    let group: Group<'_> =
-        Level::ERROR.primary_title(diagnostic.message.as_str()).elements(elements);
-    renderer.render(&[group])
-}
-
 /// Prints what clap has to say: help and versions on standard output, errors on standard error.
-pub fn print_usage(error: &clap::Error) -> Exit {
-    drop(error.print());
-    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+pub fn print_usage(error: clap::Error) -> Exit {
+    if error.use_stderr() {
+        print_wrong_usage(error);
+        return Exit::Usage;
+    }
+    let help = error.render();
+    let own =
+        if console::has_colours_on_stdout() { help.ansi().to_string() } else { help.to_string() };
+    // Whoever read the other end has seen enough.
+    drop(console::print_own(&own));
+    Exit::Done
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::diagnostic::Place;
+/// Word that an error of clap's begins with.
+const ERROR: &str = "error";
 
-    #[test]
-    fn a_diagnostic_shows_line_caret_and_cure() {
-        let source = "one\n  two three\nfour\n";
-        let diagnostic = Diagnostic::new("it is wrong")
-            .at(Place::new("dir/file", source, 10..15).labelled("this"))
-            .note("a fact")
-            .help("mend it");
-        insta::assert_snapshot!(render(&diagnostic, &Renderer::plain()));
-    }
+/// Prints an error, which repeats arguments.
+fn print_wrong_usage(error: clap::Error) {
+    let text = with_visible_arguments(error).render().to_string();
+    let mut lines = text.trim_end_matches('\n').split('\n');
+    let first = lines.next().unwrap_or_default();
+    let line = match first.strip_prefix(ERROR) {
+        Some(rest) if console::has_colours() => {
+            Line::new("").painted(Some(Colour::Red), ERROR).text(rest)
+        }
+        _ => Line::new("").text(first),
+    };
+    console::say(&line);
+    console::say_all(&lines.collect());
+}
 
-    #[test]
-    fn a_diagnostic_needs_no_place() {
-        let diagnostic = Diagnostic::new("it is wrong").help("mend it");
-        insta::assert_snapshot!(render(&diagnostic, &Renderer::plain()));
+/// Returns an error that spells out what is hidden in the arguments that it repeats.
+fn with_visible_arguments(mut error: clap::Error) -> clap::Error {
+    use clap::error::ContextValue;
+    let shown = |text: &String| visible::line(text).into_owned();
+    let context: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, ContextValue::String(shown(text)))),
+            ContextValue::Strings(texts) => {
+                Some((kind, ContextValue::Strings(texts.iter().map(shown).collect())))
+            }
+            _ => None,
+        })
+        .collect();
+    for (kind, value) in context {
+        error.insert(kind, value);
     }
+    error
 }

@@ -6,6 +6,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
 use super::{Exit, Failure, terminal};
+use crate::console::Json;
 use crate::diagnostic::Diagnostic;
 use crate::tree;
 
@@ -43,7 +44,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let folder = matches.get_one::<PathBuf>("DIR").expect("clap asks for it");
     match what {
         "export" => export(folder),
-        _ => terminal::print_out(&format!("{}\n", tree::tables(folder)?)),
+        _ => terminal::print_json(&Json::of(&format!("{}\n", tree::tables(folder)?))),
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Graph, Index, Vertex};
 use crate::dockerfile::Via;
+use crate::visible;
 
 impl Graph {
     /// The images for which `shown` is true as nested JSON: a leaf is a string, an image with
@@ -95,7 +96,7 @@ impl Graph {
         let mut text = String::from("flowchart LR\n");
         let mut say = |line: String| writeln!(text, "    {line}").expect("a string takes all");
         for node in &drawn.nodes {
-            let (id, name) = (node.index(), self.id(*node));
+            let (id, name) = (node.index(), mermaid_text(&self.id(*node)));
             match self.dag[*node] {
                 Vertex::Image(_) => say(format!("n{id}[\"{name}\"]")),
                 Vertex::External(_) => say(format!("n{id}([\"{name}\"])")),
@@ -191,7 +192,27 @@ fn dot_id(name: &str) -> String {
     let bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && !KEYWORDS.iter().any(|keyword| name.eq_ignore_ascii_case(keyword));
-    if bare { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\\\"")) }
+    if bare {
+        return name.to_owned();
+    }
+    let escaped = visible::line(name).replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
+}
+
+/// Returns a text as it stands between quotes in Mermaid. All but plain characters is written by its number: it
+/// could end the quotes, be a directive, HTML or Markdown, or what Mermaid itself puts in the place of such numbers.
+fn mermaid_text(text: &str) -> String {
+    let is_plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '.' | '/' | ':' | '@' | '_' | '-');
+    let mut quoted = String::new();
+    for char in visible::line(text).chars() {
+        if is_plain(char) {
+            quoted.push(char);
+        } else {
+            write!(quoted, "#{};", u32::from(char)).expect("a string takes all");
+        }
+    }
+    quoted
 }
 
 #[cfg(test)]
@@ -235,6 +256,24 @@ mod tests {
     #[test]
     fn mermaid_is_told_what_is_no_from() {
         insta::assert_snapshot!(graph(EVERY_KIND).unwrap().mermaid(&|_| true));
+    }
+
+    #[test]
+    fn no_name_ends_its_quotes() {
+        let table = [
+            ("a\"b", "\"a\\\"b\"", "a#34;b"),
+            ("a\\", "\"a\\\\\"", "a#92;"),
+            ("a\nclick b", "\"a\\\\nclick b\"", "a#92;nclick b"),
+            ("%%{init: {}}%%", "\"%%{init: {}}%%\"", "#37;#37;#123;init: #123;#125;#125;#37;#37;"),
+            ("<img src=x>`&#", "\"<img src=x>`&#\"", "#60;img src#61;x#62;#96;#38;#35;"),
+            ("ﬂ°°60¶ß", "\"ﬂ°°60¶ß\"", "#64258;#176;#176;60#182;#223;"),
+            ("h.x:5/a:1@sha256:0", "\"h.x:5/a:1@sha256:0\"", "h.x:5/a:1@sha256:0"),
+            ("a\u{202e}b", "\"a\\\\u{202e}b\"", "a#92;u#123;202e#125;b"),
+        ];
+        for (name, dot, mermaid) in table {
+            assert_eq!(dot_id(name), dot);
+            assert_eq!(mermaid_text(name), mermaid);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::catalogue::Place;
+use crate::console::Command;
 use crate::image::ImageName;
 
 /// A service that keeps what is said.
@@ -20,60 +21,49 @@ pub enum Ci {
 }
 
 impl Ci {
-    /// The lines before and after the log of a failed image, which fold it.
-    pub fn fold(self, name: &ImageName, now: SystemTime) -> (String, String) {
+    /// Returns the commands before and after the log of a failed image, which fold it.
+    pub fn fold(self, name: &ImageName, now: SystemTime) -> (Command, Command) {
+        let title = format!("log of {name}");
         match self {
-            Self::GitHub => (format!("::group::log of {name}"), "::endgroup::".to_owned()),
+            Self::GitHub => {
+                (Command::github("group", &[], &title), Command::github("endgroup", &[], ""))
+            }
             Self::GitLab => {
                 let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let id = section_id(name);
+                let section = format!("kiln_{name}");
                 (
-                    format!(
-                        "\x1b[0Ksection_start:{now}:{id}[collapsed=true]\r\x1b[0Klog of {name}"
-                    ),
-                    format!("\x1b[0Ksection_end:{now}:{id}\r\x1b[0K"),
+                    Command::gitlab_section(now, &section, &title),
+                    Command::gitlab_section_end(now, &section),
                 )
             }
         }
     }
 
-    /// The lines that show the failure of an image where it comes from.
-    pub fn annotation(self, name: &ImageName, text: &str, place: Option<&Place>) -> Vec<String> {
+    /// Returns the command that shows the failure of an image where it comes from, if there is one.
+    pub fn annotation(
+        self,
+        name: &ImageName,
+        text: &str,
+        place: Option<&Place>,
+    ) -> Option<Command> {
         match self {
-            Self::GitHub => vec![command(name, text, place)],
-            Self::GitLab => Vec::new(),
+            Self::GitHub => Some(error(name, text, place)),
+            Self::GitLab => None,
         }
     }
 }
 
-fn command(name: &ImageName, text: &str, place: Option<&Place>) -> String {
-    let title = property(&format!("{name} is not built"));
-    let (at, said) = match place {
-        None => (String::new(), text.to_owned()),
-        Some(place) => (
-            format!("file={},line={},", property(&place.template), place.template_line),
-            format!("{text}\n{}", place.text.trim()),
-        ),
-    };
-    format!("::error {at}title={title}::{}", data(&said))
-}
-
-/// Text as a workflow command takes it.
-fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-/// The value of a property as a workflow command takes it.
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
-}
-
-/// The name of a section: letters, digits, and `_`, `.` and `-`.
-fn section_id(name: &ImageName) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    let plain: String =
-        name.to_string().chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
-    format!("kiln_{plain}")
+fn error(name: &ImageName, text: &str, place: Option<&Place>) -> Command {
+    let title = format!("{name} is not built");
+    let line = place.map(|place| place.template_line.to_string());
+    let mut properties = Vec::new();
+    let mut said = text.to_owned();
+    if let (Some(place), Some(line)) = (place, &line) {
+        properties.extend([("file", place.template.as_str()), ("line", line)]);
+        said = format!("{text}\n{}", place.text.trim());
+    }
+    properties.push(("title", &title));
+    Command::github("error", &properties, &said)
 }
 
 #[cfg(test)]
@@ -89,16 +79,16 @@ mod tests {
             text: "  RUN a:b \\".to_owned(),
         };
         let name = ImageName::new("app").on(Some("one-source"));
+        let annotation =
+            |text, place| Ci::GitHub.annotation(&name, text, place).unwrap().to_string();
         assert_eq!(
-            Ci::GitHub.annotation(&name, "exit: 1,\r\n::error::", Some(&place)),
-            ["::error file=a%2Cb/100%25%3Ax,line=3,title=one-source/app is not built\
-              ::exit: 1,%0D%0A::error::%0ARUN a:b \\"]
+            annotation("exit: 1,\r\n::error::", Some(&place)),
+            "::error file=a%2Cb/100%25%3Ax,line=3,title=one-source/app is not built\
+              ::exit: 1,%0A: :error::%0ARUN a:b \\"
         );
-        assert_eq!(
-            Ci::GitHub.annotation(&name, "no", None),
-            ["::error title=one-source/app is not built::no"]
-        );
+        assert_eq!(annotation("no", None), "::error title=one-source/app is not built::no");
         let (beginning, end) = Ci::GitLab.fold(&name, UNIX_EPOCH);
+        let (beginning, end) = (beginning.to_string(), end.to_string());
         assert!(beginning.contains(":0:kiln_one-source_app[collapsed=true]\r"), "{beginning:?}");
         assert!(end.contains("section_end:0:kiln_one-source_app\r"), "{end:?}");
     }

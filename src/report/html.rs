@@ -4,7 +4,6 @@
 //! Names, Dockerfiles and logs are someone else's text: none of it is ever read as a part of the page.
 
 mod drawing;
-mod plain;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -13,12 +12,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use self::drawing::{Drawing, Node, draw};
-use self::plain::plain;
 use self::timeline::{Times, critical_path, slots};
+use super::plain::plain;
 use super::record::{Entry, Fate, Record};
 use super::summary;
 use crate::event::{Aside, Outcome};
 use crate::image::ImageName;
+use crate::visible;
 
 const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/style.css");
@@ -92,12 +92,28 @@ fn data(record: &Record) -> Value {
     let mut run = summary::run(record);
     run["warnings"] = record.warnings.iter().map(|warning| plain(warning)).collect();
     run["lists"] = summary::lists(record);
-    json!({
+    let data = json!({
         "run": run,
         "images": images,
         "bands": bands.iter().map(|band| [band.wave, band.columns]).collect::<Vec<_>>(),
         "critical": critical_path(&times),
-    })
+    });
+    all_visible(data)
+}
+
+/// Returns the same with every text in it fit to be shown.
+fn all_visible(data: Value) -> Value {
+    match data {
+        Value::String(text) => json!(visible::block(&text)),
+        Value::Array(all) => all.into_iter().map(all_visible).collect(),
+        Value::Object(pairs) => {
+            let shown = |(key, value): (String, Value)| {
+                (visible::line(&key).into_owned(), all_visible(value))
+            };
+            Value::Object(pairs.into_iter().map(shown).collect())
+        }
+        data => data,
+    }
 }
 
 /// What is shown of an image, but for what it has to do with others.
@@ -229,13 +245,34 @@ mod tests {
         let bad = read["images"].as_array().unwrap().iter().find(|i| i["name"] == "bad").unwrap();
         let tail: Vec<_> = bad["tail"].as_array().unwrap().iter().skip(2).collect();
         assert_eq!(tail[0], hostile[0]);
-        assert_eq!(tail[2], hostile[2]);
+        assert_eq!(tail[2], "a\\u{2028}b\\u{2029}c");
         assert_eq!(tail[5], "<img src=x onerror=alert(1)>");
-        assert_eq!(bad["dockerfile"], text);
+        assert_eq!(bad["dockerfile"], *visible::block(&text));
         assert_eq!(read["run"]["warnings"][1], hostile[1]);
         // The page around the data is the same whatever that is.
         let bare = fill(PAGE, &[("%style%", STYLE), ("%data%", ""), ("%script%", SCRIPT)]);
         assert_eq!(page.replacen(data, "", 1), bare);
+    }
+
+    #[test]
+    fn nothing_on_the_page_is_hidden() {
+        let hidden = "nimda\u{202e}\u{2066}\u{9b}\u{200b}\u{feff}\u{e0041}";
+        let mut record = record_of_all_fates();
+        let name = ImageName::new("bad");
+        record.hear(Duration::ZERO, &Event::Warning(hidden.to_owned()));
+        record.hear(Duration::ZERO, &Event::Log { name: name.clone(), line: hidden.to_owned() });
+        record.engine = hidden.to_owned();
+        let facts = record.catalogue.images.get_mut(&name).unwrap();
+        facts.template = hidden.to_owned();
+        facts.externals.push(hidden.to_owned());
+        facts.dockerfile = format!("FROM x\n# {hidden}\n").into();
+        let labels = [(hidden.to_owned(), hidden.to_owned())].into();
+        let made = crate::event::Made { labels, ..Default::default() };
+        record.images.get_mut(&ImageName::new("good")).unwrap().fate =
+            Fate::Finished(Outcome::Built { made, pushed: Vec::new() });
+        let page = page(&record);
+        assert!(page.matches(r"nimda\\u{202e}").count() >= 7, "{page}");
+        assert!(!data_in(&page).contains(visible::is_hidden));
     }
 
     #[test]

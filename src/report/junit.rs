@@ -5,8 +5,10 @@
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::plain::plain;
 use super::record::{Entry, Fate, Record};
 use crate::image::ImageName;
+use crate::visible;
 
 /// The report as XML.
 pub fn xml(record: &Record) -> String {
@@ -20,12 +22,12 @@ pub fn xml(record: &Record) -> String {
 }
 
 fn case(name: &ImageName, entry: &Entry) -> TestCase {
-    let mut case = TestCase::new(name.as_str(), status(entry));
-    case.set_classname(name.axis().unwrap_or("image"));
+    let mut case = TestCase::new(&*visible::line(name.as_str()), status(entry));
+    case.set_classname(&*visible::line(name.axis().unwrap_or("image")));
     case.set_time(entry.took());
     let has_failed = matches!(&entry.fate, Fate::Finished(outcome) if !outcome.is_success());
     if has_failed && !entry.tail.is_empty() {
-        let tail: Vec<&str> = entry.tail.iter().map(String::as_str).collect();
+        let tail: Vec<String> = entry.tail.iter().map(|line| plain(line)).collect();
         case.set_system_out(tail.join("\n"));
     }
     case
@@ -38,24 +40,43 @@ fn status(entry: &Entry) -> TestCaseStatus {
         Fate::Finished(_) | Fate::Pending => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Fate::Aside { .. } => TestCaseStatus::skipped(),
     };
-    status.set_type(entry.fate.status()).set_message(&reason);
+    status.set_type(entry.fate.status()).set_message(&*visible::block(&reason));
     if let Some(place) = &entry.place {
-        status.set_description(format!(
-            "{}:{}: {}\n{reason}",
-            place.template, place.template_line, place.text
-        ));
+        let (template, line) = (&place.template, place.template_line);
+        let described = format!("{template}:{line}: {}\n{reason}", place.text);
+        status.set_description(&*visible::block(&described));
     }
     status
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalogue::Place;
     use super::super::testing::record_of_all_fates;
     use super::*;
+    use crate::event::Outcome;
 
     #[test]
     fn every_image_is_a_case() {
         insta::assert_snapshot!(xml(&record_of_all_fates()));
+    }
+
+    #[test]
+    fn nothing_in_the_report_is_hidden() {
+        let hidden = "nimda\u{202e}\u{9b}\u{200b}\u{fffe}\u{ffff}\u{e0041}";
+        let mut record = record_of_all_fates();
+        let bad = record.images.get_mut(&ImageName::new("bad")).unwrap();
+        bad.tail.push_back(hidden.to_owned());
+        bad.fate = Fate::Finished(Outcome::Error(format!("{hidden}\n{hidden}")));
+        bad.place = Some(Place {
+            template: hidden.to_owned(),
+            template_line: 1,
+            line: 1,
+            text: hidden.to_owned(),
+        });
+        let text = xml(&record);
+        assert!(text.matches(r"nimda\u{202e}").count() >= 6, "{text}");
+        assert!(!text.contains(|c| visible::is_hidden(c) && c != '\n'), "{text}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod ci;
 pub mod html;
 pub mod junit;
 pub mod logs;
+mod plain;
 pub mod progress;
 pub mod record;
 pub mod summary;

@@ -7,17 +7,17 @@
 //! come from.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::ci::Ci;
 use super::record::{Entry, Fate, Record};
 use super::summary::{clock, rough};
+use crate::console::{self, Colour, Command, LONGEST_TEXT, Line, Writer};
 use crate::event::{Event, Outcome, Pushed};
 use crate::image::ImageName;
+use crate::visible;
 
 /// How many lines of a failed image's log are shown.
 const TAIL: usize = 20;
@@ -57,7 +57,7 @@ impl Progress {
     pub fn on_stderr(manner: Manner) -> Self {
         let bars = manner.detail == Detail::Changes && manner.is_terminal && manner.ci.is_none();
         let screen =
-            if bars { Screen::Bars(Bars::new()) } else { Screen::Lines(Box::new(io::stderr())) };
+            if bars { Screen::Bars(Bars::new()) } else { Screen::Lines(Writer::on_stderr()) };
         Self { manner, screen }
     }
 
@@ -65,53 +65,59 @@ impl Progress {
     pub fn hear(&mut self, event: &Event, record: &Record) {
         match event {
             Event::Started { to_build, .. } => self.begin_run(to_build.len(), record),
-            Event::Warning(text) => self.say(&format!("warning: {text}")),
-            Event::Pulling(reference) => self.say_change(&format!("pulling {reference}")),
+            Event::Warning(text) => self.say(&Line::new("warning: ").text(text)),
+            Event::Pulling(reference) => {
+                self.say_change(&Line::new("").text(format!("pulling {reference}")));
+            }
             Event::BuildStarted { name, attempt } => {
                 self.screen.begin(name);
                 if !self.screen.has_bars() {
                     let again =
                         if *attempt > 1 { format!(" (try {attempt})") } else { String::new() };
-                    self.say_change(&format!("{name}: building{again}"));
+                    self.say_change(&about(name).text(format!("building{again}")));
                 }
             }
             Event::Step { name, number, total, instruction } => {
-                self.screen.step(name, &format!("{number}/{total} {}", one_line(instruction)));
+                self.screen.step(name, &format!("{number}/{total} {}", in_a_bar(instruction)));
             }
             Event::Log { name, line } => {
                 if self.manner.detail == Detail::Logs {
-                    self.say(&format!("{name} | {line}"));
+                    self.say(&of_log(name, line));
                 }
             }
             Event::Retrying { name, error, pause } => {
-                self.say(&format!("{name}: failed, next try in {}: {error}", clock(*pause)));
+                let failed = format!("failed, next try in {}: ", clock(*pause));
+                self.say(&about(name).text(failed).text(error));
             }
             Event::Built { .. } => {}
             Event::PushStarted { name } => {
                 self.screen.step(name, "pushing");
                 if !self.screen.has_bars() {
-                    self.say_change(&format!("{name}: pushing"));
+                    self.say_change(&about(name).text("pushing"));
                 }
             }
             Event::ListPushed(Pushed { reference, digest }) => {
-                self.say_change(&format!("{reference}: images joined and pushed as {digest}"));
+                let line = Line::new(format!("{reference}: "));
+                self.say_change(&line.text(format!("images joined and pushed as {digest}")));
             }
             Event::Finished { name, outcome, took } => {
                 self.screen.end(name);
                 self.finished(name, outcome, *took, record);
             }
-            Event::Interrupting => self.say("interrupted: giving up what is under way"),
+            Event::Interrupting => {
+                self.say(&Line::new("").text("interrupted: giving up what is under way"));
+            }
             Event::Ended { .. } => self.screen.end_run(),
         }
         let is_talk = matches!(event, Event::Step { .. } | Event::Log { .. });
         self.screen.stand(record, is_talk);
     }
 
-    fn say(&mut self, line: &str) {
+    fn say(&mut self, line: &Line<'_>) {
         self.screen.say(line);
     }
 
-    fn say_change(&mut self, line: &str) {
+    fn say_change(&mut self, line: &Line<'_>) {
         if self.manner.detail != Detail::Failures {
             self.say(line);
         }
@@ -126,28 +132,28 @@ impl Progress {
         let deepest = pending.map(|entry| entry.wave).max().unwrap_or(0);
         let about = record.estimate.map(|estimate| format!(", about {}", rough(estimate)));
         let about = about.unwrap_or_default();
-        self.say_change(&format!(
+        self.say_change(&Line::new("").text(format!(
             "{count} to build, the deepest in wave {deepest}{about}, by {}",
             record.engine
-        ));
+        )));
     }
 
     fn finished(&mut self, name: &ImageName, outcome: &Outcome, took: Duration, record: &Record) {
         match outcome {
             Outcome::Built { pushed, .. } => {
-                let built = self.painted(AnsiColor::Green, "built");
-                match pushed.first() {
-                    None => self.say_change(&format!("{name}: {built} in {}", clock(took))),
-                    Some(Pushed { digest, .. }) => self.say_change(&format!(
-                        "{name}: {built} and pushed in {} as {digest}",
-                        clock(took)
-                    )),
-                }
+                let built = about(name).painted(self.colour(Colour::Green), "built");
+                let how = match pushed.first() {
+                    None => format!(" in {}", clock(took)),
+                    Some(Pushed { digest, .. }) => {
+                        format!(" and pushed in {} as {digest}", clock(took))
+                    }
+                };
+                self.say_change(&built.text(how));
             }
             Outcome::ParentError { ancestor } => {
-                self.say(&format!("{name}: not built, as {ancestor} failed"));
+                self.say(&about(name).text(format!("not built, as {ancestor} failed")));
             }
-            Outcome::Interrupted => self.say_change(&format!("{name}: interrupted")),
+            Outcome::Interrupted => self.say_change(&about(name).text("interrupted")),
             Outcome::Error(text) | Outcome::PushError(text) | Outcome::ConnectionError(text) => {
                 self.failed(name, outcome.status(), text, took, record);
             }
@@ -157,26 +163,24 @@ impl Progress {
     fn failed(
         &mut self,
         name: &ImageName,
-        status: &str,
+        status: &'static str,
         text: &str,
         took: Duration,
         record: &Record,
     ) {
         let Some(entry) = record.images.get(name) else { return };
         self.tell_log(name, entry, record);
-        let status = self.painted(AnsiColor::Red, status);
-        // No line begins with what somebody else wrote.
-        let mut lines = text.lines();
-        let first = lines.next().unwrap_or_default();
-        self.say(&format!("{name}: {status} after {}: {first}", clock(took)));
-        lines.for_each(|line| self.say(&format!("{name}: {line}")));
+        let failed = about(name).painted(self.colour(Colour::Red), status);
+        self.say(&failed.text(format!(" after {}: ", clock(took))).text(text));
         if let Some(place) = &entry.place {
-            self.say(&format!("{name}: at {}:{}", place.template, place.template_line));
-            self.say(&format!("{name}: line {} of its Dockerfile: {}", place.line, place.text));
+            let (template, line) = (&place.template, place.template_line);
+            self.say(&about(name).text(format!("at {template}:{line}")));
+            let line = format!("line {} of its Dockerfile: {}", place.line, place.text);
+            self.say(&about(name).text(line));
         }
-        if let Some(ci) = self.manner.ci {
-            ci.annotation(name, text, entry.place.as_ref()).iter().for_each(|line| self.say(line));
-        }
+        let annotation =
+            self.manner.ci.and_then(|ci| ci.annotation(name, text, entry.place.as_ref()));
+        annotation.iter().for_each(|command| self.screen.command(command));
     }
 
     /// Says how the log ended, unless all of it was said.
@@ -188,23 +192,30 @@ impl Progress {
         let fold = self.manner.ci.map(|ci| ci.fold(name, now));
         let shown = if fold.is_some() { entry.tail.len() } else { TAIL };
         if let Some((beginning, _)) = &fold {
-            self.say(beginning);
+            self.screen.command(beginning);
         }
         for line in entry.tail.iter().skip(entry.tail.len().saturating_sub(shown)) {
-            self.say(&format!("{name} | {line}"));
+            self.say(&of_log(name, line));
         }
         if let Some((_, end)) = &fold {
-            self.say(end);
+            self.screen.command(end);
         }
     }
 
-    fn painted(&self, colour: AnsiColor, word: &str) -> String {
-        if !self.manner.colours {
-            return word.to_owned();
-        }
-        let style = Style::new().fg_color(Some(colour.into()));
-        format!("{style}{word}{style:#}")
+    fn colour(&self, colour: Colour) -> Option<Colour> {
+        self.manner.colours.then_some(colour)
     }
+}
+
+/// Returns a line about an image.
+fn about(name: &ImageName) -> Line<'static> {
+    Line::new(format!("{name}: "))
+}
+
+/// Returns a line of an image's log, without the colours that builds give to theirs.
+fn of_log(name: &ImageName, line: &str) -> Line<'static> {
+    let line = visible::cut(line, LONGEST_TEXT);
+    Line::new(format!("{name} | ")).text(visible::without_colours(&line).into_owned())
 }
 
 /// How long the rest of a run takes, going by what was expected of it; `None` where too little is
@@ -223,13 +234,18 @@ fn remaining(record: &Record, now: Duration) -> Option<Duration> {
     (!whole.is_zero()).then(|| estimate.mul_f64(left.as_secs_f64() / whole.as_secs_f64()))
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Largest size of a text beside a bar, in bytes: more than any terminal shows.
+const LONGEST_IN_A_BAR: usize = 1 << 10;
+
+/// Returns a text as it is drawn beside a bar.
+fn in_a_bar(text: &str) -> String {
+    let text = visible::cut(text, LONGEST_IN_A_BAR);
+    visible::line(&text.split_whitespace().collect::<Vec<_>>().join(" ")).into_owned()
 }
 
 /// Where it is said.
 enum Screen {
-    Lines(Box<dyn io::Write>),
+    Lines(Writer),
     Bars(Bars),
 }
 
@@ -238,11 +254,17 @@ impl Screen {
         matches!(self, Self::Bars(_))
     }
 
-    /// A closed standard error must not end a build.
-    fn say(&mut self, line: &str) {
+    fn say(&mut self, line: &Line<'_>) {
         match self {
-            Self::Lines(out) => drop(writeln!(out, "{line}")),
-            Self::Bars(bars) => drop(bars.all.println(line)),
+            Self::Lines(writer) => writer.say(line),
+            Self::Bars(bars) => drop(bars.all.println(console::above_bars(line))),
+        }
+    }
+
+    /// Gives a command to the service that keeps the lines; no service looks at bars.
+    fn command(&mut self, command: &Command) {
+        if let Self::Lines(writer) = self {
+            writer.command(command);
         }
     }
 
@@ -263,7 +285,7 @@ impl Screen {
         if let Self::Bars(bars) = self
             && let Some(bar) = bars.images.get(name)
         {
-            bar.set_message(format!("{name} {text}"));
+            bar.set_message(format!("{} {text}", in_a_bar(&name.to_string())));
         }
     }
 
@@ -329,8 +351,9 @@ impl Bars {
         if self.images.contains_key(name) {
             return;
         }
-        let bar =
-            ProgressBar::new_spinner().with_style(style(IMAGE_BAR)).with_message(name.to_string());
+        let bar = ProgressBar::new_spinner()
+            .with_style(style(IMAGE_BAR))
+            .with_message(in_a_bar(&name.to_string()));
         let bar = self.all.insert_before(&self.overall, bar);
         bar.enable_steady_tick(TICK);
         self.images.insert(name.clone(), bar);
@@ -346,6 +369,7 @@ mod tests {
     use super::*;
     use crate::report::Subscriber as _;
     use crate::report::testing::{catalogue, run_of_all_fates};
+    use std::io;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -365,16 +389,128 @@ mod tests {
         Manner { detail: Detail::Changes, is_terminal: false, colours: false, ci: None };
 
     fn told(manner: Manner) -> String {
+        told_of(run_of_all_fates(), manner)
+    }
+
+    fn told_of(run: Vec<(Duration, Event)>, manner: Manner) -> String {
         let paper = Paper::default();
-        let screen = Screen::Lines(Box::new(paper.clone()));
+        let screen = Screen::Lines(Writer::on(Box::new(paper.clone()), manner.ci.is_some()));
         let mut progress = Progress { manner, screen };
         let mut record = Record::new(catalogue(), None);
-        for (at, event) in run_of_all_fates() {
+        for (at, event) in run {
             record.hear(at, &event);
             progress.hear(&event, &record);
         }
         let bytes = paper.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    /// Text of somebody else, for every place that an event has for it.
+    const HOSTILE: &str = "a\u{1b}]52;c;cm0=\u{7}\u{1b}[31m\r\u{1b}[2K\u{1b}[1Ab\n\
+        ::set-output name=x::y\n  ::stop-commands::z\u{2028}##[add-mask]e \
+        section_end:1:kiln_bad\r\u{1b}[0K\u{202e}\u{9b}2J";
+
+    fn hostile_run() -> Vec<(Duration, Event)> {
+        let name = || ImageName::new("bad");
+        let hostile = || HOSTILE.to_owned();
+        let mut run = run_of_all_fates();
+        for (_, event) in &mut run {
+            match event {
+                Event::Started { engine, .. } => *engine = hostile(),
+                Event::Step { instruction, .. } => *instruction = hostile(),
+                Event::Log { line, .. } => *line = hostile(),
+                Event::Retrying { error, .. } => *error = hostile(),
+                Event::Finished { name, outcome: Outcome::Error(text), .. } => {
+                    *text = hostile();
+                    *name = ImageName::new("bad");
+                }
+                _ => {}
+            }
+        }
+        let pushed = Pushed { reference: "h:1/x:1".parse().unwrap(), digest: hostile() };
+        let others = [
+            Event::Warning(hostile()),
+            Event::ListPushed(pushed.clone()),
+            Event::Finished {
+                name: name(),
+                outcome: Outcome::Built { made: Default::default(), pushed: vec![pushed] },
+                took: Duration::ZERO,
+            },
+            Event::Finished {
+                name: name(),
+                outcome: Outcome::PushError(hostile()),
+                took: Duration::ZERO,
+            },
+        ];
+        let at = run.len() - 1;
+        run.splice(at..at, others.map(|event| (Duration::from_secs(1), event)));
+        run
+    }
+
+    /// Lines of Kiln's own to a service.
+    fn is_own_command(line: &str) -> bool {
+        ["::group::log of ", "::endgroup::", "::error file=", "::error title=", "\u{1b}[0Ksection_"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    }
+
+    #[test]
+    fn hostile_text_becomes_neither_command_nor_control() {
+        for detail in [Detail::Failures, Detail::Changes, Detail::Logs] {
+            for ci in [Some(Ci::GitHub), Some(Ci::GitLab)] {
+                let text = told_of(hostile_run(), Manner { detail, ci, ..PLAIN });
+                assert!(text.contains("add-mask]e"), "{text:?}");
+                for line in text.split('\n') {
+                    let is_own = is_own_command(line);
+                    assert!(is_own || !line.contains(char::is_control), "{line:?}");
+                    assert!(is_own || !line.trim_start().starts_with("::"), "{line:?}");
+                    assert!(!line.contains("##["), "{line:?}");
+                    assert!(is_own || !line.contains("section_end:"), "{line:?}");
+                    assert!(!line.contains('\u{202e}'), "{line:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_line_of_others_says_whose_it_is() {
+        let text = told_of(hostile_run(), Manner { detail: Detail::Logs, ..PLAIN });
+        let own = ["base", "good", "bad", "below-bad", "warning", "h:1/x:1"];
+        for line in text.lines().skip(1) {
+            let (start, _) = line.split_once([':', '|']).unwrap();
+            let is_own = own.contains(&start.trim()) || line.starts_with("h:1/x:1: ");
+            assert!(is_own, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_carriage_return_ends_a_line_and_colours_are_left_out() {
+        let name = ImageName::new("bad");
+        let line = "10%\r\u{1b}[32m20%\u{1b}[0m\r::error file=x::injected\r".to_owned();
+        let run = vec![(Duration::ZERO, Event::Log { name, line })];
+        let manner = Manner { detail: Detail::Logs, ci: Some(Ci::GitHub), ..PLAIN };
+        assert_eq!(told_of(run, manner), "bad | 10%\nbad | 20%\nbad | ::error file=x::injected\n");
+    }
+
+    #[test]
+    fn an_endless_line_is_cut() {
+        let name = || ImageName::new("bad");
+        let mut run = run_of_all_fates();
+        run.truncate(1);
+        let line = "a\r".repeat(32 << 20);
+        run.push((Duration::ZERO, Event::Log { name: name(), line: line.clone() }));
+        let instruction = line.clone();
+        run.push((Duration::ZERO, Event::Step { name: name(), number: 1, total: 1, instruction }));
+        let mut record = Record::new(catalogue(), None);
+        run.iter().for_each(|(at, event)| record.hear(*at, event));
+        assert_eq!(
+            record.images[&name()].tail[0].len(),
+            (4 << 10) + "… (67104768 bytes more)".len()
+        );
+        let text = told_of(run, Manner { detail: Detail::Logs, ..PLAIN });
+        assert!(text.len() < 1 << 20, "{}", text.len());
+        assert!(text.contains("bytes more)"));
+        assert!(in_a_bar(&line).len() < 4 << 10);
     }
 
     #[test]

@@ -10,9 +10,13 @@ use super::catalogue::{Catalogue, Place};
 use super::logs::log_path;
 use crate::event::{Aside, Event, Existing, Outcome, Pushed};
 use crate::image::{ImageName, ImageRef};
+use crate::visible;
 
 /// How many lines of each image's log are kept.
 const TAIL: usize = 100;
+
+/// Largest size of a line that is kept, in bytes.
+const LONGEST_LINE: usize = 4 << 10;
 
 /// An instruction that an engine was at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,7 +263,7 @@ impl Subscriber for Record {
                 if entry.tail.len() == TAIL {
                     entry.tail.pop_front();
                 }
-                entry.tail.push_back(line.clone());
+                entry.tail.push_back(visible::cut(line, LONGEST_LINE).into_owned());
             }),
             Event::Retrying { name, error, .. } => {
                 self.of(name, |entry| entry.retried.push(error.clone()));

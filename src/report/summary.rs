@@ -11,8 +11,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::record::{Entry, Fate, Record};
+use crate::console::Listing;
 use crate::event::{Aside, Outcome, Pushed};
 use crate::image::ImageName;
+use crate::visible;
 
 /// The summary of a run for programs.
 pub fn json(record: &Record) -> Value {
@@ -95,8 +97,8 @@ pub(super) fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
 }
 
 /// The summary for people: a line for each image, by wave, and the counts last.
-pub fn text(record: &Record) -> String {
-    let mut text = String::new();
+pub fn text(record: &Record) -> Listing {
+    let mut text = Listing::default();
     let width = record.images.keys().map(|name| name.to_string().len()).max().unwrap_or(0);
     for (title, well) in [("Built", true), ("Failed", false)] {
         let images = by_wave(record.finished(well).map(|(name, entry, _)| (name, entry)));
@@ -115,7 +117,7 @@ pub fn text(record: &Record) -> String {
             if let Some(detail) = entry.fate.reason() {
                 write!(line, ": {}", first_line(&detail)).expect("a string takes all");
             }
-            writeln!(text, "{line}").expect("a string takes all");
+            text.line(line);
         }
     }
     for (title, kinds) in [("Skipped", Aside::SKIPPED), ("Unbuildable", &[Aside::Unbuildable])] {
@@ -124,11 +126,10 @@ pub fn text(record: &Record) -> String {
         heading(&mut text, title, !images.is_empty());
         for (name, entry) in images {
             let reason = entry.fate.reason().unwrap_or_default();
-            writeln!(text, "  wave {}  {name:width$}  {reason}", entry.wave)
-                .expect("a string takes all");
+            text.line(format!("  wave {}  {name:width$}  {reason}", entry.wave));
         }
     }
-    writeln!(text, "{} in {}", counts(record), clock(record.took)).expect("a string takes all");
+    text.line(format!("{} in {}", counts(record), clock(record.took)));
     text
 }
 
@@ -170,15 +171,14 @@ fn in_registry(pushed: &Pushed) -> Value {
     json!({ "reference": pushed.reference.to_string(), "digest": pushed.digest })
 }
 
-fn heading(text: &mut String, title: &str, wanted: bool) {
+fn heading(text: &mut Listing, title: &str, wanted: bool) {
     if wanted {
-        text.push_str(title);
-        text.push('\n');
+        text.line(title);
     }
 }
 
 fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+    visible::lines(text).next().unwrap_or_default()
 }
 
 /// A duration in seconds, to the millisecond.
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn text_tells_every_fate() {
-        insta::assert_snapshot!(text(&record_of_all_fates()));
+        insta::assert_snapshot!(text(&record_of_all_fates()).as_str());
     }
 
     #[test]

@@ -137,6 +137,7 @@ pub fn kiln() -> Command {
         .env("XDG_CONFIG_HOME", "/nonexistent")
         .env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"))
         .env("COLUMNS", "100")
+        .env_remove("CI")
         .env_remove("GITHUB_ACTIONS")
         .env_remove("GITLAB_CI")
         .env_remove("RUST_BACKTRACE");

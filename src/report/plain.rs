@@ -1,14 +1,20 @@
-//! Text that programs wrote for terminals, as it is read elsewhere.
+//! Lines that programs wrote for terminals, as pages and files show them.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
+use crate::visible;
+
 const ESCAPE: char = '\u{1b}';
 const BELL: char = '\u{7}';
 
-/// A line without colours, titles and cursor movements. Of what was written over again on the same
-/// line, as progress bars do, the last is kept.
+/// Returns a line without colours, titles and cursor movements, with all else that is hidden in it spelled out. Of
+/// what was written over again on the same line, as progress bars do, the last is kept.
 pub fn plain(line: &str) -> String {
+    visible::line(&without_sequences(line)).into_owned()
+}
+
+fn without_sequences(line: &str) -> String {
     let shown = line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default();
     let mut text = String::with_capacity(shown.len());
     let mut rest = shown.chars().peekable();
@@ -61,7 +67,8 @@ mod tests {
             ("cut \u{1b}", "cut "),
             (" 10%\r 50%\r100%\r", "100%"),
             ("\0bell\u{7} and \u{9b}1m", "bell and 1m"),
-            ("<b>\u{2028}é", "<b>\u{2028}é"),
+            ("<b>\u{2028}é", "<b>\\u{2028}é"),
+            ("nimda\u{202e}\u{200b}", "nimda\\u{202e}\\u{200b}"),
         ] {
             assert_eq!(plain(line), expected, "{line:?}");
         }
