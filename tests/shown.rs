@@ -376,3 +376,56 @@ fn words_of_registries_are_only_read() {
         assert!(run.stderr.contains(" and so on"), "{run:?}");
     }
 }
+
+const SECRET: &str = "planted-a91c";
+
+#[test]
+fn values_of_build_arguments_that_look_like_secrets_are_not_shown() {
+    let tree = TestTree::new(&[("app", "FROM debian:bookworm\n")]).in_namespace("family");
+    let pairs = format!("DB_PASSWORD:{SECRET}, api-key:{SECRET}, TOKEN:a:{SECRET}, COLOUR:blue");
+    let conf = tree.path().join("build.conf");
+    fs::write(&conf, format!("[DEFAULT]\nbuild_args = {pairs}\n")).unwrap();
+    let commands: [&[&str]; 6] = [
+        &["config", "show"],
+        &["build", "--plan"],
+        &["build", "--plan", "--format", "json"],
+        &["build", "--list-images"],
+        &["explain", "app"],
+        &["lint", "--ignore", "no-profile"],
+    ];
+    for command in commands {
+        for from in [&["--config-file", "build.conf"][..], &["--build-args", &pairs]] {
+            let run = run(&tree, &[command, OPTIONS.as_slice(), from].concat());
+            assert!(!format!("{run:?}").contains(SECRET), "{run:?}");
+            if command == ["config", "show"] {
+                let shown = run.expect(0).stdout;
+                for line in ["DB_PASSWORD:*** ", "api-key:*** ", "TOKEN:*** ", "COLOUR:blue "] {
+                    assert!(shown.contains(line), "{line}: {shown}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_build_argument_that_is_badly_written_is_not_shown_if_it_looks_like_a_secret() {
+    let tree = TestTree::new(&[("app", "FROM debian:bookworm\n")]).in_namespace("family");
+    for pairs in [
+        format!("DB_PASSWORD={SECRET}"),
+        format!("A:1, DB_PASSWORD {SECRET}"),
+        format!("DB_PASSWORD:{SECRET}, oops"),
+        format!("DB_PASSWORD:1, DB_PASSWORD:{SECRET}"),
+    ] {
+        fs::write(tree.path().join("x.conf"), format!("[DEFAULT]\nbuild_args = {pairs}\n"))
+            .unwrap();
+        for from in [&["--config-file", "x.conf"][..], &["--build-args", &pairs]] {
+            let run = run(&tree, &[&["config", "show"], OPTIONS.as_slice(), from].concat());
+            let run = run.expect(2);
+            assert!(!format!("{run:?}").contains(SECRET), "{run:?}");
+            assert!(run.stderr.contains("write name:value, name:value"), "{run:?}");
+        }
+    }
+    let run =
+        run(&tree, &[&["config", "show"], OPTIONS.as_slice(), &["--build-args", "A"]].concat());
+    assert!(run.expect(2).stderr.contains("'A' in build_args is no pair"));
+}

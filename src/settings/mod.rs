@@ -709,8 +709,13 @@ impl<'a> Values<'a> {
         match types::dictionary(&given.value) {
             Ok(pairs) => pairs,
             Err(wrong) => {
-                let message = format!("'{wrong}' in {name} is no pair");
-                self.refuse(given.refuse(message).help("write name:value, name:value"));
+                // Neither the value nor the line that it stands in is shown where it may be a secret.
+                let error = if types::names_a_secret(&given.value) {
+                    Diagnostic::new(format!("{name} of {} holds what is no pair", given.origin))
+                } else {
+                    given.refuse(format!("'{wrong}' in {name} is no pair"))
+                };
+                self.refuse(error.help("write name:value, name:value"));
                 BTreeMap::new()
             }
         }

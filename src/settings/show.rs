@@ -5,7 +5,11 @@ use super::options::Fallback;
 use super::options::{Kind, OPTIONS, Opt};
 use super::types::{boolean, integer};
 use super::{Settings, Values};
+use crate::secret::is_secret_name;
 use crate::tree::Manifest;
+
+/// Text in place of a value whose name looks like that of a secret.
+const HIDDEN: &str = "***";
 
 /// A value that holds for an option.
 #[derive(Debug, Clone)]
@@ -58,9 +62,9 @@ impl Values<'_> {
             return Vec::new();
         };
         let pairs = self.dictionary(name).into_iter();
-        let given = pairs.map(|(name, value)| Given {
-            value: format!("{name}:{value}"),
-            origin: origin.clone(),
+        let given = pairs.map(|(name, value)| {
+            let value = if is_secret_name(&name) { HIDDEN } else { &value };
+            Given { value: format!("{name}:{value}"), origin: origin.clone() }
         });
         given.collect()
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::secret::is_secret_name;
+
 /// Whether Python takes a character for white space: four separators that Unicode does not.
 pub(super) fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
@@ -67,9 +69,26 @@ pub(super) fn dictionary(text: &str) -> Result<BTreeMap<String, String>, String>
     begun.pop().map_or(Ok(pairs), |_| Err(strip(&begun).to_owned()))
 }
 
+/// Returns whether the name of a pair, well or badly written, looks like that of a secret.
+pub(super) fn names_a_secret(dictionary: &str) -> bool {
+    dictionary.split(',').any(|pair| {
+        let is_of_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        let mut words = pair.split(|c| !is_of_name(c)).filter(|word| !word.is_empty());
+        words.next().is_some_and(is_secret_name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pairs_that_name_secrets_are_known_however_they_are_written() {
+        let secret = ["DB_PASSWORD:x", "A:1, TOKEN=x", "\"API_KEY x\"", "a:b,c\nx,SECRET"];
+        assert!(secret.into_iter().all(names_a_secret));
+        let others = ["", "A:TOKEN", "A=1,B PASSWORD", "TOKENIZER:x"];
+        assert!(!others.into_iter().any(names_a_secret));
+    }
 
     #[test]
     fn numbers_are_those_of_python() {
