@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+use crate::console::{Command, Json, Line, Listing};
 use crate::diagnostic::{Diagnostics, Place};
 use crate::dialect::yaml;
 use crate::dockerfile;
@@ -14,12 +15,13 @@ use crate::settings::ini;
 use crate::source;
 use crate::template;
 use crate::tree::{Language, Manifest};
+use crate::visible;
 
 /// Takes any bytes, and panics where what it makes of them is wrong.
 pub type Reader = fn(&[u8]);
 
 /// All readers by their names.
-pub const READERS: [(&str, Reader); 8] = [
+pub const READERS: [(&str, Reader); 9] = [
     ("archive", archive),
     ("dockerfile", dockerfile_text),
     ("ini", ini_file),
@@ -27,6 +29,7 @@ pub const READERS: [(&str, Reader); 8] = [
     ("manifest", manifest),
     ("reference", reference),
     ("tera", tera),
+    ("writer", writer),
     ("yaml", yaml_file),
 ];
 
@@ -108,6 +111,46 @@ pub fn archive(bytes: &[u8]) {
     }
 }
 
+/// Text that is written where people and a service read it; what stands behind a NUL is another part of it.
+pub fn writer(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let parts = || text.split('\0').map(str::to_owned);
+    let line = |prefix: &str| {
+        let line = Line::new(prefix.to_owned());
+        parts().fold(line, |line, part| line.text(visible::without_colours(&part).into_owned()))
+    };
+    let prefix = "app | ";
+    let said = line(prefix).rendered(true);
+    assert!(said.split('\n').all(|line| line.starts_with(prefix)));
+    check_shown(&said);
+    let said = line("").rendered(true);
+    assert!(!said.contains('\n'));
+    check_shown(&said);
+    let listing: Listing = parts().collect();
+    let listed = listing.rendered(true);
+    assert_eq!(listed.matches('\n').count(), parts().count());
+    check_shown(&listed);
+    let value: serde_json::Value = parts().collect();
+    for json in [Json::indented(&value), Json::in_one_line(&value)] {
+        check_shown(json.as_str());
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(json.as_str()).ok().as_ref(),
+            Some(&value)
+        );
+    }
+    let command = Command::github("error", &[("title", &text)], &text).to_string();
+    check_shown(command.strip_prefix("::").expect("a command"));
+    assert!(!command.contains('\n'));
+}
+
+/// No control character but newlines and tabs is in it, and no line of it is a command, nor holds one.
+fn check_shown(text: &str) {
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{text:?}");
+    assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{200b}', '\u{2028}']), "{text:?}");
+    assert!(!["##[", "##vso[", "section_start:", "section_end:"].iter().any(|c| text.contains(c)));
+    assert!(!text.split('\n').any(|line| line.trim_start().starts_with("::")), "{text:?}");
+}
+
 /// Every place of an error can be shown.
 fn check_places(errors: &Diagnostics) {
     for Place { source, span, .. } in errors.0.iter().flat_map(|error| &error.places) {
@@ -160,4 +203,61 @@ fn resolved(path: &Path, links: &BTreeMap<PathBuf, PathBuf>, depth: usize) -> Op
         }
     }
     Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::writer;
+    use proptest::prelude::*;
+
+    /// Pieces of sequences and commands, in many orders harmful.
+    const PIECES: [&str; 32] = [
+        "#",
+        "##",
+        "[",
+        "]",
+        ":",
+        "::",
+        "section_",
+        "start:",
+        "end:",
+        "vso",
+        "error",
+        " ",
+        "\t",
+        "\n",
+        "\r",
+        "\0",
+        "\u{1b}",
+        "\u{1b}[",
+        "\u{1b}[0m",
+        "\u{1b}[K",
+        "m",
+        "\u{7}",
+        "\u{9b}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{200b}",
+        "\u{200d}",
+        "\u{fe0f}",
+        "\u{202e}",
+        "\u{a0}",
+        "é",
+        "a",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn pieces_in_any_order_are_only_read(
+            pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..12),
+        ) {
+            writer(pieces.concat().as_bytes());
+        }
+
+        #[test]
+        fn any_bytes_are_only_read(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            writer(&bytes);
+        }
+    }
 }

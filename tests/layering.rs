@@ -50,7 +50,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &["visible", "console", "image", "event", "dockerfile", "template"]),
     (
         "fuzzing",
-        &["diagnostic", "dialect", "dockerfile", "image", "settings", "source", "template", "tree"],
+        &[
+            "diagnostic",
+            "visible",
+            "console",
+            "dialect",
+            "dockerfile",
+            "image",
+            "settings",
+            "source",
+            "template",
+            "tree",
+        ],
     ),
 ];
 
