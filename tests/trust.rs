@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln::settings::options::{Authority, Fallback, Kind, OPTIONS, Opt};
+use support::kolla::checkout as kolla_checkout;
 use support::{Run, TestTree, files_below, kiln};
 
 const IMAGES: &[(&str, &str)] = &[("base", "FROM debian:bookworm\n"), ("app", "FROM @base\n")];
@@ -148,34 +149,6 @@ fn overlay_that_sets_an_option_of_the_user_is_refused() {
     let run = tree.build(&["--docker-dir", overlay, "--list-images"]).expect(2);
     assert!(run.stderr.contains("can't set the option 'engine'"), "{run:?}");
     assert!(run.stderr.contains(&format!("{overlay}/tree.toml:2:")), "{run:?}");
-}
-
-/// A checkout of a kolla-build whose tables give these options, written in Python, and sources.
-fn kolla_checkout(options: &str, sources: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let config = format!(
-        "BASE_OS_DISTRO = ['debian']\nBASE_ARCH = ['x86_64']\n\
-         DEFAULT_BASE_TAGS = {{'debian': {{'name': 'debian', 'tag': 'bookworm'}}}}\n\
-         DISTRO_PRETTY_NAME = {{'debian': 'Debian'}}\n_PROFILE_OPTS = []\n\
-         _CLI_OPTS = [cfg.StrOpt('base', default='debian'), {options}]\n\
-         _BASE_OPTS = [cfg.StrOpt('namespace', default='kolla'), \
-         cfg.StrOpt('openstack_release', default='2026.2')]\n"
-    );
-    for (path, text) in [
-        ("docker/base/Dockerfile.j2", "FROM debian:bookworm\n"),
-        ("docker/macros.j2", ""),
-        ("kolla/common/config.py", config.as_str()),
-        ("kolla/common/users.py", "USERS = {}\n"),
-        ("kolla/common/sources.py", &format!("SOURCES = {{{sources}}}\n")),
-        ("kolla/image/unbuildable.py", "UNBUILDABLE_IMAGES = {}\n"),
-        ("kolla/template/repos.yaml", "debian:\n  a: b\n"),
-        ("kolla-23.0.0.dist-info/METADATA", "Version: 23.0.0\n"),
-    ] {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
 }
 
 #[test]
