@@ -1,9 +1,14 @@
 //! What images are called: the short name of a template's folder, the reference an engine and a
 //! registry know the image by, and the rule that leads from one to the other.
 
+mod digest;
+
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
+
+pub use digest::{Digest, DigestError};
 
 /// The short name of an image: the name of the folder that holds its template. Where a run has the
 /// images of several axes, the one that the image belongs to is a part of it.
@@ -84,6 +89,11 @@ impl ImageRef {
         self.tag.as_deref()
     }
 
+    /// The digest, if the reference names one.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
+    }
+
     /// The same image in another registry, given as host and port.
     #[must_use]
     pub fn in_registry(&self, registry: &str) -> Self {
@@ -132,23 +142,32 @@ impl FromStr for ImageRef {
             _ => (rest, None),
         };
         let (registry, repository) = match rest.split_once('/') {
-            Some((host, path)) if is_registry_host(host) => (Some(host), path),
+            Some((host, path)) if names_registry(host) => (Some(host), path),
             _ => (None, rest),
         };
+        if registry.is_some_and(|host| !is_registry(host)) {
+            return refuse(
+                "a registry is a host, or an IPv6 address in brackets, with a port up to 65535",
+            );
+        }
         if repository.is_empty() {
             return refuse("it has no repository");
         }
         if !repository.split('/').all(is_path_component) {
             return refuse(
-                "a repository is lower-case letters and digits, with '.', '_', '-' between them",
+                "a repository is lower-case letters and digits, with '.', '_', '__' or hyphens \
+                 between them",
             );
+        }
+        if length_of_name(registry, repository) > MOST_OF_NAME {
+            return refuse("registry and repository have more than 255 characters");
         }
         if tag.is_some_and(|tag| !is_tag(tag)) {
             return refuse(
                 "a tag is up to 128 letters, digits, '_', '.', '-', and starts with none of the last two",
             );
         }
-        if digest.is_some_and(|digest| !is_digest(digest)) {
+        if digest.is_some_and(|digest| !is_reference_digest(digest)) {
             return refuse("a digest is an algorithm, a colon, and at least 32 hexadecimal digits");
         }
         let tag = match (tag, digest) {
@@ -164,18 +183,70 @@ impl FromStr for ImageRef {
     }
 }
 
-fn is_registry_host(component: &str) -> bool {
+/// Largest number of characters of a name, with its registry, that engines take.
+const MOST_OF_NAME: usize = 255;
+
+/// Registry, and namespace, that an engine puts before a name without one.
+const IMPLIED_REGISTRY: &str = "docker.io/";
+const IMPLIED_NAMESPACE: &str = "library/";
+
+/// Number of characters that an engine counts in a name: those of the registry that it implies, too.
+fn length_of_name(registry: Option<&str>, repository: &str) -> usize {
+    let before = match registry {
+        Some(registry) => registry.len() + 1,
+        None if repository.contains('/') => IMPLIED_REGISTRY.len(),
+        None => IMPLIED_REGISTRY.len() + IMPLIED_NAMESPACE.len(),
+    };
+    before + repository.len()
+}
+
+/// Returns true where the first component of a name is a registry, and no part of a repository.
+fn names_registry(component: &str) -> bool {
     component.contains(['.', ':']) || component == "localhost"
 }
 
+/// Returns true for `host[:port]`, the host being a name, an IPv4 address, or an IPv6 address in
+/// brackets.
+fn is_registry(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, after)) => {
+            if address.parse::<Ipv6Addr>().is_err() {
+                return false;
+            }
+            (None, after.strip_prefix(':').or((!after.is_empty()).then_some("")))
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (Some(host), Some(port)),
+            None => (Some(text), None),
+        },
+    };
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    host.is_none_or(|host| host.split('.').all(is_host_label)) && port.is_none_or(is_port)
+}
+
+fn is_host_label(label: &str) -> bool {
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Returns true for runs of letters and digits with single separators between them: `.`, `_`, `__`,
+/// or any number of hyphens.
 fn is_path_component(component: &str) -> bool {
-    let alphanumeric =
-        |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    alphanumeric(component.chars().next())
-        && alphanumeric(component.chars().next_back())
-        && component
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-'))
+    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = component.as_bytes();
+    let is_enclosed = bytes.first().is_some_and(|byte| is_alphanumeric(*byte))
+        && bytes.last().is_some_and(|byte| is_alphanumeric(*byte));
+    let separators = component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    is_enclosed && separators.into_iter().all(is_separator)
+}
+
+fn is_separator(text: &str) -> bool {
+    matches!(text, "" | "." | "_" | "__") || text.bytes().all(|byte| byte == b'-')
 }
 
 fn is_tag(tag: &str) -> bool {
@@ -184,7 +255,7 @@ fn is_tag(tag: &str) -> bool {
         && tag.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
-fn is_digest(digest: &str) -> bool {
+fn is_reference_digest(digest: &str) -> bool {
     digest.split_once(':').is_some_and(|(algorithm, hex)| {
         !algorithm.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit())
     })
@@ -317,6 +388,85 @@ mod tests {
         {
             assert!(text.parse::<ImageRef>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn path_components_are_those_of_the_distribution_specification() {
+        let table = [
+            ("a", true),
+            ("a.b", true),
+            ("a_b", true),
+            ("a__b", true),
+            ("a-b", true),
+            ("a---b", true),
+            ("0a-9.b_c", true),
+            (".x", false),
+            ("x.", false),
+            ("_x", false),
+            ("x-", false),
+            ("a..b", false),
+            ("a___b", false),
+            ("a.-b", false),
+            ("a-_b", false),
+            ("a._b", false),
+            ("A", false),
+            ("é", false),
+            ("a\n", false),
+        ];
+        for (component, is_taken) in table {
+            for text in [component.to_owned(), format!("ns/{component}"), format!("{component}/x")] {
+                // Before a slash, a dot makes it a registry.
+                if text.starts_with(component) && text.contains('/') && component.contains('.') {
+                    continue;
+                }
+                assert_eq!(text.parse::<ImageRef>().is_ok(), is_taken, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn registries_are_hosts_with_ports() {
+        let table = [
+            ("h.example", true),
+            ("H.example:1", true),
+            ("127.0.0.1:65535", true),
+            ("localhost", true),
+            ("a-b.c", true),
+            ("[::1]:5000", true),
+            ("[2001:db8::1]", true),
+            ("h:0", false),
+            ("h:65536", false),
+            ("h:", false),
+            ("h:+5", false),
+            ("h:5x", false),
+            (":5000", false),
+            ("-h.example", false),
+            ("h-.example", false),
+            ("h..example", false),
+            ("h.example.", false),
+            ("h_x.example", false),
+            ("u@h.example", false),
+            ("[::1", false),
+            ("[::1]5", false),
+            ("[x]:5", false),
+            ("[]:5", false),
+        ];
+        for (registry, is_taken) in table {
+            let text = format!("{registry}/ns/x:t");
+            assert_eq!(text.parse::<ImageRef>().is_ok(), is_taken, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_as_long_as_engines_take_them() {
+        let of = |before: &str, length: usize| {
+            format!("{before}{}", "a".repeat(length - before.len())).parse::<ImageRef>().is_ok()
+        };
+        assert!(of("h.example/", 255) && !of("h.example/", 256));
+        assert!(of("ns/", 245) && !of("ns/", 246));
+        assert!(of("", 237) && !of("", 238));
+        let tag = |length| format!("a:{}", "t".repeat(length)).parse::<ImageRef>().is_ok();
+        assert!(tag(128) && !tag(129));
     }
 
     #[test]
