@@ -5,20 +5,27 @@
 //! another order. It is replaced as a whole, and what another run has written meanwhile is kept.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::image::ImageRef;
+use crate::regular_file;
 
 /// The format that is written; a file of another one is begun anew.
 const VERSION: u32 = 1;
 
 /// How many images are remembered; beyond that, those not built for longest are forgotten.
 const MOST: usize = 20_000;
+
+/// Largest file that is read: several times as long as a run writes it.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// How long a run waits for another one to have written the file.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What no build takes: a week, in seconds.
 const TOO_LONG: f64 = 7.0 * 24.0 * 3600.0;
@@ -65,7 +72,7 @@ impl Durations {
     /// # Errors
     /// When it can't be read, or is not what a run writes.
     pub fn read(file: &Path) -> Result<Self, Trouble> {
-        let text = match fs::read(file) {
+        let text = match regular_file::read(file, MOST_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(Trouble::Unreadable(file.to_owned(), error)),
             Ok(text) => text,
@@ -139,12 +146,20 @@ impl Durations {
     }
 }
 
-/// Waits until no other run writes into `folder`; held until dropped. Where a folder can't be locked
-/// there is no waiting: what is lost then is the measure of a few builds.
+/// Waits until no other run writes into `folder`, for [`PATIENCE`] at most; held until dropped. Where a
+/// folder can't be locked there is no waiting: what is lost then is the measure of a few builds.
 fn take_turn(folder: &Path) -> Option<File> {
     let folder = File::open(folder).ok()?;
-    folder.lock().ok()?;
-    Some(folder)
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Some(folder),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(_) => return None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -230,6 +245,23 @@ mod tests {
         fs::create_dir(folder.path().join("durations.json")).unwrap();
         let told = keep(&folder.path().join("durations.json"), &[], 1).unwrap_err();
         assert!(matches!(told, Trouble::Unreadable(..)), "{told}");
+    }
+
+    #[test]
+    fn anything_but_a_regular_file_is_told_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("durations.json");
+        let mut mkfifo = std::process::Command::new("mkfifo");
+        assert!(mkfifo.arg(&file).status().unwrap().success());
+        let told = Durations::read(&file).unwrap_err();
+        assert!(matches!(told, Trouble::Unreadable(..)), "{told}");
+        assert!(told.to_string().ends_with("it is a pipe, and no regular file"), "{told}");
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+        assert!(matches!(Durations::read(&file).unwrap_err(), Trouble::Unreadable(..)));
+        fs::remove_file(&file).unwrap();
+        File::create(&file).unwrap().set_len(1 << 40).unwrap();
+        assert!(matches!(Durations::read(&file).unwrap_err(), Trouble::Unreadable(..)));
     }
 
     #[test]

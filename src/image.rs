@@ -414,7 +414,8 @@ mod tests {
             ("a\n", false),
         ];
         for (component, is_taken) in table {
-            for text in [component.to_owned(), format!("ns/{component}"), format!("{component}/x")] {
+            for text in [component.to_owned(), format!("ns/{component}"), format!("{component}/x")]
+            {
                 // Before a slash, a dot makes it a registry.
                 if text.starts_with(component) && text.contains('/') && component.contains('.') {
                     continue;

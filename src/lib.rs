@@ -24,6 +24,7 @@ pub mod image;
 pub mod lint;
 pub mod patterns;
 pub mod plan;
+pub mod regular_file;
 pub mod report;
 pub mod runner;
 pub mod secret;

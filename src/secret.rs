@@ -1,10 +1,11 @@
 //! Values that are used and never shown.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+use crate::regular_file;
 
 /// How long a secret may be: BuildKit takes no longer ones.
 const MOST_BYTES: u64 = 500 * 1024;
@@ -42,15 +43,9 @@ impl Secret {
     /// The secret that a file holds.
     ///
     /// # Errors
-    /// When the file can't be read, or holds more than a secret may.
+    /// When the file can't be read, is no regular file, or holds more than a secret may.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let mut value = Vec::new();
-        File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut value)?;
-        if value.len() as u64 > MOST_BYTES {
-            let reason = format!("a secret has at most {MOST_BYTES} bytes");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
-        }
-        Ok(Self::new(value))
+        regular_file::read(path, MOST_BYTES).map(Self::new)
     }
 
     /// The value, for the one that it is meant for.

@@ -248,6 +248,12 @@ fn config_files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> =
         paths.filter(|path| path.extension().is_some_and(|e| e == CONFIG_SUFFIX)).collect();
     found.sort();
+    if let Some(other) = found.iter().find(|path| !path.is_file()) {
+        let shown = other.display();
+        return Err(Diagnostic::new(format!("'{shown}' is no regular file"))
+            .help("name it by --config-file, or take it out of the folder")
+            .into());
+    }
     Ok(found)
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::terminal;
 use crate::fingerprint::digest;
+use crate::regular_file;
 use crate::settings::Settings;
 
 /// The folder of the locks, in that which keeps states.
@@ -26,18 +27,13 @@ impl Lock {
     /// it, that is told, and waited for.
     ///
     /// # Errors
-    /// When the file can't be made, or the file system knows no locks.
+    /// When the file can't be made, is a link or no regular file, or the file system knows no locks.
     pub fn take(file: &Path, what: &str) -> io::Result<Self> {
         if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)?;
+            regular_file::require_own_folder(folder)?;
         }
-        let mut lock =
-            File::options().read(true).write(true).create(true).truncate(false).open(file)?;
-        wait_for(&lock, what, || {
-            let mut holder = String::new();
-            let read = (&lock).read_to_string(&mut holder);
-            read.map(|_| format!("another run ({})", holder.trim()))
-        })?;
+        let mut lock = regular_file::open_own(file)?;
+        wait_for(&lock, what, || Ok(format!("another run ({})", holder_in(&lock)?)))?;
         lock.set_len(0)?;
         lock.rewind()?;
         writeln!(lock, "process {}", std::process::id())?;
@@ -54,6 +50,17 @@ impl Lock {
         wait_for(&lock, what, || Ok("another run".to_owned()))?;
         Ok(Self { _file: lock })
     }
+}
+
+/// Largest number of bytes of a lock that are shown.
+const MOST_OF_HOLDER: u64 = 64;
+
+/// Reads who holds a lock, as far as that can be shown.
+fn holder_in(lock: &File) -> io::Result<String> {
+    let mut holder = Vec::new();
+    lock.take(MOST_OF_HOLDER).read_to_end(&mut holder)?;
+    let holder = String::from_utf8_lossy(&holder);
+    Ok(holder.trim().chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect())
 }
 
 /// Locks a file, and says who holds it if it has to wait.
@@ -106,6 +113,23 @@ pub fn keep_apart(settings: &[Settings]) -> Vec<Lock> {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_lock_that_is_a_planted_link_is_refused_and_its_target_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "kept").unwrap();
+        fs::create_dir(folder.path().join("locks")).unwrap();
+        let (soft, hard) = (folder.path().join("locks/soft"), folder.path().join("locks/hard"));
+        std::os::unix::fs::symlink(&victim, &soft).unwrap();
+        fs::hard_link(&victim, &hard).unwrap();
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("elsewhere")).unwrap();
+        for planted in [soft, hard, folder.path().join("elsewhere/lock")] {
+            Lock::take(&planted, "it").unwrap_err();
+        }
+        assert_eq!(fs::read_to_string(victim).unwrap(), "kept");
+        assert!(!folder.path().join("lock").exists());
+    }
 
     #[test]
     fn one_waits_for_the_other() {

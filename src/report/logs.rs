@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use super::Subscriber;
 use crate::event::{Event, Outcome};
+use crate::fingerprint::digest;
 use crate::image::ImageName;
+use crate::regular_file;
 
 /// Writes the logs of a run into a folder.
 #[derive(Debug)]
@@ -41,9 +43,9 @@ impl Logs {
             return Ok(());
         }
         if name.axis().is_some() {
-            fs::create_dir_all(folder_of(&self.folder, name))?;
+            regular_file::require_own_folder(&folder_of(&self.folder, name))?;
         }
-        let file = File::create(log_path(&self.folder, name))?;
+        let file = regular_file::replace(&log_path(&self.folder, name))?;
         self.files.insert(name.clone(), file);
         Ok(())
     }
@@ -63,19 +65,19 @@ impl Logs {
         }
         if !outcome.is_success() {
             let link = self.failed_link(name);
-            std::os::unix::fs::symlink(log_name(name), link)?;
+            std::os::unix::fs::symlink(file_name("", name), link)?;
         }
         Ok(())
     }
 
     fn failed_link(&self, name: &ImageName) -> PathBuf {
-        folder_of(&self.folder, name).join(format!("000_FAILED_{}", log_name(name)))
+        folder_of(&self.folder, name).join(file_name(FAILED, name))
     }
 }
 
 /// The file in `folder` that the log of an image is written to.
 pub fn log_path(folder: &Path, name: &ImageName) -> PathBuf {
-    folder_of(folder, name).join(log_name(name))
+    folder_of(folder, name).join(file_name("", name))
 }
 
 /// The images of each axis have a folder of their own, where there are several.
@@ -86,8 +88,29 @@ fn folder_of(folder: &Path, name: &ImageName) -> PathBuf {
     }
 }
 
-fn log_name(name: &ImageName) -> String {
-    format!("{}.log", name.as_str())
+/// Prefix of the links to the logs of images that failed.
+const FAILED: &str = "000_FAILED_";
+
+/// Suffix of logs.
+const SUFFIX: &str = ".log";
+
+/// Largest number of bytes of a file's name that file systems take.
+const MOST_OF_FILE_NAME: usize = 255;
+
+/// Number of digits that tell shortened names apart.
+const DIGITS: usize = 16;
+
+/// Returns the name of an image's log, or of the link to it with the prefix [`FAILED`]. The name of an
+/// image that is too long for both is cut, and the digest of the whole stands behind a `~`, which no
+/// image's name has.
+fn file_name(prefix: &str, name: &ImageName) -> String {
+    let name = name.as_str();
+    let room = MOST_OF_FILE_NAME - FAILED.len() - SUFFIX.len();
+    if name.len() <= room {
+        return format!("{prefix}{name}{SUFFIX}");
+    }
+    let start = &name[..name.floor_char_boundary(room - DIGITS - 1)];
+    format!("{prefix}{start}~{}{SUFFIX}", &digest(name.as_bytes())[..DIGITS])
 }
 
 impl Subscriber for Logs {
@@ -184,6 +207,56 @@ mod tests {
         }
         let text = fs::read_to_string(folder.path().join("app.log")).unwrap();
         assert_eq!(text, "failed: no\na\n");
+    }
+
+    /// Writes the log of an image that failed.
+    fn write_failed(folder: &Path, name: &ImageName) -> Logs {
+        let mut logs = Logs::create(folder).unwrap();
+        let line = Event::Log { name: name.clone(), line: "said".to_owned() };
+        let outcome = Outcome::Error("bad".to_owned());
+        let finished = Event::Finished { name: name.clone(), outcome, took: Duration::ZERO };
+        for event in [Event::BuildStarted { name: name.clone(), attempt: 1 }, line, finished] {
+            logs.hear(Duration::ZERO, &event);
+        }
+        logs
+    }
+
+    #[test]
+    fn planted_links_are_replaced_and_their_targets_kept() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |name: &str| folder.path().join(name);
+        let victim = elsewhere.path().join("victim");
+        fs::write(&victim, "kept").unwrap();
+        std::os::unix::fs::symlink(&victim, at("soft.log")).unwrap();
+        fs::hard_link(&victim, at("hard.log")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("new"), at("dangling.log")).unwrap();
+        for name in ["soft", "hard", "dangling"] {
+            let logs = write_failed(folder.path(), &ImageName::new(name));
+            assert!(logs.failure().is_none(), "{logs:?}");
+            let text = fs::read_to_string(at(&format!("000_FAILED_{name}.log"))).unwrap();
+            assert_eq!(text, "said\nerror: bad\n");
+        }
+        // Where the images of an axis have their logs.
+        std::os::unix::fs::symlink(elsewhere.path(), at("axis")).unwrap();
+        let logs = write_failed(folder.path(), &ImageName::new("victim").on(Some("axis")));
+        assert_eq!(logs.failure().unwrap().to_string(), "it is a symbolic link");
+        assert_eq!(fs::read_to_string(victim).unwrap(), "kept");
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_too_long_for_a_file_are_shortened_and_stay_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = "a".repeat(300);
+        let fitting = "b".repeat(240);
+        let names = [format!("{long}x"), format!("{long}y"), fitting.clone(), "é".repeat(200)];
+        for name in &names {
+            let logs = write_failed(folder.path(), &ImageName::new(name));
+            assert!(logs.failure().is_none(), "{logs:?}");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2 * names.len());
+        assert!(folder.path().join(format!("000_FAILED_{fitting}.log")).exists());
+        assert!(log_path(folder.path(), &ImageName::new(&long)).to_str().unwrap().contains('~'));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::credential_files::client_folder;
 use super::layers::{Given, Layers};
 use crate::diagnostic::Diagnostic;
 use crate::endpoint::{ACCEPTED, Endpoint, Identity, TlsFiles};
+use crate::regular_file::{self, MOST_OF_CONFIGURATION};
 
 /// Where an engine listens if nothing else is said.
 const USUAL_ADDRESS: &str = "unix:///var/run/docker.sock";
@@ -203,7 +204,7 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, Dia
         let path = path.display();
         Diagnostic::new(format!("the Docker client's file '{path}' can't be read: {reason}"))
     };
-    match fs::read(path) {
+    match regular_file::read(path, MOST_OF_CONFIGURATION) {
         Ok(text) if text.trim_ascii().is_empty() => Ok(None),
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| refuse(e.to_string())),
         Err(error) => match error.kind() {
@@ -285,6 +286,27 @@ mod tests {
         write(&folder.join("config.json"), "{");
         let error = found(folder, &[]).unwrap_err();
         assert!(error.message.contains("config.json"), "{error:?}");
+    }
+
+    #[test]
+    fn files_of_the_client_that_are_no_regular_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let meta = folder.join("contexts/meta").join(folder_name("near")).join("meta.json");
+        fs::create_dir_all(meta.parent().unwrap()).unwrap();
+        let context = [("DOCKER_CONTEXT", "near")];
+        for (file, variables) in [(folder.join("config.json"), &[][..]), (meta, &context)] {
+            let mut mkfifo = std::process::Command::new("mkfifo");
+            assert!(mkfifo.arg(&file).status().unwrap().success());
+            let error = found(folder, variables).unwrap_err();
+            assert!(error.message.contains(&*file.to_string_lossy()), "{error:?}");
+            assert!(error.message.ends_with("it is a pipe, and no regular file"), "{error:?}");
+            fs::remove_file(&file).unwrap();
+            fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+            let error = found(folder, variables).unwrap_err();
+            assert!(error.message.ends_with("it has more than 16777216 bytes"), "{error:?}");
+            fs::remove_file(&file).unwrap();
+        }
     }
 
     #[test]

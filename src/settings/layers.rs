@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use super::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt, option};
 use super::sources;
 use super::users;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, nearest};
+use crate::regular_file::{self, MOST_OF_CONFIGURATION};
 use crate::tree::{Manifest, PresetValue};
 
 /// The section of a file that options stand in.
@@ -211,7 +211,7 @@ impl Layers {
 
     fn read_file(&mut self, path: &Path) -> Result<()> {
         let shown = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|error| {
+        let text = regular_file::read_named_text(path, MOST_OF_CONFIGURATION).map_err(|error| {
             Diagnostic::new(format!("the configuration file '{shown}' can't be read: {error}"))
         })?;
         let ini = ini::parse(&text, &shown)?;

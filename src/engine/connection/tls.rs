@@ -13,6 +13,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::Failure;
 use crate::crypto;
 use crate::endpoint::{Identity, TlsFiles};
+use crate::regular_file::{self, MOST_OF_CONFIGURATION};
 
 /// All that is needed for TLS with one engine.
 #[derive(Clone)]
@@ -35,7 +36,7 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some(Identity { certificate, key }) => {
                 let chain = certificates(certificate)?;
-                let secret = PrivateKeyDer::from_pem_file(key)
+                let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
                     .map_err(|error| Failure::of_file(key, &error.to_string()))?;
                 builder
                     .with_client_auth_cert(chain, secret)
@@ -77,8 +78,30 @@ fn roots(files: &TlsFiles) -> Result<RootCertStore, Failure> {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let refuse = |reason: &str| Failure::of_file(path, reason);
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<_, _>>()
         .map_err(|error| refuse(&error.to_string()))?;
     if found.is_empty() { Err(refuse("it holds no certificate")) } else { Ok(found) }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    regular_file::read(path, MOST_OF_CONFIGURATION)
+        .map_err(|error| Failure::of_file(path, &error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_no_regular_files_are_refused() {
+        let files = |path: &str| TlsFiles { ca: Some(path.into()), identity: None };
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("ca.pem");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for (path, kind) in [(pipe.to_str().unwrap(), "a pipe"), ("/dev/zero", "a device")] {
+            let refused = Tls::new(&files(path), "h").err().expect("it is refused");
+            assert!(refused.cause.contains(&format!("it is {kind}, and no regular file")));
+        }
+    }
 }
