@@ -256,8 +256,14 @@ fn is_tag(tag: &str) -> bool {
 }
 
 fn is_reference_digest(digest: &str) -> bool {
+    let is_part_of_algorithm = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
     digest.split_once(':').is_some_and(|(algorithm, hex)| {
-        !algorithm.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit())
+        algorithm.split(['-', '_', '+', '.']).all(is_part_of_algorithm)
+            && hex.len() >= 32
+            && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
     })
 }
 
@@ -377,6 +383,14 @@ mod tests {
         }
         let (_, _, tag, found) = parts(&format!("debian@{digest}"));
         assert_eq!((tag, found), (None, Some(digest.clone())));
+        for algorithm in ["sha512", "a", "multihash+base58"] {
+            let text = format!("a@{algorithm}:{}", "f".repeat(32));
+            assert_eq!(text.parse::<ImageRef>().unwrap().to_string(), text);
+        }
+        for algorithm in ["", "a/b", "..", "a?", "1a", "a--b", "a b"] {
+            let text = format!("a@{algorithm}:{}", "f".repeat(32));
+            assert!(text.parse::<ImageRef>().is_err(), "{text}");
+        }
         let both = format!("host:1/a:b@{digest}");
         assert_eq!(both.parse::<ImageRef>().unwrap().to_string(), both);
     }

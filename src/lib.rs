@@ -6,6 +6,7 @@
 //! runner is pure: it opens no socket and asks no clock. `docs/architecture.md` is the map.
 
 pub mod cli;
+pub mod client_config;
 pub mod console;
 pub mod context;
 pub mod crypto;
@@ -24,6 +25,7 @@ pub mod image;
 pub mod lint;
 pub mod patterns;
 pub mod plan;
+pub mod registry;
 pub mod regular_file;
 pub mod report;
 pub mod runner;

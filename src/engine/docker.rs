@@ -11,6 +11,7 @@
 //! under way run to its end when its listener is gone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::convert;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,19 +23,21 @@ use bollard::query_parameters::{
     BuildImageOptionsBuilder, BuilderVersion, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
     PushImageOptionsBuilder, TagImageOptionsBuilder,
 };
-use bollard::{Docker, body_full};
+use bollard::{BollardRequest, Docker, body_full};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use regex::Regex;
 
-use super::connection::{Connections, Failure};
-use super::registry::{Registry, is_loopback};
+use super::connection::{Connections, Failure, Records};
 use super::session::Session;
+use super::squash;
 use super::{Builder, Engine, EngineError, Known, Loan, Order, Output, Sink, Squashing};
-use super::{credentials, squash};
+use crate::client_config::credentials::{CredentialFiles, Credentials};
 use crate::diagnostic::with_causes;
 use crate::endpoint::Endpoint;
-use crate::image::ImageRef;
+use crate::image::{Digest, ImageRef};
+use crate::registry::{self, Registries, Repository};
+use crate::secret::Secret;
 
 /// The namespace of images that have none, in the registry that is looked in without being named.
 const LIBRARY: &str = "library/";
@@ -83,6 +86,9 @@ static DENIED: LazyLock<Regex> = LazyLock::new(|| {
 /// How it is worded that a stream ended within a record.
 const LEFT_OVER: &str = "bytes remaining on stream";
 
+/// Largest number of characters of an image's id.
+const MOST_OF_ID: usize = 200;
+
 /// Where a context comes from that is asked for in the session.
 const FROM_SESSION: &str = "client-session";
 
@@ -97,7 +103,8 @@ pub struct DockerEngine {
     connections: Connections,
     description: String,
     is_podman: bool,
-    credential_files: Vec<PathBuf>,
+    credential_files: CredentialFiles,
+    registries: Registries,
     timeout: Duration,
     unreached: Mutex<BTreeSet<String>>,
 }
@@ -150,7 +157,8 @@ impl DockerEngine {
             connections,
             description,
             is_podman,
-            credential_files: Vec::new(),
+            credential_files: CredentialFiles::default(),
+            registries: Registries::new(timeout),
             timeout,
             unreached: Mutex::default(),
         })
@@ -159,7 +167,8 @@ impl DockerEngine {
     /// Has credentials for registries looked up in these files, the first first.
     #[must_use]
     pub fn with_credentials(self, files: Vec<PathBuf>) -> Self {
-        Self { credential_files: files, ..self }
+        let credential_files = CredentialFiles::new(files, self.timeout);
+        Self { credential_files, ..self }
     }
 
     /// Whether it is Podman.
@@ -175,14 +184,36 @@ impl DockerEngine {
         &self,
         reference: &ImageRef,
     ) -> Result<BTreeMap<String, String>, EngineError> {
-        self.registry_of(reference).await?.labels(reference).await
+        let image = self.repository(reference).await?.image(tag_or_digest(reference)).await?;
+        Ok(image.map(|image| image.labels()).unwrap_or_default())
     }
 
-    /// A connection to the registry of `reference`.
-    async fn registry_of(&self, reference: &ImageRef) -> Result<Registry, EngineError> {
-        let host = reference.registry().unwrap_or_default();
-        let is_plain = is_loopback(host) || self.is_insecure(host).await?;
-        Registry::new(is_plain, self.credentials(reference).await?, self.timeout)
+    /// Takes what is to be told about registries, each only once.
+    pub fn take_notices(&self) -> Vec<String> {
+        self.registries.take_notices()
+    }
+
+    /// Returns the repository of an image in its registry.
+    async fn repository(&self, reference: &ImageRef) -> Result<Repository, EngineError> {
+        let credentials = self.credentials(reference).await?;
+        let is_plain = async |host: &str| {
+            Ok::<_, EngineError>(registry::is_loopback(host) || self.is_insecure(host).await?)
+        };
+        self.registries.repository(reference, credentials, is_plain).await
+    }
+
+    /// Holds what the registry serves as `image` against the digest of what it was sent.
+    ///
+    /// # Errors
+    /// `NoEvidence` where it serves something else or nothing; others where it can't be asked.
+    async fn confirm_served(&self, image: &ImageRef, digest: &str) -> Result<(), EngineError> {
+        match self.digest(image).await? {
+            Some(served) if served == digest => Ok(()),
+            Some(served) => Err(EngineError::NoEvidence(format!(
+                "the registry was sent {digest} and serves {served} as {image}"
+            ))),
+            None => Err(EngineError::NoEvidence(format!("the registry does not have {image}"))),
+        }
     }
 
     /// Asks the registry of `reference` whether it serves what the engine says it was sent. One that
@@ -201,8 +232,11 @@ impl DockerEngine {
         if self.unreached().contains(registry) {
             return Ok(());
         }
-        let asked = async { self.registry_of(reference).await?.confirm(reference, digest).await };
+        let asked = self.confirm_served(reference, digest);
         let answer = tokio::time::timeout(CONFIRMED_WITHIN, asked).await;
+        for notice in self.take_notices() {
+            sink(Output::Line(notice));
+        }
         let no_answer =
             || EngineError::Registry(format!("no answer for {} s", CONFIRMED_WITHIN.as_secs()));
         match answer.unwrap_or_else(|_| Err(no_answer())) {
@@ -296,7 +330,11 @@ impl DockerEngine {
                 found => found.map(Some),
             }
         };
-        self.answer(found).await
+        let mut found = self.answer(found).await?;
+        if let Some(image) = &mut found {
+            image.id = image.id.take().map(checked_id).transpose()?;
+        }
+        Ok(found)
     }
 
     /// How many layers an image has above another, or at all.
@@ -315,18 +353,38 @@ impl DockerEngine {
     }
 
     /// What the credential files have for the registry of `reference`.
-    async fn credentials(
+    async fn credentials(&self, reference: &ImageRef) -> Result<Option<Credentials>, EngineError> {
+        let registry = self.registry_name(reference).await?;
+        Ok(self.credential_files.look_up(&registry, reference.repository()).await?)
+    }
+
+    /// The same, for the engine.
+    async fn credentials_for_engine(
         &self,
         reference: &ImageRef,
     ) -> Result<Option<DockerCredentials>, EngineError> {
-        let default = match reference.registry() {
-            Some(_) => String::new(),
-            None => self.default_registry().await?,
-        };
-        let (files, reference) = (self.credential_files.clone(), reference.clone());
-        tokio::task::spawn_blocking(move || credentials::look_up(&files, &reference, &default))
-            .await
-            .map_err(|error| EngineError::Refused(error.to_string()))?
+        let Some(found) = self.credentials(reference).await? else { return Ok(None) };
+        let text = |secret: Secret| String::from_utf8_lossy(secret.expose()).into_owned();
+        let serveraddress = Some(self.registry_name(reference).await?);
+        let credentials = DockerCredentials { serveraddress, ..DockerCredentials::default() };
+        Ok(Some(match found {
+            Credentials::IdentityToken(token) => {
+                DockerCredentials { identitytoken: Some(text(token)), ..credentials }
+            }
+            Credentials::Password { user, password } => DockerCredentials {
+                username: Some(user),
+                password: Some(text(password)),
+                ..credentials
+            },
+        }))
+    }
+
+    /// Returns the name by which credentials for the registry of an image are known.
+    async fn registry_name(&self, reference: &ImageRef) -> Result<String, EngineError> {
+        match reference.registry() {
+            Some(registry) => Ok(registry.to_owned()),
+            None => self.default_registry().await,
+        }
     }
 
     /// The registry that the engine looks in for images whose reference names none; empty if it does
@@ -346,7 +404,8 @@ impl DockerEngine {
             tags.flat_map(|tag| prefixes_of(tag).map(move |prefix| (prefix, tag))).collect();
         let mut implied = BTreeSet::new();
         for (prefix, tag) in candidates {
-            let Ok(found) = self.docker.inspect_image(&tag[prefix.len()..]).await else { continue };
+            let inspected = self.docker.inspect_image(&tag[prefix.len()..]);
+            let Ok(found) = self.answer(inspected).await else { continue };
             if found.repo_tags.unwrap_or_default().contains(tag) {
                 implied.insert(prefix.to_owned());
             }
@@ -415,6 +474,7 @@ impl Engine for DockerEngine {
         let images = self.answer(self.docker.list_images(Some(options))).await?;
         let mut known = BTreeMap::new();
         for image in images {
+            checked_id(image.id.clone())?;
             let labels: BTreeMap<_, _> = image.labels.into_iter().collect();
             for tag in image.repo_tags {
                 let size = u64::try_from(image.size).ok();
@@ -433,7 +493,9 @@ impl Engine for DockerEngine {
     }
 
     async fn digest(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
-        self.registry_of(reference).await?.digest(reference).await
+        let repository = self.repository(reference).await?;
+        let digest = repository.digest(tag_or_digest(reference)).await?;
+        Ok(digest.map(|digest| digest.to_string()))
     }
 
     async fn pull(&self, reference: &ImageRef, platform: Option<&str>) -> Result<(), EngineError> {
@@ -441,8 +503,9 @@ impl Engine for DockerEngine {
             .from_image(&reference.to_string())
             .platform(platform.unwrap_or_default())
             .build();
-        let credentials = self.credentials(reference).await?;
-        let mut stream = self.docker.create_image(Some(options), None, credentials);
+        let credentials = self.credentials_for_engine(reference).await?;
+        let (docker, records) = Records::through(&self.docker, convert::identity);
+        let mut stream = records.limit(docker.create_image(Some(options), None, credentials));
         // Whether it was pulled is asked for at the end.
         while let Some(record) = self.next(&mut stream, true).await.map_err(of_registry)? {
             if let Some(message) = record.error_detail.and_then(|detail| detail.message) {
@@ -482,11 +545,13 @@ impl Engine for DockerEngine {
             query = query.remote(FROM_SESSION);
             sent = Bytes::new();
         }
-        let docker = match &options.squash {
-            Some(_) if self.is_podman => in_one_layer(self.docker.clone()),
-            _ => self.docker.clone(),
+        let change = match &options.squash {
+            Some(_) if self.is_podman => in_one_layer,
+            _ => convert::identity,
         };
-        let mut stream = Box::pin(docker.build_image(query.build(), None, Some(body_full(sent))));
+        let (docker, records) = Records::through(&self.docker, change);
+        let built = docker.build_image(query.build(), None, Some(body_full(sent)));
+        let mut stream = records.limit(built);
         let mut listener = Listener::default();
         while let Some(record) = self.next(&mut stream, listener.image_id.is_some()).await? {
             listener.hear(record, sink);
@@ -532,22 +597,34 @@ impl Engine for DockerEngine {
     }
 
     async fn push_list(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, EngineError> {
-        self.registry_of(list).await?.push_list(list, images).await
+        let mut entries = Vec::new();
+        for image in images {
+            let refuse = |reason: String| EngineError::Refused(format!("{image}: {reason}"));
+            let found = self.repository(image).await?.image(tag_or_digest(image)).await?;
+            let found = found.ok_or_else(|| refuse("the registry has no such image".to_owned()))?;
+            entries.push(found.list_entry().map_err(refuse)?);
+        }
+        let (media_type, content) = registry::list(&entries);
+        let repository = self.repository(list).await?;
+        let digest = repository.put_manifest(tag_or_digest(list), media_type, content).await?;
+        self.confirm_served(list, digest.as_str()).await?;
+        Ok(digest.to_string())
     }
 
     async fn push(&self, reference: &ImageRef, sink: Sink<'_>) -> Result<String, EngineError> {
         let options =
             PushImageOptionsBuilder::default().tag(reference.tag().unwrap_or_default()).build();
-        let credentials = self.credentials(reference).await?;
+        let credentials = self.credentials_for_engine(reference).await?;
         let name = reference.name();
-        let mut stream = Box::pin(self.docker.push_image(&name, Some(options), credentials));
-        let mut digest = None;
+        let (docker, records) = Records::through(&self.docker, convert::identity);
+        let mut stream = records.limit(docker.push_image(&name, Some(options), credentials));
+        let mut digest: Option<Digest> = None;
         while let Some(record) =
             self.next(&mut stream, digest.is_some()).await.map_err(of_registry)?
         {
             let Some(status) = record.status else { continue };
             if let Some(found) = PUSHED_DIGEST.captures(&status) {
-                digest = Some(found[1].to_owned());
+                digest = found[1].parse().ok();
             }
             if record.progress_detail.is_none_or(|progress| progress.total.is_none()) {
                 sink(Output::Line(status));
@@ -563,23 +640,37 @@ impl Engine for DockerEngine {
                 return Err(EngineError::NoEvidence(format!("it does not know {pushed}")));
             }
         }
-        self.confirm_pushed(reference, &digest, sink).await?;
-        Ok(digest)
+        self.confirm_pushed(reference, digest.as_str(), sink).await?;
+        Ok(digest.to_string())
     }
 }
 
-/// The same connection, over which Podman builds what an image adds to its parent as one layer. Its
-/// own word for squashing takes the parent's layers, too.
-fn in_one_layer(docker: Docker) -> Docker {
-    docker.with_request_modifier(|mut request| {
-        let uri = request.uri().to_string();
-        if uri.contains("/build?")
-            && let Ok(changed) = format!("{uri}&layers=false").parse()
-        {
-            *request.uri_mut() = changed;
-        }
-        request
-    })
+/// Has Podman build what an image adds to its parent as one layer. Its own word for squashing takes the
+/// parent's layers, too.
+fn in_one_layer(mut request: BollardRequest) -> BollardRequest {
+    let uri = request.uri().to_string();
+    if uri.contains("/build?")
+        && let Ok(changed) = format!("{uri}&layers=false").parse()
+    {
+        *request.uri_mut() = changed;
+    }
+    request
+}
+
+/// Returns what names an image within its repository.
+fn tag_or_digest(image: &ImageRef) -> &str {
+    image.digest().or(image.tag()).unwrap_or_default()
+}
+
+/// Returns the id of an image, if it looks like one: it becomes a part of paths and an argument.
+fn checked_id(id: String) -> Result<String, EngineError> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b':';
+    let is_id = id.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if is_id && id.len() <= MOST_OF_ID && id.bytes().all(is_part) {
+        return Ok(id);
+    }
+    let shown: String = id.chars().take(MOST_OF_ID).collect();
+    Err(EngineError::Broken(format!("{shown:?} is no id of an image")))
 }
 
 /// The beginnings of a listed reference that may have been put there by the engine, the longest

@@ -6,9 +6,7 @@
 //! registry keeps.
 
 mod connection;
-mod credentials;
 pub mod docker;
-mod registry;
 mod session;
 pub mod squash;
 
@@ -20,8 +18,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::client_config::credentials::CredentialsError;
 use crate::fingerprint::{Parts, digest};
 use crate::image::ImageRef;
+use crate::registry;
 use crate::secret::Secret;
 
 /// Which builder of the engine does the work.
@@ -192,6 +192,23 @@ pub enum EngineError {
     /// The engine claims success without showing for it.
     #[error("the engine reported no failure, but {0}")]
     NoEvidence(String),
+}
+
+impl From<registry::Error> for EngineError {
+    fn from(error: registry::Error) -> Self {
+        match error.kind {
+            registry::Kind::OutOfReach => Self::Registry(error.text),
+            registry::Kind::Busy { pause } => Self::Busy { reason: error.text, pause },
+            registry::Kind::Denied | registry::Kind::Unsafe => Self::Denied(error.text),
+            registry::Kind::Missing | registry::Kind::WrongAnswer => Self::Refused(error.text),
+        }
+    }
+}
+
+impl From<CredentialsError> for EngineError {
+    fn from(error: CredentialsError) -> Self {
+        Self::Refused(error.to_string())
+    }
 }
 
 impl EngineError {

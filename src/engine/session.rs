@@ -49,7 +49,8 @@ use tonic::{Response, Status, Streaming, async_trait};
 use files::LentFiles;
 
 use super::connection::Connections;
-use super::{EngineError, Loan, credentials};
+use super::{EngineError, Loan};
+use crate::client_config::credentials::{CredentialFiles, Credentials};
 use crate::fingerprint::digest;
 use crate::secret::Secret;
 
@@ -98,7 +99,7 @@ impl Session {
         connections: &Connections,
         context: &Bytes,
         loan: Loan,
-        credential_files: Vec<PathBuf>,
+        credential_files: CredentialFiles,
     ) -> Result<Self, EngineError> {
         let context = context.clone();
         let read = move || Ok((LentFiles::of(&context)?, digest(&context)));
@@ -149,7 +150,7 @@ fn request(id: &str, key: &str, loan: &Loan) -> Request<()> {
     request.body(()).expect("the headers are plain words")
 }
 
-fn services(files: LentFiles, loan: Loan, credential_files: Vec<PathBuf>) -> Routes {
+fn services(files: LentFiles, loan: Loan, credential_files: CredentialFiles) -> Routes {
     let Loan { secrets, agents } = loan;
     let routes = Routes::new(HealthServer::new(AlwaysWell))
         .add_service(AuthServer::new(ClientCredentials(credential_files)))
@@ -193,7 +194,7 @@ impl Health for AlwaysWell {
 
 /// Gives what the clients' configuration has for a registry. BuildKit logs in itself with that, so
 /// nothing else is asked for.
-struct ClientCredentials(Vec<PathBuf>);
+struct ClientCredentials(CredentialFiles);
 
 #[async_trait]
 impl Auth for ClientCredentials {
@@ -201,19 +202,18 @@ impl Auth for ClientCredentials {
         &self,
         request: tonic::Request<CredentialsRequest>,
     ) -> Result<Response<CredentialsResponse>, Status> {
-        let (files, registry) = (self.0.clone(), request.into_inner().host);
-        let found =
-            tokio::task::spawn_blocking(move || credentials::of_registry(&files, &registry))
-                .await
-                .map_err(|error| Status::internal(error.to_string()))?
-                .map_err(|error| Status::unavailable(error.to_string()))?
-                .unwrap_or_default();
-        Ok(Response::new(match found.identitytoken {
-            Some(token) => CredentialsResponse { username: String::new(), secret: token },
-            None => CredentialsResponse {
-                username: found.username.unwrap_or_default(),
-                secret: found.password.unwrap_or_default(),
-            },
+        let registry = request.into_inner().host;
+        let found = self.0.look_up(&registry, "").await;
+        let found = found.map_err(|error| Status::unavailable(error.to_string()))?;
+        let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
+        Ok(Response::new(match found {
+            None => CredentialsResponse::default(),
+            Some(Credentials::IdentityToken(token)) => {
+                CredentialsResponse { username: String::new(), secret: text(&token) }
+            }
+            Some(Credentials::Password { user, password }) => {
+                CredentialsResponse { username: user, secret: text(&password) }
+            }
         }))
     }
 
@@ -408,7 +408,9 @@ mod tests {
             let context = tar::Builder::new(Vec::new()).into_inner().unwrap().into();
             let connections = Connections::to(endpoint).unwrap();
             let granted = tokio::spawn(grant(listener));
-            let session = Session::open(&connections, &context, loan, Vec::new()).await.unwrap();
+            let session = Session::open(&connections, &context, loan, CredentialFiles::default())
+                .await
+                .unwrap();
             let (head, engine) = granted.await.unwrap();
             assert!(head.contains(session.id()), "{head}");
             let mut caller = caller(engine).await;

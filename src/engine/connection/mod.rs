@@ -5,6 +5,7 @@
 
 mod failure;
 mod heard;
+mod meter;
 mod ssh;
 mod tls;
 
@@ -33,6 +34,8 @@ use crate::endpoint::{Address, Endpoint};
 
 pub use failure::Failure;
 use heard::{Heard, Refusal};
+pub use meter::Records;
+use meter::{Meter, Metered};
 
 /// What bytes go through to an engine and come back.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -41,9 +44,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 type BoxedStream = Box<dyn Stream>;
 
-impl Connection for BoxedStream {
+impl Connection for Metered<BoxedStream> {
     fn connected(&self) -> Connected {
-        Connected::new()
+        Connected::new().extra(self.meter())
     }
 }
 
@@ -112,16 +115,23 @@ impl Connections {
     /// and goes on without when that fails: so it does.
     async fn answer(
         self,
-        request: BollardRequest,
+        mut request: BollardRequest,
     ) -> Result<Response<Incoming>, bollard::errors::Error> {
         if request.headers().contains_key(UPGRADE) {
             let reason = "sessions are not bollard's to open";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason).into());
         }
-        self.client.request(request).await.map_err(|error| match self.failure_behind(&error) {
-            Some(failure) => io::Error::other(failure).into(),
+        let path = request.uri().path().to_owned();
+        let records = request.extensions_mut().remove::<Records>();
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| match self.failure_behind(&error) {
+            Some(failure) => bollard::errors::Error::from(io::Error::other(failure)),
             None => error.into(),
-        })
+        })?;
+        if let Some(meter) = response.extensions().get::<Meter>() {
+            meter.expect(&path, response.status(), records.as_ref());
+        }
+        Ok(response)
     }
 
     /// Asks for a connection that is used for another protocol than the engine's own, which the
@@ -141,6 +151,9 @@ impl Connections {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let status = response.status();
             return Err(EngineError::Refused(format!("{path} is answered with {status}")));
+        }
+        if let Some(meter) = response.extensions().get::<Meter>() {
+            meter.lift();
         }
         hyper::upgrade::on(response).await.map_err(|error| self.broken(&error))
     }
@@ -200,7 +213,7 @@ impl Connector {
 }
 
 impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<BoxedStream>;
+    type Response = TokioIo<Metered<BoxedStream>>;
     type Error = Failure;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
 
@@ -210,6 +223,6 @@ impl tower_service::Service<Uri> for Connector {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let connector = self.clone();
-        Box::pin(async { connector.open().await.map(TokioIo::new) })
+        Box::pin(async { connector.open().await.map(Metered::new).map(TokioIo::new) })
     }
 }

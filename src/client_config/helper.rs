@@ -1,0 +1,218 @@
+//! Credential helpers: programs called `docker-credential-<name>` that a client's configuration names.
+//!
+//! A name is no path, the program is looked for in the absolute folders of `PATH` alone, and it runs in
+//! the root folder: neither the configuration nor the current folder decides which file is executed. Its
+//! answer is bounded in size and time. Nothing that it prints is put into a message, since that may be
+//! the secret.
+
+use std::env;
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+
+use super::credentials::Credentials;
+use crate::secret::Secret;
+
+/// Prefix of the programs.
+const PREFIX: &str = "docker-credential-";
+
+/// Largest number of bytes that a helper may print.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Words by which helpers say that they have nothing for a registry.
+const NOTHING_KNOWN: &str = "credentials not found";
+
+/// User name in place of which helpers give an identity token.
+const OF_TOKEN: &str = "<token>";
+
+/// Answer of a helper.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+/// Asks the helper called `name` for the credentials of a registry, and kills it where it takes longer
+/// than `timeout`. Returns `None` where it has none.
+///
+/// # Errors
+/// When there is no such helper, or it fails; in words that hold nothing of what it printed.
+pub(super) async fn ask(
+    name: &str,
+    registry: &str,
+    timeout: Duration,
+) -> Result<Option<Credentials>, String> {
+    require_name(name)?;
+    let program = format!("{PREFIX}{name}");
+    let path = find(&program, env::var_os("PATH").as_deref()).ok_or_else(|| {
+        format!("the credential helper {program} is in no absolute folder of PATH")
+    })?;
+    match tokio::time::timeout(timeout, run(&path, registry)).await {
+        Ok(answer) => answer.map_err(|reason| format!("the credential helper {program} {reason}")),
+        Err(_) => {
+            let seconds = timeout.as_secs();
+            Err(format!(
+                "the credential helper {program} gave no answer for {seconds} s (--timeout)"
+            ))
+        }
+    }
+}
+
+/// Refuses what is no name of a helper, such as a path.
+fn require_name(name: &str) -> Result<(), String> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let is_name = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if is_name && name.bytes().all(is_part) {
+        return Ok(());
+    }
+    Err(format!(
+        "{name:?} is no name of a credential helper: write letters, digits, '.', '_' and '-', \
+         and no path"
+    ))
+}
+
+/// Looks for an executable in the absolute folders of a search path.
+fn find(program: &str, search_path: Option<&OsStr>) -> Option<PathBuf> {
+    let folders = env::split_paths(search_path?).filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join(program)).find(|path| is_executable(path))
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+async fn run(path: &Path, registry: &str) -> Result<Option<Credentials>, String> {
+    let mut helper = Command::new(path)
+        .arg("get")
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("can't be run: {error}"))?;
+    let mut stdin = helper.stdin.take().expect("it is piped");
+    let stdout = helper.stdout.take().expect("it is piped");
+    let stderr = helper.stderr.take().expect("it is piped");
+    let ask = async {
+        // A helper that knows the answer beforehand need not listen.
+        drop(stdin.write_all(registry.as_bytes()).await);
+        drop(stdin);
+    };
+    let ((), said, complaint) = tokio::join!(ask, read(stdout), read(stderr));
+    let (said, complaint) = (said?, complaint?);
+    let status = helper.wait().await.map_err(|error| format!("can't be waited for: {error}"))?;
+    if !status.success() {
+        let knows_nothing = [&said, &complaint]
+            .iter()
+            .any(|text| String::from_utf8_lossy(text).contains(NOTHING_KNOWN));
+        return if knows_nothing { Ok(None) } else { Err(format!("failed ({status})")) };
+    }
+    let answer: Answer = serde_json::from_slice(&said)
+        .map_err(|_| "gave an answer without Username and Secret".to_owned())?;
+    let secret = Secret::new(answer.secret.into_bytes());
+    Ok(Some(match answer.username.as_str() {
+        OF_TOKEN => Credentials::IdentityToken(secret),
+        _ => Credentials::Password { user: answer.username, password: secret },
+    }))
+}
+
+async fn read(pipe: impl AsyncRead + Unpin) -> Result<Vec<u8>, String> {
+    let mut said = Vec::new();
+    let read = pipe.take(MOST_BYTES + 1).read_to_end(&mut said).await;
+    read.map_err(|error| format!("can't be read: {error}"))?;
+    if said.len() as u64 > MOST_BYTES {
+        return Err(format!("printed more than {MOST_BYTES} bytes"));
+    }
+    Ok(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::Instant;
+
+    fn program(folder: &Path, name: &str, script: &str) -> PathBuf {
+        let path = folder.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn names_of_helpers_are_no_paths() {
+        for name in ["osxkeychain", "ecr-login", "desktop.exe", "a_b", "1"] {
+            require_name(name).unwrap();
+        }
+        for name in ["", "x/../helper", "/bin/sh", "..", ".x", "-x", "a b", "a\n", "a\0b", "ä"] {
+            let refused = require_name(name).unwrap_err();
+            assert!(refused.contains("is no name of a credential helper"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn helpers_are_found_in_absolute_folders_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = program(folder.path(), "docker-credential-x", "");
+        fs::write(folder.path().join("docker-credential-y"), "no program").unwrap();
+        fs::create_dir(folder.path().join("docker-credential-z")).unwrap();
+        let here = folder.path().to_str().unwrap();
+        let found = |program: &str, path: &str| find(program, Some(OsStr::new(path)));
+        let all = format!("relative::.:{here}");
+        assert_eq!(found("docker-credential-x", &all), Some(path));
+        assert_eq!(found("docker-credential-y", &all), None);
+        assert_eq!(found("docker-credential-z", &all), None);
+        let up = "../".repeat(20) + here.trim_start_matches('/');
+        assert_eq!(found("docker-credential-x", &up), None);
+        assert_eq!(find("docker-credential-x", None), None);
+    }
+
+    async fn came_to(script: &str) -> Result<Option<Credentials>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        run(&program(folder.path(), "helper", script), "h.example").await
+    }
+
+    #[tokio::test]
+    async fn answers_are_understood_and_never_repeated() {
+        let password = came_to(
+            r#"read server; echo "{\"Username\": \"me at $server in $PWD\", \"Secret\": \"s\"}""#,
+        );
+        let Some(Credentials::Password { user, password }) = password.await.unwrap() else {
+            panic!("it is a password");
+        };
+        assert_eq!((user.as_str(), password.expose()), ("me at h.example in /", &b"s"[..]));
+        let token = came_to(r#"echo '{"Username": "<token>", "Secret": "t"}'"#).await.unwrap();
+        assert!(matches!(token, Some(Credentials::IdentityToken(_))));
+        let nothing = came_to("echo credentials not found in native keychain; exit 1").await;
+        assert!(nothing.unwrap().is_none());
+        let table = [
+            ("echo SECRET; exit 3", "failed (exit status: 3)"),
+            ("echo SECRET", "gave an answer without Username and Secret"),
+            ("cat /dev/zero", "printed more than 1048576 bytes"),
+            ("cat /dev/zero >&2", "printed more than 1048576 bytes"),
+        ];
+        for (script, reason) in table {
+            assert_eq!(came_to(script).await.unwrap_err(), reason, "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_hangs_is_given_up() {
+        for script in ["exec sleep 60", "sleep 60 & echo x", "exec 0<&-; while :; do :; done"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = program(folder.path(), "helper", script);
+            let start = Instant::now();
+            let answer = tokio::time::timeout(Duration::from_millis(300), run(&path, "h")).await;
+            assert!(answer.is_err(), "{script}");
+            assert!(start.elapsed() < Duration::from_secs(5));
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Limits of what an engine may send.
+//!
+//! Bollard keeps a whole answer, and all of a stream up to the end of its next record, in memory, however
+//! long they are. Here, where bytes come in, they are counted: a connection that brings more than an
+//! answer, or a record, may have is broken off.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+
+use bollard::{BollardRequest, Docker};
+use futures_util::{Stream, StreamExt as _};
+use hyper::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const MIB: usize = 1 << 20;
+
+/// Largest head of an answer, in bytes, with what comes along before it has been read. Hyper itself takes
+/// none of half that size.
+const MOST_OF_HEAD: usize = MIB;
+
+/// Largest answer. The list of all images is in proportion to what the engine has.
+const MOST_OF_ANSWER: usize = 16 * MIB;
+const MOST_OF_LIST: usize = 128 * MIB;
+
+/// Largest answer that tells of an error.
+const MOST_OF_ERROR: usize = MIB;
+
+/// Largest record of a stream. The longest come at the start of an instruction, and repeat all of it.
+const MOST_OF_RECORD: usize = 8 * MIB;
+
+/// Words for what is too long where it is a record.
+const A_RECORD: &str = "a record";
+
+/// Path of the list of all images.
+const LIST: &str = "/images/json";
+
+/// Largest number of bytes of records that are under way at once.
+#[derive(Debug, Default)]
+struct Allowance {
+    spent: AtomicUsize,
+    is_exceeded: AtomicBool,
+}
+
+/// The records of one stream, each of which may have so many bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Records(Arc<Allowance>);
+
+impl Records {
+    /// Returns a client over the connections of `docker`, whose answers are streams of records, and which
+    /// changes requests as `change` does; and the records.
+    pub fn through(
+        docker: &Docker,
+        change: impl Fn(BollardRequest) -> BollardRequest + Send + Sync + 'static,
+    ) -> (Docker, Self) {
+        let records = Self::default();
+        let marked = records.clone();
+        let docker = docker.clone().with_request_modifier(move |request| {
+            let mut request = change(request);
+            request.extensions_mut().insert(marked.clone());
+            request
+        });
+        (docker, records)
+    }
+
+    /// Lets each record of a stream be as large as the last.
+    pub fn limit<T>(
+        self,
+        stream: impl Stream<Item = Result<T, bollard::errors::Error>> + Send,
+    ) -> impl Stream<Item = Result<T, bollard::errors::Error>> + Send + Unpin {
+        Box::pin(stream.map(move |record| {
+            self.0.spent.store(0, Ordering::Relaxed);
+            match record {
+                Err(_) if self.0.is_exceeded.load(Ordering::Relaxed) => {
+                    Err(too_long(A_RECORD, MOST_OF_RECORD).into())
+                }
+                record => record,
+            }
+        }))
+    }
+}
+
+/// What may come over a connection before something else has to happen.
+#[derive(Debug)]
+enum Limit {
+    /// So many bytes before the next request, of this many at most.
+    Bytes { left: usize, most: usize },
+    /// Records, as long as somebody takes them.
+    Records(Weak<Allowance>),
+    /// Anything: another protocol, with limits of its own.
+    None,
+}
+
+/// Counts what comes over a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Meter(Arc<Mutex<Limit>>);
+
+impl Limit {
+    fn bytes(most: usize) -> Self {
+        Self::Bytes { left: most, most }
+    }
+}
+
+impl Meter {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Limit::bytes(MOST_OF_HEAD))))
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Limit> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Limits the answer to a request for `path`, whose head has come, and whose content is `records` or
+    /// one piece.
+    pub(super) fn expect(&self, path: &str, status: StatusCode, records: Option<&Records>) {
+        *self.limit() = match records {
+            Some(records) if status.is_success() => Limit::Records(Arc::downgrade(&records.0)),
+            _ if !status.is_success() => Limit::bytes(MOST_OF_ERROR),
+            _ if path.ends_with(LIST) => Limit::bytes(MOST_OF_LIST),
+            _ => Limit::bytes(MOST_OF_ANSWER),
+        };
+    }
+
+    /// Lets another protocol go over the connection.
+    pub(super) fn lift(&self) {
+        *self.limit() = Limit::None;
+    }
+
+    /// Begins anew with a request. Its body may still go out while its answer comes in.
+    fn sent(&self) {
+        let mut limit = self.limit();
+        match &*limit {
+            Limit::None => {}
+            Limit::Records(allowance) if allowance.strong_count() > 0 => {}
+            Limit::Bytes { .. } | Limit::Records(_) => *limit = Limit::bytes(MOST_OF_HEAD),
+        }
+    }
+
+    fn received(&self, bytes: usize) -> io::Result<()> {
+        match &mut *self.limit() {
+            Limit::None => Ok(()),
+            Limit::Bytes { left, most } => {
+                *left = left.checked_sub(bytes).ok_or_else(|| too_long("an answer", *most))?;
+                Ok(())
+            }
+            Limit::Records(allowance) => {
+                let Some(allowance) = allowance.upgrade() else { return Ok(()) };
+                let spent = allowance.spent.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                if spent <= MOST_OF_RECORD {
+                    return Ok(());
+                }
+                allowance.is_exceeded.store(true, Ordering::Relaxed);
+                Err(too_long(A_RECORD, MOST_OF_RECORD))
+            }
+        }
+    }
+}
+
+fn too_long(part: &str, most: usize) -> io::Error {
+    io::Error::other(format!("the engine sent {part} of more than {} MiB", most / MIB))
+}
+
+/// A connection on which is counted what comes.
+pub(super) struct Metered<S> {
+    stream: S,
+    meter: Meter,
+}
+
+impl<S> Metered<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, meter: Meter::new() }
+    }
+
+    pub(super) fn meter(&self) -> Meter {
+        self.meter.clone()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Poll::Ready(Ok(())) = &read {
+            self.meter.received(buffer.filled().len() - before)?;
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.meter.sent();
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.meter.sent();
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OK: StatusCode = StatusCode::OK;
+
+    /// Number of MiB that a meter lets through.
+    fn passed(meter: &Meter) -> usize {
+        (0..1000).take_while(|_| meter.received(MIB).is_ok()).count()
+    }
+
+    #[test]
+    fn answers_are_limited_by_what_they_answer() {
+        let table = [
+            ("/v1.41/version", OK, MOST_OF_ANSWER),
+            ("/v1.41/images/json", OK, MOST_OF_LIST),
+            ("/v1.41/images/json", StatusCode::INTERNAL_SERVER_ERROR, MOST_OF_ERROR),
+        ];
+        for (path, status, most) in table {
+            let meter = Meter::new();
+            assert_eq!(passed(&meter), MOST_OF_HEAD / MIB);
+            meter.sent();
+            meter.expect(path, status, None);
+            assert_eq!(passed(&meter), most / MIB, "{path}");
+            let error = meter.received(MIB).unwrap_err().to_string();
+            assert!(error.starts_with("the engine sent an answer of more than "), "{error}");
+        }
+    }
+
+    #[test]
+    fn stream_is_limited_by_its_records_alone() {
+        let (meter, records) = (Meter::new(), Records::default());
+        meter.expect("/build", OK, Some(&records));
+        for _ in 0..10 {
+            for _ in 0..MOST_OF_RECORD / MIB {
+                // Its request may still be on its way.
+                meter.sent();
+                meter.received(MIB).unwrap();
+            }
+            records.0.spent.store(0, Ordering::Relaxed);
+        }
+        assert_eq!(passed(&meter), MOST_OF_RECORD / MIB);
+        assert!(records.0.is_exceeded.load(Ordering::Relaxed));
+        drop(records);
+        meter.sent();
+        assert_eq!(passed(&meter), MOST_OF_HEAD / MIB);
+        let failed = Records::default();
+        meter.expect("/build", StatusCode::BAD_REQUEST, Some(&failed));
+        assert_eq!(passed(&meter), MOST_OF_ERROR / MIB);
+    }
+
+    #[test]
+    fn another_protocol_is_not_limited() {
+        let meter = Meter::new();
+        meter.lift();
+        meter.sent();
+        assert_eq!(passed(&meter), 1000);
+    }
+}

@@ -1,0 +1,181 @@
+//! Registries, as the distribution specification has them: manifests, blobs and tags, asked for over
+//! HTTP without an engine between.
+//!
+//! A [`Registries`] is shared by a run. It has one client for each host, whose connections are used again
+//! and whose tokens are kept until they expire. Credentials go to the registry that they are for, and to
+//! the token service that it names if that is as safe; never over plain HTTP where the registry itself is
+//! spoken to over TLS, and never along with a redirect. Every answer is bounded in size and time.
+
+mod challenge;
+mod error;
+mod manifest;
+mod reach;
+mod repository;
+mod token;
+mod transport;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::Url;
+
+use crate::client_config::credentials::Credentials;
+use crate::image::ImageRef;
+
+pub use challenge::challenges;
+pub use error::{Error, Kind};
+pub use manifest::{Image, ListEntry, Platform, list};
+pub use repository::Repository;
+
+use token::Tokens;
+use transport::Transport;
+
+/// Host of the registry that references without one mean, and its other names.
+const DEFAULT_HOST: &str = "registry-1.docker.io";
+const DEFAULT_ALIASES: [&str; 2] = ["docker.io", "index.docker.io"];
+
+/// Namespace of the default registry's repositories that have none.
+const DEFAULT_NAMESPACE: &str = "library";
+
+/// The registries of a run.
+#[derive(Debug)]
+pub struct Registries {
+    timeout: Duration,
+    registries: tokio::sync::Mutex<BTreeMap<String, Arc<Registry>>>,
+    notices: Notices,
+}
+
+impl Registries {
+    /// Registries that are given `timeout` for each of their answers.
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, registries: tokio::sync::Mutex::default(), notices: Notices::default() }
+    }
+
+    /// Returns the repository of an image. The first time that its registry is asked for, `is_plain`
+    /// decides if it is spoken to in plain text.
+    ///
+    /// # Errors
+    /// Those of `is_plain`, and a name that is no host.
+    pub async fn repository<E: From<Error>>(
+        &self,
+        image: &ImageRef,
+        credentials: Option<Credentials>,
+        is_plain: impl AsyncFnOnce(&str) -> Result<bool, E>,
+    ) -> Result<Repository, E> {
+        let host = host_of(image);
+        let mut registries = self.registries.lock().await;
+        let registry = match registries.get(host) {
+            Some(known) => known.clone(),
+            None => {
+                let is_plain = is_plain(host).await?;
+                let new = Registry::new(host, is_plain, self.timeout, self.notices.clone())?;
+                registries.entry(host.to_owned()).or_insert(Arc::new(new)).clone()
+            }
+        };
+        Ok(Repository::new(registry, repository_of(image), credentials))
+    }
+
+    /// Takes what is to be told about registries, each only once in a run.
+    pub fn take_notices(&self) -> Vec<String> {
+        self.notices.take()
+    }
+}
+
+/// One registry.
+#[derive(Debug)]
+pub struct Registry {
+    /// Host and port, as references name it.
+    host: String,
+    base: Url,
+    transport: Transport,
+    tokens: Tokens,
+}
+
+impl Registry {
+    fn new(host: &str, is_plain: bool, timeout: Duration, notices: Notices) -> Result<Self, Error> {
+        let scheme = if is_plain { "http" } else { "https" };
+        let base = Url::parse(&format!("{scheme}://{host}/v2/"))
+            .map_err(|error| Error::wrong(format!("'{host}' is no host of a registry: {error}")))?;
+        let transport = Transport::new(base.clone(), timeout);
+        Ok(Self { host: host.to_owned(), base, transport, tokens: Tokens::new(notices) })
+    }
+}
+
+/// Things to tell about registries.
+#[derive(Debug, Clone, Default)]
+struct Notices(Arc<Mutex<(BTreeSet<String>, Vec<String>)>>);
+
+impl Notices {
+    fn locked(&self) -> MutexGuard<'_, (BTreeSet<String>, Vec<String>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, text: String) {
+        let (seen, untold) = &mut *self.locked();
+        if seen.insert(text.clone()) {
+            untold.push(text);
+        }
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.locked().1)
+    }
+}
+
+/// Returns the host of an image's registry.
+pub fn host_of(image: &ImageRef) -> &str {
+    match image.registry() {
+        Some(host) if !DEFAULT_ALIASES.contains(&host) => host,
+        _ => DEFAULT_HOST,
+    }
+}
+
+fn repository_of(image: &ImageRef) -> String {
+    let repository = image.repository();
+    if host_of(image) == DEFAULT_HOST && !repository.contains('/') {
+        return format!("{DEFAULT_NAMESPACE}/{repository}");
+    }
+    repository.to_owned()
+}
+
+/// Returns true for the name of a registry on this machine, which may speak in plain text.
+pub fn is_loopback(registry: &str) -> bool {
+    let host = match registry.rsplit_once(':') {
+        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) => host,
+        _ => registry,
+    };
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_registries_of_this_machine_are_local() {
+        for local in ["127.0.0.1:5000", "127.0.0.9", "localhost", "localhost:1", "[::1]:5000"] {
+            assert!(is_loopback(local), "{local}");
+        }
+        for other in ["h.example", "h.example:5000", "10.0.0.1:5000", "localhost.example"] {
+            assert!(!is_loopback(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn references_without_a_registry_mean_the_default_one() {
+        let table = [
+            ("debian:12", DEFAULT_HOST, "library/debian"),
+            ("ns/app", DEFAULT_HOST, "ns/app"),
+            ("docker.io/debian", DEFAULT_HOST, "library/debian"),
+            ("index.docker.io/ns/app", DEFAULT_HOST, "ns/app"),
+            ("h.example:5/app", "h.example:5", "app"),
+        ];
+        for (reference, host, repository) in table {
+            let image = reference.parse().unwrap();
+            assert_eq!((host_of(&image), &*repository_of(&image)), (host, repository));
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! One repository of a registry: what is asked of it, with the authorization that it wants.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reqwest::{Method, StatusCode, Url};
+
+use super::Registry;
+use super::error::{Error, Kind};
+use super::manifest::{self, Image, Manifest};
+use super::token::{Access, Authorization};
+use super::transport::{Answer, Question, Redirects};
+use crate::client_config::credentials::Credentials;
+use crate::image::Digest;
+
+/// Largest manifest, in bytes, that registries take from anyone.
+const MOST_OF_MANIFEST: usize = 4 << 20;
+
+/// Largest configuration of an image, in bytes.
+const MOST_OF_CONFIG: usize = 16 << 20;
+
+/// Header by which a registry names the digest of a manifest.
+const DIGEST_HEADER: &str = "docker-content-digest";
+
+/// A repository, with the credentials for it.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    registry: Arc<Registry>,
+    name: String,
+    credentials: Option<Credentials>,
+}
+
+impl Repository {
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        name: String,
+        credentials: Option<Credentials>,
+    ) -> Self {
+        Self { registry, name, credentials }
+    }
+
+    /// Returns the digest of the manifest that a tag or a digest names, if the registry has it.
+    ///
+    /// # Errors
+    /// When the registry can't be asked.
+    pub async fn digest(&self, reference: &str) -> Result<Option<Digest>, Error> {
+        let path = format!("manifests/{reference}");
+        let question = self.question(Method::HEAD, &path, manifest::ACCEPTED, MOST_OF_MANIFEST)?;
+        let Some(answer) = found(self.ask(question, Access::Pull).await)? else { return Ok(None) };
+        match answer.header(DIGEST_HEADER) {
+            Some(digest) => Ok(Some(self.parsed(digest)?)),
+            None => Ok(self.manifest(reference).await?.map(|manifest| manifest.digest)),
+        }
+    }
+
+    /// Returns the manifest that a tag or a digest names, if the registry has it. Its bytes are what its
+    /// digest says.
+    ///
+    /// # Errors
+    /// When the registry can't be asked, or serves other bytes.
+    pub(super) async fn manifest(&self, reference: &str) -> Result<Option<Manifest>, Error> {
+        let path = format!("manifests/{reference}");
+        let question = self.question(Method::GET, &path, manifest::ACCEPTED, MOST_OF_MANIFEST)?;
+        let Some(answer) = found(self.ask(question, Access::Pull).await)? else { return Ok(None) };
+        let told = answer.header(DIGEST_HEADER).map(|digest| self.parsed(digest)).transpose()?;
+        let asked = reference.contains(':').then(|| self.parsed(reference)).transpose()?;
+        for digest in told.iter().chain(&asked) {
+            self.require(digest, &answer.body)?;
+        }
+        let digest = asked.or(told).unwrap_or_else(|| Digest::of(&answer.body));
+        let media_type = answer.header("content-type").unwrap_or_default();
+        let manifest = Manifest::read(digest, media_type, &answer.body);
+        manifest.map(Some).map_err(|reason| {
+            Error::wrong(format!("the manifest {reference} of {} {reason}", self.shown()))
+        })
+    }
+
+    /// Returns the image that a tag or a digest names, with its configuration; `None` where the registry
+    /// does not have it, or has no single image there.
+    ///
+    /// # Errors
+    /// When the registry can't be asked, or serves other bytes than it names.
+    pub async fn image(&self, reference: &str) -> Result<Option<Image>, Error> {
+        let Some(manifest) = self.manifest(reference).await? else { return Ok(None) };
+        let Some(config) = &manifest.config else { return Ok(None) };
+        let config = self.blob(config, MOST_OF_CONFIG).await?;
+        Ok(Some(Image { manifest, config }))
+    }
+
+    /// Returns the content of a blob, which has this digest.
+    async fn blob(&self, digest: &Digest, most: usize) -> Result<Vec<u8>, Error> {
+        let question = self.question(Method::GET, &format!("blobs/{digest}"), "", most)?;
+        let content = self.ask(question, Access::Pull).await?.body;
+        self.require(digest, &content)?;
+        Ok(content)
+    }
+
+    /// Puts a manifest under a tag or its digest. Returns the digest.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub async fn put_manifest(
+        &self,
+        reference: &str,
+        media_type: &str,
+        content: Vec<u8>,
+    ) -> Result<Digest, Error> {
+        let digest = Digest::of(&content);
+        let path = format!("manifests/{reference}");
+        let mut question = self.question(Method::PUT, &path, "", MOST_OF_MANIFEST)?;
+        question.body = Some((media_type.to_owned(), Bytes::from(content)));
+        question.redirects = Redirects::SameOrigin;
+        self.ask(question, Access::Push).await?;
+        Ok(digest)
+    }
+
+    fn question(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &'static str,
+        most: usize,
+    ) -> Result<Question, Error> {
+        let url = self.registry.base.join(&format!("{}/{path}", self.name));
+        let url = url.ok().filter(|url: &Url| url.path().ends_with(path));
+        let url = url.ok_or_else(|| Error::wrong(format!("'{path}' is no path of a registry")))?;
+        let redirects = Redirects::Anywhere;
+        Ok(Question { method, url, accept, body: None, most, redirects })
+    }
+
+    /// Asks, as the registry wants it. What it wants is told by its first answer: until that is there, no
+    /// second question is asked.
+    async fn ask(&self, question: Question, access: Access) -> Result<Answer, Error> {
+        let first = self.registry.tokens.after_first().await;
+        let authorized = self.authorized(&question, access).await;
+        drop(first);
+        authorized?.successful()
+    }
+
+    async fn authorized(&self, question: &Question, access: Access) -> Result<Answer, Error> {
+        let Registry { transport, tokens, base, .. } = &*self.registry;
+        let sent = self.authorization(access).await?;
+        let answer = transport.ask(question, sent.as_ref().map(|sent| &sent.header)).await?;
+        if answer.status != StatusCode::UNAUTHORIZED || !answer.is_from(base) {
+            return Ok(answer);
+        }
+        if answer.challenges().is_empty() {
+            return Ok(answer);
+        }
+        tokens.learn(&answer.challenges(), access, &self.name).map_err(|error| {
+            Error::new(
+                error.kind,
+                format!("the registry {} answers 401: {error}", self.registry.host),
+            )
+        })?;
+        if sent.as_ref().is_some_and(|sent| sent.is_fresh) {
+            return Ok(answer);
+        }
+        match self.authorization(access).await? {
+            Some(other) if Some(&other) != sent.as_ref() => {
+                transport.ask(question, Some(&other.header)).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    async fn authorization(&self, access: Access) -> Result<Option<Authorization>, Error> {
+        self.registry.authorization(&self.name, access, self.credentials.as_ref()).await
+    }
+
+    fn parsed(&self, digest: &str) -> Result<Digest, Error> {
+        digest.parse().map_err(|error| {
+            Error::wrong(format!("{} names no digest that can be used: {error}", self.shown()))
+        })
+    }
+
+    fn require(&self, digest: &Digest, content: &[u8]) -> Result<(), Error> {
+        if digest.is_of(content) {
+            return Ok(());
+        }
+        let shown = self.shown();
+        Err(Error::wrong(format!("{shown} serves other bytes than those of {digest}")))
+    }
+
+    /// Returns registry and name.
+    fn shown(&self) -> String {
+        format!("{}/{}", self.registry.host, self.name)
+    }
+}
+
+/// Tells an answer that something is missing from others.
+fn found(answer: Result<Answer, Error>) -> Result<Option<Answer>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Error { kind: Kind::Missing, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

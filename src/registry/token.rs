@@ -1,0 +1,429 @@
+//! How requests to a registry are authorized: by its challenge, with the user's password or with a token
+//! that a token service gives for it.
+//!
+//! The realm of a challenge is an address that the registry chooses, to which the password goes. It has
+//! to be as safe as the registry is: https for a registry over TLS, this machine for one on this machine,
+//! and never this machine for one elsewhere.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use reqwest::header::HeaderValue;
+use reqwest::{Method, Url};
+use serde::Deserialize;
+
+use super::challenge::Challenge;
+use super::error::{Error, Kind};
+use super::reach::Reach;
+use super::transport::{Question, Redirects, shown_origin};
+use super::{Notices, Registry};
+use crate::client_config::credentials::Credentials;
+
+/// Largest answer of a token service, in bytes.
+const MOST_OF_TOKEN: usize = 1 << 20;
+
+/// How long a token is used that does not say so, how long any is, and how long before its end it is
+/// no longer used.
+const USUAL_LIFE: u64 = 60;
+const LONGEST_LIFE: u64 = 24 * 3600;
+const LAST_MOMENTS: Duration = Duration::from_secs(10);
+
+/// Name by which token services know the program.
+const CLIENT_ID: &str = "kiln";
+
+/// What is done in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Reading.
+    Pull,
+    /// Reading and writing.
+    Push,
+}
+
+impl Access {
+    fn scope(self, repository: &str) -> String {
+        let actions = match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+        };
+        format!("repository:{repository}:{actions}")
+    }
+}
+
+/// How a registry wants requests to be authorized.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Scheme {
+    Basic,
+    Bearer { realm: String, service: Option<String> },
+}
+
+/// An authorization, and if another one might do better.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Authorization {
+    pub(super) header: HeaderValue,
+    /// True for one that was got just now, or can't be any other.
+    pub(super) is_fresh: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Token {
+    header: HeaderValue,
+    end: Instant,
+}
+
+/// What is known about the authorization of requests to a registry.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    /// Held while the first question is answered.
+    first: Turn,
+    scheme: Mutex<Option<Scheme>>,
+    tokens: Mutex<BTreeMap<String, Token>>,
+    notices: Notices,
+}
+
+impl Tokens {
+    pub(super) fn new(notices: Notices) -> Self {
+        Self { first: Turn::default(), scheme: Mutex::default(), tokens: Mutex::default(), notices }
+    }
+
+    /// Waits until the first question has been answered, or is asked by the caller.
+    pub(super) async fn after_first(&self) -> Option<FirstTurn<'_>> {
+        self.first.take().await
+    }
+
+    fn scheme(&self) -> MutexGuard<'_, Option<Scheme>> {
+        self.scheme.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, BTreeMap<String, Token>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes to heart how the registry wants requests to be authorized, and forgets the token that it
+    /// did not take.
+    ///
+    /// # Errors
+    /// When it wants what can't be done.
+    pub(super) fn learn(
+        &self,
+        challenges: &[Challenge],
+        access: Access,
+        repository: &str,
+    ) -> Result<(), Error> {
+        let bearer = challenges.iter().find(|challenge| challenge.scheme == "bearer");
+        let scheme = match bearer {
+            Some(bearer) => {
+                let realm = bearer.parameter("realm").filter(|realm| !realm.is_empty());
+                let realm = realm.ok_or_else(|| {
+                    Error::denied("it asks for a token, and names no realm to fetch one from")
+                })?;
+                let service = bearer.parameter("service").map(str::to_owned);
+                Scheme::Bearer { realm: realm.to_owned(), service }
+            }
+            None if challenges.iter().any(|challenge| challenge.scheme == "basic") => Scheme::Basic,
+            None => {
+                return Err(Error::denied(
+                    "it asks for an authorization of a kind that is unknown",
+                ));
+            }
+        };
+        self.tokens().remove(&access.scope(repository));
+        *self.scheme() = Some(scheme);
+        Ok(())
+    }
+}
+
+/// A turn that only the first caller takes, and the others wait for.
+#[derive(Debug, Default)]
+struct Turn {
+    is_over: AtomicBool,
+    held: tokio::sync::Mutex<()>,
+}
+
+/// The first turn, until it is dropped.
+pub(super) struct FirstTurn<'a> {
+    turn: &'a Turn,
+    _held: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Turn {
+    async fn take(&self) -> Option<FirstTurn<'_>> {
+        if self.is_over.load(Ordering::Acquire) {
+            return None;
+        }
+        let held = self.held.lock().await;
+        let is_over = self.is_over.load(Ordering::Acquire);
+        (!is_over).then_some(FirstTurn { turn: self, _held: held })
+    }
+}
+
+impl Drop for FirstTurn<'_> {
+    fn drop(&mut self) {
+        self.turn.is_over.store(true, Ordering::Release);
+    }
+}
+
+impl Registry {
+    /// Returns the authorization of a request, if one is known to be wanted and can be had.
+    ///
+    /// # Errors
+    /// When a token is wanted and can't be had.
+    pub(super) async fn authorization(
+        &self,
+        repository: &str,
+        access: Access,
+        credentials: Option<&Credentials>,
+    ) -> Result<Option<Authorization>, Error> {
+        let scheme = self.tokens.scheme().clone();
+        match (scheme, credentials) {
+            (None, _) | (Some(Scheme::Basic), None) => Ok(None),
+            (Some(Scheme::Basic), Some(Credentials::Password { user, password })) => {
+                let header = basic(user, password.expose())?;
+                Ok(Some(Authorization { header, is_fresh: true }))
+            }
+            (Some(Scheme::Basic), Some(Credentials::IdentityToken(_))) => {
+                Err(Error::denied(format!(
+                    "the registry {} asks for a password, and the credentials for it are an \
+                     identity token: log in with a password or an access token",
+                    self.host
+                )))
+            }
+            (Some(Scheme::Bearer { realm, service }), credentials) => {
+                let scope = access.scope(repository);
+                let known = self.tokens.tokens().get(&scope).cloned();
+                if let Some(token) = known.filter(|token| token.end > Instant::now()) {
+                    return Ok(Some(Authorization { header: token.header, is_fresh: false }));
+                }
+                let token = self.fetch(&realm, service.as_deref(), &scope, credentials).await?;
+                let header = token.header.clone();
+                self.tokens.tokens().insert(scope, token);
+                Ok(Some(Authorization { header, is_fresh: true }))
+            }
+        }
+    }
+
+    async fn fetch(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: &str,
+        credentials: Option<&Credentials>,
+    ) -> Result<Token, Error> {
+        let url = self.realm(realm).await?;
+        if credentials.is_some() && url.host_str() != self.base.host_str() {
+            self.tokens.notices.add(format!(
+                "the registry {} has its tokens given by {}, which gets the credentials for it",
+                self.host,
+                shown_origin(&url)
+            ));
+        }
+        let (question, authorization) = question(url, service, scope, credentials)?;
+        let answer = self.transport.ask(&question, authorization.as_ref()).await?.successful();
+        let answer = answer.map_err(|error| {
+            let kind = match error.kind {
+                Kind::Missing => Kind::WrongAnswer,
+                other => other,
+            };
+            Error::new(kind, format!("the token service of {}: {error}", self.host))
+        })?;
+        token(&answer.body).ok_or_else(|| {
+            let service = shown_origin(&question.url);
+            Error::wrong(format!("the token service {service} of {} gives no token", self.host))
+        })
+    }
+
+    /// Returns the address of a token service, if credentials for the registry may go there.
+    async fn realm(&self, realm: &str) -> Result<Url, Error> {
+        let url = Url::parse(realm).map_err(|error| {
+            let host = &self.host;
+            Error::denied(format!("the registry {host} names a token service by no URL: {error}"))
+        })?;
+        let named = |error: Error| {
+            Error::new(
+                error.kind,
+                format!("the registry {} names its token service: {error}", self.host),
+            )
+        };
+        self.transport.require_safe(&self.base, &url, Redirects::Anywhere).await.map_err(named)?;
+        let is_plain_elsewhere = url.scheme() == "http"
+            && self.transport.reach(&self.base).await? == Reach::Local
+            && self.transport.reach(&url).await? == Reach::Remote;
+        if is_plain_elsewhere {
+            let (host, service) = (&self.host, shown_origin(&url));
+            return Err(Error::not_safe(format!(
+                "the registry {host} names the token service {service}, which is refused: it is plain \
+                 HTTP to another machine"
+            )));
+        }
+        Ok(url)
+    }
+}
+
+/// Returns the question for a token: by the user's password or for anybody with GET, by an identity token
+/// with POST.
+fn question(
+    mut url: Url,
+    service: Option<&str>,
+    scope: &str,
+    credentials: Option<&Credentials>,
+) -> Result<(Question, Option<HeaderValue>), Error> {
+    let service = service.map(|service| ("service", service));
+    let asked = service.into_iter().chain([("scope", scope)]);
+    let (method, body, authorization) = match credentials {
+        Some(Credentials::IdentityToken(token)) => {
+            let token = String::from_utf8_lossy(token.expose());
+            let mut form = Url::parse("form:").expect("a literal");
+            form.query_pairs_mut()
+                .extend_pairs([("grant_type", "refresh_token"), ("client_id", CLIENT_ID)])
+                .extend_pairs(asked)
+                .append_pair("refresh_token", &token);
+            let form = Bytes::from(form.query().unwrap_or_default().to_owned());
+            let media_type = "application/x-www-form-urlencoded".to_owned();
+            (Method::POST, Some((media_type, form)), None)
+        }
+        Some(Credentials::Password { user, password }) => {
+            url.query_pairs_mut().extend_pairs(asked);
+            (Method::GET, None, Some(basic(user, password.expose())?))
+        }
+        None => {
+            url.query_pairs_mut().extend_pairs(asked);
+            (Method::GET, None, None)
+        }
+    };
+    let redirects = Redirects::SameOrigin;
+    let question = Question { method, url, accept: "", body, most: MOST_OF_TOKEN, redirects };
+    Ok((question, authorization))
+}
+
+fn basic(user: &str, password: &[u8]) -> Result<HeaderValue, Error> {
+    let pair = [user.as_bytes(), b":", password].concat();
+    let value = format!("Basic {}", STANDARD.encode(pair));
+    HeaderValue::try_from(value).map_err(|_| Error::denied("the credentials fit into no header"))
+}
+
+/// Reads a token from the answer of a token service.
+fn token(answer: &[u8]) -> Option<Token> {
+    #[derive(Deserialize)]
+    struct Given {
+        token: Option<String>,
+        access_token: Option<String>,
+        expires_in: Option<f64>,
+    }
+    let given: Given = serde_json::from_slice(answer).ok()?;
+    let token = given.token.or(given.access_token).filter(|token| !token.is_empty())?;
+    let life = given.expires_in.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+    let life = life.map_or(USUAL_LIFE, |seconds| seconds.min(LONGEST_LIFE as f64) as u64);
+    let life = Duration::from_secs(life.max(USUAL_LIFE)) - LAST_MOMENTS;
+    let header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    Some(Token { header, end: Instant::now() + life })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::challenge::challenges;
+    use crate::secret::Secret;
+
+    fn registry(host: &str, is_plain: bool) -> Registry {
+        Registry::new(host, is_plain, Duration::from_secs(5), Notices::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn realms_are_as_safe_as_their_registry() {
+        let table = [
+            ("203.0.113.1", false, "https://203.0.113.1/token", None),
+            ("203.0.113.1", false, "https://198.51.100.1/token", None),
+            ("203.0.113.1", false, "http://203.0.113.1/token", Some("plain HTTP")),
+            ("203.0.113.1", false, "HTTP://198.51.100.1/token", Some("plain HTTP")),
+            ("203.0.113.1", false, "https://127.0.0.1/token", Some("this machine")),
+            ("203.0.113.1", false, "https://169.254.169.254/token", Some("this machine")),
+            ("203.0.113.1", false, "https://me:pw@198.51.100.1/", Some("user's name")),
+            ("203.0.113.1", false, "file:///etc/passwd", Some("no HTTP address")),
+            ("203.0.113.1", false, "/token", Some("by no URL")),
+            ("203.0.113.1", true, "http://198.51.100.1/token", None),
+            ("203.0.113.1", true, "http://127.0.0.1/token", Some("this machine")),
+            ("127.0.0.1:5000", true, "http://127.0.0.1:5001/token", None),
+            ("127.0.0.1:5000", true, "https://198.51.100.1/token", None),
+            ("127.0.0.1:5000", true, "http://198.51.100.1/token", Some("to another machine")),
+            ("127.0.0.1:5000", false, "http://127.0.0.1:5001/token", Some("plain HTTP")),
+        ];
+        for (host, is_plain, realm, refused) in table {
+            let found = registry(host, is_plain).realm(realm).await;
+            match refused {
+                None => assert_eq!(found.unwrap().as_str(), realm),
+                Some(word) => {
+                    let error = found.unwrap_err();
+                    assert!(error.text.contains(word) && error.text.contains(host), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn token_is_asked_for_by_either_kind_of_credentials() {
+        let url = || Url::parse("https://h.example/token?x=y").unwrap();
+        let secret = || Secret::new(*b"S&T");
+        let asked = |credentials: Option<Credentials>| {
+            let (question, header) =
+                question(url(), Some("s&v"), "repository:a:pull", credentials.as_ref()).unwrap();
+            let body = question.body.map(|(_, body)| String::from_utf8(body.to_vec()).unwrap());
+            let header = header.map(|header| header.to_str().unwrap().to_owned());
+            (question.method, question.url.to_string(), body, header)
+        };
+        let with_scope =
+            "https://h.example/token?x=y&service=s%26v&scope=repository%3Aa%3Apull".to_owned();
+        assert_eq!(asked(None), (Method::GET, with_scope.clone(), None, None));
+        let password = Credentials::Password { user: "me".to_owned(), password: secret() };
+        let basic = "Basic bWU6UyZU".to_owned();
+        assert_eq!(asked(Some(password)), (Method::GET, with_scope, None, Some(basic)));
+        let form = "grant_type=refresh_token&client_id=kiln&service=s%26v&\
+                    scope=repository%3Aa%3Apull&refresh_token=S%26T";
+        let posted = asked(Some(Credentials::IdentityToken(secret())));
+        assert_eq!(posted, (Method::POST, url().to_string(), Some(form.to_owned()), None));
+    }
+
+    #[test]
+    fn tokens_are_read_with_their_lives() {
+        let life = |answer: &str| {
+            let token = token(answer.as_bytes())?;
+            let left = token.end - Instant::now() + LAST_MOMENTS;
+            Some((token.header.to_str().unwrap().to_owned(), left.as_secs_f64().round() as u64))
+        };
+        let of = |token: &str, life: u64| Some((format!("Bearer {token}"), life));
+        let table = [
+            (r#"{"token":"a"}"#, of("a", 60)),
+            (r#"{"access_token":"b","expires_in":300}"#, of("b", 300)),
+            (r#"{"token":"a","access_token":"b","expires_in":5}"#, of("a", 60)),
+            (r#"{"token":"a","expires_in":1e300}"#, of("a", 86400)),
+            (r#"{"token":"a","expires_in":-1}"#, of("a", 60)),
+            (r#"{"token":""}"#, None),
+            (r#"{"token":"a\r\nX: y"}"#, None),
+            (r#"{"token":3}"#, None),
+            ("{}", None),
+            ("", None),
+        ];
+        for (answer, expected) in table {
+            assert_eq!(life(answer), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn challenge_that_can_not_be_met_is_told() {
+        let learn = |header: &str| {
+            let tokens = Tokens::new(Notices::default());
+            tokens.learn(&challenges(header), Access::Pull, "a").map(|()| tokens.scheme().clone())
+        };
+        assert_eq!(learn("Basic realm=x").unwrap(), Some(Scheme::Basic));
+        let bearer = learn(r#"Basic realm=x, Bearer realm="https://a",service="s""#).unwrap();
+        let service = Some("s".to_owned());
+        assert_eq!(bearer, Some(Scheme::Bearer { realm: "https://a".to_owned(), service }));
+        assert!(learn("Bearer service=s").unwrap_err().text.contains("no realm"));
+        assert!(learn("Negotiate").unwrap_err().text.contains("unknown"));
+        assert!(learn("").is_err());
+    }
+}

@@ -1,0 +1,489 @@
+//! One question and its answer over HTTP: which client goes to which host, how far redirects are
+//! followed, how long and how large an answer may be.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::{Client, Method, Response, StatusCode, Url};
+use serde::Deserialize;
+
+use super::challenge::{Challenge, challenges};
+use super::error::{Error, Kind};
+use super::reach::{Addresses, Reach};
+use crate::crypto;
+use crate::diagnostic::with_causes;
+
+/// Largest number of redirects that are followed.
+const MOST_REDIRECTS: usize = 5;
+
+/// Largest answer that tells of an error, in bytes, and as much of its words as are repeated.
+const MOST_OF_ERROR: usize = 64 << 10;
+const MOST_OF_WORDS: usize = 500;
+
+/// Largest list of headers, in bytes, over HTTP/2; hyper bounds those over HTTP/1 itself.
+const MOST_OF_HEADERS: u32 = 256 << 10;
+
+/// Variables that name proxies.
+const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// Value of `Accept`; empty for none.
+    pub(super) accept: &'static str,
+    /// Media type and content of what is sent.
+    pub(super) body: Option<(String, Bytes)>,
+    /// Largest answer, in bytes.
+    pub(super) most: usize,
+    /// Redirects that are followed.
+    pub(super) redirects: Redirects,
+}
+
+/// How far redirects are followed. Credentials never go to another origin than the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Redirects {
+    /// To any host that is as safe.
+    Anywhere,
+    /// Within the same scheme, host and port.
+    SameOrigin,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    /// Where it comes from.
+    url: Url,
+    method: Method,
+}
+
+/// The clients for a registry and for the hosts that it names.
+#[derive(Debug)]
+pub(super) struct Transport {
+    base: Url,
+    timeout: Duration,
+    clients: Mutex<BTreeMap<String, (Client, Reach)>>,
+}
+
+impl Transport {
+    /// Clients for the registry at `base`, which have `timeout` for each answer.
+    pub(super) fn new(base: Url, timeout: Duration) -> Self {
+        Self { base, timeout, clients: Mutex::default() }
+    }
+
+    /// Asks, and follows redirects.
+    ///
+    /// # Errors
+    /// When no whole answer comes, or it leads where it must not.
+    pub(super) async fn ask(
+        &self,
+        question: &Question,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Error> {
+        match tokio::time::timeout(self.timeout, self.follow(question, authorization)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let (host, seconds) = (shown_origin(&question.url), self.timeout.as_secs());
+                let text = format!("{host} gave no whole answer within {seconds} s (--timeout)");
+                Err(Error::out_of_reach(text))
+            }
+        }
+    }
+
+    async fn follow(
+        &self,
+        question: &Question,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Error> {
+        let mut url = question.url.clone();
+        let mut authorization = authorization;
+        for _ in 0..=MOST_REDIRECTS {
+            let response = self.send(question, &url, authorization).await?;
+            let Some(next) = redirect(&response)? else {
+                return read(response, question, url).await;
+            };
+            self.require_safe(&url, &next, question.redirects).await?;
+            if next.origin() != url.origin() {
+                authorization = None;
+            }
+            url = next;
+        }
+        let host = shown_origin(&question.url);
+        Err(Error::wrong(format!("{host} redirects more than {MOST_REDIRECTS} times")))
+    }
+
+    async fn send(
+        &self,
+        question: &Question,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Error> {
+        let (client, _) = self.client(url).await?;
+        let mut request = client.request(question.method.clone(), url.clone());
+        if !question.accept.is_empty() {
+            request = request.header(ACCEPT, question.accept);
+        }
+        if let Some(value) = authorization {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        if let Some((media_type, content)) = &question.body {
+            request = request.header(CONTENT_TYPE, media_type).body(content.clone());
+        }
+        request.send().await.map_err(|error| {
+            if error.is_connect() {
+                // Its name may be that of another address by now.
+                self.clients().remove(&key(url));
+            }
+            broken(url, error)
+        })
+    }
+
+    /// Refuses to be led from one place to another that is less safe, or none of the registry's
+    /// business.
+    ///
+    /// # Errors
+    /// When it is.
+    pub(super) async fn require_safe(
+        &self,
+        from: &Url,
+        to: &Url,
+        redirects: Redirects,
+    ) -> Result<(), Error> {
+        let refuse = |reason: &str| {
+            let (from, to) = (shown_origin(from), shown_origin(to));
+            Err(Error::not_safe(format!("{from} leads to {to}, which is refused: {reason}")))
+        };
+        if !matches!(to.scheme(), "http" | "https") || to.host_str().is_none() {
+            return refuse("it is no HTTP address");
+        }
+        if !to.username().is_empty() || to.password().is_some() {
+            return refuse("the address has a user's name in it");
+        }
+        if to.scheme() == "http" && from.scheme() == "https" {
+            return refuse("it is plain HTTP, and the other is not");
+        }
+        if redirects == Redirects::SameOrigin && from.origin() != to.origin() {
+            return refuse("what is sent there is not for another host");
+        }
+        if self.reach(to).await? == Reach::Local && self.reach(&self.base).await? == Reach::Remote {
+            return refuse("it is an address of this machine, and the registry is elsewhere");
+        }
+        Ok(())
+    }
+
+    /// Returns the side that the host of a URL is on.
+    ///
+    /// # Errors
+    /// When its name is not known.
+    pub(super) async fn reach(&self, url: &Url) -> Result<Reach, Error> {
+        Ok(self.client(url).await?.1)
+    }
+
+    /// Returns the client for the host of a URL.
+    async fn client(&self, url: &Url) -> Result<(Client, Reach), Error> {
+        if let Some(known) = self.clients().get(&key(url)) {
+            return Ok(known.clone());
+        }
+        let addresses = match Addresses::of(url).await {
+            Ok(addresses) => addresses,
+            // The proxy knows it, if anyone does.
+            Err(_) if has_proxy() => Addresses { reach: Reach::Remote, found: Vec::new() },
+            Err(error) => {
+                let host = shown_origin(url);
+                return Err(Error::out_of_reach(format!("{host} can't be looked up: {error}")));
+            }
+        };
+        let mut clients = self.clients();
+        if let Some(known) = clients.get(&key(url)) {
+            return Ok(known.clone());
+        }
+        let client = self.build(url, &addresses).map_err(|error| {
+            Error::out_of_reach(format!("no client can be made: {}", with_causes(&error)))
+        })?;
+        clients.insert(key(url), (client.clone(), addresses.reach));
+        Ok((client, addresses.reach))
+    }
+
+    fn build(&self, url: &Url, addresses: &Addresses) -> reqwest::Result<Client> {
+        crypto::provide();
+        let mut builder = Client::builder()
+            .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(self.timeout)
+            .http2_max_header_list_size(MOST_OF_HEADERS);
+        if addresses.reach == Reach::Local {
+            builder = builder.no_proxy();
+        }
+        if !addresses.found.is_empty() {
+            let host = url.host_str().unwrap_or_default();
+            builder = builder.resolve_to_addrs(host, &addresses.found);
+        }
+        builder.build()
+    }
+
+    fn clients(&self) -> MutexGuard<'_, BTreeMap<String, (Client, Reach)>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(url: &Url) -> String {
+    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0))
+}
+
+fn has_proxy() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    PROXY_VARIABLES.iter().any(|name| is_set(name) || is_set(&name.to_ascii_lowercase()))
+}
+
+/// Returns scheme, host and port of a URL: its path and query may hold what is nobody's business.
+pub(super) fn shown_origin(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+fn broken(url: &Url, error: reqwest::Error) -> Error {
+    let error = error.without_url();
+    Error::out_of_reach(format!("{}: {}", shown_origin(url), with_causes(&error)))
+}
+
+/// Returns where an answer leads, if it is a redirect.
+fn redirect(response: &Response) -> Result<Option<Url>, Error> {
+    let is_redirect = matches!(
+        response.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    if !is_redirect {
+        return Ok(None);
+    }
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let next = location.and_then(|location| response.url().join(location).ok());
+    next.map(Some).ok_or_else(|| {
+        Error::wrong(format!("{} redirects to nowhere", shown_origin(response.url())))
+    })
+}
+
+async fn read(mut response: Response, question: &Question, url: Url) -> Result<Answer, Error> {
+    let status = response.status();
+    let is_wanted = status.is_success();
+    let most = if is_wanted { question.most } else { MOST_OF_ERROR };
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await.map_err(|error| broken(&url, error))? {
+        if body.len() + part.len() <= most {
+            body.extend_from_slice(&part);
+        } else if is_wanted {
+            let host = shown_origin(&url);
+            return Err(Error::wrong(format!("{host} gives an answer of more than {most} bytes")));
+        } else {
+            body.extend_from_slice(&part[..most - body.len()]);
+            break;
+        }
+    }
+    let headers = response.headers().clone();
+    Ok(Answer { status, headers, body, url, method: question.method.clone() })
+}
+
+/// Errors as registries write them.
+#[derive(Deserialize, Default)]
+struct Envelope {
+    #[serde(default)]
+    errors: Vec<RegistryError>,
+}
+
+#[derive(Deserialize)]
+struct RegistryError {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Answer {
+    /// Returns true for an answer of the host that was asked first, and no other that it led to.
+    pub(super) fn is_from(&self, url: &Url) -> bool {
+        self.url.origin() == url.origin()
+    }
+
+    /// Returns the challenges of an answer that asks for an authorization.
+    pub(super) fn challenges(&self) -> Vec<Challenge> {
+        let headers = self.headers.get_all(WWW_AUTHENTICATE).iter();
+        headers.filter_map(|value| value.to_str().ok()).flat_map(challenges).collect()
+    }
+
+    /// Returns a header as text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Returns the answer itself if it is that of a success.
+    ///
+    /// # Errors
+    /// Any other status, by what it means.
+    pub(super) fn successful(self) -> Result<Self, Error> {
+        if self.status.is_success() { Ok(self) } else { Err(self.error()) }
+    }
+
+    /// Tells what an answer means that is none of a success.
+    pub(super) fn error(&self) -> Error {
+        let errors = serde_json::from_slice::<Envelope>(&self.body).unwrap_or_default().errors;
+        let says = |codes: &[&str]| errors.iter().any(|error| codes.contains(&&*error.code));
+        let is_client_error = self.status.is_client_error();
+        let kind = if self.status == StatusCode::TOO_MANY_REQUESTS
+            || self.status.is_server_error()
+            || says(&["TOOMANYREQUESTS"])
+        {
+            Kind::Busy { pause: self.pause(SystemTime::now()) }
+        } else if self.status == StatusCode::NOT_FOUND
+            || is_client_error && says(&["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN"])
+        {
+            Kind::Missing
+        } else if matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            || says(&["DENIED", "UNAUTHORIZED"])
+        {
+            Kind::Denied
+        } else {
+            Kind::WrongAnswer
+        };
+        let said = errors.iter().map(|error| match (&*error.code, &*error.message) {
+            (code, "") => code.to_owned(),
+            ("", message) => message.to_owned(),
+            (code, message) => format!("{}: {message}", code.to_lowercase()),
+        });
+        let said = cut(&said.collect::<Vec<_>>().join("; "));
+        let said = if said.is_empty() { said } else { format!(": {said}") };
+        let (host, path) = (shown_origin(&self.url), self.url.path());
+        Error::new(kind, format!("{} {host}{path}: {}{said}", self.method, self.status))
+    }
+
+    /// Returns the pause that an answer asks for, in seconds or by a date.
+    fn pause(&self, now: SystemTime) -> Option<Duration> {
+        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        let now = Timestamp::try_from(now).ok()?;
+        Duration::try_from(date.duration_since(now)).ok().or(Some(Duration::ZERO))
+    }
+}
+
+fn cut(text: &str) -> String {
+    if text.len() <= MOST_OF_WORDS {
+        return text.to_owned();
+    }
+    format!("{}...", &text[..text.floor_char_boundary(MOST_OF_WORDS)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str, retry_after: &str) -> Answer {
+        let mut headers = HeaderMap::new();
+        if !retry_after.is_empty() {
+            headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
+        }
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers,
+            body: body.as_bytes().to_vec(),
+            url: Url::parse("https://h.example/v2/a/manifests/t?token=SECRET").unwrap(),
+            method: Method::GET,
+        }
+    }
+
+    #[test]
+    fn errors_are_told_by_what_they_mean() {
+        let json = |code: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"why"}}]}}"#);
+        let busy = Kind::Busy { pause: None };
+        let table = [
+            (404, String::new(), Kind::Missing),
+            (400, json("NAME_UNKNOWN"), Kind::Missing),
+            (401, json("UNAUTHORIZED"), Kind::Denied),
+            (403, "no JSON".to_owned(), Kind::Denied),
+            (400, json("DENIED"), Kind::Denied),
+            (429, String::new(), busy),
+            (403, json("TOOMANYREQUESTS"), busy),
+            (500, json("DENIED"), busy),
+            (503, String::new(), busy),
+            (400, json("MANIFEST_INVALID"), Kind::WrongAnswer),
+            (418, "{}".to_owned(), Kind::WrongAnswer),
+        ];
+        for (status, body, kind) in table {
+            let error = answer(status, &body, "").error();
+            assert_eq!(error.kind, kind, "{status} {body}");
+            assert!(error.text.contains(&status.to_string()), "{error}");
+            assert!(!error.text.contains("SECRET"), "{error}");
+        }
+        let told = answer(401, &json("DENIED"), "").error().text;
+        let expected = "GET https://h.example/v2/a/manifests/t: 401 Unauthorized: denied: why";
+        assert_eq!(told, expected);
+        let long = answer(400, &json(&"é".repeat(10_000)), "").error();
+        assert!(long.text.len() < 700, "{}", long.text.len());
+    }
+
+    #[test]
+    fn pauses_are_seconds_or_dates() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let pause = |text: &str| answer(503, "", text).pause(now).map(|pause| pause.as_secs());
+        assert_eq!(pause("7"), Some(7));
+        assert_eq!(pause("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
+        assert_eq!(pause("Sun, 06 Nov 1994 08:49:07 GMT"), Some(0));
+        assert_eq!(pause("99999999999"), Some(99_999_999_999));
+        for none in ["", "soon", "-1", "1.5", "99999999999999999999999999"] {
+            assert_eq!(pause(none), None, "{none}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_leads_where_it_must_not() {
+        use Redirects::{Anywhere, SameOrigin};
+        let table = [
+            ("https://203.0.113.1", "https://198.51.100.1/x", Anywhere, None),
+            ("https://203.0.113.1", "https://198.51.100.1/x", SameOrigin, Some("another host")),
+            ("https://203.0.113.1", "https://203.0.113.1:444/x", SameOrigin, Some("another host")),
+            ("https://203.0.113.1", "https://203.0.113.1/x", SameOrigin, None),
+            ("https://203.0.113.1", "http://203.0.113.1/x", Anywhere, Some("plain HTTP")),
+            ("https://203.0.113.1", "http://198.51.100.1/x", Anywhere, Some("plain HTTP")),
+            ("https://203.0.113.1", "ftp://198.51.100.1/x", Anywhere, Some("no HTTP address")),
+            ("https://203.0.113.1", "data:text/plain,x", Anywhere, Some("no HTTP address")),
+            ("https://203.0.113.1", "https://me@198.51.100.1/", Anywhere, Some("user's name")),
+            ("https://203.0.113.1", "https://:p@198.51.100.1/", Anywhere, Some("user's name")),
+            ("https://203.0.113.1", "https://127.0.0.1/x", Anywhere, Some("this machine")),
+            ("https://203.0.113.1", "https://127.1/x", Anywhere, Some("this machine")),
+            ("https://203.0.113.1", "https://localhost/x", Anywhere, Some("this machine")),
+            ("https://203.0.113.1", "https://[::1]/x", Anywhere, Some("this machine")),
+            ("https://203.0.113.1", "https://169.254.169.254/x", Anywhere, Some("this machine")),
+            ("http://203.0.113.1", "http://169.254.169.254/x", Anywhere, Some("this machine")),
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5001/x", Anywhere, None),
+            ("https://127.0.0.1:5000", "https://localhost:5001/x", Anywhere, None),
+        ];
+        for (from, to, redirects, refused) in table {
+            let from = Url::parse(from).unwrap();
+            let transport = Transport::new(from.clone(), Duration::from_secs(5));
+            let found = transport.require_safe(&from, &Url::parse(to).unwrap(), redirects).await;
+            match refused {
+                None => assert_eq!(found, Ok(()), "{to}"),
+                Some(word) => {
+                    let error = found.unwrap_err();
+                    assert_eq!(error.kind, Kind::Unsafe);
+                    assert!(error.text.contains(word), "{error}");
+                }
+            }
+        }
+    }
+}
