@@ -195,11 +195,38 @@ async fn engine(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine,
     Ok(engine.with_credentials(credential_files.clone()))
 }
 
-pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Diagnostic::new(format!("no threads can be had: {error}")).into())
+/// Longest time that the end of a command waits for what is still under way, such as the look-up of a
+/// host's name.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
+
+/// Threads for what waits for others. Its end waits for [`LAST_MOMENTS`] at most.
+pub struct Runtime(Option<tokio::runtime::Runtime>);
+
+impl Runtime {
+    /// Runs a future to its end.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.as_ref().expect("it is there until it is dropped").block_on(future)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_timeout(LAST_MOMENTS);
+        }
+    }
+}
+
+/// Makes the threads for what waits for others.
+///
+/// # Errors
+/// When none can be had.
+pub fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::from(Diagnostic::new(format!("no threads can be had: {error}")))
+    })?;
+    Ok(Runtime(Some(runtime)))
 }
 
 /// Says so where nothing matched, or one of several patterns did not.
@@ -275,9 +302,10 @@ async fn build(
         durations: durations::known(durations_file, plan),
         priorities,
     };
+    let engine = Arc::new(engine);
     let means = Means {
         engine_name: format!("{} with {}", engine.description(), engine.builder(buildkit)),
-        engine: Arc::new(engine),
+        engine: engine.clone(),
         fetcher: Arc::new(FromOrigin),
     };
     let interrupt = interrupts()?;
@@ -288,6 +316,9 @@ async fn build(
     };
     let outcomes = runner::run(means, plan, materials, options, interrupt, &mut emit).await;
     stopwatch.keep(durations_file, plan);
+    for notice in engine.take_notices() {
+        terminal::warn(&format!("warning: {notice}"));
+    }
     let unwritten = reports.conclude(&settings.output);
     terminal::print(&unwritten);
     let counted = outcomes.iter().filter(|(name, outcome)| {

@@ -108,6 +108,9 @@ impl Survey {
         });
         let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);
         while let Some(answer) = answers.next().await {
+            for notice in engine.take_notices() {
+                terminal::warn(&format!("warning: {notice}"));
+            }
             unchanged.extend(answer?);
         }
         Ok(unchanged)

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use super::challenge::Challenge;
 use super::error::{Error, Kind};
 use super::reach::Reach;
-use super::transport::{Question, Redirects, shown_origin};
+use super::transport::{Answer, Question, Redirects, shown_origin};
 use super::{Notices, Registry};
 use crate::client_config::credentials::Credentials;
 
@@ -223,8 +223,8 @@ impl Registry {
             ));
         }
         let (question, authorization) = question(url, service, scope, credentials)?;
-        let answer = self.transport.ask(&question, authorization.as_ref()).await?.successful();
-        let answer = answer.map_err(|error| {
+        let answer = self.transport.ask(&question, authorization.as_ref()).await;
+        let answer = answer.and_then(Answer::successful).map_err(|error| {
             let kind = match error.kind {
                 Kind::Missing => Kind::WrongAnswer,
                 other => other,

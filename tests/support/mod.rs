@@ -5,6 +5,7 @@
 pub mod browser;
 pub mod kolla;
 pub mod registry;
+pub mod server;
 pub mod small;
 
 use std::collections::BTreeMap;

@@ -28,8 +28,9 @@ const MOST_OF_LIST: usize = 128 * MIB;
 /// Largest answer that tells of an error.
 const MOST_OF_ERROR: usize = MIB;
 
-/// Largest record of a stream. The longest come at the start of an instruction, and repeat all of it.
-const MOST_OF_RECORD: usize = 8 * MIB;
+/// Largest record of a stream. BuildKit puts a MiB of a log into one, and all instructions of a
+/// Dockerfile. Bollard looks through all that it has of a record each time that more comes.
+const MOST_OF_RECORD: usize = 4 * MIB;
 
 /// Words for what is too long where it is a record.
 const A_RECORD: &str = "a record";
