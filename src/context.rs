@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use crate::fingerprint::{Parts, digest};
+use crate::fingerprint::{FILE, Parts, digest};
 use crate::patterns::Patterns;
 use crate::tree::TreeFile;
 
@@ -114,7 +114,7 @@ impl Context {
                 Some(text) if is_dockerfile => text.as_bytes(),
                 _ => &bytes,
             };
-            let name = if is_dockerfile { path.clone() } else { format!("file {path}") };
+            let name = if is_dockerfile { path.clone() } else { format!("{FILE}{path}") };
             Ok((name, digest(&[&mode.to_le_bytes()[..], bytes].concat())))
         };
         self.sent()?.map(part).collect()

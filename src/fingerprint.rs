@@ -3,7 +3,7 @@
 //! A fingerprint covers all that determines an image: the files of its context with the Dockerfile
 //! among them, what its sources are, the options of the build that change its result, and for each
 //! image that it refers to the fingerprint of that one, or the engine's id where it is an external
-//! one. Nothing of it follows the clock, and it is never shortened. The parts are kept beside it,
+//! one. Nothing of it follows the clock, and it is never shortened. `label` keeps the parts beside it,
 //! in short, to tell what changed.
 
 use std::collections::BTreeMap;
@@ -11,12 +11,29 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-/// The label that holds an image's fingerprint and, after a space, its parts: one label, since the
-/// first builder of Docker makes a step of each.
-pub const LABEL: &str = "kiln.fingerprint";
+mod label;
 
-/// How many digits of a part's digest the label holds: enough to tell two versions apart.
-const SHORT: usize = 12;
+pub use label::{LABEL, LARGEST_LABEL, in_label, is_verified};
+
+/// Beginnings of the names of parts of which an image may have several: of files,
+pub const FILE: &str = "file ";
+/// of build arguments,
+pub const BUILD_ARGUMENT: &str = "build argument ";
+/// of images of the tree,
+pub const IMAGE: &str = "image ";
+/// of images from elsewhere,
+pub const BASE: &str = "base ";
+/// and of sources.
+pub const SOURCE: &str = "source ";
+
+/// The same, each with the plural that people use for such parts.
+const KINDS: [(&str, &str); 5] = [
+    (FILE, "files"),
+    (BUILD_ARGUMENT, "build arguments"),
+    (IMAGE, "images"),
+    (BASE, "external images"),
+    (SOURCE, "sources"),
+];
 
 /// What an image is made of: by name, a digest of each part or a word that stands for it.
 pub type Parts = BTreeMap<String, String>;
@@ -29,12 +46,7 @@ impl Fingerprint {
     /// The fingerprint of an image that is made of `parts`.
     pub fn of(parts: &Parts) -> Self {
         let mut hasher = Sha256::new();
-        for (name, part) in parts {
-            for text in [name, part] {
-                hasher.update((text.len() as u64).to_le_bytes());
-                hasher.update(text);
-            }
-        }
+        hash_parts(&mut hasher, parts);
         Self(hex(&hasher.finalize()))
     }
 
@@ -64,29 +76,6 @@ impl Fingerprinted {
     pub fn of(parts: Parts) -> Self {
         Self { fingerprint: Fingerprint::of(&parts), parts }
     }
-
-    /// The value of the label that an image with this fingerprint carries.
-    pub fn label(&self) -> String {
-        let parts = serde_json::to_string(&self.in_short()).expect("plain JSON");
-        format!("{} {parts}", self.fingerprint)
-    }
-
-    /// What is not as the `label` of an image says; `None` where that can't be read.
-    pub fn changes_since(&self, label: &str) -> Option<Vec<Change>> {
-        let (_, parts) = label.split_once(' ')?;
-        let before: Parts = serde_json::from_str(parts).ok()?;
-        Some(changes(&before, &self.in_short()))
-    }
-
-    fn in_short(&self) -> Parts {
-        let short = |part: &String| part.chars().take(SHORT).collect();
-        self.parts.iter().map(|(name, part)| (name.clone(), short(part))).collect()
-    }
-}
-
-/// The fingerprint in the value of a label.
-pub fn in_label(label: &str) -> &str {
-    label.split_once(' ').map_or(label, |(fingerprint, _)| fingerprint)
 }
 
 /// A part that is not what it was.
@@ -105,6 +94,15 @@ impl Change {
     pub fn part(&self) -> &str {
         match self {
             Self::Added(part) | Self::Removed(part) | Self::Changed(part) => part,
+        }
+    }
+
+    /// The same change of a part with another name.
+    fn renamed(self, rename: fn(&str) -> String) -> Self {
+        match self {
+            Self::Added(part) => Self::Added(rename(&part)),
+            Self::Removed(part) => Self::Removed(rename(&part)),
+            Self::Changed(part) => Self::Changed(rename(&part)),
         }
     }
 }
@@ -162,6 +160,16 @@ pub fn differences<Name: Ord + Clone>(
     removed.chain(others).collect()
 }
 
+/// Adds names and digests of parts to what is hashed, so that no two sets of them look the same.
+fn hash_parts<'p>(hasher: &mut Sha256, parts: impl IntoIterator<Item = (&'p String, &'p String)>) {
+    for (name, part) in parts {
+        for text in [name, part] {
+            hasher.update((text.len() as u64).to_le_bytes());
+            hasher.update(text);
+        }
+    }
+}
+
 /// The digest of something, in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
@@ -185,16 +193,6 @@ mod tests {
         let after = parts(&[("Dockerfile", "2"), ("file a", "1"), ("image base", "1")]);
         let shown: Vec<_> = changes(&before, &after).iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["Dockerfile changed", "file b is gone", "image base is new"]);
-        let long = "0123456789abcdef";
-        let long_before = Fingerprinted {
-            fingerprint: Fingerprint::of(&before),
-            parts: parts(&[("Dockerfile", long)]),
-        };
-        let label = long_before.label();
-        assert_eq!(long_before.changes_since(&label), Some(Vec::new()));
-        assert_eq!(in_label(&label), long_before.fingerprint.as_str());
-        assert_eq!(in_label(&label).len(), 64);
-        assert_eq!(long_before.changes_since("no label of ours"), None);
     }
 
     #[test]

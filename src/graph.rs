@@ -19,7 +19,7 @@ use petgraph::visit::EdgeRef as _;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dockerfile::{Dockerfile, Reference, Via};
-use crate::fingerprint::{Fingerprinted, Parts};
+use crate::fingerprint::{BASE, Fingerprinted, IMAGE, Parts};
 use crate::image::{ImageName, ImageRef, Naming};
 
 /// An image of the tree, as the graph wants to know it.
@@ -286,22 +286,19 @@ pub fn cycles(images: &[Image]) -> Vec<(&Image, Diagnostic)> {
     ways.iter().map(|way| (&images[way[0].index()], cycle(way, images))).collect()
 }
 
-/// What the parts of an image that are other images of the tree begin with.
-const IMAGE_PART: &str = "image ";
-
 /// How an image of the tree is called as a part of another.
 pub fn image_part(name: &ImageName) -> String {
-    format!("{IMAGE_PART}{}", name.as_str())
+    format!("{IMAGE}{}", name.as_str())
 }
 
 /// Whether a part of an image is another image of the tree.
 pub fn is_image_part(part: &str) -> bool {
-    part.starts_with(IMAGE_PART)
+    part.starts_with(IMAGE)
 }
 
 /// How an external image is called as a part of another.
 pub fn base_part(reference: &ImageRef) -> String {
-    format!("base {reference}")
+    format!("{BASE}{reference}")
 }
 
 fn refuse_duplicates(images: &[Image]) -> Result<()> {

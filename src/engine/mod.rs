@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::client_config::credentials::CredentialsError;
-use crate::fingerprint::{Parts, digest};
+use crate::fingerprint::{BUILD_ARGUMENT, Parts, digest};
 use crate::image::ImageRef;
 use crate::registry;
 use crate::secret::Secret;
@@ -86,7 +86,7 @@ impl BuildOptions {
         }
         let is_part = |name: &str| !NO_PARTS.iter().any(|other| name.eq_ignore_ascii_case(other));
         for (name, value) in self.build_args.iter().filter(|(name, _)| is_part(name)) {
-            parts.insert(format!("build argument {name}"), digest(value.as_bytes()));
+            parts.insert(format!("{BUILD_ARGUMENT}{name}"), digest(value.as_bytes()));
         }
         parts
     }

@@ -1,0 +1,442 @@
+//! The label in which an image carries its fingerprint and, in short, what it is made of.
+//!
+//! An image may be made of any number of parts, while some engines take labels of at most 4096
+//! bytes, and the label of a build travels in an URL. So parts are named one by one as long as there
+//! is room, and otherwise in groups, by folder: a digest of each group still tells where something
+//! changed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{Change, Fingerprinted, KINDS, Parts, changes, hash_parts, hex};
+
+/// The key of the label: one for everything, since the classic builder makes a step of each.
+pub const LABEL: &str = "kiln.fingerprint";
+
+/// Largest size of the label, key and value together, in bytes.
+pub const LARGEST_LABEL: usize = 4000;
+
+/// Digits that are kept of a part's digest: enough to tell two versions apart.
+const SHORT: usize = 12;
+
+/// Longest name, in bytes, under which the label has a part or a group of its own.
+const LONGEST_NAME: usize = 256;
+
+/// Version of the label's form. The first had no number, and a map of all parts.
+const FORM: u32 = 2;
+
+/// Parts as the label has them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Folded {
+    form: u32,
+    /// The parts that are named.
+    parts: Parts,
+    /// Digests of all other parts whose names begin alike, by the longest beginning that is here.
+    #[serde(default, skip_serializing_if = "Parts::is_empty")]
+    groups: Parts,
+}
+
+impl Fingerprinted {
+    /// Returns the value of the label for an image with this fingerprint. Key and value take at most
+    /// [`LARGEST_LABEL`] bytes.
+    pub fn label(&self) -> String {
+        let start = format!("{} ", self.fingerprint);
+        let room = LARGEST_LABEL - LABEL.len() - start.len();
+        let folded = Shape::within(room, &self.parts).fold(&self.parts);
+        start + &serde_json::to_string(&folded).expect("plain JSON")
+    }
+
+    /// Returns what differs from what the `label` of an image says; `None` where that can't be read.
+    pub fn changes_since(&self, label: &str) -> Option<Vec<Change>> {
+        let (_, text) = label.split_once(' ')?;
+        if let Ok(before) = serde_json::from_str::<Parts>(text) {
+            return Some(changes(&before, &shortened(&self.parts)));
+        }
+        let before: Folded =
+            serde_json::from_str(text).ok().filter(|it: &Folded| it.form == FORM)?;
+        let now = Shape::of(&before).fold(&self.parts);
+        let mut found = changes(&before.parts, &now.parts);
+        let in_groups = changes(&before.groups, &now.groups).into_iter();
+        found.extend(in_groups.map(|change| change.renamed(group_name)));
+        Some(found)
+    }
+}
+
+/// Returns the fingerprint in the value of a label.
+pub fn in_label(label: &str) -> &str {
+    label.split_once(' ').map_or(label, |(fingerprint, _)| fingerprint)
+}
+
+/// Whether the image with this label was tagged only once its layers were seen to lie on those of its
+/// parent. Versions of Kiln that did not look wrote labels of the first form.
+pub fn is_verified(label: &str) -> bool {
+    let text = label.split_once(' ').map(|(_, text)| text);
+    let folded: Option<Folded> = text.and_then(|text| serde_json::from_str(text).ok());
+    folded.is_some_and(|folded| folded.form == FORM)
+}
+
+fn shortened(parts: &Parts) -> Parts {
+    parts.iter().map(|(name, part)| (name.clone(), short(part))).collect()
+}
+
+fn short(part: &str) -> String {
+    part.chars().take(SHORT).collect()
+}
+
+/// The name of a group for people, by the beginning that the names of its parts have in common.
+fn group_name(beginning: &str) -> String {
+    if beginning.is_empty() {
+        return "other parts".to_owned();
+    }
+    let Some((kind, plural)) = KINDS.iter().find(|(kind, _)| beginning.starts_with(kind)) else {
+        return format!("parts that begin with '{beginning}'");
+    };
+    match beginning[kind.len()..].trim_end_matches('/') {
+        "" => (*plural).to_owned(),
+        folder => format!("{plural} below {folder}"),
+    }
+}
+
+/// Which parts a label names, and which groups it has.
+struct Shape<'a> {
+    parts: BTreeSet<&'a str>,
+    groups: BTreeSet<&'a str>,
+}
+
+impl<'a> Shape<'a> {
+    fn of(folded: &'a Folded) -> Self {
+        let names = |parts: &'a Parts| parts.keys().map(String::as_str).collect();
+        Self { parts: names(&folded.parts), groups: names(&folded.groups) }
+    }
+
+    /// Returns the finest shape for `parts` that takes at most `room` bytes as JSON. It begins with
+    /// one group of everything, and takes groups apart, those first that add least.
+    fn within(room: usize, parts: &'a Parts) -> Self {
+        let parts: Vec<Part<'_>> =
+            parts.iter().map(|(name, part)| (name.as_str(), part.as_str())).collect();
+        let empty = Folded { form: FORM, ..Folded::default() };
+        let frame =
+            serde_json::to_string(&empty).expect("plain JSON").len() + r#","groups":{}"#.len();
+        let mut shape = Self { parts: BTreeSet::new(), groups: BTreeSet::from([""]) };
+        let mut left = room - frame - entry_size("", SHORT);
+        let mut open = BinaryHeap::from([Reverse(Split::of("", &parts))]);
+        while let Some(Reverse(split)) = open.pop() {
+            // All others add at least as much.
+            if split.adds > left {
+                break;
+            }
+            left -= split.adds;
+            if split.is_whole {
+                left += entry_size(split.beginning, SHORT);
+                shape.groups.remove(split.beginning);
+            }
+            shape.parts.extend(split.parts.iter().map(|(name, _)| name));
+            for (beginning, members) in split.groups {
+                shape.groups.insert(beginning);
+                open.push(Reverse(Split::of(beginning, members)));
+            }
+        }
+        shape
+    }
+
+    /// Returns `parts` as a label of this shape has them. Parts that belong nowhere are named.
+    fn fold(&self, parts: &Parts) -> Folded {
+        let mut folded = Folded { form: FORM, ..Folded::default() };
+        let mut groups: BTreeMap<&str, Sha256> = BTreeMap::new();
+        for (name, part) in parts {
+            match self.group_of(name) {
+                Some(group) => hash_parts(groups.entry(group).or_default(), [(name, part)]),
+                None => drop(folded.parts.insert(name.clone(), short(part))),
+            }
+        }
+        let digests = groups
+            .into_iter()
+            .map(|(group, hasher)| (group.to_owned(), short(&hex(&hasher.finalize()))));
+        folded.groups = digests.collect();
+        folded
+    }
+
+    /// Returns the group that a part belongs to, if it is not named.
+    fn group_of(&self, name: &str) -> Option<&'a str> {
+        if self.parts.contains(name) {
+            return None;
+        }
+        let beginnings = std::iter::successors(Some(name), |longer| parent_of(longer));
+        beginnings.skip(1).find_map(|beginning| self.groups.get(beginning).copied())
+    }
+}
+
+/// A part, by name.
+type Part<'a> = (&'a str, &'a str);
+
+/// A group taken apart.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Split<'m, 'a> {
+    /// Bytes that the label gets longer by.
+    adds: usize,
+    beginning: &'a str,
+    /// Whether nothing is left of the group.
+    is_whole: bool,
+    parts: Vec<Part<'a>>,
+    groups: Vec<(&'a str, &'m [Part<'a>])>,
+}
+
+impl<'m, 'a> Split<'m, 'a> {
+    /// Takes the group of these `members`, which are sorted, apart by the next folder. What would have
+    /// too long a name stays behind.
+    fn of(beginning: &'a str, members: &'m [Part<'a>]) -> Self {
+        let (mut parts, mut groups, mut adds, mut is_whole) = (Vec::new(), Vec::new(), 0, true);
+        let next = |(name, _): &Part<'a>| next_beginning(name, beginning);
+        for alike in members.chunk_by(|a, b| next(a).is_some() && next(a) == next(b)) {
+            let (name, part) = alike[0];
+            if let [_] = alike {
+                if name.len() <= LONGEST_NAME {
+                    adds += entry_size(name, short(part).len());
+                    parts.push((name, part));
+                } else {
+                    is_whole = false;
+                }
+                continue;
+            }
+            let last = alike[alike.len() - 1].0;
+            match common_beginning(name, last).filter(|common| common.len() > beginning.len()) {
+                Some(common) => {
+                    adds += entry_size(common, SHORT);
+                    groups.push((common, alike));
+                }
+                None => is_whole = false,
+            }
+        }
+        Self { adds, beginning, is_whole, parts, groups }
+    }
+}
+
+/// Bytes that an entry takes in JSON, with a value of `value` plain characters.
+fn entry_size(name: &str, value: usize) -> usize {
+    let name = serde_json::to_string(name).expect("plain JSON");
+    name.len() + r#":"","#.len() + value
+}
+
+/// Returns the longest beginning that two names share and that may be a group's, if that is short
+/// enough.
+fn common_beginning<'a>(one: &'a str, other: &str) -> Option<&'a str> {
+    let beginnings = std::iter::successors(Some(one), |longer| parent_of(longer)).skip(1);
+    let mut shared = beginnings.filter(|beginning| other.starts_with(beginning));
+    shared.find(|beginning| beginning.len() <= LONGEST_NAME)
+}
+
+/// Returns the beginning of `name` that is one step longer than `beginning`: with the kind of the part,
+/// or one more folder.
+fn next_beginning<'a>(name: &'a str, beginning: &str) -> Option<&'a str> {
+    if beginning.is_empty() {
+        return kind_of(name);
+    }
+    let end = name[beginning.len()..].find('/')?;
+    Some(&name[..=beginning.len() + end])
+}
+
+/// Returns the longest proper beginning of a name, or of a beginning: without its last step.
+fn parent_of(text: &str) -> Option<&str> {
+    let kind = kind_of(text).filter(|kind| kind.len() < text.len()).unwrap_or_default();
+    let inner = text.strip_suffix('/').unwrap_or(text);
+    match inner.get(kind.len()..).and_then(|path| path.rfind('/')) {
+        Some(end) => Some(&text[..=kind.len() + end]),
+        None => (!text.is_empty()).then_some(&text[..kind.len()]),
+    }
+}
+
+fn kind_of(name: &str) -> Option<&str> {
+    let (kind, _) = KINDS.iter().find(|(kind, _)| name.starts_with(kind))?;
+    Some(&name[..kind.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(named: impl IntoIterator<Item = (String, String)>) -> Parts {
+        named
+            .into_iter()
+            .map(|(name, part)| (name, super::super::digest(part.as_bytes())))
+            .collect()
+    }
+
+    /// An image with these files, and what others have, too.
+    fn image(files: impl IntoIterator<Item = (String, String)>) -> Parts {
+        let files = files.into_iter().map(|(path, text)| (format!("file {path}"), text));
+        let others = ["Dockerfile", "image base", "base debian:bookworm", "build argument X"];
+        parts(files.chain(others.map(|name| (name.to_owned(), "1".to_owned()))))
+    }
+
+    fn told(before: &Parts, after: &Parts) -> Vec<String> {
+        let label = Fingerprinted::of(before.clone()).label();
+        let size = LABEL.len() + label.len();
+        assert!(size <= LARGEST_LABEL, "{size}");
+        assert_eq!(in_label(&label), Fingerprinted::of(before.clone()).fingerprint.as_str());
+        let changes = Fingerprinted::of(after.clone()).changes_since(&label).unwrap();
+        changes.iter().map(ToString::to_string).collect()
+    }
+
+    fn modules(files: usize) -> Vec<(String, String)> {
+        let path = |n| format!("many/node_modules/some-package-{}/lib/file-{n}.js", n / 50);
+        (0..files).map(|n| (path(n), "x".to_owned())).collect()
+    }
+
+    #[test]
+    fn few_parts_are_named_one_by_one() {
+        let before = image([("a/b".to_owned(), "1".to_owned()), ("c".to_owned(), "1".to_owned())]);
+        let label = Fingerprinted::of(before.clone()).label();
+        let (fingerprint, parts) = label.split_once(' ').unwrap();
+        assert_eq!(fingerprint, Fingerprinted::of(before.clone()).fingerprint.as_str());
+        assert_eq!(
+            parts,
+            r#"{"form":2,"parts":{"Dockerfile":"6b86b273ff34","base debian:bookworm":"6b86b273ff34","build argument X":"6b86b273ff34","file a/b":"6b86b273ff34","file c":"6b86b273ff34","image base":"6b86b273ff34"}}"#
+        );
+        let mut after = before.clone();
+        after.remove("file c");
+        after.insert("file a/b".to_owned(), "2".to_owned());
+        after.insert("file a/c".to_owned(), "2".to_owned());
+        assert_eq!(
+            told(&before, &after),
+            ["file a/b changed", "file a/c is new", "file c is gone"]
+        );
+        assert_eq!(told(&before, &before), Vec::<String>::new());
+    }
+
+    #[test]
+    fn many_files_are_told_by_folder() {
+        for count in [700, 5000] {
+            let before = image(modules(count));
+            let mut after = before.clone();
+            after.insert("Dockerfile".to_owned(), "2".to_owned());
+            after.insert("file new".to_owned(), "2".to_owned());
+            assert_eq!(told(&before, &after), ["Dockerfile changed", "file new is new"]);
+            let file = "file many/node_modules/some-package-3/lib/file-151.js";
+            let folder = match count {
+                700 => "many/node_modules/some-package-3/lib",
+                _ => "many/node_modules",
+            };
+            for part in [Some("2".to_owned()), None] {
+                let mut after = before.clone();
+                match part {
+                    Some(part) => drop(after.insert(file.to_owned(), part)),
+                    None => drop(after.remove(file)),
+                }
+                assert_eq!(told(&before, &after), [format!("files below {folder} changed")]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_files_fit() {
+        let before = image(modules(100_000));
+        let mut after = before.clone();
+        after.remove("file many/node_modules/some-package-3/lib/file-151.js");
+        assert_eq!(told(&before, &after), ["files below many/node_modules changed"]);
+    }
+
+    #[test]
+    fn parts_of_every_kind_may_be_many() {
+        let kinds = [
+            ("build argument ARGUMENT-", "build arguments changed"),
+            ("image some-image-", "images changed"),
+            (
+                "base registry.example/some/base:",
+                "external images below registry.example/some changed",
+            ),
+            ("source app-plugin-", "sources changed"),
+            ("file ", "files changed"),
+            ("neither-", "other parts changed"),
+        ];
+        for (kind, expected) in kinds {
+            let named = |n: usize| (format!("{kind}{n:05}"), "1".to_owned());
+            let before = parts((0..3000).map(named));
+            let mut after = before.clone();
+            after.insert(format!("{kind}00007"), "2".to_owned());
+            assert_eq!(told(&before, &after), [expected]);
+        }
+    }
+
+    #[test]
+    fn long_names_and_deep_folders_stay_within_the_label() {
+        let deep = |n: usize| (format!("{}{n}", "d/".repeat(n * 40)), "1".to_owned());
+        let long = |n: usize| (format!("{}/{n}", "n".repeat(n * 300)), "1".to_owned());
+        let quoted = |n: usize| (format!("\u{1}\"\\\n{n}/{}", "\u{2}".repeat(200)), "1".to_owned());
+        let table: [&dyn Fn(usize) -> (String, String); 3] = [&deep, &long, &quoted];
+        for named in table {
+            let before = image((0..60).map(named));
+            let mut after = before.clone();
+            after.insert("image base".to_owned(), "2".to_owned());
+            assert_eq!(told(&before, &after), ["image base changed"]);
+            let (path, _) = named(59);
+            after.insert(format!("file {path}"), "2".to_owned());
+            assert_eq!(told(&before, &after).len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_group_of_which_nothing_is_left_is_gone() {
+        let before = image(modules(5000));
+        assert_eq!(told(&before, &image([])), ["files below many/node_modules is gone"]);
+    }
+
+    #[test]
+    fn labels_of_the_first_form_are_read() {
+        let before = image([("a".to_owned(), "1".to_owned())]);
+        let printed = Fingerprinted::of(before.clone());
+        let parts = serde_json::to_string(&shortened(&before)).unwrap();
+        let label = format!("{} {parts}", printed.fingerprint);
+        assert_eq!(in_label(&label), printed.fingerprint.as_str());
+        assert_eq!(printed.changes_since(&label), Some(Vec::new()));
+        let other = Fingerprinted::of(image([("b".to_owned(), "1".to_owned())]));
+        let changes: Vec<_> =
+            other.changes_since(&label).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(changes, ["file a is gone", "file b is new"]);
+        assert!(!is_verified(&label) && is_verified(&printed.label()));
+    }
+
+    #[test]
+    fn what_is_no_label_tells_nothing() {
+        let printed = Fingerprinted::of(Parts::new());
+        for label in ["", "x", "x y", "x {}x", "x []", r#"x {"form":3,"parts":{}}"#, r#"x {"a":1}"#]
+        {
+            assert_eq!(printed.changes_since(label), None, "{label}");
+            assert!(!is_verified(label), "{label}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// No label is too long, none depends on anything but the parts, and nothing that changed
+        /// goes untold.
+        #[test]
+        fn every_change_is_told(
+            names in prop::collection::btree_set("(file|build argument|image|base|x)[ab/ ]{0,6}", 0..60),
+            copies in 1usize..60,
+            changed in any::<prop::sample::Index>(),
+            removed in any::<bool>(),
+        ) {
+            let named = names.iter().flat_map(|name| {
+                (0..copies).map(move |n| (format!("{name}/{n}"), "1".to_owned()))
+            });
+            let before = parts(named);
+            prop_assert_eq!(told(&before, &before), Vec::<String>::new());
+            if before.is_empty() {
+                return Ok(());
+            }
+            let name = changed.get(&before.keys().cloned().collect::<Vec<_>>()).clone();
+            let mut after = before.clone();
+            match removed {
+                true => drop(after.remove(&name)),
+                false => drop(after.insert(name.clone(), "2".to_owned())),
+            }
+            prop_assert_eq!(told(&before, &after).len(), 1);
+            prop_assert!(!told(&after, &before).is_empty());
+        }
+    }
+}
