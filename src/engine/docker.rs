@@ -17,8 +17,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
-use bollard::moby::buildkit::v1::StatusResponse;
-use bollard::models::{BuildInfo, BuildInfoAux, ImageInspect};
+use bollard::models::ImageInspect;
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, BuilderVersion, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
     PushImageOptionsBuilder, TagImageOptionsBuilder,
@@ -29,6 +28,7 @@ use futures_util::{Stream, StreamExt as _};
 use regex::Regex;
 
 use super::connection::{Connections, Failure, Records};
+use super::listener::Listener;
 use super::session::Session;
 use super::squash;
 use super::{Builder, Engine, EngineError, Known, Loan, Order, Output, Sink, Squashing};
@@ -41,14 +41,6 @@ use crate::secret::Secret;
 
 /// The namespace of images that have none, in the registry that is looked in without being named.
 const LIBRARY: &str = "library/";
-
-/// Step lines of the classic builder, and of Buildah.
-static STEP_LINE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^(?:Step|STEP) (\d+)/(\d+) ?: (.*)").expect("a literal"));
-
-/// Names of BuildKit's vertices that stand for instructions, with or without a stage's name.
-static BUILDKIT_STEP: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?s)^\[(?:\S+ +)?(\d+)/(\d+)\] (.*)").expect("a literal"));
 
 /// Where a push says by which digest the registry knows the image.
 static PUSHED_DIGEST: LazyLock<Regex> =
@@ -552,12 +544,11 @@ impl Engine for DockerEngine {
         let (docker, records) = Records::through(&self.docker, change);
         let built = docker.build_image(query.build(), None, Some(body_full(sent)));
         let mut stream = records.limit(built);
-        let mut listener = Listener::default();
-        while let Some(record) = self.next(&mut stream, listener.image_id.is_some()).await? {
-            listener.hear(record, sink);
+        let mut listener = Listener::new(sink);
+        while let Some(record) = self.next(&mut stream, listener.image_id().is_some()).await? {
+            listener.hear(record);
         }
-        listener.finish(sink);
-        let id = listener.image_id.ok_or_else(|| {
+        let id = listener.image_id().map(str::to_owned).ok_or_else(|| {
             EngineError::NoEvidence("its answer ended without an image id".to_owned())
         })?;
         self.confirm(reference, &id).await
@@ -703,114 +694,9 @@ fn of_registry(error: EngineError) -> EngineError {
     }
 }
 
-/// Makes lines and steps of what either builder says, and keeps the image id.
-#[derive(Default)]
-struct Listener {
-    image_id: Option<String>,
-    partial: String,
-    vertices: BTreeMap<String, VertexState>,
-}
-
-#[derive(Default)]
-struct VertexState {
-    begun: bool,
-    done: bool,
-    partial: String,
-}
-
-impl Listener {
-    fn hear(&mut self, record: BuildInfo, sink: Sink<'_>) {
-        if let Some(text) = record.stream {
-            self.partial.push_str(&text);
-            while let Some(end) = self.partial.find('\n') {
-                let line: String = self.partial.drain(..=end).collect();
-                say_classic(line.trim_end(), sink);
-            }
-        }
-        if let Some(status) = record.status {
-            sink(Output::Line(status));
-        }
-        match record.aux {
-            Some(BuildInfoAux::Default(image)) => self.image_id = image.id,
-            Some(BuildInfoAux::BuildKit(status)) => self.hear_buildkit(status, sink),
-            None => {}
-        }
-    }
-
-    fn hear_buildkit(&mut self, status: StatusResponse, sink: Sink<'_>) {
-        for vertex in status.vertexes {
-            let state = self.vertices.entry(vertex.digest).or_default();
-            if vertex.started.is_some() && !state.begun {
-                state.begun = true;
-                if let Some((number, total, instruction)) = step(&BUILDKIT_STEP, &vertex.name) {
-                    sink(Output::Step { number, total, instruction });
-                }
-                sink(Output::Line(vertex.name.clone()));
-            }
-            if vertex.completed.is_some() && !state.done {
-                state.done = true;
-                if vertex.cached {
-                    sink(Output::Line("CACHED".to_owned()));
-                }
-                if !vertex.error.is_empty() {
-                    // Others may have begun since.
-                    if let Some((number, total, instruction)) = step(&BUILDKIT_STEP, &vertex.name) {
-                        sink(Output::Step { number, total, instruction });
-                    }
-                    sink(Output::Line(format!("ERROR: {}", vertex.error)));
-                }
-            }
-        }
-        for log in status.logs {
-            let state = self.vertices.entry(log.vertex).or_default();
-            state.partial.push_str(&String::from_utf8_lossy(&log.msg));
-            while let Some(end) = state.partial.find('\n') {
-                let line: String = state.partial.drain(..=end).collect();
-                sink(Output::Line(line.trim_end().to_owned()));
-            }
-        }
-    }
-
-    /// Says what did not end in a line feed.
-    fn finish(&mut self, sink: Sink<'_>) {
-        if !self.partial.is_empty() {
-            say_classic(self.partial.trim_end(), sink);
-        }
-        for state in self.vertices.values().filter(|state| !state.partial.is_empty()) {
-            sink(Output::Line(state.partial.clone()));
-        }
-    }
-}
-
-fn say_classic(line: &str, sink: Sink<'_>) {
-    if let Some((number, total, instruction)) = step(&STEP_LINE, line) {
-        sink(Output::Step { number, total, instruction });
-    }
-    sink(Output::Line(line.to_owned()));
-}
-
-/// Number, total and instruction of a step, where `text` is one.
-fn step(pattern: &Regex, text: &str) -> Option<(usize, usize, String)> {
-    let found = pattern.captures(text)?;
-    Some((found[1].parse().ok()?, found[2].parse().ok()?, found[3].to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn steps_of_both_builders_are_understood() {
-        let classic = |text: &str| step(&STEP_LINE, text);
-        let buildkit = |text: &str| step(&BUILDKIT_STEP, text);
-        let of = |n, t, i: &str| Some((n, t, i.to_owned()));
-        assert_eq!(classic("Step 3/10 : RUN true"), of(3, 10, "RUN true"));
-        assert_eq!(classic("STEP 3/10: RUN true"), of(3, 10, "RUN true"));
-        assert_eq!(classic(" ---> Running in 1"), None);
-        assert_eq!(buildkit("[2/5] RUN true"), of(2, 5, "RUN true"));
-        assert_eq!(buildkit("[stage-1 2/5] RUN true"), of(2, 5, "RUN true"));
-        assert_eq!(buildkit("[internal] load build context"), None);
-    }
 
     #[test]
     fn what_an_engine_puts_before_a_name_is_not_in_the_short_one() {
@@ -826,21 +712,6 @@ mod tests {
         for (listed, short) in table {
             assert_eq!(short_name(listed, &prefixes), short);
         }
-    }
-
-    #[test]
-    fn lines_are_put_together_across_records() {
-        let mut listener = Listener::default();
-        let mut heard = Vec::new();
-        for text in ["Step 1/1 : FR", "OM a\n ---> ", "id\n", "rest"] {
-            let record = BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() };
-            listener.hear(record, &mut |output| heard.push(output));
-        }
-        listener.finish(&mut |output| heard.push(output));
-        let line = |text: &str| Output::Line(text.to_owned());
-        let step = Output::Step { number: 1, total: 1, instruction: "FROM a".to_owned() };
-        assert_eq!(heard, [step, line("Step 1/1 : FROM a"), line(" ---> id"), line("rest")]);
-        assert_eq!(listener.image_id, None);
     }
 
     #[test]

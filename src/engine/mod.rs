@@ -7,6 +7,8 @@
 
 mod connection;
 pub mod docker;
+mod lines;
+mod listener;
 mod session;
 pub mod squash;
 

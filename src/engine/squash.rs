@@ -3,14 +3,18 @@
 
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
+use super::lines::LineBuffer;
 use super::{EngineError, Output, Sink, Squashing};
 use crate::image::ImageRef;
 
 /// The program.
 const PROGRAM: &str = "docker-squash";
+
+/// Bytes that are read at once of what it says.
+const CHUNK: usize = 8 * 1024;
 
 /// Makes sure that the program is there.
 ///
@@ -61,17 +65,45 @@ fn folder_name(reference: &ImageRef) -> String {
     format!("{}-{tag}", reference.repository().replace('/', "-"))
 }
 
-/// Passes on what is said, line by line. Returns the last line that tells of an error, else the last.
-async fn pass_on(said: impl AsyncRead + Unpin, sink: Sink<'_>) -> std::io::Result<String> {
-    let mut lines = BufReader::new(said).lines();
+/// Passes on what is said, line by line. Returns the first line that tells of an error, else the last.
+async fn pass_on(mut said: impl AsyncRead + Unpin, sink: Sink<'_>) -> std::io::Result<String> {
     let mut last = String::new();
     let mut error = None;
-    while let Some(line) = lines.next_line().await? {
+    let mut pass_on = |line: String| {
         if line.contains("ERROR") && error.is_none() {
             error = Some(line.clone());
         }
         last.clone_from(&line);
         sink(Output::Line(line));
+    };
+    let (mut lines, mut piece) = (LineBuffer::default(), vec![0; CHUNK]);
+    loop {
+        match said.read(&mut piece).await? {
+            0 => break,
+            length => lines.push(&piece[..length], &mut pass_on),
+        }
     }
+    lines.rest().into_iter().for_each(pass_on);
     Ok(error.unwrap_or(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_line_of_an_error_is_the_reason() {
+        let table: [(&[u8], &str, &[&str]); 3] = [
+            (b"one\nERROR a\nERROR b\nend", "ERROR a", &["one", "ERROR a", "ERROR b", "end"]),
+            (b"one\ntwo \xff\n", "two \u{fffd}", &["one", "two \u{fffd}"]),
+            (b"", "", &[]),
+        ];
+        for (said, reason, expected) in table {
+            let mut heard = Vec::new();
+            let passed_on = pass_on(said, &mut |output| heard.push(output)).await.unwrap();
+            let expected: Vec<_> =
+                expected.iter().map(|it| Output::Line((*it).to_owned())).collect();
+            assert_eq!((passed_on.as_str(), heard), (reason, expected));
+        }
+    }
 }
