@@ -94,6 +94,11 @@ impl Dockerfile {
             }
         }
     }
+
+    /// Whether a stage is for a platform that is named here.
+    pub fn names_platforms(&self) -> bool {
+        self.stages.iter().any(|stage| stage.platform.is_some())
+    }
 }
 
 /// Why a text is not a usable Dockerfile.

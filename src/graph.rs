@@ -151,6 +151,15 @@ impl Graph {
             .collect()
     }
 
+    /// Returns the image of the tree that `image` means by `reference`, if it is one.
+    pub fn referred_to(&self, image: Index, reference: &ImageRef) -> Option<Index> {
+        let is_called = |needed: &Index| {
+            let needed = &self.images[*needed];
+            needed.reference == *reference || needed.alias.as_ref() == Some(reference)
+        };
+        self.needs(image).into_iter().find(is_called)
+    }
+
     /// The fingerprints of all images, made of what each has of its `own` and of what it refers to;
     /// `external` tells what stands for an image from outside.
     pub fn fingerprints(

@@ -8,6 +8,7 @@
 //! thread waits for a download.
 
 mod ahead;
+mod evidence;
 pub mod patience;
 mod worker;
 
@@ -22,15 +23,17 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::context::Context;
-use crate::engine::{BuildOptions, Engine};
+use crate::engine::{BuildOptions, Engine, Inspected};
 use crate::event::{Event, Existing, Made, Outcome, Pushed};
+use crate::fingerprint::LABEL;
 use crate::graph::{self, Graph, Index};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Forecast, Plan};
 use crate::source::{Fetcher, ImageSources};
 use ahead::Ahead;
+use evidence::{Identity, Need};
 use patience::Patience;
-use worker::{Done, Failure, Need, Product, Stock, Worker, pull};
+use worker::{Done, Failure, Product, Stock, Worker, pull};
 
 /// How the work is done.
 #[derive(Debug, Clone)]
@@ -159,8 +162,8 @@ struct Dispatcher<'a, E> {
     turns: Vec<usize>,
     materials: BTreeMap<ImageName, Material>,
     options: Options,
-    /// The fingerprints of images that are there, and of those built so far.
-    fingerprints: BTreeMap<Index, String>,
+    /// What is known of the images that are there, and of those built so far.
+    identities: BTreeMap<Index, Identity>,
     /// External images of which there is another one for each of several platforms.
     ambiguous: BTreeSet<ImageRef>,
     emit: &'a mut dyn FnMut(Event),
@@ -204,9 +207,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let mut pulls = if options.pull { pulls } else { Vec::new() };
         pulls.extend(plan.to_fetch().into_iter().map(|reference| (reference.clone(), None)));
         let existing = options.existing.iter();
-        let fingerprints = existing
-            .filter_map(|(name, there)| Some((graph.index_of(name)?, there.fingerprint.clone()?)))
-            .collect();
+        let identities = existing.filter_map(|(name, there)| {
+            let identity = Identity::Carrying(there.fingerprint.clone()?);
+            Some((graph.index_of(name)?, identity))
+        });
+        let identities = identities.collect();
         let (send, heard) = mpsc::unbounded_channel();
         let ahead = Ahead::new(options.threads, to_fetch(plan, forecast, &materials));
         Self {
@@ -216,7 +221,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             turns: forecast.turns(options.priorities),
             materials,
             options,
-            fingerprints,
+            identities,
             ambiguous,
             emit,
             states,
@@ -369,36 +374,47 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         };
         self.states.insert(image, State::Building);
         let worker = self.worker(image);
-        let parent = self.graph.images()[image].dockerfile.parent();
-        let parent = parent.map(|parent| parent.image.clone());
-        let needs = self.needs(image);
-        self.spawn(Work::Build(image), worker.build(stock, parent, needs));
+        let needs = self.needs(image, stock.options());
+        self.spawn(Work::Build(image), worker.build(stock, needs));
     }
 
     /// What an image is made of that is no part of its context: the images that it refers to.
-    fn needs(&self, image: Index) -> Vec<(String, Need)> {
-        let images = self.graph.needs(image).into_iter().map(|needed| {
-            let sibling = &self.graph.images()[needed];
-            let need = match self.fingerprints.get(&needed) {
-                Some(fingerprint) => Need::Known(fingerprint.clone()),
-                None => Need::IdOf(sibling.reference.clone()),
+    fn needs(&self, image: Index, options: &BuildOptions) -> Vec<Need> {
+        let dockerfile = &self.graph.images()[image].dockerfile;
+        let parent = dockerfile.parent().map(|parent| &parent.image);
+        let is_for_some = options.platform.is_some() || dockerfile.names_platforms();
+        let references: BTreeSet<&ImageRef> =
+            dockerfile.references.iter().map(|reference| &reference.image).collect();
+        let need = |reference: &ImageRef| {
+            let (part, identity) = match self.graph.referred_to(image, reference) {
+                Some(needed) => {
+                    let known = self.identities.get(&needed).cloned();
+                    let part = graph::image_part(&self.graph.images()[needed].name);
+                    (part, known.unwrap_or(Identity::Present))
+                }
+                None => {
+                    let identity = match (self.ambiguous.contains(reference), is_for_some) {
+                        (true, _) => Identity::ForEach,
+                        (false, true) => Identity::PresentForSome,
+                        (false, false) => Identity::Present,
+                    };
+                    (graph::base_part(reference), identity)
+                }
             };
-            (graph::image_part(&sibling.name), need)
-        });
-        let bases = self.graph.externals(image).into_iter().map(|reference| {
-            let need = match self.ambiguous.contains(reference) {
-                true => Need::DigestOf(reference.clone()),
-                false => Need::IdOf(reference.clone()),
-            };
-            (graph::base_part(reference), need)
-        });
-        images.chain(bases).collect()
+            let is_parent = Some(reference) == parent;
+            Need { part, reference: reference.clone(), is_parent, identity }
+        };
+        references.into_iter().map(need).collect()
     }
 
     fn start_push(&mut self, image: Index) {
         let worker = self.worker(image);
         self.tell(Event::PushStarted { name: worker.name.clone() });
-        self.spawn(Work::Push(image), worker.push(self.options.registries.clone()));
+        let Some(State::Pushing(made)) = self.states.get(&image) else {
+            unreachable!("only a built image is pushed")
+        };
+        let push = worker.push(made.id.clone(), self.options.registries.clone());
+        self.spawn(Work::Push(image), push);
     }
 
     fn worker(&self, image: Index) -> Worker<E> {
@@ -426,12 +442,12 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 self.ahead.ended(image, Ok(packed));
             }
             (Work::Fetch(image), Err(failure)) => self.ahead.ended(image, Err(failure)),
-            (Work::Build(image), Ok(Product::Image { made, took })) => {
-                let name = self.name(image);
+            (Work::Build(index), Ok(Product::Image { image, fingerprint, took })) => {
+                let name = self.name(index);
                 self.tell(Event::Built { name, took });
-                let fingerprint = made.fingerprint.clone();
-                self.fingerprints.extend(fingerprint.map(|fingerprint| (image, fingerprint)));
-                self.built(image, made);
+                let made = made(&image, fingerprint.clone());
+                self.identities.insert(index, Identity::Built { image, fingerprint });
+                self.built(index, made);
             }
             (Work::Build(image), Err(failure)) => self.not_built(image, failure),
             (Work::Push(image), Ok(Product::Pushed(pushed))) => self.pushed(image, pushed),
@@ -610,6 +626,13 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             })
             .collect()
     }
+}
+
+/// What is told of an image that was built.
+fn made(image: &Inspected, fingerprint: Option<String>) -> Made {
+    let Inspected { id, mut labels, size, .. } = image.clone();
+    labels.remove(LABEL);
+    Made { id, size, labels, fingerprint }
 }
 
 /// An external image, and the platform that it is wanted for.

@@ -42,6 +42,8 @@ impl FakeEngine {
         let mut answers: Script = BTreeMap::from([
             ("GET /version", json(r#"{"Version":"0","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#)),
             ("GET /images/json", json("[]")),
+            (INSPECT, inspected(ID)),
+            ("POST /images/sha256:", Answer::Whole(201, String::new())),
         ]);
         answers.extend(script.iter().cloned());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -159,7 +161,9 @@ fn inspected(id: &str) -> Answer {
     json(&format!(r#"{{"Id":"{id}"}}"#))
 }
 
-const INSPECT: &str = "GET /images/family/one-binary-only";
+/// The question after the image with this id.
+const INSPECT: &str =
+    "GET /images/sha256:1111111111111111111111111111111111111111111111111111111111111111/json";
 
 /// The status and the reason of the one image's failure, and the exit code.
 fn failure(engine: &FakeEngine, arguments: &[&str]) -> (i32, String, String) {
@@ -172,16 +176,14 @@ fn failure(engine: &FakeEngine, arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn an_answer_with_evidence_is_believed() {
-    let engine =
-        FakeEngine::new(&[("POST /build", stream(&[&built(ID)])), (INSPECT, inspected(ID))]);
+    let engine = FakeEngine::new(&[("POST /build", stream(&[&built(ID)]))]);
     let run = engine.build(&tree(), &[]).expect(0);
     assert_eq!(run.names("built"), ["only"]);
 }
 
 /// What a build says where its durations are to be kept in `folder`; it always succeeds.
 fn said_with_state_in(folder: &Path) -> String {
-    let engine =
-        FakeEngine::new(&[("POST /build", stream(&[&built(ID)])), (INSPECT, inspected(ID))]);
+    let engine = FakeEngine::new(&[("POST /build", stream(&[&built(ID)]))]);
     engine.build(&tree(), &["--state-dir", folder.to_str().unwrap()]).expect(0).stderr
 }
 
@@ -225,8 +227,9 @@ fn an_answer_without_evidence_is_not_believed() {
         ("another image", &[&built(ID)], Some(OTHER_ID), "and not sha256:1111"),
     ];
     for (what, records, inspect, reason) in table {
-        let mut script = vec![("POST /build", stream(records))];
-        script.extend(inspect.map(|id| (INSPECT, inspected(id))));
+        let missing = Answer::Whole(404, r#"{"message":"not there"}"#.to_owned());
+        let inspect = inspect.map_or(missing, inspected);
+        let script = [("POST /build", stream(records)), (INSPECT, inspect)];
         let found = failure(&FakeEngine::new(&script), &[]);
         assert_eq!((found.0, found.1.as_str()), (1, "error"), "{what}: {}", found.2);
         assert!(found.2.contains(reason), "{what}: {}", found.2);
@@ -255,7 +258,7 @@ fn nonsense_in_the_middle_of_an_answer_is_not_passed_over() {
     let step = r#"{"stream":"Step 1/1 : FROM x\n"}"#;
     for nonsense in ["{nonsense", r#"{"stream":"#, "<html>a proxy speaks</html>", "[1, 2"] {
         let answer = stream(&[step, nonsense, &built(ID)]);
-        let engine = FakeEngine::new(&[("POST /build", answer), (INSPECT, inspected(ID))]);
+        let engine = FakeEngine::new(&[("POST /build", answer)]);
         let found = failure(&engine, &[]);
         assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{nonsense}: {}", found.2);
     }
@@ -304,6 +307,36 @@ fn an_engine_that_falls_silent_is_given_up_on() {
     let engine = FakeEngine::new(&[("GET /version", Answer::Stall("{".to_owned()))]);
     let run = engine.build(&tree(), &["--timeout", "1"]).expect(3);
     assert_eq!(run.stdout, "", "{run:?}");
+}
+
+#[test]
+fn what_a_build_said_last_is_told_when_it_is_given_up() {
+    let prompt = r#"{"stream":"Continue? [Y/n] "}"#.to_owned() + "\r\n";
+    let ends: [(Answer, &[&str]); 3] = [
+        (Answer::Stall(prompt.clone()), &["--timeout", "1"]),
+        (Answer::Cut(prompt.clone()), &[]),
+        (stream(&[prompt.trim(), r#"{"errorDetail":{"message":"no"},"error":"no"}"#]), &[]),
+    ];
+    for (answer, arguments) in ends {
+        let run = FakeEngine::new(&[("POST /build", answer)]).build(&tree(), arguments);
+        assert!(run.stderr.contains("only | Continue? [Y/n]\n"), "{run:?}");
+    }
+}
+
+/// A line of 24 MB in records of 12 kB, which fit in the memory only as long as most is passed on.
+#[test]
+fn a_line_without_end_takes_no_memory_for_long() {
+    let record = format!(r#"{{"stream":"{}"}}"#, "a".repeat(12_000)) + "\r\n";
+    let answer = Answer::Parts([vec![record; 2000], vec![built(ID)]].concat());
+    let engine = FakeEngine::new(&[("POST /build", answer)]);
+    let tree = tree();
+    let logs = tree.path().join("logs");
+    engine.build(&tree, &["--quiet", "--logs-dir", logs.to_str().unwrap()]).expect(0);
+    let log = fs::read_to_string(logs.join("only.log")).unwrap();
+    let lengths: Vec<usize> =
+        log.lines().filter(|line| line.starts_with("aaa")).map(str::len).collect();
+    assert_eq!(lengths.iter().sum::<usize>(), 24_000_000);
+    assert!(lengths.iter().all(|length| *length <= 64 << 10), "{:?}", lengths.iter().max());
 }
 
 #[test]
@@ -368,7 +401,7 @@ fn credentials_come_from_the_clients_configuration_and_are_told_nobody() {
     assert!(!format!("{run:?}").contains("planted-secret"), "{run:?}");
     assert!(!format!("{run:?}").contains(&secret), "{run:?}");
     let asked = engine.asked.lock().unwrap();
-    let push = asked.iter().find(|request| request.starts_with("POST /images/")).unwrap();
+    let push = asked.iter().find(|request| request.starts_with("POST /images/127")).unwrap();
     let header = base64.decode(push.rsplit(' ').next().unwrap()).unwrap();
     let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
     assert_eq!(header["username"], "someone");

@@ -138,6 +138,7 @@ fn of_engine(survey: &Survey, image: &graph::Image) -> Option<Vec<String>> {
         Standing::Absent => {}
         Standing::Unlabelled => say("    built without a fingerprint".to_owned()),
         Standing::Unchanged => say("    unchanged".to_owned()),
+        Standing::Misplaced => say("    its layers are not on those of its parent".to_owned()),
         Standing::Changed(changes) => {
             changes.iter().for_each(|change| say(format!("    {change}")));
         }

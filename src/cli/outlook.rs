@@ -57,6 +57,7 @@ fn since_built(plan: &Plan<'_>, survey: &Survey) -> BTreeMap<ImageName, String> 
             let told = match survey.standing(image)? {
                 Standing::Absent => "the engine has none of this name and tag".to_owned(),
                 Standing::Unlabelled => "the engine's carries no fingerprint".to_owned(),
+                Standing::Misplaced => "the engine's is not on the layers of its parent".to_owned(),
                 Standing::Unchanged => "not every registry has it unchanged".to_owned(),
                 Standing::Changed(changes) => told_changes(&changes),
                 Standing::BuiltAs(_) => "the engine's carries another fingerprint".to_owned(),

@@ -1,7 +1,7 @@
 //! What is unchanged: the fingerprints that the images of a run would carry, beside those that the
 //! images in the engine and the registry do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt as _};
 use rayon::prelude::*;
@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::{Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
-use crate::engine::{Engine as _, EngineError, Known};
-use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label};
+use crate::engine::{Engine as _, EngineError, Inspected, Known};
+use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label, is_verified};
 use crate::graph::{self, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Skip};
@@ -31,6 +31,9 @@ pub struct Survey {
     pub expected: BTreeMap<ImageName, Fingerprinted>,
     /// What the engine has.
     pub known: BTreeMap<ImageRef, Known>,
+    /// The images in the engine whose layers are not on those of their parents, whatever fingerprint
+    /// they carry.
+    misplaced: BTreeSet<ImageName>,
 }
 
 /// How the image that the engine has compares with the one that would be built.
@@ -41,6 +44,8 @@ pub enum Standing {
     Unlabelled,
     /// It carries the same fingerprint.
     Unchanged,
+    /// It does, and its layers are not on those of its parent.
+    Misplaced,
     /// It is made of other parts, as these tell.
     Changed(Vec<Change>),
     /// It carries this fingerprint, and does not tell of which parts.
@@ -58,15 +63,84 @@ impl Survey {
         materials: &BTreeMap<ImageName, Material>,
         pull: bool,
     ) -> Result<Self, Failure> {
-        let ids = base_ids(engine, plan, materials, pull).await?;
+        let bases = Bases::of(engine, plan, materials, pull).await?;
         let own = own_parts(plan, materials).await?;
         let graph = plan.graph();
         let external = |_: &ImageName, reference: &ImageRef| {
-            ids.get(reference).cloned().unwrap_or_else(|| UNKNOWN.to_owned())
+            bases.part(reference).unwrap_or(UNKNOWN).to_owned()
         };
         let names = graph.images().iter().map(|image| image.name.clone());
         let expected = names.zip(graph.fingerprints(&own, &external)).collect();
-        Ok(Self { expected, known: engine.images().await? })
+        let known = engine.images().await?;
+        let mut survey = Self { expected, known, misplaced: BTreeSet::new() };
+        survey.look_at_layers(engine, plan, materials, &bases).await?;
+        Ok(survey)
+    }
+
+    /// Looks whether the images that carry their fingerprint are on the layers of their parents. Only
+    /// former versions of Kiln labelled images of which nobody had seen that.
+    async fn look_at_layers(
+        &mut self,
+        engine: &DockerEngine,
+        plan: &Plan<'_>,
+        materials: &BTreeMap<ImageName, Material>,
+        bases: &Bases,
+    ) -> Result<(), Failure> {
+        let graph = plan.graph();
+        let doubtful: Vec<Index> = graph
+            .order()
+            .iter()
+            .copied()
+            .filter(|index| self.is_doubtful(&graph.images()[*index]))
+            .collect();
+        let parents = doubtful.iter().filter_map(|index| graph.parent(*index));
+        let to_ask: BTreeSet<Index> = doubtful.iter().copied().chain(parents).collect();
+        let asked = to_ask.into_iter().map(|index| async move {
+            Ok::<_, EngineError>((index, engine.image(&graph.images()[index].reference).await?))
+        });
+        let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);
+        let mut found: BTreeMap<Index, Inspected> = BTreeMap::new();
+        while let Some(answer) = answers.next().await {
+            let (index, image) = answer?;
+            found.extend(image.map(|image| (index, image)));
+        }
+        drop(answers);
+        // Every image comes after its parent.
+        for index in doubtful {
+            let image = &graph.images()[index];
+            let is_local = |base: &ImageRef| {
+                let is_for_some = materials[&image.name].options.platform.is_some();
+                !is_for_some
+                    && !image.dockerfile.names_platforms()
+                    && !bases.digests.contains_key(base)
+            };
+            let parent = match (graph.parent(index), image.dockerfile.parent()) {
+                (Some(parent), _) => {
+                    let of_tree = &graph.images()[parent];
+                    found
+                        .get(&parent)
+                        .filter(|_| self.is_in_engine(&of_tree.name, &of_tree.reference))
+                }
+                (None, Some(base)) if is_local(&base.image) => bases.images.get(&base.image),
+                (None, _) => continue,
+            };
+            let is_placed = match (found.get(&index), parent) {
+                (Some(image), Some(parent)) => image.is_on(parent),
+                _ => false,
+            };
+            if !is_placed {
+                self.misplaced.insert(image.name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an image is as it would be built by its label, which says nothing of its layers.
+    fn is_doubtful(&self, image: &graph::Image) -> bool {
+        let known = self.known.get(&image.reference);
+        let label = known.and_then(|known| known.labels.get(LABEL));
+        self.is_in_engine(&image.name, &image.reference)
+            && !label.is_some_and(|label| is_verified(label))
     }
 
     /// The images of the plan that need not be built, with where they are: in the engine, or else in
@@ -135,7 +209,8 @@ impl Survey {
         let Some(known) = self.known.get(&image.reference) else { return Some(Standing::Absent) };
         let Some(label) = known.labels.get(LABEL) else { return Some(Standing::Unlabelled) };
         if in_label(label) == printed.fingerprint.as_str() {
-            return Some(Standing::Unchanged);
+            let is_misplaced = self.misplaced.contains(&image.name);
+            return Some(if is_misplaced { Standing::Misplaced } else { Standing::Unchanged });
         }
         Some(match printed.changes_since(label) {
             Some(changes) if !changes.is_empty() => Standing::Changed(changes),
@@ -150,7 +225,8 @@ impl Survey {
 
     fn is_expected(&self, name: &ImageName, label: Option<&str>) -> bool {
         let expected = self.expected.get(name).map(|printed| printed.fingerprint.as_str());
-        expected.is_some() && expected == label.map(in_label)
+        let carries_it = expected.is_some() && expected == label.map(in_label);
+        carries_it && !self.misplaced.contains(name)
     }
 }
 
@@ -161,30 +237,44 @@ fn images<'a>(plan: &Plan<'a>) -> Vec<(&'a ImageName, &'a ImageRef)> {
     wanted.map(|(_, image)| (&image.name, &image.reference)).collect()
 }
 
-/// What stands for external images: their ids, as far as the engine has them, and where it has another
-/// one for each of several platforms their digests in the registry.
-async fn base_ids(
-    engine: &DockerEngine,
-    plan: &Plan<'_>,
-    materials: &BTreeMap<ImageName, Material>,
-    pull: bool,
-) -> Result<BTreeMap<ImageRef, String>, Failure> {
-    let (bases, ambiguous) = bases(plan, materials);
-    let mut ids = BTreeMap::new();
-    for reference in ambiguous {
-        if let Some(digest) = engine.digest(&reference).await.unwrap_or(None) {
-            ids.insert(reference, digest);
+/// The external images of a plan, as far as the engine has them.
+#[derive(Default)]
+struct Bases {
+    images: BTreeMap<ImageRef, Inspected>,
+    /// Of those that the engine has for each of several platforms, the digests in their registries.
+    digests: BTreeMap<ImageRef, String>,
+}
+
+impl Bases {
+    async fn of(
+        engine: &DockerEngine,
+        plan: &Plan<'_>,
+        materials: &BTreeMap<ImageName, Material>,
+        pull: bool,
+    ) -> Result<Self, Failure> {
+        let (bases, ambiguous) = bases(plan, materials);
+        let mut found = Self::default();
+        for reference in ambiguous {
+            if let Some(digest) = engine.digest(&reference).await.unwrap_or(None) {
+                found.digests.insert(reference, digest);
+            }
         }
+        for (reference, platform) in bases {
+            if pull && let Err(error) = engine.pull(&reference, platform.as_deref()).await {
+                terminal::warn(&format!("warning: {reference} can't be pulled: {error}"));
+            }
+            if let Some(image) = engine.image(&reference).await? {
+                found.images.insert(reference, image);
+            }
+        }
+        Ok(found)
     }
-    for (reference, platform) in bases {
-        if pull && let Err(error) = engine.pull(&reference, platform.as_deref()).await {
-            terminal::warn(&format!("warning: {reference} can't be pulled: {error}"));
-        }
-        if let Some(id) = engine.image_id(&reference).await? {
-            ids.insert(reference, id);
-        }
+
+    /// What stands for an image in a fingerprint.
+    fn part(&self, reference: &ImageRef) -> Option<&str> {
+        let id = self.images.get(reference).map(|image| image.id.as_str());
+        id.or_else(|| self.digests.get(reference).map(String::as_str))
     }
-    Ok(ids)
 }
 
 /// What each image of the plan and of its ancestors has of its own.

@@ -2,9 +2,9 @@
 //!
 //! Some of bollard's habits are guarded against here. A stream may end without the image id that
 //! stands for success, and a bare `{"error": ...}` record comes out as an empty, successful one:
-//! so a build needs an id, and the id has to be what an inspect finds under the reference. A
-//! stream may also stall for ever: every wait for its next record is bounded. And the end of the last
-//! line, where it comes apart from the line, is taken for the beginning of a record that never ends.
+//! so a build needs an id, and an inspect has to find the image with this id. A stream may also stall
+//! for ever: every wait for its next record is bounded. And the end of the last line, where it comes
+//! apart from the line, is taken for the beginning of a record that never ends.
 //!
 //! Podman answers the same calls with habits of its own: it lists images under names with a
 //! registry, keeps no record of the digests that registries answered, and lets a step that is
@@ -17,10 +17,9 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
-use bollard::models::ImageInspect;
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, BuilderVersion, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
-    PushImageOptionsBuilder, TagImageOptionsBuilder,
+    PushImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bollard::{BollardRequest, Docker, body_full};
 use bytes::Bytes;
@@ -29,9 +28,9 @@ use regex::Regex;
 
 use super::connection::{Connections, Failure, Records};
 use super::listener::Listener;
-use super::session::Session;
+use super::session::{Session, unique_name};
 use super::squash;
-use super::{Builder, Engine, EngineError, Known, Loan, Order, Output, Sink, Squashing};
+use super::{Builder, Engine, EngineError, Inspected, Known, Loan, Order, Output, Sink, Squashing};
 use crate::client_config::credentials::{CredentialFiles, Credentials};
 use crate::diagnostic::with_causes;
 use crate::endpoint::Endpoint;
@@ -301,32 +300,41 @@ impl DockerEngine {
         }
     }
 
-    /// The id under which the engine keeps `reference`.
-    async fn known(&self, reference: &ImageRef) -> Result<Known, EngineError> {
-        let unknown = || EngineError::NoEvidence(format!("it does not know {reference}"));
-        let image = self.inspected(reference).await?.ok_or_else(unknown)?;
-        let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
-        Ok(Known {
-            id: image.id.ok_or_else(unknown)?,
-            labels: labels.into_iter().collect(),
-            size: image.size.and_then(|bytes| u64::try_from(bytes).ok()),
-        })
-    }
-
-    async fn inspected(&self, reference: &ImageRef) -> Result<Option<ImageInspect>, EngineError> {
+    /// What the engine has under `name`, a reference or an id.
+    async fn inspected(&self, name: &str) -> Result<Option<Inspected>, EngineError> {
         let found = async {
-            match self.docker.inspect_image(&reference.to_string()).await {
+            match self.docker.inspect_image(name).await {
                 Err(bollard::errors::Error::DockerResponseServerError {
                     status_code: 404, ..
                 }) => Ok(None),
                 found => found.map(Some),
             }
         };
-        let mut found = self.answer(found).await?;
-        if let Some(image) = &mut found {
-            image.id = image.id.take().map(checked_id).transpose()?;
-        }
-        Ok(found)
+        let Some(image) = self.answer(found).await? else { return Ok(None) };
+        let Some(id) = image.id.map(checked_id).transpose()? else { return Ok(None) };
+        let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+        let layers = image.root_fs.and_then(|layers| layers.layers).unwrap_or_default();
+        Ok(Some(Inspected {
+            id,
+            labels: labels.into_iter().collect(),
+            size: image.size.and_then(|bytes| u64::try_from(bytes).ok()),
+            layers: layers.into(),
+        }))
+    }
+
+    /// What the engine has under `name`, which has to be there.
+    async fn known(&self, name: &str) -> Result<Inspected, EngineError> {
+        let unknown = || EngineError::NoEvidence(format!("it does not know {name}"));
+        self.inspected(name).await?.ok_or_else(unknown)
+    }
+
+    /// Removes a reference, and with it the image if it has no other.
+    async fn untag(&self, reference: &ImageRef) -> Result<(), EngineError> {
+        // What was built on the way may serve others as a cache.
+        let options = RemoveImageOptionsBuilder::default().noprune(true).build();
+        let name = reference.to_string();
+        let removed = self.docker.remove_image(&name, Some(options), None);
+        self.answer(removed).await.map(drop)
     }
 
     /// How many layers an image has above another, or at all.
@@ -444,16 +452,6 @@ impl DockerEngine {
             other => EngineError::Broken(with_causes(&other)),
         }
     }
-
-    /// What the engine keeps under `reference`, which has to have the id `expected`.
-    async fn confirm(&self, reference: &ImageRef, expected: &str) -> Result<Known, EngineError> {
-        let known = self.known(reference).await?;
-        if known.id == expected {
-            return Ok(known);
-        }
-        let id = known.id;
-        Err(EngineError::NoEvidence(format!("it has {id} under {reference} and not {expected}")))
-    }
 }
 
 impl Engine for DockerEngine {
@@ -480,8 +478,8 @@ impl Engine for DockerEngine {
         Ok(parsed.collect())
     }
 
-    async fn image_id(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
-        Ok(self.inspected(reference).await?.and_then(|image| image.id))
+    async fn image(&self, reference: &ImageRef) -> Result<Option<Inspected>, EngineError> {
+        self.inspected(&reference.to_string()).await
     }
 
     async fn digest(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
@@ -504,19 +502,15 @@ impl Engine for DockerEngine {
                 return Err(of_registry(EngineError::Refused(message)));
             }
         }
-        match self.image_id(reference).await? {
-            Some(_) => Ok(()),
-            None => Err(EngineError::NoEvidence(format!("it does not know {reference}"))),
-        }
+        self.known(&reference.to_string()).await.map(drop)
     }
 
-    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Known, EngineError> {
-        let Order { reference, context, options, labels } = order;
+    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Inspected, EngineError> {
+        let Order { context, options, labels, .. } = order;
         let build_args: HashMap<_, _> = options.build_args.clone().into_iter().collect();
         let labels: HashMap<_, _> = labels.clone().into_iter().collect();
         let mut query = BuildImageOptionsBuilder::default()
             .dockerfile(crate::context::DOCKERFILE)
-            .t(&reference.to_string())
             .nocache(!options.cache)
             .rm(true)
             .forcerm(!options.keep)
@@ -551,40 +545,65 @@ impl Engine for DockerEngine {
         let id = listener.image_id().map(str::to_owned).ok_or_else(|| {
             EngineError::NoEvidence("its answer ended without an image id".to_owned())
         })?;
-        self.confirm(reference, &id).await
+        drop(listener);
+        let built = self.known(&id).await?;
+        if built.id == id {
+            return Ok(built);
+        }
+        Err(EngineError::NoEvidence(format!("it has {} and not {id}", built.id)))
     }
 
+    /// The squashing program knows an image by its reference, and gives the result a reference: here
+    /// one that nobody else has, until it is seen that the result is on its parent.
     async fn squash(
         &self,
+        built: Inspected,
         reference: &ImageRef,
-        parent: Option<&ImageRef>,
+        parent: Option<&Inspected>,
         how: &Squashing,
         sink: Sink<'_>,
-    ) -> Result<Known, EngineError> {
-        let before = self.known(reference).await?;
-        let parent = match parent {
-            Some(parent) => Some(self.known(parent).await?.id),
-            None => None,
-        };
-        if self.is_podman || self.layers_above(&before.id, parent.as_deref()).await? < 2 {
-            return Ok(before);
+    ) -> Result<Inspected, EngineError> {
+        let parent_id = parent.map(|parent| parent.id.as_str());
+        if self.is_podman || self.layers_above(&built.id, parent_id).await? < 2 {
+            self.tag(&built.id, reference).await?;
+            return Ok(built);
         }
+        let private = private_reference();
+        self.tag(&built.id, &private).await?;
         let environment = self.endpoint.environment();
-        squash::run(&environment, reference, parent.as_deref(), how, sink).await?;
-        let after = self.known(reference).await?;
-        if after.id == before.id {
-            let id = before.id;
-            return Err(EngineError::NoEvidence(format!("{reference} is still {id}")));
-        }
-        Ok(after)
+        let squashed = async {
+            squash::run(&environment, &private, parent_id, how, sink).await?;
+            let squashed = self.known(&private.to_string()).await?;
+            if squashed.id == built.id {
+                return Err(EngineError::NoEvidence(format!("{reference} is still {}", built.id)));
+            }
+            if parent.is_some_and(|parent| !squashed.is_on(parent)) {
+                let reason = "what it squashed is not on the layers of its parent".to_owned();
+                return Err(EngineError::NoEvidence(reason));
+            }
+            self.tag(&squashed.id, reference).await?;
+            Ok(squashed)
+        };
+        let squashed = squashed.await;
+        drop(self.untag(&private).await);
+        squashed
     }
 
-    async fn tag(&self, reference: &ImageRef, other: &ImageRef) -> Result<(), EngineError> {
+    async fn tag(&self, id: &str, reference: &ImageRef) -> Result<(), EngineError> {
         let options = TagImageOptionsBuilder::default()
-            .repo(&other.name())
-            .tag(other.tag().unwrap_or_default())
+            .repo(&reference.name())
+            .tag(reference.tag().unwrap_or_default())
             .build();
-        self.answer(self.docker.tag_image(&reference.to_string(), Some(options))).await
+        self.answer(self.docker.tag_image(id, Some(options))).await
+    }
+
+    /// An engine that is told to remove an id takes a reference that somebody has just given it away,
+    /// too. One that is told to remove a reference keeps what has another.
+    async fn discard(&self, id: &str) {
+        let private = private_reference();
+        if self.tag(id, &private).await.is_ok() {
+            drop(self.untag(&private).await);
+        }
     }
 
     async fn push_list(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, EngineError> {
@@ -602,7 +621,12 @@ impl Engine for DockerEngine {
         Ok(digest.to_string())
     }
 
-    async fn push(&self, reference: &ImageRef, sink: Sink<'_>) -> Result<String, EngineError> {
+    async fn push(
+        &self,
+        id: &str,
+        reference: &ImageRef,
+        sink: Sink<'_>,
+    ) -> Result<String, EngineError> {
         let options =
             PushImageOptionsBuilder::default().tag(reference.tag().unwrap_or_default()).build();
         let credentials = self.credentials_for_engine(reference).await?;
@@ -624,12 +648,16 @@ impl Engine for DockerEngine {
         let digest = digest.ok_or_else(|| {
             EngineError::NoEvidence("its answer ended without the registry's digest".to_owned())
         })?;
-        if !self.is_podman {
-            let image = self.answer(self.docker.inspect_image(&reference.to_string())).await?;
-            let pushed = format!("{name}@{digest}");
-            if !image.repo_digests.unwrap_or_default().contains(&pushed) {
-                return Err(EngineError::NoEvidence(format!("it does not know {pushed}")));
-            }
+        let image = self.answer(self.docker.inspect_image(&reference.to_string())).await?;
+        if image.id.as_deref() != Some(id) {
+            let reason = format!(
+                "{reference} is not the image that was to be pushed: something else moved the tag"
+            );
+            return Err(EngineError::Moved(reason));
+        }
+        let pushed = format!("{name}@{digest}");
+        if !self.is_podman && !image.repo_digests.unwrap_or_default().contains(&pushed) {
+            return Err(EngineError::NoEvidence(format!("it does not know {pushed}")));
         }
         self.confirm_pushed(reference, digest.as_str(), sink).await?;
         Ok(digest.to_string())
@@ -662,6 +690,12 @@ fn checked_id(id: String) -> Result<String, EngineError> {
     }
     let shown: String = id.chars().take(MOST_OF_ID).collect();
     Err(EngineError::Broken(format!("{shown:?} is no id of an image")))
+}
+
+/// A reference that nobody else has, for an image that may not have its own yet.
+fn private_reference() -> ImageRef {
+    let reference = format!("kiln-private/{}:unfinished", unique_name());
+    reference.parse().expect("it is plain")
 }
 
 /// The beginnings of a listed reference that may have been put there by the engine, the longest

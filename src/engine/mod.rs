@@ -1,9 +1,9 @@
 //! What Kiln asks of a container engine, and nothing more.
 //!
 //! [`Engine`] is narrow on purpose: the runner is tested against a scripted one, and [`docker`]
-//! is the one adapter to the real thing. An answer counts only with evidence: a build returns the
-//! id that the engine, asked again, knows the reference by; a push returns the digest that the
-//! registry keeps.
+//! is the one adapter to the real thing. An answer counts only with evidence: a build returns an
+//! image that the engine, asked again, describes; a push returns the digest that the registry keeps.
+//! A build gives its image no reference: that is for whoever has seen what it was made from.
 
 mod connection;
 pub mod docker;
@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -97,7 +98,7 @@ impl BuildOptions {
 /// One image to build.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
-    /// What it is tagged.
+    /// The reference that it is meant for, and does not get yet.
     pub reference: &'a ImageRef,
     /// A tar archive with a Dockerfile.
     pub context: &'a Bytes,
@@ -107,7 +108,7 @@ pub struct Order<'a> {
     pub labels: &'a BTreeMap<String, String>,
 }
 
-/// What an engine knows about an image that it has.
+/// An image as an engine lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     /// Its id.
@@ -116,6 +117,26 @@ pub struct Known {
     pub labels: BTreeMap<String, String>,
     /// How much it takes, in bytes, if the engine tells.
     pub size: Option<u64>,
+}
+
+/// An image as an engine describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// Its id.
+    pub id: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// How much it takes, in bytes, if the engine tells.
+    pub size: Option<u64>,
+    /// The digests of its layers, the lowest first.
+    pub layers: Arc<[String]>,
+}
+
+impl Inspected {
+    /// Whether its lowest layers are all those of `base`.
+    pub fn is_on(&self, base: &Self) -> bool {
+        self.layers.starts_with(&base.layers)
+    }
 }
 
 /// How an image is squashed.
@@ -194,6 +215,9 @@ pub enum EngineError {
     /// The engine claims success without showing for it.
     #[error("the engine reported no failure, but {0}")]
     NoEvidence(String),
+    /// An image that others are made from is not the one that it has to be.
+    #[error("{0}")]
+    Moved(String),
 }
 
 impl From<registry::Error> for EngineError {
@@ -220,7 +244,11 @@ impl EngineError {
             Self::Unreachable { .. } | Self::Broken(_) | Self::Silent(_) | Self::Registry(_) => {
                 true
             }
-            Self::Busy { .. } | Self::Denied(_) | Self::Refused(_) | Self::NoEvidence(_) => false,
+            Self::Busy { .. }
+            | Self::Denied(_)
+            | Self::Refused(_)
+            | Self::NoEvidence(_)
+            | Self::Moved(_) => false,
         }
     }
 
@@ -255,14 +283,14 @@ pub trait Engine: Send + Sync + 'static {
     fn images(&self)
     -> impl Future<Output = Result<BTreeMap<ImageRef, Known>, EngineError>> + Send;
 
-    /// The id that the engine knows a reference by, if it does.
+    /// The image that the engine has under a reference, if it has one.
     ///
     /// # Errors
     /// When the engine can't be asked.
-    fn image_id(
+    fn image(
         &self,
         reference: &ImageRef,
-    ) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
+    ) -> impl Future<Output = Result<Option<Inspected>, EngineError>> + Send;
 
     /// The digest by which the registry of `reference` knows it, if it does.
     ///
@@ -283,7 +311,7 @@ pub trait Engine: Send + Sync + 'static {
         platform: Option<&str>,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Builds and tags an image. Returns what the engine has then.
+    /// Builds an image, which has no reference then. Returns what the engine has.
     ///
     /// # Errors
     /// When the build fails, or succeeds without evidence.
@@ -291,30 +319,35 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         order: Order<'_>,
         sink: Sink<'_>,
-    ) -> impl Future<Output = Result<Known, EngineError>> + Send;
+    ) -> impl Future<Output = Result<Inspected, EngineError>> + Send;
 
-    /// Makes one layer of what `reference` adds to `parent`, or of all of it where it has no parent.
-    /// Returns what the engine has then.
+    /// Makes one layer of what the image `built` adds to `parent`, or of all of it where it has no
+    /// parent, and gives the result the `reference`. Returns what the engine has then.
     ///
     /// # Errors
     /// When it can't be squashed.
     fn squash(
         &self,
+        built: Inspected,
         reference: &ImageRef,
-        parent: Option<&ImageRef>,
+        parent: Option<&Inspected>,
         how: &Squashing,
         sink: Sink<'_>,
-    ) -> impl Future<Output = Result<Known, EngineError>> + Send;
+    ) -> impl Future<Output = Result<Inspected, EngineError>> + Send;
 
-    /// Gives an image another reference.
+    /// Gives the image with this id a reference, beside those that it has.
     ///
     /// # Errors
     /// When the engine does not have the image, or can't be asked.
     fn tag(
         &self,
+        id: &str,
         reference: &ImageRef,
-        other: &ImageRef,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes the image with this id, as far as nobody has given it a reference. That it can't be
+    /// removed is not told.
+    fn discard(&self, id: &str) -> impl Future<Output = ()> + Send;
 
     /// Joins images that are in a registry in a manifest list there. Returns the list's digest.
     ///
@@ -326,12 +359,14 @@ pub trait Engine: Send + Sync + 'static {
         images: &[ImageRef],
     ) -> impl Future<Output = Result<String, EngineError>> + Send;
 
-    /// Pushes an image to its registry. Returns the digest it has there.
+    /// Pushes the image with this id, which has the `reference`, to the registry that this names.
+    /// Returns the digest it has there.
     ///
     /// # Errors
     /// When the push fails, or succeeds without evidence.
     fn push(
         &self,
+        id: &str,
         reference: &ImageRef,
         sink: Sink<'_>,
     ) -> impl Future<Output = Result<String, EngineError>> + Send;

@@ -108,7 +108,7 @@ impl Session {
         let (files, key) = read.map_err(|error: io::Error| {
             EngineError::Refused(format!("the context can't be read: {error}"))
         })?;
-        let id = new_id();
+        let id = unique_name();
         let request = request(&id, &key, &loan);
         let connection = connections.upgraded("/session", request).await?;
         let services = services(files, loan, credential_files);
@@ -128,8 +128,8 @@ impl Session {
     }
 }
 
-/// A name that no other session has.
-fn new_id() -> String {
+/// Returns a name that nothing else has, here or in another process.
+pub(super) fn unique_name() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let started = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
     format!("kiln-{}-{started}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::patience::{FIRST_PAUSE, JITTER, Patience};
 use super::*;
+use crate::dockerfile;
 use crate::engine::{Builder, EngineError, Known, Loan, Order, Output, Sink, Squashing};
 use crate::fingerprint::{LABEL, in_label};
 use crate::graph::tests::{graph, naming};
@@ -37,10 +38,32 @@ struct Scripted {
     /// What each image was to carry as its fingerprint.
     fingerprints: Mutex<BTreeMap<String, Option<String>>>,
     busy: Mutex<(usize, usize)>,
+    /// The images that it has, by id.
+    images: Mutex<BTreeMap<String, Inspected>>,
+    /// What it has under references, by id.
+    tags: Mutex<BTreeMap<String, String>>,
+    /// What somebody else does, once, as soon as something has come to pass.
+    meddling: Mutex<Vec<(&'static str, Meddling)>>,
 }
 
-fn known(id: &str) -> Known {
-    Known { id: id.to_owned(), labels: BTreeMap::new(), size: None }
+/// What somebody else does to a reference.
+#[derive(Debug, Clone, Copy)]
+enum Meddling {
+    /// Puts an image with this id under it.
+    Move(&'static str, &'static str),
+    /// Removes it.
+    Remove(&'static str),
+}
+
+/// An image with these layers, and a label if it has a fingerprint.
+fn inspected(id: &str, layers: &[&str], fingerprint: Option<&str>) -> Inspected {
+    let label = fingerprint.map(|fingerprint| (LABEL.to_owned(), format!("{fingerprint} {{}}")));
+    Inspected {
+        id: id.to_owned(),
+        labels: label.into_iter().collect(),
+        size: None,
+        layers: layers.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn short(reference: &ImageRef) -> String {
@@ -59,6 +82,49 @@ impl Scripted {
     fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
+
+    /// Has an image under a reference.
+    fn with(self, name: &str, image: Inspected) -> Self {
+        self.tags.lock().unwrap().insert(name.to_owned(), image.id.clone());
+        self.images.lock().unwrap().insert(image.id.clone(), image);
+        self
+    }
+
+    /// Somebody else does these things when it comes to that.
+    fn meddled_with(self, meddling: &[(&'static str, Meddling)]) -> Self {
+        Self { meddling: Mutex::new(meddling.to_vec()), ..self }
+    }
+
+    fn come_to(&self, what: &str, name: &str) {
+        let mut meddling = self.meddling.lock().unwrap();
+        let event = format!("{what} {name}");
+        for (_, meddling) in meddling.extract_if(.., |(when, _)| *when == event) {
+            let mut tags = self.tags.lock().unwrap();
+            match meddling {
+                Meddling::Move(name, id) => drop(tags.insert(name.to_owned(), id.to_owned())),
+                Meddling::Remove(name) => drop(tags.remove(name)),
+            }
+        }
+    }
+
+    /// What is under a reference.
+    fn under(&self, name: &str) -> Option<Inspected> {
+        let id = self.tags.lock().unwrap().get(name).cloned();
+        let known = || self.known.contains(name).then(|| inspected("known", &[], None));
+        id.map(|id| self.images.lock().unwrap()[&id].clone()).or_else(known)
+    }
+
+    /// The layers that an image gets now that is built from this context.
+    fn layers_from(&self, name: &str, context: &[u8]) -> Vec<String> {
+        let mut text = String::new();
+        let mut archive = tar::Archive::new(context);
+        let mut dockerfile = archive.entries().unwrap().next().unwrap().unwrap();
+        std::io::Read::read_to_string(&mut dockerfile, &mut text).unwrap();
+        let dockerfile = dockerfile::parse(&text, &BTreeMap::new()).unwrap();
+        let parent = dockerfile.parent().and_then(|parent| self.under(&short(&parent.image)));
+        let of_parent = parent.map(|parent| parent.layers.to_vec()).unwrap_or_default();
+        [of_parent, vec![format!("of {name}")]].concat()
+    }
 }
 
 impl Engine for Scripted {
@@ -73,8 +139,8 @@ impl Engine for Scripted {
         unreachable!("the runner asks for single images")
     }
 
-    async fn image_id(&self, reference: &ImageRef) -> Result<Option<String>, EngineError> {
-        Ok(self.known.contains(&short(reference)).then(|| "known".to_owned()))
+    async fn image(&self, reference: &ImageRef) -> Result<Option<Inspected>, EngineError> {
+        Ok(self.under(&short(reference)))
     }
 
     async fn digest(&self, _: &ImageRef) -> Result<Option<String>, EngineError> {
@@ -89,7 +155,7 @@ impl Engine for Scripted {
         Ok(())
     }
 
-    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Known, EngineError> {
+    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Inspected, EngineError> {
         let reference = order.reference;
         assert!(!order.context.is_empty());
         let printed = order.labels.get(LABEL).map(|label| in_label(label).to_owned());
@@ -105,6 +171,8 @@ impl Engine for Scripted {
             std::future::pending::<()>().await;
         }
         sink(Output::Line("working".to_owned()));
+        self.come_to("build", &short(reference));
+        let layers = self.layers_from(&short(reference), order.context);
         let usual = Duration::from_millis(10);
         let takes = self.takes.get(&short(reference)).copied().unwrap_or(usual);
         tokio::time::sleep(takes).await;
@@ -116,24 +184,50 @@ impl Engine for Scripted {
             *left -= 1;
             return Err(error.clone());
         }
-        Ok(known(&format!("id-{}", short(reference))))
+        let mut images = self.images.lock().unwrap();
+        let tries = images.keys().filter(|id| **id == format!("id-{}", short(reference))).count();
+        let image = Inspected {
+            id: format!("id{}-{}", "+".repeat(tries), short(reference)),
+            labels: order.labels.clone(),
+            size: None,
+            layers: layers.into(),
+        };
+        images.insert(image.id.clone(), image.clone());
+        drop(images);
+        self.come_to("end", &short(reference));
+        Ok(image)
     }
 
     async fn squash(
         &self,
+        built: Inspected,
         reference: &ImageRef,
-        parent: Option<&ImageRef>,
+        parent: Option<&Inspected>,
         _: &Squashing,
         _: Sink<'_>,
-    ) -> Result<Known, EngineError> {
-        let parent = parent.map(short).unwrap_or_default();
-        self.note(&format!("squash from {parent}"), reference);
-        Ok(known(&format!("squashed-{}", short(reference))))
+    ) -> Result<Inspected, EngineError> {
+        let parent = parent.map(|parent| parent.id.as_str()).unwrap_or_default();
+        self.note(&format!("squash {} from {parent}", built.id), reference);
+        let squashed = Inspected { id: format!("squashed-{}", short(reference)), ..built };
+        self.images.lock().unwrap().insert(squashed.id.clone(), squashed.clone());
+        self.tag(&squashed.id, reference).await?;
+        Ok(squashed)
     }
 
-    async fn tag(&self, _: &ImageRef, other: &ImageRef) -> Result<(), EngineError> {
-        self.note(&format!("tag {}", other.registry().unwrap_or("none")), other);
+    async fn tag(&self, id: &str, reference: &ImageRef) -> Result<(), EngineError> {
+        match reference.registry() {
+            Some(registry) => self.note(&format!("tag {registry}"), reference),
+            None => {
+                self.tags.lock().unwrap().insert(short(reference), id.to_owned());
+                self.come_to("tagged", &short(reference));
+            }
+        }
         Ok(())
+    }
+
+    async fn discard(&self, id: &str) {
+        self.note_word(&format!("discard {id}"));
+        self.images.lock().unwrap().remove(id);
     }
 
     async fn push_list(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, EngineError> {
@@ -145,7 +239,13 @@ impl Engine for Scripted {
         Ok(format!("digest-{list}"))
     }
 
-    async fn push(&self, reference: &ImageRef, _: Sink<'_>) -> Result<String, EngineError> {
+    async fn push(
+        &self,
+        id: &str,
+        reference: &ImageRef,
+        _: Sink<'_>,
+    ) -> Result<String, EngineError> {
+        assert!(id.ends_with(&short(reference)), "{id} is not {reference}");
         self.note("push", reference);
         if self.unpushable.contains(&short(reference)) {
             return Err(EngineError::Refused("denied".to_owned()));
@@ -469,7 +569,10 @@ fn what_is_built_is_squashed_down_to_its_parent() {
         run_graph(&graph, &engine, options(), &build, &everything, std::future::pending());
     assert_eq!(outcomes, all_built());
     let log = engine.log();
-    assert!(position(&log, "squash from base mid") < position(&log, "build leaf-a"), "{log:?}");
+    assert!(
+        position(&log, "squash id-mid from squashed-base mid") < position(&log, "build leaf-a"),
+        "{log:?}"
+    );
     assert!(
         events.iter().any(|event| matches!(event,
         Event::Finished { outcome: Outcome::Built { made, .. }, .. } if made.id == "squashed-mid"))
@@ -872,4 +975,177 @@ fn an_engine_that_went_away_is_waited_for() {
     let one = Options { patience: patience(1), ..options() };
     let (outcomes, _) = run_family(&engine, one, &Selection::default(), std::future::pending());
     assert_eq!(outcomes[0], "base connection_error");
+}
+
+/// The family, where `debian` and `other` are there, and so are images that somebody else has built.
+fn meddled_with(meddling: &[(&'static str, Meddling)]) -> Scripted {
+    let engine = Scripted::default()
+        .with("debian", inspected("id-debian", &["debian"], None))
+        .with("other", inspected("id-other", &["other"], None))
+        .with("another-debian", inspected("another-debian", &["debian", "newer"], None))
+        .with("another-base", inspected("another-base", &["debian", "of another"], None))
+        .with("another-tool", inspected("another-tool", &["other", "of another"], None));
+    engine.meddled_with(meddling)
+}
+
+/// What a run of the family comes to that has one more try for each image, and pushes: the outcomes,
+/// and the reason of each failure of its own.
+fn meddled(engine: &Arc<Scripted>, options: Options) -> (Vec<String>, Vec<String>) {
+    let options = Options { patience: patience(1), push_threads: Some(1), ..options };
+    let everything = Selection::default();
+    let (outcomes, events) = run_family(engine, options, &everything, std::future::pending());
+    let failures = events.into_iter().filter_map(|event| match event {
+        Event::Finished { outcome: Outcome::Error(reason), .. } => Some(reason),
+        _ => None,
+    });
+    (outcomes, failures.collect())
+}
+
+/// Every image with a fingerprint is on the layers of its parent as that was built.
+fn assert_placed(engine: &Scripted) {
+    for (name, layers) in [
+        ("base", vec!["debian", "of base"]),
+        ("mid", vec!["debian", "of base", "of mid"]),
+        ("leaf-a", vec!["debian", "of base", "of mid", "of leaf-a"]),
+        ("leaf-b", vec!["debian", "of base", "of mid", "of leaf-b"]),
+        ("tool", vec!["other", "of tool"]),
+    ] {
+        let is_ours = |image: &Inspected| image.id.starts_with("id");
+        if let Some(image) = engine.under(name).filter(is_ours) {
+            assert_eq!(image.layers[..], layers, "{name}");
+        }
+    }
+}
+
+const BELOW_BASE: [&str; 5] =
+    ["base built", "leaf-a parent_error", "leaf-b parent_error", "mid error", "tool built"];
+
+#[test]
+fn moved_parent_fails_its_children_before_they_are_built() {
+    let moved = [("tagged base", Meddling::Move("base", "another-base"))];
+    let engine = Arc::new(meddled_with(&moved));
+    let (outcomes, failures) = meddled(&engine, options());
+    assert_eq!(outcomes, BELOW_BASE);
+    let reason = "its parent family/p-base:1 is not the image that this run built: something else \
+                  moved the tag; let one run at a time make or pull images of these names";
+    assert_eq!(failures, [reason]);
+    let log = engine.log();
+    assert!(!log.iter().any(|entry| entry == "build mid" || entry == "push mid"), "{log:?}");
+}
+
+#[test]
+fn removed_parent_fails_its_children_before_they_are_built() {
+    let engine = Arc::new(meddled_with(&[("tagged base", Meddling::Remove("base"))]));
+    let (outcomes, failures) = meddled(&engine, options());
+    assert_eq!(outcomes, BELOW_BASE);
+    let reason = "its parent family/p-base:1 is no longer in the engine: something else removed it \
+                  after this run built it";
+    assert_eq!(failures, [reason]);
+}
+
+#[test]
+fn child_of_a_parent_that_moves_during_its_build_is_neither_tagged_nor_pushed() {
+    // The last has all layers of the parent, and may have other variables.
+    for (when, other) in [
+        ("build mid", Meddling::Move("base", "another-base")),
+        ("build mid", Meddling::Remove("base")),
+        ("end mid", Meddling::Move("base", "alike-base")),
+    ] {
+        let alike = inspected("alike-base", &["debian", "of base"], None);
+        let engine = Arc::new(meddled_with(&[(when, other)]).with("alike-base", alike));
+        let (outcomes, failures) = meddled(&engine, options());
+        assert_eq!(outcomes, BELOW_BASE, "{when} {other:?}");
+        assert_eq!(failures.len(), 1);
+        assert!(failures[0].starts_with("its parent family/p-base:1"), "{failures:?}");
+        let log = engine.log();
+        position(&log, "discard id-mid");
+        assert!(!log.iter().any(|entry| entry == "push mid"), "{log:?}");
+        assert!(engine.under("mid").is_none());
+    }
+}
+
+#[test]
+fn parent_that_moves_once_its_child_is_on_it_harms_nobody() {
+    for other in [Meddling::Move("base", "another-base"), Meddling::Remove("base")] {
+        let engine = Arc::new(meddled_with(&[("end mid", other)]));
+        let (outcomes, _) = meddled(&engine, options());
+        assert_eq!(outcomes, all_built(), "{other:?}");
+        assert_placed(&engine);
+    }
+}
+
+#[test]
+fn child_that_came_onto_another_parent_is_built_again() {
+    let there_and_back = [
+        ("build mid", Meddling::Move("base", "another-base")),
+        ("end mid", Meddling::Move("base", "id-base")),
+    ];
+    let engine = Arc::new(meddled_with(&there_and_back));
+    let (outcomes, _) = meddled(&engine, options());
+    assert_eq!(outcomes, all_built());
+    let log = engine.log();
+    assert!(position(&log, "discard id-mid") < position(&log, "push mid"), "{log:?}");
+    assert_eq!(log.iter().filter(|entry| *entry == "build mid").count(), 2);
+    assert_placed(&engine);
+}
+
+#[test]
+fn image_is_not_believed_whose_files_come_from_another_image() {
+    for when in ["tagged tool", "build leaf-b", "end leaf-b"] {
+        let engine = Arc::new(meddled_with(&[(when, Meddling::Move("tool", "another-tool"))]));
+        let (outcomes, failures) = meddled(&engine, options());
+        assert_eq!(outcomes[2], "leaf-b error", "{when}: {outcomes:?}");
+        let reason =
+            "family/p-tool:1, from which it takes files, is not the image that this run built";
+        assert!(failures[0].starts_with(reason), "{failures:?}");
+        assert!(engine.under("leaf-b").is_none());
+        assert!(!engine.log().iter().any(|entry| entry == "push leaf-b"));
+    }
+}
+
+#[test]
+fn external_parent_that_moves_during_a_build_makes_it_be_built_again() {
+    let newer = [("build base", Meddling::Move("debian", "another-debian"))];
+    let engine = Arc::new(meddled_with(&newer));
+    let (outcomes, _) = meddled(&engine, options());
+    assert_eq!(outcomes, all_built());
+    let base = engine.under("base").unwrap();
+    assert_eq!(base.layers[..], ["debian", "newer", "of base"]);
+    position(&engine.log(), "discard id-base");
+}
+
+/// A run that leaves out `base`, which it has found with this fingerprint.
+fn meddled_with_skipped_base(meddling: &[(&'static str, Meddling)]) -> (Vec<String>, Vec<String>) {
+    let found = inspected("found-base", &["debian", "of base"], Some("found"));
+    let engine = Arc::new(meddled_with(meddling).with("base", found));
+    let selection = Selection {
+        existing: [naming().reference("base").unwrap()].into(),
+        ..Selection::default()
+    };
+    let there =
+        Existing { id: Some("found-base".to_owned()), fingerprint: Some("found".to_owned()) };
+    let options = Options {
+        patience: patience(1),
+        existing: BTreeMap::from([(ImageName::new("base"), there)]),
+        ..options()
+    };
+    let (outcomes, events) = run_family(&engine, options, &selection, std::future::pending());
+    let reasons = events.iter().filter_map(|event| match event {
+        Event::Finished { outcome, .. } => outcome.detail(),
+        _ => None,
+    });
+    (outcomes, reasons.collect())
+}
+
+#[test]
+fn skipped_parent_that_is_another_by_now_fails_its_children() {
+    let (outcomes, _) = meddled_with_skipped_base(&[]);
+    assert_eq!(outcomes, ["leaf-a built", "leaf-b built", "mid built", "tool built"]);
+    for when in ["build tool", "build mid"] {
+        let moved = [(when, Meddling::Move("base", "another-base"))];
+        let (outcomes, reasons) = meddled_with_skipped_base(&moved);
+        assert_eq!(outcomes[2], "mid error", "{when}: {outcomes:?}");
+        let reason = "its parent family/p-base:1 is not the image that this run found";
+        assert!(reasons.iter().any(|told| told.starts_with(reason)), "{when}: {reasons:?}");
+    }
 }

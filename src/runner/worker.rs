@@ -10,9 +10,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use super::Material;
+use super::evidence::{Need, Origins};
 use super::patience::{FIRST_PAUSE, Patience, pause_after};
-use crate::engine::{BuildOptions, Engine, EngineError, Known, Order, Output};
-use crate::event::{Event, Made, Outcome, Pushed};
+use crate::engine::{BuildOptions, Engine, EngineError, Inspected, Order, Output};
+use crate::event::{Event, Outcome, Pushed};
 use crate::fingerprint::{Fingerprinted, LABEL, Parts};
 use crate::image::{ImageName, ImageRef};
 use crate::source::{self, FetchError, Fetcher, ImageSources};
@@ -57,6 +58,15 @@ pub(super) struct Packed {
     pub(super) options: Arc<BuildOptions>,
 }
 
+impl Packed {
+    /// What an image is made of, whose other parts these are.
+    fn fingerprinted(&self, mut parts: Parts) -> Fingerprinted {
+        parts.extend(self.parts.clone());
+        parts.extend(self.options.parts());
+        Fingerprinted::of(parts)
+    }
+}
+
 /// What a build begins with.
 #[derive(Debug, Clone)]
 pub(super) enum Stock {
@@ -66,6 +76,16 @@ pub(super) enum Stock {
     Packed(Packed),
 }
 
+impl Stock {
+    /// How it is built.
+    pub(super) fn options(&self) -> &BuildOptions {
+        match self {
+            Self::Loose(material) => &material.options,
+            Self::Packed(packed) => &packed.options,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Clone)]
 pub(super) enum Product {
@@ -73,7 +93,9 @@ pub(super) enum Product {
     Packed(Packed),
     /// The engine has an image.
     Image {
-        made: Made,
+        image: Inspected,
+        /// What it carries as its fingerprint, if all that it is made of is known.
+        fingerprint: Option<String>,
         /// How long the try took that made it.
         took: Duration,
     },
@@ -84,17 +106,6 @@ pub(super) enum Product {
 }
 
 pub(super) type Done = Result<Product, Failure>;
-
-/// What stands for an image that another refers to.
-#[derive(Debug, Clone)]
-pub(super) enum Need {
-    /// Its fingerprint.
-    Known(String),
-    /// The id that the engine has for it.
-    IdOf(ImageRef),
-    /// The digest that its registry has for it: the engine has another one for each platform.
-    DigestOf(ImageRef),
-}
 
 /// Fetches an external image. One that can't be fetched, but that the engine has, will do.
 pub(super) async fn pull<E: Engine>(
@@ -111,19 +122,13 @@ pub(super) async fn pull<E: Engine>(
     };
     let pulled = patience.bear(|| engine.pull(&reference, platform.as_deref()), tell).await;
     let Err(error) = pulled else { return Ok(Product::Nothing) };
-    if engine.image_id(&reference).await?.is_some() {
+    if engine.image(&reference).await?.is_some() {
         let text = format!("{reference} can't be pulled, the engine's own is used: {error}");
         let _ = send.send(Event::Warning(text));
         return Ok(Product::Nothing);
     }
     let text = format!("its base {reference} can't be pulled: {error}");
     Err(Failure { text, out_of_reach: error.is_connection() })
-}
-
-fn made(known: Known, fingerprint: Option<String>) -> Made {
-    let Known { id, mut labels, size } = known;
-    labels.remove(LABEL);
-    Made { id, size, labels, fingerprint }
 }
 
 /// Works on one image. Its events may fall into nothing once the dispatcher has given up.
@@ -137,12 +142,7 @@ pub(super) struct Worker<E> {
 }
 
 impl<E: Engine> Worker<E> {
-    pub(super) async fn build(
-        self,
-        stock: Stock,
-        parent: Option<ImageRef>,
-        needs: Vec<(String, Need)>,
-    ) -> Done {
+    pub(super) async fn build(self, stock: Stock, needs: Vec<Need>) -> Done {
         self.tell(Event::BuildStarted { name: self.name.clone(), attempt: 1 });
         let packed = match stock {
             Stock::Loose(material) => self.pack(material).await?,
@@ -153,69 +153,73 @@ impl<E: Engine> Worker<E> {
                 self.tell(Event::BuildStarted { name: self.name.clone(), attempt });
             }
             let began = Instant::now();
-            let tried = self.build_once(&packed, parent.as_ref(), &needs).await;
+            let tried = self.build_once(&packed, &needs).await;
             let took = began.elapsed();
-            if let Some(made) = self.settled(attempt, tried).await {
-                return Ok(Product::Image { made: made?, took });
+            if let Some(built) = self.settled(attempt, tried).await {
+                let (image, fingerprint) = built?;
+                return Ok(Product::Image { image, fingerprint, took });
             }
         }
         unreachable!("the last try settles it")
     }
 
-    /// What the image will carry as its fingerprint; `None` where it is not known what it is made of.
-    async fn fingerprint(
-        &self,
-        packed: &Packed,
-        needs: &[(String, Need)],
-    ) -> Result<Option<Fingerprinted>, EngineError> {
-        let mut parts = packed.parts.clone();
-        parts.extend(packed.options.parts());
-        for (part, need) in needs {
-            let told = match need {
-                Need::Known(fingerprint) => Some(fingerprint.clone()),
-                Need::IdOf(reference) => self.engine.image_id(reference).await?,
-                // An image can be built without its registry.
-                Need::DigestOf(reference) => self.engine.digest(reference).await.unwrap_or(None),
-            };
-            let Some(told) = told else { return Ok(None) };
-            parts.insert(part.clone(), told);
-        }
-        Ok(Some(Fingerprinted::of(parts)))
-    }
-
+    /// Builds the image, and gives it its reference once it is seen to be made from what its
+    /// fingerprint stands for. Returns what the engine has, and the fingerprint if all is known that the
+    /// image is made of.
     async fn build_once(
         &self,
         packed: &Packed,
-        parent: Option<&ImageRef>,
-        needs: &[(String, Need)],
-    ) -> Result<Made, EngineError> {
-        let printed = self.fingerprint(packed, needs).await?;
+        needs: &[Need],
+    ) -> Result<(Inspected, Option<String>), EngineError> {
+        let origins = Origins::of(&*self.engine, needs).await?;
+        let printed = origins.parts().map(|parts| packed.fingerprinted(parts));
         let label = printed.as_ref().map(|printed| (LABEL.to_owned(), printed.label()));
         let labels = label.into_iter().collect();
         let Packed { context, options, .. } = packed;
         let order = Order { reference: &self.reference, context, options, labels: &labels };
-        let mut sink = |output| self.tell_output(output);
-        let built = self.engine.build(order, &mut sink).await?;
-        let known = match &options.squash {
-            None => built,
-            Some(how) => self.engine.squash(&self.reference, parent, how, &mut sink).await?,
+        let built = self.engine.build(order, &mut |output| self.tell_output(output)).await?;
+        let id = built.id.clone();
+        let named = match origins.confirm(&*self.engine, &built).await {
+            Ok(()) => self.name(built, origins.parent(), options).await,
+            Err(error) => Err(error),
         };
-        Ok(made(known, printed.map(|printed| printed.fingerprint.to_string())))
+        match named {
+            Ok(image) => Ok((image, printed.map(|printed| printed.fingerprint.to_string()))),
+            Err(error) => {
+                self.engine.discard(&id).await;
+                Err(error)
+            }
+        }
     }
 
-    /// Pushes the image to the registry in its reference, and then to the `others`.
-    pub(super) async fn push(self, others: Vec<String>) -> Done {
+    /// Gives what was built its reference, squashed if it is to be so.
+    async fn name(
+        &self,
+        built: Inspected,
+        parent: Option<&Inspected>,
+        options: &BuildOptions,
+    ) -> Result<Inspected, EngineError> {
+        let Some(how) = &options.squash else {
+            self.engine.tag(&built.id, &self.reference).await?;
+            return Ok(built);
+        };
+        let mut sink = |output| self.tell_output(output);
+        self.engine.squash(built, &self.reference, parent, how, &mut sink).await
+    }
+
+    /// Pushes the image, which has this id, to the registry in its reference, and then to the `others`.
+    pub(super) async fn push(self, id: String, others: Vec<String>) -> Done {
         let mut pushed = Vec::new();
         for reference in self.reference.and_in(&others) {
-            let digest = self.push_as(&reference).await?;
+            let digest = self.push_as(&id, &reference).await?;
             pushed.push(Pushed { reference, digest });
         }
         Ok(Product::Pushed(pushed))
     }
 
-    async fn push_as(&self, reference: &ImageRef) -> Result<String, Failure> {
+    async fn push_as(&self, id: &str, reference: &ImageRef) -> Result<String, Failure> {
         for attempt in 1.. {
-            let tried = self.push_once(reference).await;
+            let tried = self.push_once(id, reference).await;
             if let Some(digest) = self.settled(attempt, tried).await {
                 return digest;
             }
@@ -223,12 +227,12 @@ impl<E: Engine> Worker<E> {
         unreachable!("the last try settles it")
     }
 
-    async fn push_once(&self, reference: &ImageRef) -> Result<String, EngineError> {
+    async fn push_once(&self, id: &str, reference: &ImageRef) -> Result<String, EngineError> {
         if *reference != self.reference {
-            self.engine.tag(&self.reference, reference).await?;
+            self.engine.tag(id, reference).await?;
         }
         let mut sink = |output| self.tell_output(output);
-        self.engine.push(reference, &mut sink).await
+        self.engine.push(id, reference, &mut sink).await
     }
 
     /// Joins `images` in a list in the registry of its reference, and in the `others`.
