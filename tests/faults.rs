@@ -340,6 +340,35 @@ fn a_line_without_end_takes_no_memory_for_long() {
 }
 
 #[test]
+fn build_arguments_that_fit_in_no_request_are_refused_before_any_build() {
+    let engine = FakeEngine::new(&[("POST /build", stream(&[&built(ID)]))]);
+    let argument = |size| format!("BIG:{}", "x".repeat(size));
+    let small = argument(40_000);
+    engine.build(&tree(), &["--build-args", "A:1", "--build-args", &small]).expect(0);
+    engine.asked.lock().unwrap().clear();
+    for argument in [argument(70_000), format!("BIG:{}", "ä".repeat(10_000))] {
+        let run = engine.build(&tree(), &["--build-args", "A:1", "--build-args", &argument]);
+        let run = run.expect(2);
+        assert!(run.stderr.contains("error: the build arguments take "), "{run:?}");
+        assert!(run.stderr.contains("--build-args") && run.stderr.contains("BIG"), "{run:?}");
+        assert!(!run.stderr.contains("xxx"), "{run:?}");
+    }
+    let asked = engine.asked.lock().unwrap();
+    assert!(!asked.iter().any(|request| request.starts_with("POST /build")), "{asked:?}");
+}
+
+#[test]
+fn a_request_that_cannot_be_made_is_not_made_again() {
+    let engine = FakeEngine::new(&[("POST /build", stream(&[&built(ID)]))]);
+    let network = "x".repeat(70_000);
+    let run = engine.build(&tree(), &["--network-mode", &network, "--retries", "2"]).expect(1);
+    assert_eq!(run.names("failed"), ["only error"]);
+    let entry = &run.summary()["failed"][0];
+    assert_eq!(entry["attempts"], 1, "{entry}");
+    assert!(entry["reason"].as_str().unwrap().contains("uri too long"), "{entry}");
+}
+
+#[test]
 fn a_push_needs_the_digest_that_the_engine_knows() {
     let digest = format!("127.0.0.1:9/family/one-binary-only@{ID}");
     let inspect = format!(r#"{{"Id":"{ID}","RepoDigests":["{digest}"]}}"#);

@@ -26,7 +26,8 @@ use crate::context::Context;
 use crate::diagnostic::Diagnostic;
 use crate::endpoint::Endpoint;
 use crate::engine::docker::DockerEngine;
-use crate::engine::{BuildOptions, Builder, EPOCH, Engine as _, Known, Loan, Squashing, squash};
+use crate::engine::squash;
+use crate::engine::{BuildOptions, Builder, EPOCH, Engine as _, Known, Loan, Oversized, Squashing};
 use crate::event::{Event, Existing, Outcome};
 use crate::graph::{self, Graph};
 use crate::image::{ImageName, ImageRef, Whereabouts};
@@ -350,6 +351,9 @@ fn materials(
             (settings.label.as_deref(), (settings, options))
         })
         .collect();
+    for (_, options) in of_axes.values() {
+        options.refuse_oversized().map_err(oversized)?;
+    }
     let material = |(name, (_, context)): (&ImageName, &(String, Context))| {
         let (settings, options) = of_axes[&name.axis()].clone();
         let fetches = settings.install_type.fetches_sources;
@@ -357,6 +361,16 @@ fn materials(
         (name.clone(), Material { context: context.clone(), sources, options })
     };
     Ok(contexts.iter().map(material).collect())
+}
+
+fn oversized(Oversized { size, limit, largest }: Oversized) -> Diagnostic {
+    Diagnostic::new(format!(
+        "the build arguments take {size} bytes in a request to the engine, which has room for {limit}"
+    ))
+    .help(format!(
+        "shorten {largest}, the largest of --build-args, or hand it to builds as a file of their \
+         contexts or by --secret"
+    ))
 }
 
 /// How `builder` builds the images of an axis.

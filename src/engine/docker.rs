@@ -449,6 +449,9 @@ impl DockerEngine {
             }
             Error::DockerStreamError { error } => EngineError::Refused(error.trim_end().to_owned()),
             Error::RequestTimeoutError => EngineError::Silent(self.timeout),
+            Error::InvalidURIError { err } => {
+                EngineError::Unaskable(format!("the engine can't be asked for this: {err}"))
+            }
             other => EngineError::Broken(with_causes(&other)),
         }
     }

@@ -77,7 +77,36 @@ pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
 const NO_PARTS: [&str; 6] =
     ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY", EPOCH];
 
+/// Largest size of all build arguments in a request, in bytes. They are a part of its URL, of which the
+/// library for HTTP takes 64 KiB; the rest is for labels, names and the other options.
+const LARGEST_BUILD_ARGS: usize = 48 * 1024;
+
+/// Why build arguments can't be sent to an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oversized {
+    /// Bytes that they take.
+    pub size: usize,
+    /// Bytes that they may take.
+    pub limit: usize,
+    /// The name of the largest.
+    pub largest: String,
+}
+
 impl BuildOptions {
+    /// Refuses build arguments that fit in no request.
+    ///
+    /// # Errors
+    /// When they are too large.
+    pub fn refuse_oversized(&self) -> Result<(), Oversized> {
+        let size = size_in_url(&serde_json::to_string(&self.build_args).expect("plain JSON"));
+        if size <= LARGEST_BUILD_ARGS {
+            return Ok(());
+        }
+        let largest = self.build_args.iter().max_by_key(|(name, value)| name.len() + value.len());
+        let largest = largest.map(|(name, _)| name.clone()).unwrap_or_default();
+        Err(Oversized { size, limit: LARGEST_BUILD_ARGS, largest })
+    }
+
     /// Those of the options that an image is made of.
     pub fn parts(&self) -> Parts {
         let mut parts = Parts::new();
@@ -93,6 +122,12 @@ impl BuildOptions {
         }
         parts
     }
+}
+
+/// Bytes that a text takes in the query of a URL.
+fn size_in_url(text: &str) -> usize {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"*-._ ".contains(&byte);
+    text.bytes().map(|byte| if is_plain(byte) { 1 } else { "%00".len() }).sum()
 }
 
 /// One image to build.
@@ -218,6 +253,9 @@ pub enum EngineError {
     /// An image that others are made from is not the one that it has to be.
     #[error("{0}")]
     Moved(String),
+    /// There is no way to ask for it.
+    #[error("{0}")]
+    Unaskable(String),
 }
 
 impl From<registry::Error> for EngineError {
@@ -248,7 +286,8 @@ impl EngineError {
             | Self::Denied(_)
             | Self::Refused(_)
             | Self::NoEvidence(_)
-            | Self::Moved(_) => false,
+            | Self::Moved(_)
+            | Self::Unaskable(_) => false,
         }
     }
 
@@ -259,7 +298,7 @@ impl EngineError {
 
     /// Whether another try would come to the same.
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Denied(_))
+        matches!(self, Self::Denied(_) | Self::Unaskable(_))
     }
 
     /// How long a registry asks to be left alone, if it does.
