@@ -18,8 +18,10 @@ use bollard::moby::filesync::v1::file_sync_server::FileSync;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use percent_encoding::percent_decode_str;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::JoinSet;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::{Response, Status, Streaming, async_trait};
 
 use super::{CHUNK, Parts};
 use crate::patterns::Patterns;
@@ -149,7 +151,7 @@ impl FileSync for LentFiles {
 
     async fn diff_copy(
         &self,
-        request: Request<Streaming<Packet>>,
+        request: tonic::Request<Streaming<Packet>>,
     ) -> Result<Response<Self::DiffCopyStream>, Status> {
         let question = Question::of(request.metadata())?;
         let entries = self.in_question(&question);
@@ -160,26 +162,87 @@ impl FileSync for LentFiles {
 
     async fn tar_stream(
         &self,
-        _: Request<Streaming<Packet>>,
+        _: tonic::Request<Streaming<Packet>>,
     ) -> Result<Response<Self::TarStreamStream>, Status> {
         Err(Status::unimplemented("files are given one by one"))
     }
 }
 
 /// Tells of these entries, and gives the contents of those that are asked for.
-fn answer<Q: Stream<Item = Result<Packet, Status>> + Unpin>(
+fn answer<Q: Stream<Item = Result<Packet, Status>> + Unpin + Send + 'static>(
     entries: Vec<Entry>,
     asked_for: Q,
 ) -> impl Stream<Item = Result<Packet, Status>> {
     let entries: Arc<[Entry]> = entries.into();
     let listing = listing(entries.clone());
-    let contents = Contents { asked_for, entries, state: State::Waiting };
+    let contents = Contents {
+        asked_for: Requests::from(asked_for, entries.len()),
+        entries,
+        state: State::Waiting,
+    };
     let contents = stream::try_unfold(contents, async |mut contents| {
         Ok(contents.next().await?.map(|packet| (packet, contents)))
     });
     // Both at once: BuildKit asks for files while it is still told of others, and may wait for an
     // answer before it hears more.
     stream::select(stream::iter(listing), contents)
+}
+
+/// What is asked for, in order.
+///
+/// BuildKit asks for all files of a context long before it has their contents. It is heard whether or
+/// not it takes answers meanwhile, since a connection is given up on which a few thousand requests wait.
+struct Requests {
+    heard: UnboundedReceiver<Result<Request, Status>>,
+    /// Ended when it is dropped.
+    _hearing: JoinSet<()>,
+}
+
+enum Request {
+    /// The contents of the file of this number.
+    File(u32),
+    /// Nothing more.
+    End,
+}
+
+impl Requests {
+    /// Hears the requests in `packets`, which are for at most as many files as there are `entries`.
+    fn from<Q: Stream<Item = Result<Packet, Status>> + Unpin + Send + 'static>(
+        mut packets: Q,
+        entries: usize,
+    ) -> Self {
+        let (hear, heard) = mpsc::unbounded_channel();
+        let mut hearing = JoinSet::new();
+        hearing.spawn(async move {
+            for _ in 0..=entries {
+                let Some(packet) = packets.next().await else { return };
+                if hear.send(packet.and_then(request)).is_err() {
+                    return;
+                }
+            }
+            let too_many = "more files are asked for than there are";
+            let _ = hear.send(Err(Status::invalid_argument(too_many)));
+        });
+        Self { heard, _hearing: hearing }
+    }
+
+    async fn next(&mut self) -> Result<Option<Request>, Status> {
+        self.heard.recv().await.transpose()
+    }
+}
+
+/// What a packet asks for.
+fn request(packet: Packet) -> Result<Request, Status> {
+    match packet.r#type() {
+        PacketType::PacketReq => Ok(Request::File(packet.id)),
+        PacketType::PacketFin => Ok(Request::End),
+        PacketType::PacketErr => {
+            Err(Status::aborted(String::from_utf8_lossy(&packet.data).into_owned()))
+        }
+        PacketType::PacketStat | PacketType::PacketData => {
+            Err(Status::invalid_argument("files are given and not taken"))
+        }
+    }
 }
 
 /// Tells of all entries, and that there are no more.
@@ -190,8 +253,8 @@ fn listing(entries: Arc<[Entry]>) -> impl Iterator<Item = Result<Packet, Status>
 
 /// Sends the contents of files that are asked for, one after the other, until nothing more is
 /// wanted.
-struct Contents<Q> {
-    asked_for: Q,
+struct Contents {
+    asked_for: Requests,
     entries: Arc<[Entry]>,
     state: State,
 }
@@ -203,28 +266,21 @@ enum State {
     Ended,
 }
 
-impl<Q: Stream<Item = Result<Packet, Status>> + Unpin> Contents<Q> {
+impl Contents {
     async fn next(&mut self) -> Result<Option<Packet>, Status> {
         if let State::Waiting = self.state {
-            let Some(question) = self.asked_for.next().await.transpose()? else { return Ok(None) };
-            match question.r#type() {
-                PacketType::PacketReq => {
-                    let entry = self.entries.get(question.id as usize);
+            match self.asked_for.next().await? {
+                None => return Ok(None),
+                Some(Request::File(number)) => {
+                    let entry = self.entries.get(number as usize);
                     let entry = entry.ok_or_else(|| {
-                        Status::invalid_argument(format!("there is no file {}", question.id))
+                        Status::invalid_argument(format!("there is no file {number}"))
                     })?;
-                    self.state = State::Sending(question.id, entry.content.clone());
+                    self.state = State::Sending(number, entry.content.clone());
                 }
-                PacketType::PacketFin => {
+                Some(Request::End) => {
                     self.state = State::Ended;
                     return Ok(Some(packet(PacketType::PacketFin)));
-                }
-                PacketType::PacketErr => {
-                    let error = String::from_utf8_lossy(&question.data).into_owned();
-                    return Err(Status::aborted(error));
-                }
-                PacketType::PacketStat | PacketType::PacketData => {
-                    return Err(Status::invalid_argument("files are given and not taken"));
                 }
             }
         }
@@ -320,9 +376,9 @@ mod tests {
             Entry { path: "a".to_owned(), mode: FOLDER | 0o755, content: Bytes::new() },
             Entry { path: "a/b".to_owned(), mode: 0o644, content: file },
         ];
-        let asked = stream::iter(asked.iter().cloned().map(Ok));
+        let asked = stream::iter(asked.to_vec().into_iter().map(Ok));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let answers: Vec<_> = runtime.block_on(answer(entries, asked).collect());
+        let answers: Vec<_> = runtime.block_on(async { answer(entries, asked).collect().await });
         let (listing, given): (Vec<_>, Vec<_>) = answers.into_iter().partition(
             |answer| matches!(answer, Ok(packet) if packet.r#type() == PacketType::PacketStat),
         );
@@ -352,6 +408,27 @@ mod tests {
         assert_eq!(given(&[ask(2), end()]), "there is no file 2");
         assert_eq!(given(&[error, end()]), "disk full");
         assert_eq!(given(&[packet(PacketType::PacketStat)]), "files are given and not taken");
+        let too_many = given(&[ask(1), ask(1), ask(1), ask(1)]);
+        assert!(too_many.ends_with("more files are asked for than there are"), "{too_many}");
+    }
+
+    /// Requests are heard while nobody takes the answers.
+    #[tokio::test]
+    async fn requests_do_not_wait_for_contents() {
+        let entry = Entry { path: "a".to_owned(), mode: 0o644, content: Bytes::new() };
+        let (ask, asked) = mpsc::channel(1);
+        let asked = stream::unfold(asked, async |mut asked| Some((asked.recv().await?, asked)));
+        let answers = answer(vec![entry; 5000], Box::pin(asked));
+        for id in 0..5000 {
+            let question = Packet { id, ..packet(PacketType::PacketReq) };
+            ask.send(Ok(question)).await.unwrap();
+        }
+        ask.send(Ok(packet(PacketType::PacketFin))).await.unwrap();
+        let given = answers.filter(|answer| {
+            let is_data = matches!(answer, Ok(it) if it.r#type() == PacketType::PacketData);
+            std::future::ready(is_data)
+        });
+        assert_eq!(given.count().await, 5000);
     }
 
     #[test]
