@@ -58,7 +58,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "report",
-        &["visible", "console", "image", "event", "regular_file", "fingerprint", "dockerfile", "template"],
+        &[
+            "visible",
+            "console",
+            "image",
+            "event",
+            "regular_file",
+            "fingerprint",
+            "dockerfile",
+            "template",
+        ],
     ),
     (
         "fuzzing",
