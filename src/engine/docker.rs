@@ -26,7 +26,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use regex::Regex;
 
-use super::connection::{Connections, Failure, Records};
+use super::connection::{Connections, Failure, records};
 use super::listener::Listener;
 use super::session::{Session, unique_name};
 use super::squash;
@@ -497,8 +497,9 @@ impl Engine for DockerEngine {
             .platform(platform.unwrap_or_default())
             .build();
         let credentials = self.credentials_for_engine(reference).await?;
-        let (docker, records) = Records::through(&self.docker, convert::identity);
-        let mut stream = records.limit(docker.create_image(Some(options), None, credentials));
+        let mut stream = records(&self.docker, convert::identity, move |docker| {
+            docker.create_image(Some(options), None, credentials).boxed()
+        });
         // Whether it was pulled is asked for at the end.
         while let Some(record) = self.next(&mut stream, true).await.map_err(of_registry)? {
             if let Some(message) = record.error_detail.and_then(|detail| detail.message) {
@@ -538,9 +539,9 @@ impl Engine for DockerEngine {
             Some(_) if self.is_podman => in_one_layer,
             _ => convert::identity,
         };
-        let (docker, records) = Records::through(&self.docker, change);
-        let built = docker.build_image(query.build(), None, Some(body_full(sent)));
-        let mut stream = records.limit(built);
+        let mut stream = records(&self.docker, change, move |docker| {
+            docker.build_image(query.build(), None, Some(body_full(sent))).boxed()
+        });
         let mut listener = Listener::new(sink);
         while let Some(record) = self.next(&mut stream, listener.image_id().is_some()).await? {
             listener.hear(record);
@@ -634,8 +635,10 @@ impl Engine for DockerEngine {
             PushImageOptionsBuilder::default().tag(reference.tag().unwrap_or_default()).build();
         let credentials = self.credentials_for_engine(reference).await?;
         let name = reference.name();
-        let (docker, records) = Records::through(&self.docker, convert::identity);
-        let mut stream = records.limit(docker.push_image(&name, Some(options), credentials));
+        let pushed = name.clone();
+        let mut stream = records(&self.docker, convert::identity, move |docker| {
+            docker.push_image(&pushed, Some(options), credentials).boxed()
+        });
         let mut digest: Option<Digest> = None;
         while let Some(record) =
             self.next(&mut stream, digest.is_some()).await.map_err(of_registry)?

@@ -11,9 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use bollard::{BollardRequest, Docker};
+use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt as _};
 use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 const MIB: usize = 1 << 20;
 
@@ -47,39 +50,55 @@ struct Allowance {
 
 /// The records of one stream, each of which may have so many bytes.
 #[derive(Debug, Clone, Default)]
-pub struct Records(Arc<Allowance>);
+pub(super) struct Records(Arc<Allowance>);
+
+/// Asks over the connections of `docker` for a stream of records, of which each has a limit. `change` is
+/// made to the request.
+///
+/// The stream is read by a task of its own, which ends with it: to look for the end of a long record can
+/// take longer than its reader waits.
+pub fn records<T: Send + 'static>(
+    docker: &Docker,
+    change: impl Fn(BollardRequest) -> BollardRequest + Send + Sync + 'static,
+    ask: impl for<'a> FnOnce(&'a Docker) -> BoxStream<'a, Record<T>> + Send + 'static,
+) -> impl Stream<Item = Record<T>> + Send + Unpin {
+    let records = Records::default();
+    let marked = records.clone();
+    let docker = docker.clone().with_request_modifier(move |request| {
+        let mut request = change(request);
+        request.extensions_mut().insert(marked.clone());
+        request
+    });
+    let (sender, mut receiver) = mpsc::channel(1);
+    let mut reading = JoinSet::new();
+    reading.spawn(async move {
+        let mut stream = ask(&docker);
+        while let Some(record) = stream.next().await {
+            if sender.send(records.told(record)).await.is_err() {
+                return;
+            }
+        }
+    });
+    stream::poll_fn(move |context| {
+        // Held as long as the stream is.
+        let _ = &reading;
+        receiver.poll_recv(context)
+    })
+}
+
+/// One record of a stream, or the reason why there is none.
+pub type Record<T> = Result<T, bollard::errors::Error>;
 
 impl Records {
-    /// Returns a client over the connections of `docker`, whose answers are streams of records, and which
-    /// changes requests as `change` does; and the records.
-    pub fn through(
-        docker: &Docker,
-        change: impl Fn(BollardRequest) -> BollardRequest + Send + Sync + 'static,
-    ) -> (Docker, Self) {
-        let records = Self::default();
-        let marked = records.clone();
-        let docker = docker.clone().with_request_modifier(move |request| {
-            let mut request = change(request);
-            request.extensions_mut().insert(marked.clone());
-            request
-        });
-        (docker, records)
-    }
-
-    /// Lets each record of a stream be as large as the last.
-    pub fn limit<T>(
-        self,
-        stream: impl Stream<Item = Result<T, bollard::errors::Error>> + Send,
-    ) -> impl Stream<Item = Result<T, bollard::errors::Error>> + Send + Unpin {
-        Box::pin(stream.map(move |record| {
-            self.0.spent.store(0, Ordering::Relaxed);
-            match record {
-                Err(_) if self.0.is_exceeded.load(Ordering::Relaxed) => {
-                    Err(too_long(A_RECORD, MOST_OF_RECORD).into())
-                }
-                record => record,
+    /// Lets the next record be as large as this one, and tells of one that was too large.
+    fn told<T>(&self, record: Record<T>) -> Record<T> {
+        self.0.spent.store(0, Ordering::Relaxed);
+        match record {
+            Err(_) if self.0.is_exceeded.load(Ordering::Relaxed) => {
+                Err(too_long(A_RECORD, MOST_OF_RECORD).into())
             }
-        }))
+            record => record,
+        }
     }
 }
 

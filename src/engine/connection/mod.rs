@@ -34,8 +34,8 @@ use crate::endpoint::{Address, Endpoint};
 
 pub use failure::Failure;
 use heard::{Heard, Refusal};
-pub use meter::Records;
-use meter::{Meter, Metered};
+pub use meter::records;
+use meter::{Meter, Metered, Records};
 
 /// What bytes go through to an engine and come back.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
