@@ -11,6 +11,7 @@ use crate::diagnostic::{Diagnostics, Place};
 use crate::dialect::yaml;
 use crate::dockerfile;
 use crate::image::ImageRef;
+use crate::registry;
 use crate::settings::ini;
 use crate::source;
 use crate::template;
@@ -23,6 +24,7 @@ pub type Reader = fn(&[u8]);
 /// All readers by their names.
 pub const READERS: [(&str, Reader); 9] = [
     ("archive", archive),
+    ("challenge", challenge),
     ("dockerfile", dockerfile_text),
     ("ini", ini_file),
     ("jinja", jinja),
@@ -67,6 +69,22 @@ pub fn reference(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(read) = text.parse::<ImageRef>() {
         assert_eq!(read.to_string().parse().as_ref(), Ok(&read));
+        assert!(read.name().len() <= 255);
+        let is_safe = |part: &str| !part.starts_with(['.', '-']) && !part.is_empty();
+        assert!(read.repository().split('/').all(is_safe));
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/.:_-@+[]".contains(c);
+        assert!(text.chars().all(is_plain));
+    }
+}
+
+/// The header by which a registry asks for an authorization.
+pub fn challenge(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for challenge in registry::challenges(text) {
+        assert!(!challenge.scheme.is_empty() && challenge.scheme.is_ascii());
+        let (names, values): (Vec<_>, Vec<_>) = challenge.parameters.into_iter().unzip();
+        assert!(names.iter().all(|name| !name.is_empty() && name.is_ascii()));
+        assert!(values.iter().map(String::len).sum::<usize>() <= text.len());
     }
 }
 

@@ -145,7 +145,8 @@ impl FromStr for ImageRef {
             Some((host, path)) if names_registry(host) => (Some(host), path),
             _ => (None, rest),
         };
-        if registry.is_some_and(|host| !is_registry(host)) {
+        // Engines take a host with an underscore for a part of the repository, and the name as a whole.
+        if registry.is_some_and(|host| !is_registry(host) && !is_path_component(host)) {
             return refuse(
                 "a registry is a host, or an IPv6 address in brackets, with a port up to 65535",
             );
@@ -155,7 +156,7 @@ impl FromStr for ImageRef {
         }
         if !repository.split('/').all(is_path_component) {
             return refuse(
-                "a repository is lower-case letters and digits, with '.', '_', '__' or hyphens \
+                "a repository is lower-case letters and digits, with one '.', '_' or '__', or hyphens, \
                  between them",
             );
         }
@@ -459,7 +460,8 @@ mod tests {
             ("h-.example", false),
             ("h..example", false),
             ("h.example.", false),
-            ("h_x.example", false),
+            ("h_x.example", true),
+            ("h_x.example:5000", false),
             ("u@h.example", false),
             ("[::1", false),
             ("[::1]5", false),

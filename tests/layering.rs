@@ -78,6 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dialect",
             "dockerfile",
             "image",
+            "registry",
             "settings",
             "source",
             "template",

@@ -277,3 +277,60 @@ fn a_base_of_several_platforms_is_known_by_its_list() {
     assert_eq!(build(), ["app", "app"]);
     assert_eq!(build(), Vec::<String>::new());
 }
+
+/// The engine is asked to tag an image by each name; where it does, the name is taken away again.
+#[test]
+fn names_are_those_that_the_engine_takes() {
+    Engine::Docker.require();
+    let long = |length: usize| "a".repeat(length);
+    let names = [
+        "kiln-test-a".to_owned(),
+        "kiln-test/a.b".to_owned(),
+        "kiln-test/a_b".to_owned(),
+        "kiln-test/a__b".to_owned(),
+        "kiln-test/a---b".to_owned(),
+        "kiln-test/0.9-b_c".to_owned(),
+        "kiln-test/.x".to_owned(),
+        "kiln-test/x.".to_owned(),
+        "kiln-test/-x".to_owned(),
+        "kiln-test/x-".to_owned(),
+        "kiln-test/_x".to_owned(),
+        "kiln-test/a..b".to_owned(),
+        "kiln-test/a___b".to_owned(),
+        "kiln-test/a.-b".to_owned(),
+        "kiln-test/a-_b".to_owned(),
+        "kiln-test/a._b".to_owned(),
+        "kiln-test//a".to_owned(),
+        "kiln-test/a/".to_owned(),
+        "kiln-test/A".to_owned(),
+        "kiln-test/\u{e9}".to_owned(),
+        "kiln-test/a b".to_owned(),
+        "h.example/kiln-test/a".to_owned(),
+        "H.example:5000/kiln-test/a".to_owned(),
+        "127.0.0.1:5000/kiln-test/a".to_owned(),
+        "localhost/kiln-test/a".to_owned(),
+        "h-.example/kiln-test/a".to_owned(),
+        "h_x.example/kiln-test/a".to_owned(),
+        "h_x.example:5000/kiln-test/a".to_owned(),
+        "h..example/kiln-test/a".to_owned(),
+        "h.example:/kiln-test/a".to_owned(),
+        "h.example:x/kiln-test/a".to_owned(),
+        "kiln-test/a:T.-_9".to_owned(),
+        "kiln-test/a:.t".to_owned(),
+        "kiln-test/a:-t".to_owned(),
+        "kiln-test/a:t+t".to_owned(),
+        format!("kiln-test/a:{}", long(128)),
+        format!("kiln-test/a:{}", long(129)),
+        format!("kiln-test/{}", long(235)),
+        format!("kiln-test/{}", long(236)),
+        format!("h.example/{}", long(245)),
+        format!("h.example/{}", long(246)),
+    ];
+    for name in names {
+        let is_taken = docker(&["tag", "debian:bookworm", &name]).code == 0;
+        if is_taken {
+            docker(&["image", "rm", "--no-prune", &name]).expect(0);
+        }
+        assert_eq!(name.parse::<kiln::image::ImageRef>().is_ok(), is_taken, "{name:?}");
+    }
+}
