@@ -22,7 +22,7 @@ use crate::visible;
 pub type Reader = fn(&[u8]);
 
 /// All readers by their names.
-pub const READERS: [(&str, Reader); 9] = [
+pub const READERS: &[(&str, Reader)] = &[
     ("archive", archive),
     ("challenge", challenge),
     ("dockerfile", dockerfile_text),
