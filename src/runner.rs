@@ -402,7 +402,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 }
             };
             let is_parent = Some(reference) == parent;
-            Need { part, reference: reference.clone(), is_parent, identity }
+            let is_being_tagged = !self.options.registries.is_empty();
+            Need { part, reference: reference.clone(), is_parent, identity, is_being_tagged }
         };
         references.into_iter().map(need).collect()
     }

@@ -319,6 +319,7 @@ impl DockerEngine {
             labels: labels.into_iter().collect(),
             size: image.size.and_then(|bytes| u64::try_from(bytes).ok()),
             layers: layers.into(),
+            tagged: image.metadata.and_then(|it| it.last_tag_time).map(|at| at.to_string()),
         }))
     }
 

@@ -165,6 +165,8 @@ pub struct Inspected {
     pub size: Option<u64>,
     /// The digests of its layers, the lowest first.
     pub layers: Arc<[String]>,
+    /// When it was last given a reference, if the engine tells (Docker does).
+    pub tagged: Option<String>,
 }
 
 impl Inspected {

@@ -25,6 +25,8 @@ pub(super) struct Need {
     pub(super) is_parent: bool,
     /// Which image it has to be.
     pub(super) identity: Identity,
+    /// Whether this run may give it further references meanwhile.
+    pub(super) is_being_tagged: bool,
 }
 
 /// Which image has to be under a reference.
@@ -130,7 +132,11 @@ impl<'n> Origin<'n> {
             let is_placed = built.is_on(before) && !after.as_ref().is_some_and(may_be_on);
             return if is_placed { Ok(()) } else { Err(self.need.moved(whose)) };
         }
-        self.need.expect(whose, after.as_ref(), |image| image.id == before.id)
+        // One that was tagged may have been away and come back.
+        let is_same = |image: &Inspected| {
+            image.id == before.id && (self.need.is_being_tagged || image.tagged == before.tagged)
+        };
+        self.need.expect(whose, after.as_ref(), is_same)
     }
 }
 

@@ -63,6 +63,7 @@ fn inspected(id: &str, layers: &[&str], fingerprint: Option<&str>) -> Inspected 
         labels: label.into_iter().collect(),
         size: None,
         layers: layers.iter().map(ToString::to_string).collect(),
+        tagged: None,
     }
 }
 
@@ -101,7 +102,11 @@ impl Scripted {
         for (_, meddling) in meddling.extract_if(.., |(when, _)| *when == event) {
             let mut tags = self.tags.lock().unwrap();
             match meddling {
-                Meddling::Move(name, id) => drop(tags.insert(name.to_owned(), id.to_owned())),
+                Meddling::Move(name, id) => {
+                    let image = &mut self.images.lock().unwrap();
+                    image.get_mut(id).unwrap().tagged = Some(event.clone());
+                    tags.insert(name.to_owned(), id.to_owned());
+                }
                 Meddling::Remove(name) => drop(tags.remove(name)),
             }
         }
@@ -191,6 +196,7 @@ impl Engine for Scripted {
             labels: order.labels.clone(),
             size: None,
             layers: layers.into(),
+            tagged: None,
         };
         images.insert(image.id.clone(), image.clone());
         drop(images);
@@ -1104,6 +1110,19 @@ fn image_is_not_believed_whose_files_come_from_another_image() {
 }
 
 #[test]
+fn image_is_not_believed_whose_files_may_come_from_another_image() {
+    let there_and_back = [
+        ("build leaf-b", Meddling::Move("tool", "another-tool")),
+        ("end leaf-b", Meddling::Move("tool", "id-tool")),
+    ];
+    let engine = Arc::new(meddled_with(&there_and_back));
+    let (outcomes, _) = meddled(&engine, options());
+    assert_eq!(outcomes, all_built());
+    let log = engine.log();
+    assert!(position(&log, "discard id-leaf-b") < position(&log, "push leaf-b"), "{log:?}");
+}
+
+#[test]
 fn external_parent_that_moves_during_a_build_makes_it_be_built_again() {
     let newer = [("build base", Meddling::Move("debian", "another-debian"))];
     let engine = Arc::new(meddled_with(&newer));
@@ -1118,6 +1137,7 @@ fn external_parent_that_moves_during_a_build_makes_it_be_built_again() {
 fn meddled_with_skipped_base(meddling: &[(&'static str, Meddling)]) -> (Vec<String>, Vec<String>) {
     let found = inspected("found-base", &["debian", "of base"], Some("found"));
     let engine = Arc::new(meddled_with(meddling).with("base", found));
+    engine.come_to("start", "run");
     let selection = Selection {
         existing: [naming().reference("base").unwrap()].into(),
         ..Selection::default()
@@ -1141,7 +1161,7 @@ fn meddled_with_skipped_base(meddling: &[(&'static str, Meddling)]) -> (Vec<Stri
 fn skipped_parent_that_is_another_by_now_fails_its_children() {
     let (outcomes, _) = meddled_with_skipped_base(&[]);
     assert_eq!(outcomes, ["leaf-a built", "leaf-b built", "mid built", "tool built"]);
-    for when in ["build tool", "build mid"] {
+    for when in ["start run", "build mid"] {
         let moved = [(when, Meddling::Move("base", "another-base"))];
         let (outcomes, reasons) = meddled_with_skipped_base(&moved);
         assert_eq!(outcomes[2], "mid error", "{when}: {outcomes:?}");
