@@ -15,6 +15,7 @@ pub mod durations;
 pub mod endpoint;
 pub mod engine;
 pub mod event;
+pub mod files;
 pub mod fingerprint;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -23,6 +24,7 @@ pub mod image;
 pub mod lint;
 pub mod patterns;
 pub mod plan;
+pub mod program;
 pub mod report;
 pub mod runner;
 pub mod secret;

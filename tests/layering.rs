@@ -13,6 +13,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("crypto", &[]),
     ("endpoint", &[]),
     ("secret", &[]),
+    ("files", &[]),
+    ("program", &[]),
     ("image", &[]),
     ("event", &["image"]),
     ("durations", &["image"]),
@@ -81,6 +83,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("anstyle", "report"),
     ("quick_junit", "report"),
     ("toml", "tree template"),
+    ("rustix", "files program"),
 ];
 
 /// The source files with the module they belong to and their text without tests.
