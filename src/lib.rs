@@ -19,6 +19,7 @@ pub mod files;
 pub mod fingerprint;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod git;
 pub mod graph;
 pub mod image;
 pub mod lint;

@@ -15,14 +15,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("files", &[]),
     ("program", &[]),
+    ("git", &["files", "program", "secret"]),
     ("image", &[]),
     ("event", &["image"]),
     ("durations", &["image"]),
     ("fingerprint", &[]),
     ("patterns", &[]),
     ("dialect", &[]),
-    ("tree", &["diagnostic", "dialect", "image"]),
-    ("source", &["crypto", "diagnostic", "fingerprint", "image"]),
+    ("tree", &["diagnostic", "dialect", "git", "image"]),
+    (
+        "source",
+        &["crypto", "diagnostic", "files", "fingerprint", "git", "image", "program", "secret"],
+    ),
     ("settings", &["diagnostic", "endpoint", "secret", "dialect", "image", "source", "tree"]),
     ("dockerfile", &["image"]),
     ("template", &["diagnostic", "dialect", "dockerfile", "image", "tree"]),
@@ -45,12 +49,33 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "runner",
-        &["image", "event", "fingerprint", "graph", "plan", "context", "engine", "source", "tree"],
+        &[
+            "image",
+            "event",
+            "files",
+            "fingerprint",
+            "graph",
+            "plan",
+            "context",
+            "engine",
+            "source",
+            "tree",
+        ],
     ),
     ("report", &["image", "event", "dockerfile", "template"]),
     (
         "fuzzing",
-        &["diagnostic", "dialect", "dockerfile", "image", "settings", "source", "template", "tree"],
+        &[
+            "diagnostic",
+            "dialect",
+            "dockerfile",
+            "git",
+            "image",
+            "settings",
+            "source",
+            "template",
+            "tree",
+        ],
     ),
 ];
 
@@ -83,7 +108,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("anstyle", "report"),
     ("quick_junit", "report"),
     ("toml", "tree template"),
-    ("rustix", "files program"),
+    ("rustix", "files program git"),
 ];
 
 /// The source files with the module they belong to and their text without tests.
@@ -162,6 +187,17 @@ fn libraries_are_seen_by_their_owners_alone() {
             assert!(owned || !used.is_match(&code), "{} uses {library}", path.display());
         }
     }
+}
+
+#[test]
+fn git_is_run_in_one_place() {
+    let run = Regex::new(r#"(?:Command::new|\bcommand)\(\s*"([^"]*/)?git"\s*\)"#).unwrap();
+    let places: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, _, code)| run.is_match(code))
+        .map(|(_, path, _)| path)
+        .collect();
+    assert_eq!(places, [Path::new("git.rs")]);
 }
 
 /// Image names that are plain words, which the program may well use.
