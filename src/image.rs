@@ -1,9 +1,13 @@
 //! What images are called: the short name of a template's folder, the reference an engine and a
 //! registry know the image by, and the rule that leads from one to the other.
 
+mod source_name;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+pub use source_name::{SourceName, SourceNameError};
 
 /// The short name of an image: the name of the folder that holds its template. Where a run has the
 /// images of several axes, the one that the image belongs to is a part of it.

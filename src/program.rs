@@ -387,13 +387,28 @@ impl Hold {
         }
     }
 
-    /// Ends the program, or keeps it from being started.
+    /// Ends the program and waits for its end, or keeps it from being started.
     fn stop(&self) {
         self.kill();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(*state, State::Ended) {
-            *state = State::Stopped;
+        match *state {
+            State::Ended | State::Stopped => return,
+            State::NotStarted => {
+                *state = State::Stopped;
+                return;
+            }
+            State::Running(_) => *state = State::Stopped,
         }
+        drop(state);
+        // It could write to a folder that is removed next.
+        let killed = Instant::now();
+        while killed.elapsed() < LAST_WORDS && !self.has_ended() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), State::Ended)
     }
 
     /// Notes that the program has ended, and tells whether it was made to.

@@ -10,6 +10,7 @@ use super::{Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine as _, EngineError, Known};
+use crate::files::private_folder;
 use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label};
 use crate::graph::{self, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
@@ -57,9 +58,10 @@ impl Survey {
         plan: &Plan<'_>,
         materials: &BTreeMap<ImageName, Material>,
         pull: bool,
+        pace: source::Pace,
     ) -> Result<Self, Failure> {
         let ids = base_ids(engine, plan, materials, pull).await?;
-        let own = own_parts(plan, materials).await?;
+        let own = own_parts(plan, materials, pace).await?;
         let graph = plan.graph();
         let external = |_: &ImageName, reference: &ImageRef| {
             ids.get(reference).cloned().unwrap_or_else(|| UNKNOWN.to_owned())
@@ -188,6 +190,7 @@ async fn base_ids(
 async fn own_parts(
     plan: &Plan<'_>,
     materials: &BTreeMap<ImageName, Material>,
+    pace: source::Pace,
 ) -> Result<BTreeMap<ImageName, Parts>, Failure> {
     let names: Vec<&ImageName> = images(plan).into_iter().map(|(name, _)| name).collect();
     let of_context = |name: &&ImageName| {
@@ -202,7 +205,7 @@ async fn own_parts(
         parts.map_err(|error| Diagnostic::new(format!("the tree can't be read: {error}")))?;
     let of_sources = names.into_iter().filter_map(|name| {
         let sources = materials[name].sources.clone()?;
-        Some(async move { (name, source_parts(&sources).await) })
+        Some(async move { (name, source_parts(&sources, pace).await) })
     });
     let mut of_sources = stream::iter(of_sources).buffer_unordered(AT_ONCE);
     while let Some((name, found)) = of_sources.next().await {
@@ -213,9 +216,9 @@ async fn own_parts(
 
 /// What the sources of an image are now. One that nothing can be told of makes the image be built,
 /// which then tells what is wrong.
-async fn source_parts(sources: &source::ImageSources) -> Parts {
-    let Ok(folder) = tempfile::tempdir() else { return unknown_sources() };
-    source::parts(sources, folder.path()).await.unwrap_or_else(|_| unknown_sources())
+async fn source_parts(sources: &source::ImageSources, pace: source::Pace) -> Parts {
+    let Ok(folder) = private_folder("kiln-sources-") else { return unknown_sources() };
+    source::parts(sources, folder.path(), pace).await.unwrap_or_else(|_| unknown_sources())
 }
 
 fn unknown_sources() -> Parts {
