@@ -10,7 +10,8 @@ use crate::console::{Command, Json, Line, Listing};
 use crate::diagnostic::{Diagnostics, Place};
 use crate::dialect::yaml;
 use crate::dockerfile;
-use crate::image::ImageRef;
+use crate::git;
+use crate::image::{ImageRef, SourceName};
 use crate::registry;
 use crate::settings::ini;
 use crate::source;
@@ -29,6 +30,7 @@ pub const READERS: &[(&str, Reader)] = &[
     ("ini", ini_file),
     ("jinja", jinja),
     ("manifest", manifest),
+    ("names", names),
     ("reference", reference),
     ("tera", tera),
     ("writer", writer),
@@ -93,6 +95,33 @@ pub fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(errors) = Manifest::parse(text, "tree.toml") {
         check_places(&errors);
+    }
+}
+
+/// The name of a source, and after a NUL a reference of git: neither leads anywhere but down one step.
+/// The whole is a path in a commit, too.
+pub fn names(bytes: &[u8]) {
+    if let Ok(path) = git::usable_path(bytes) {
+        assert!(path.is_relative() && path.components().count() > 0);
+        assert!(path.components().all(|part| matches!(part, Component::Normal(_))));
+        assert!(!path.iter().any(|part| part.eq_ignore_ascii_case(".git")));
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (name, reference) = text.split_once('\0').unwrap_or((text, text));
+    let is_one_step = |text: &str| {
+        let mut parts = Path::new(text).components();
+        matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == text)
+    };
+    let is_shown =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic()) && text.len() < 512;
+    match SourceName::new(name) {
+        Ok(name) => {
+            assert!(is_one_step(name.as_str()) && is_shown(name.as_str()));
+            assert!(name.as_str().starts_with(name.image()) && is_one_step(name.image()));
+            let top = source::top_folder(&name, reference);
+            assert!(is_one_step(&top) && is_shown(&top));
+        }
+        Err(error) => assert!(!error.to_string().chars().any(char::is_control)),
     }
 }
 

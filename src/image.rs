@@ -2,6 +2,7 @@
 //! registry know the image by, and the rule that leads from one to the other.
 
 mod digest;
+mod source_name;
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -9,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 pub use digest::{Digest, DigestError};
+pub use source_name::{SourceName, SourceNameError};
 
 /// The short name of an image: the name of the folder that holds its template. Where a run has the
 /// images of several axes, the one that the image belongs to is a part of it.

@@ -17,14 +17,17 @@ pub mod durations;
 pub mod endpoint;
 pub mod engine;
 pub mod event;
+pub mod files;
 pub mod fingerprint;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod git;
 pub mod graph;
 pub mod image;
 pub mod lint;
 pub mod patterns;
 pub mod plan;
+pub mod program;
 pub mod registry;
 pub mod regular_file;
 pub mod report;

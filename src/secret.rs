@@ -1,5 +1,6 @@
 //! Values that are used and never shown.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -28,6 +29,123 @@ pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('-', "_");
     let name = format!("_{name}_");
     TELLING.iter().any(|word| name.contains(&format!("_{word}_")))
+}
+
+/// Returns a text without the users and passwords of the URLs in it, and without the values of those of
+/// their parameters that are most likely secrets.
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    hidden(text, "")
+}
+
+/// Returns the same as [`without_secrets`], with a mark where a user and password stood.
+pub fn with_secrets_marked(text: &str) -> Cow<'_, str> {
+    hidden(text, "***@")
+}
+
+/// Parts of the names of parameters that are most likely secrets: of tokens, signed URLs and passwords.
+const TELLING_PARAMETERS: [&str; 16] = [
+    "token",
+    "key",
+    "sig",
+    "passw",
+    "pwd",
+    "passphrase",
+    "secret",
+    "auth",
+    "cred",
+    "session",
+    "jwt",
+    "x-amz-",
+    "x-goog-",
+    "sas",
+    "code",
+    "otp",
+];
+
+fn hidden<'a>(text: &'a str, mark: &str) -> Cow<'a, str> {
+    const SCHEME_END: &str = "://";
+    if !text.contains(SCHEME_END) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(SCHEME_END) {
+        let (before, url) = rest.split_at(start + SCHEME_END.len());
+        shown.push_str(before);
+        let (url, after) = url.split_at(end_of_url(url));
+        let url = match end_of_user_info(url) {
+            Some(end) => {
+                shown.push_str(mark);
+                &url[end..]
+            }
+            None => url,
+        };
+        hide_parameters(url, &mut shown);
+        rest = after;
+    }
+    shown.push_str(rest);
+    if shown == text { Cow::Borrowed(text) } else { Cow::Owned(shown) }
+}
+
+/// Where a URL ends in a text that goes on: at a space, or where the scheme of another one begins.
+fn end_of_url(text: &str) -> usize {
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    match text[..end].find("://") {
+        Some(next) => {
+            let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+            text[..next].trim_end_matches(is_of_scheme).len()
+        }
+        None => end,
+    }
+}
+
+/// Where the user and password end that a URL, given without its scheme, begins with. Whoever writes
+/// them without escapes means them, too, so that they reach up to the last `@` where what is before
+/// the path can't be a host alone.
+fn end_of_user_info(url: &str) -> Option<usize> {
+    let last = url.rfind('@')?;
+    let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_user_info = if authority.contains('@') {
+        true
+    } else {
+        match authority.rsplit_once(':') {
+            None => !authority.contains('.') && authority != "localhost",
+            Some((host, port)) => {
+                let is_port = !port.is_empty() && port.chars().all(|c| c.is_ascii_digit());
+                let is_host = host.contains(['.', '[']) || host == "localhost";
+                // In `host:1/path@tag` there is no path behind the tag.
+                !(is_port && is_host) || url[last..].contains('/')
+            }
+        }
+    };
+    is_user_info.then_some(last + 1)
+}
+
+/// Appends a URL to what is shown, with a mark for the values of telling parameters.
+fn hide_parameters(url: &str, shown: &mut String) {
+    let mut rest = url;
+    while let Some(start) = rest.find(['?', '&', ';', '#']) {
+        let (before, parameter) = rest.split_at(start + 1);
+        shown.push_str(before);
+        rest = parameter;
+        let Some(equals) = rest.find(['=', '?', '&', ';', '#']) else { continue };
+        if !rest[equals..].starts_with('=') || !is_telling(&rest[..equals]) {
+            continue;
+        }
+        let value = &rest[equals + 1..];
+        let end = value.find(['&', ';', '#', '\'', '"', '<', '>']).unwrap_or(value.len());
+        shown.push_str(&rest[..=equals]);
+        shown.push_str("***");
+        rest = &value[end..];
+    }
+    shown.push_str(rest);
+}
+
+/// Tells a parameter that is most likely a secret by its name. One with escapes hides its name, so that
+/// it has something to hide.
+fn is_telling(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains('%') || TELLING_PARAMETERS.iter().any(|part| name.contains(part))
 }
 
 /// The value of a secret. It has no spelling: neither `Debug` nor anything else of it shows it.
@@ -70,6 +188,70 @@ mod tests {
         assert!(secret.into_iter().all(is_secret_name));
         let others = ["TOKENIZER", "http_proxy", "SECRETARY", "KEY", "passwords_file_mode"];
         assert!(!others.into_iter().any(is_secret_name));
+    }
+
+    #[test]
+    fn users_and_passwords_of_urls_are_hidden() {
+        let table = [
+            ("https://me:p@ss@git.example/app", "https://git.example/app"),
+            ("https://me:p%40ss@git.example/app", "https://git.example/app"),
+            ("http://user:p/w@host", "http://host"),
+            ("http://user:p/w@git.example/app?x=1", "http://git.example/app?x=1"),
+            ("http://user:1/w@git.example/app", "http://git.example/app"),
+            ("http://a.user:1/w@git.example/app", "http://git.example/app"),
+            ("http://user:p@s/w@host:80/a", "http://host:80/a"),
+            ("http://user:p?w@host/a", "http://host/a"),
+            ("http://user:p#w@host/a", "http://host/a"),
+            ("http://user:p:w@host:80/a", "http://host:80/a"),
+            ("http://tok/en==@host.example/a", "http://host.example/a"),
+            ("http://token@host", "http://host"),
+            ("git+https://u:p@h.example/a", "git+https://h.example/a"),
+            ("ssh://git@h/a", "ssh://h/a"),
+            ("at 'https://u:p@a.b/','http://v:q@c.d/' no", "at 'https://a.b/','http://c.d/' no"),
+            ("p=http://u:p@h:3128 q=https://v:w@i", "p=http://h:3128 q=https://i"),
+        ];
+        for (text, shown) in table {
+            assert_eq!(without_secrets(text), shown, "{text}");
+        }
+        assert_eq!(with_secrets_marked("https://u:p@h/a"), "https://***@h/a");
+    }
+
+    #[test]
+    fn telling_parameters_of_urls_are_hidden() {
+        let table = [
+            ("http://h/a?token=x", "http://h/a?token=***"),
+            ("http://h/a?b=c&access_token=x&d=e", "http://h/a?b=c&access_token=***&d=e"),
+            (
+                "http://h/a?X-Amz-Signature=x&X-Amz-Date=y",
+                "http://h/a?X-Amz-Signature=***&X-Amz-Date=***",
+            ),
+            ("https://h/a?sv=1&sig=x%2F==", "https://h/a?sv=1&sig=***"),
+            ("https://h/a?PRIVATE-TOKEN=x;b=c", "https://h/a?PRIVATE-TOKEN=***;b=c"),
+            ("https://h/a?%74oken=x", "https://h/a?%74oken=***"),
+            ("https://h/a#access_token=x", "https://h/a#access_token=***"),
+            ("https://h.example/a?password=p/w@x&c=d", "https://h.example/a?password=***&c=d"),
+            ("'https://h.example/a?key=x': no", "'https://h.example/a?key=***': no"),
+        ];
+        for (text, shown) in table {
+            assert_eq!(without_secrets(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_shown() {
+        for text in [
+            "git@git.example:app",
+            "https://h.example/a@v1",
+            "git+https://git.example/app.git@stable/1",
+            "http://127.0.0.1:80/a@v1",
+            "http://[::1]:80/a",
+            "http://h/a?b=c&d",
+            "http://h/a?token",
+            "a@b c://d",
+            "",
+        ] {
+            assert_eq!(without_secrets(text), text);
+        }
     }
 
     #[test]

@@ -6,55 +6,19 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufWriter, Read as _, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use support::idle::idle_engine;
 use support::{FETCHING, Run, TestTree};
 
 /// What the program may have of address space while it is at an archive: some hundred MiB are taken by
 /// its code and its threads' stacks before it does anything.
 const ADDRESS_SPACE_KIB: u64 = 1_000_000;
-
-/// An engine that has nothing, and is there: its address.
-fn idle_engine() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            std::thread::spawn(move || answer(&connection));
-        }
-    });
-    address
-}
-
-fn answer(connection: &TcpStream) {
-    let mut reader = BufReader::new(connection);
-    let mut writer = connection;
-    let mut request = String::new();
-    while reader.read_line(&mut request).is_ok_and(|read| read > 0) {
-        let mut line = String::new();
-        while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
-            line.clear();
-        }
-        let body = match request.as_str() {
-            r if r.contains("/version") => {
-                r#"{"Version":"0","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#
-            }
-            r if r.contains("/images/json") => "[]",
-            _ => "{}",
-        };
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
-        if write!(writer, "{head}{}\r\n\r\n{body}", body.len()).is_err() {
-            return;
-        }
-        request.clear();
-    }
-}
 
 /// Why the archive at `path` is refused as a plugin, by a program with little memory.
 fn refusal(path: &Path) -> String {

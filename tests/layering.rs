@@ -15,15 +15,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("crypto", &[]),
     ("endpoint", &[]),
     ("regular_file", &[]),
+    ("files", &[]),
+    ("program", &[]),
     ("secret", &["regular_file"]),
+    ("git", &["files", "program", "secret"]),
     ("image", &[]),
     ("event", &["image"]),
     ("durations", &["image", "regular_file"]),
     ("fingerprint", &[]),
     ("patterns", &[]),
     ("dialect", &[]),
-    ("tree", &["diagnostic", "dialect", "image"]),
-    ("source", &["crypto", "diagnostic", "fingerprint", "image"]),
+    ("tree", &["diagnostic", "dialect", "git", "image"]),
+    (
+        "source",
+        &["crypto", "diagnostic", "files", "fingerprint", "git", "image", "program", "secret"],
+    ),
     (
         "settings",
         &["diagnostic", "endpoint", "regular_file", "secret", "dialect", "image", "source", "tree"],
@@ -54,7 +60,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "runner",
-        &["image", "event", "fingerprint", "graph", "plan", "context", "engine", "source", "tree"],
+        &[
+            "image",
+            "event",
+            "files",
+            "fingerprint",
+            "graph",
+            "plan",
+            "context",
+            "engine",
+            "source",
+            "tree",
+        ],
     ),
     (
         "report",
@@ -77,6 +94,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "console",
             "dialect",
             "dockerfile",
+            "git",
             "image",
             "registry",
             "settings",
@@ -116,6 +134,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("anstyle", "console"),
     ("quick_junit", "report"),
     ("toml", "tree template"),
+    ("rustix", "files program git"),
 ];
 
 /// The source files with the module they belong to and their text without tests.
@@ -212,6 +231,17 @@ fn the_console_alone_writes_to_standard_output_and_error() {
         }
     }
     assert_eq!(writers, BTreeSet::from(["console".to_owned()]));
+}
+
+#[test]
+fn git_is_run_in_one_place() {
+    let run = Regex::new(r#"(?:Command::new|\bcommand)\(\s*"([^"]*/)?git"\s*\)"#).unwrap();
+    let places: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, _, code)| run.is_match(code))
+        .map(|(_, path, _)| path)
+        .collect();
+    assert_eq!(places, [Path::new("git.rs")]);
 }
 
 /// Image names that are plain words, which the program may well use.

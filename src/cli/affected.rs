@@ -22,6 +22,7 @@ use crate::console::Json;
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::{Builder, Loan};
+use crate::files::private_folder;
 use crate::fingerprint::{Change, Difference, Fingerprinted, Parts, differences, digest};
 use crate::graph;
 use crate::image::{ImageName, ImageRef};
@@ -192,7 +193,7 @@ fn own_parts(
     let mut parts = context.parts()?;
     if settings.install_type.fetches_sources {
         let sources = source::of_image(name, &settings.sources);
-        let folder = tempfile::tempdir()?;
+        let folder = private_folder("kiln-local-")?;
         let place = |path: &Path| view.path(path).unwrap_or_else(|| path.to_owned());
         parts.extend(source::declared(&sources, &place, folder.path()));
     }

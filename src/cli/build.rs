@@ -5,6 +5,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::affected::leave_out_unaffected;
@@ -36,7 +37,7 @@ use crate::runner::patience::Patience;
 use crate::runner::{self, Material, Means};
 use crate::secret::is_secret_name;
 use crate::settings::{Building, Settings, Task};
-use crate::source::{self, FromOrigin};
+use crate::source::{self, FromOrigin, Pace};
 
 /// Runs the command as this command line says.
 pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
@@ -56,8 +57,8 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
         Some(endpoint) => {
             let runtime = runtime()?;
             let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, false);
-            let shop = runtime.block_on(shop)?;
-            Some((runtime, shop))
+            let (shop, interrupt) = runtime.block_on(unless_interrupted(shop))?;
+            Some((runtime, shop, interrupt))
         }
         None => None,
     };
@@ -66,16 +67,16 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
         write_contexts(&folder, tree, &plan, contexts)?;
     }
     match (&of_run.task, shop) {
-        (Task::Build, Some((runtime, shop))) => {
+        (Task::Build, Some((runtime, shop, interrupt))) => {
             let reports = Reports::new(
                 &of_run.output,
                 of_run.building.threads,
                 catalogue(graph, tree, contexts),
             )?;
-            runtime.block_on(build(shop, &plan, of_run, reports))
+            runtime.block_on(build(shop, &plan, of_run, reports, interrupt))
         }
         (Task::Plan(format), shop) => {
-            let survey = shop.and_then(|(_, shop)| shop.survey);
+            let survey = shop.and_then(|(_, shop, _)| shop.survey);
             outlook::show(*format, &plan, of_run, survey.as_ref(), &different)
         }
         (task, _) => listing::show(task, &plan),
@@ -125,7 +126,8 @@ impl Shop {
         if skips || is_surveyed {
             let plan = Plan::new(graph, selection);
             let pull = of_run.building.pull && skips;
-            let found = Survey::of(&engine, &plan, &materials, pull).await?;
+            let pace = pace(&of_run.building);
+            let found = Survey::of(&engine, &plan, &materials, pull, pace).await?;
             if skips {
                 selection.unchanged = found.unchanged(&engine, &plan, &of_run.building).await?;
             }
@@ -180,6 +182,11 @@ fn missing(
         None => !has.contains(&image.reference),
     };
     graph.images().iter().filter(is_missing).map(|image| image.name.clone()).collect()
+}
+
+/// The patience with servers of sources: that with engines.
+fn pace(building: &Building) -> Pace {
+    Pace { silence: building.timeout }
 }
 
 /// Connects to the engine, and makes sure of what is needed beside it.
@@ -271,6 +278,7 @@ async fn build(
     plan: &Plan<'_>,
     settings: &Settings,
     mut reports: Reports,
+    interrupt: impl Future<Output = ()>,
 ) -> Result<Exit, Failure> {
     let existing = shop.existing(plan);
     let Shop { engine, materials, survey, .. } = shop;
@@ -307,9 +315,8 @@ async fn build(
     let means = Means {
         engine_name: format!("{} with {}", engine.description(), engine.builder(buildkit)),
         engine: engine.clone(),
-        fetcher: Arc::new(FromOrigin),
+        fetcher: Arc::new(FromOrigin::new(pace(&settings.building))),
     };
-    let interrupt = interrupts()?;
     let mut stopwatch = Stopwatch::default();
     let mut emit = |at: Duration, event: Event| {
         stopwatch.hear(&event);
@@ -391,6 +398,21 @@ pub fn build_options(builder: Builder, building: &Building, loan: &Loan) -> Buil
             .squash
             .as_ref()
             .map(|squash| Squashing { cleanup: squash.cleanup, tmp_dir: squash.tmp_dir.clone() }),
+    }
+}
+
+/// Does some work, unless the user asks to stop before it is done. Returns what came of it, and what is
+/// ready when the user asks to stop later.
+pub async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<(T, BoxFuture<'static, ()>), Failure> {
+    let mut interrupt: BoxFuture<'static, ()> = Box::pin(interrupts()?);
+    tokio::select! {
+        done = work => Ok((done?, interrupt)),
+        () = &mut interrupt => Err(Failure {
+            exit: Exit::Interrupted,
+            diagnostics: Diagnostic::new("interrupted before anything was built").into(),
+        }),
     }
 }
 

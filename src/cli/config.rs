@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use regex::Regex;
 
 use super::args::{self, CommandLine, Given};
 use super::prepare::{self, Prepared};
@@ -13,6 +12,7 @@ use super::view::View;
 use super::{Exit, Failure, terminal};
 use crate::console::Listing;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed};
+use crate::secret::with_secrets_marked;
 use crate::settings::options::{Fallback, option};
 use crate::settings::{Layers, Profiles, Shown, check, example, show};
 use crate::tree::Tree;
@@ -110,7 +110,6 @@ type Line = [String; 3];
 
 fn lines(prepared: &Prepared) -> Vec<Line> {
     let Prepared { layers, tree, settings } = prepared;
-    let credentials = Regex::new(CREDENTIALS).expect("a literal");
     let line = |shown: Shown| {
         let value = match (shown.value.as_str(), shown.option.name, shown.option.default) {
             ("", TREE, _) => tree.origin().to_owned(),
@@ -119,14 +118,11 @@ fn lines(prepared: &Prepared) -> Vec<Line> {
             ("", ..) => "-".to_owned(),
             (value, ..) => visible::line(value).into_owned(),
         };
-        let value = credentials.replace_all(&value, "$1***@").into_owned();
+        let value = with_secrets_marked(&value).into_owned();
         [shown.option.name.to_owned(), value, shown.origin.to_string()]
     };
     show(layers, tree.manifest(), &settings[0]).into_iter().map(line).collect()
 }
-
-/// What stands before the host in a URL and is not for everyone to see.
-const CREDENTIALS: &str = r"(://)[^/\s]+@";
 
 /// The lines in columns. A value that is far longer than others does not move their column.
 fn table(lines: &[Line]) -> Listing {

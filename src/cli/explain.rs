@@ -4,7 +4,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::affected::leave_out_unaffected;
 use super::args::{self, CommandLine};
-use super::build::{Shop, runtime};
+use super::build::{Shop, runtime, unless_interrupted};
 use super::family::Family;
 use super::unchanged::{Standing, Survey};
 use super::view::View;
@@ -49,7 +49,10 @@ fn explain(name: &str, line: &CommandLine) -> Result<Exit, Failure> {
     let shop = match of_run.building.endpoint.clone() {
         Some(endpoint) => {
             let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, true);
-            runtime()?.block_on(shop).map_err(tell).ok()
+            match runtime()?.block_on(unless_interrupted(shop)) {
+                Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
+                opened => opened.map(|(shop, _)| shop).map_err(tell).ok(),
+            }
         }
         None => None,
     };

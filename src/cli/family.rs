@@ -12,7 +12,6 @@ use crate::graph::{self, Graph};
 use crate::image::ImageName;
 use crate::plan::Selection;
 use crate::settings::Settings;
-use crate::source;
 use crate::tree::Tree;
 
 /// The images that a command line speaks of.
@@ -88,7 +87,7 @@ pub fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)>
 fn warn_of_stray_sources(tree: &Tree, images: &[graph::Image], settings: &Settings, view: &View) {
     let of_tree = &tree.manifest().sources;
     for source in settings.sources.iter().filter(|source| !of_tree.contains_key(&source.name)) {
-        let of_image = source::image_of(&source.name);
+        let of_image = source.name.image();
         if !images.iter().any(|image| image.name.as_str() == of_image) {
             view.warn(&format!("the source [{}] belongs to no image", source.name));
         }

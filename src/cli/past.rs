@@ -1,26 +1,25 @@
-//! The git repository that holds the tree, as it was at a commit: written to a temporary folder by
-//! git, which leaves no trace in the repository.
+//! The git repository that holds the tree, as it was at a commit: its files are written to a temporary
+//! folder, and nothing is changed in the repository.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::diagnostic::Diagnostic;
-
-/// Variables of the environment that would lead git to another repository than the tree's.
-const GIT_VARIABLES: [&str; 4] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"];
+use crate::files::private_folder;
+use crate::git::{Refusal, Repository};
 
 /// A repository as it was.
 pub struct Past {
     /// What the user calls the commit.
     pub reference: String,
-    repository: PathBuf,
+    top: PathBuf,
     export: PathBuf,
-    /// What git takes no notice of, by path within the repository.
+    /// The files that git takes no notice of, by path within the repository.
     ignored: Vec<PathBuf>,
     _folder: TempDir,
+    /// Git is asked about the export, too.
+    _repository: Repository,
 }
 
 impl Past {
@@ -35,14 +34,15 @@ impl Past {
             Diagnostic::new(format!("the repository can't be had as it was at {reference}"))
                 .note(reason)
         };
-        let temporary = tempfile::tempdir().map_err(|error| refuse(error.to_string()))?;
-        let name = repository.file_name().unwrap_or_else(|| "repository".as_ref());
+        let temporary = private_folder("kiln-past-").map_err(|error| refuse(error.to_string()))?;
+        let top = repository.top().to_owned();
+        let name = top.file_name().unwrap_or_else(|| "repository".as_ref());
         let export = temporary.path().join(name);
-        write_commit(&repository, &commit, &temporary.path().join("index"), &export)
-            .map_err(refuse)?;
+        repository.export(&commit, &export).map_err(refuse)?;
         let ignored = ignored(&repository).map_err(refuse)?;
         let reference = reference.to_owned();
-        let past = Self { reference, repository, export, ignored, _folder: temporary };
+        let (_folder, _repository) = (temporary, repository);
+        let past = Self { reference, top, export, ignored, _folder, _repository };
         past.refuse_without(folder)?;
         Ok(past)
     }
@@ -63,7 +63,7 @@ impl Past {
     /// that, unless git ignores it; `None` if it was not there.
     pub fn path(&self, named: &Path) -> Option<PathBuf> {
         let resolved = resolved(named);
-        let Ok(within) = resolved.strip_prefix(&self.repository) else {
+        let Ok(within) = resolved.strip_prefix(&self.top) else {
             return Some(named.to_owned());
         };
         let then = self.export.join(within);
@@ -88,32 +88,44 @@ fn resolved(named: &Path) -> PathBuf {
     }
 }
 
-/// The top folder of the repository that `folder` lies in.
-fn repository_of(folder: &Path) -> Result<PathBuf, Diagnostic> {
-    let top = git(folder, &["rev-parse", "--show-toplevel"], None).map_err(|reason| {
-        Diagnostic::new(format!("the tree '{}' lies in no git repository", folder.display()))
-            .note(reason)
-            .help("what changed is found by git: put the tree under its control ('git init'), or name one that is with --tree")
-    })?;
-    Ok(PathBuf::from(top.trim_end_matches('\n')))
+/// The repository that `folder` lies in.
+fn repository_of(folder: &Path) -> Result<Repository, Diagnostic> {
+    Repository::containing(folder).map_err(|refusal| {
+        let shown = folder.display();
+        let reason = refusal.to_string();
+        match refusal {
+            Refusal::Missing(_) => {
+                Diagnostic::new(format!("the tree '{shown}' lies in no git repository"))
+                    .note(reason)
+                    .help("what changed is found by git: put the tree under its control ('git init'), or name one that is with --tree")
+            }
+            Refusal::Untrusted { top, help, .. } => {
+                let top = top.display();
+                Diagnostic::new(format!("the git repository at '{top}' is not to be trusted"))
+                    .note(reason)
+                    .help(help)
+            }
+            Refusal::Unreadable(_) => {
+                Diagnostic::new(format!("the git repository of the tree '{shown}' can't be read"))
+                    .note(reason)
+            }
+        }
+    })
 }
 
 /// The commit that the user calls `reference`.
-fn commit(repository: &Path, reference: &str) -> Result<String, Diagnostic> {
-    let wanted = format!("{reference}^{{commit}}");
-    let question = ["rev-parse", "--verify", "--end-of-options", &wanted];
-    let commit = git(repository, &question, None).map_err(|reason| {
-        let shown = repository.display();
+fn commit(repository: &Repository, reference: &str) -> Result<String, Diagnostic> {
+    repository.commit(reference).map_err(|reason| {
+        let shown = repository.top().display();
         Diagnostic::new(format!("the repository '{shown}' has no commit '{reference}'"))
             .note(reason)
             .help(cure(repository, reference))
-    })?;
-    Ok(commit.trim_end().to_owned())
+    })
 }
 
-/// What helps against a commit that is not there.
-fn cure(repository: &Path, reference: &str) -> String {
-    let is_shallow = git(repository, &["rev-parse", "--is-shallow-repository"], None);
+/// The cure for a commit that is not there.
+fn cure(repository: &Repository, reference: &str) -> String {
+    let is_shallow = repository.ask(&["rev-parse", "--is-shallow-repository"]);
     if is_shallow.is_ok_and(|answer| answer.trim() == "true") {
         format!(
             "the clone is shallow: fetch the commit with 'git fetch --unshallow' or 'git fetch --depth=1 origin {reference}', whose name is then FETCH_HEAD"
@@ -125,57 +137,27 @@ fn cure(repository: &Path, reference: &str) -> String {
     }
 }
 
-/// Writes the files of a commit to the folder `export`, with an index of its own.
-fn write_commit(
-    repository: &Path,
-    commit: &str,
-    index: &Path,
-    export: &Path,
-) -> Result<(), String> {
-    let prefix = format!("--prefix={}/", export.display());
-    fs::create_dir(export).map_err(|error| error.to_string())?;
-    git(repository, &["read-tree", commit], Some(index))?;
-    git(repository, &["checkout-index", "--all", "--force", &prefix], Some(index))?;
-    tell_of(repository, export)
-}
-
-/// Lets git say of the export what it says of the repository: a tree's version is then the same.
-fn tell_of(repository: &Path, export: &Path) -> Result<(), String> {
-    let folder = git(repository, &["rev-parse", "--absolute-git-dir"], None)?;
-    fs::write(export.join(".git"), format!("gitdir: {folder}")).map_err(|error| error.to_string())
-}
-
-/// What git takes no notice of, by path from the top of the repository.
-fn ignored(repository: &Path) -> Result<Vec<PathBuf>, String> {
+/// The files that git takes no notice of, by path from the top of the repository.
+fn ignored(repository: &Repository) -> Result<Vec<PathBuf>, String> {
     let question = ["ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"];
-    let listed = git(repository, &question, None)?;
+    let listed = repository.ask(&question)?;
     Ok(listed.split('\0').filter(|path| !path.is_empty()).map(PathBuf::from).collect())
-}
-
-/// What git answers in `folder`, with another index than the repository's if one is given; what it
-/// says against it where it fails.
-fn git(folder: &Path, arguments: &[&str], index: Option<&Path>) -> Result<String, String> {
-    let mut git = Command::new("git");
-    git.arg("-C").arg(folder);
-    git.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"]).args(arguments);
-    git.env("GIT_TERMINAL_PROMPT", "0");
-    for name in GIT_VARIABLES {
-        git.env_remove(name);
-    }
-    if let Some(index) = index {
-        git.env("GIT_INDEX_FILE", index);
-    }
-    let output = git.output().map_err(|error| format!("git can't be run: {error}"))?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(format!("git says: {}", String::from_utf8_lossy(&output.stderr).trim()))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::process::Command;
+
     use super::*;
+
+    /// What git prints in `folder`.
+    fn git(folder: &Path, arguments: &[&str]) -> String {
+        let mut git = Command::new("git");
+        let output = git.arg("-C").arg(folder).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
 
     /// A repository of these files, committed.
     fn repository(files: &[&str]) -> TempDir {
@@ -185,7 +167,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "then\n").unwrap();
         }
-        let run = |arguments: &[&str]| git(folder.path(), arguments, None).unwrap();
+        let run = |arguments: &[&str]| git(folder.path(), arguments);
         run(&["init", "--quiet"]);
         run(&["add", "--all"]);
         let author = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
@@ -201,7 +183,7 @@ mod tests {
         fs::write(&program, format!("#!/bin/sh\ntouch '{}'\n", ran.display())).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let program = program.to_str().unwrap();
-        git(folder.path(), &["config", "core.fsmonitor", program], None).unwrap();
+        git(folder.path(), &["config", "core.fsmonitor", program]);
         let by_itself = |arguments: &[&str]| {
             Command::new("git").arg("-C").arg(folder.path()).args(arguments).output().unwrap()
         };
@@ -230,7 +212,7 @@ mod tests {
         assert_eq!(read(inside("new")), None);
         assert_eq!(read(inside("built/file")).as_deref(), Some("now\n"));
         assert_eq!(past.path(Path::new("/etc/hosts")), Some(PathBuf::from("/etc/hosts")));
-        let status = git(folder.path(), &["status", "--porcelain"], None).unwrap();
+        let status = git(folder.path(), &["status", "--porcelain"]);
         assert_eq!(status.lines().count(), 4, "{status}");
     }
 }

@@ -10,6 +10,7 @@ use super::{Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine as _, EngineError, Inspected, Known};
+use crate::files::private_folder;
 use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label, is_verified};
 use crate::graph::{self, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
@@ -62,9 +63,10 @@ impl Survey {
         plan: &Plan<'_>,
         materials: &BTreeMap<ImageName, Material>,
         pull: bool,
+        pace: source::Pace,
     ) -> Result<Self, Failure> {
         let bases = Bases::of(engine, plan, materials, pull).await?;
-        let own = own_parts(plan, materials).await?;
+        let own = own_parts(plan, materials, pace).await?;
         let graph = plan.graph();
         let external = |_: &ImageName, reference: &ImageRef| {
             bases.part(reference).unwrap_or(UNKNOWN).to_owned()
@@ -281,6 +283,7 @@ impl Bases {
 async fn own_parts(
     plan: &Plan<'_>,
     materials: &BTreeMap<ImageName, Material>,
+    pace: source::Pace,
 ) -> Result<BTreeMap<ImageName, Parts>, Failure> {
     let names: Vec<&ImageName> = images(plan).into_iter().map(|(name, _)| name).collect();
     let of_context = |name: &&ImageName| {
@@ -295,7 +298,7 @@ async fn own_parts(
         parts.map_err(|error| Diagnostic::new(format!("the tree can't be read: {error}")))?;
     let of_sources = names.into_iter().filter_map(|name| {
         let sources = materials[name].sources.clone()?;
-        Some(async move { (name, source_parts(&sources).await) })
+        Some(async move { (name, source_parts(&sources, pace).await) })
     });
     let mut of_sources = stream::iter(of_sources).buffer_unordered(AT_ONCE);
     while let Some((name, found)) = of_sources.next().await {
@@ -306,9 +309,9 @@ async fn own_parts(
 
 /// What the sources of an image are now. One that nothing can be told of makes the image be built,
 /// which then tells what is wrong.
-async fn source_parts(sources: &source::ImageSources) -> Parts {
-    let Ok(folder) = tempfile::tempdir() else { return unknown_sources() };
-    source::parts(sources, folder.path()).await.unwrap_or_else(|_| unknown_sources())
+async fn source_parts(sources: &source::ImageSources, pace: source::Pace) -> Parts {
+    let Ok(folder) = private_folder("kiln-sources-") else { return unknown_sources() };
+    source::parts(sources, folder.path(), pace).await.unwrap_or_else(|_| unknown_sources())
 }
 
 fn unknown_sources() -> Parts {

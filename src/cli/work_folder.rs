@@ -11,6 +11,7 @@ use super::lock::Lock;
 use super::prepare::TREE_FOLDER;
 use super::{Failure, terminal};
 use crate::diagnostic::Diagnostic;
+use crate::files::private_folder;
 use crate::plan::Plan;
 use crate::settings::{Settings, Task};
 use crate::tree::Tree;
@@ -21,12 +22,11 @@ pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
     match (&settings.task, &settings.work_dir) {
         (Task::Build | Task::TemplateOnly, Some(folder)) => Ok(Some(folder.clone())),
         (Task::TemplateOnly, None) => {
-            let folder = std::env::temp_dir().join(format!("kiln-{}", std::process::id()));
-            fs::create_dir(&folder).map_err(|error| {
-                Diagnostic::new(format!("'{}' can't be made: {error}", folder.display()))
+            let folder = private_folder("kiln-").map_err(|error| {
+                Diagnostic::new(format!("a temporary folder can't be made: {error}"))
                     .help("choose a folder with --work-dir")
             })?;
-            Ok(Some(folder))
+            Ok(Some(folder.keep()))
         }
         _ => Ok(None),
     }

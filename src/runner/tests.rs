@@ -302,7 +302,7 @@ impl Drop for Fetch<'_> {
 /// Some source.
 fn sources() -> ImageSources {
     let own = source::Source {
-        name: "s".to_owned(),
+        name: crate::image::SourceName::new("s").unwrap(),
         kind: source::Kind::Local,
         location: "l".to_owned(),
         reference: None,

@@ -14,6 +14,7 @@ use super::evidence::{Need, Origins};
 use super::patience::{FIRST_PAUSE, Patience, pause_after};
 use crate::engine::{BuildOptions, Engine, EngineError, Inspected, Order, Output};
 use crate::event::{Event, Outcome, Pushed};
+use crate::files::private_folder;
 use crate::fingerprint::{Fingerprinted, LABEL, Parts};
 use crate::image::{ImageName, ImageRef};
 use crate::source::{self, FetchError, Fetcher, ImageSources};
@@ -307,9 +308,7 @@ impl<E: Engine> Worker<E> {
         let mut of_sources = Parts::new();
         let of_tree = context.clone();
         if let Some(sources) = sources {
-            let fetched = tempfile::Builder::new()
-                .prefix("kiln-sources-")
-                .tempdir()
+            let fetched = private_folder("kiln-sources-")
                 .map_err(|error| Failure::new(format!("no temporary folder: {error}")))?;
             let source::Fetched { files, parts } = self.fetch(&sources, fetched.path()).await?;
             for (path, file) in files {

@@ -14,6 +14,7 @@ use super::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt, option};
 use super::sources;
 use super::users;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, nearest};
+use crate::image::SourceName;
 use crate::regular_file::{self, MOST_OF_CONFIGURATION};
 use crate::tree::{Manifest, PresetValue};
 
@@ -120,9 +121,9 @@ impl Sections {
     /// The names, as they were written, of the sections that are none of the `known`.
     pub(super) fn names_beside<'a>(
         &self,
-        known: impl Iterator<Item = &'a String>,
+        known: impl Iterator<Item = &'a (impl AsRef<str> + 'a)>,
     ) -> impl Iterator<Item = &String> {
-        let known: BTreeSet<String> = known.map(|name| normalized(name)).collect();
+        let known: BTreeSet<String> = known.map(|name| normalized(name.as_ref())).collect();
         self.0.iter().filter(move |(name, _)| !known.contains(*name)).map(|(_, (name, _))| name)
     }
 
@@ -217,6 +218,7 @@ impl Layers {
         let ini = ini::parse(&text, &shown)?;
         let file = File { path: &shown, text: text.as_str().into() };
         let mut errors = file.misspelt_sections(&ini);
+        errors.extend(file.misnamed_sources(&ini));
         for user in ini.sections.iter().filter_map(|section| users::of(&section.name)) {
             self.users.entry(user);
         }
@@ -379,6 +381,30 @@ impl File<'_> {
                 let message = format!("there is no section [{}]", section.name);
                 let place = Place::new(self.path, self.text.clone(), section.span.clone());
                 Some(Diagnostic::new(message).at(place).help(format!("did you mean [{meant}]?")))
+            })
+            .collect()
+    }
+
+    /// The sections that describe sources and are called as no source can be.
+    fn misnamed_sources(&self, ini: &Ini) -> Vec<Diagnostic> {
+        let is_of_source = |entry: &Entry| {
+            let (section, key) = (normalized(&entry.section), entry.key.as_str());
+            let is_another = section == OPTION_SECTION || section == PROFILE_SECTION;
+            let is_of_user = users::of(&entry.section).is_some() && users::kind_of(key).is_some();
+            !is_another && !is_of_user && sources::kind_of(key).is_some()
+        };
+        let named: BTreeSet<&str> = ini
+            .entries
+            .iter()
+            .filter(|entry| is_of_source(entry))
+            .map(|entry| entry.section.as_str())
+            .collect();
+        let sections = ini.sections.iter().filter(|section| named.contains(section.name.as_str()));
+        sections
+            .filter_map(|section| {
+                let error = SourceName::new(&section.name).err()?;
+                let place = Place::new(self.path, self.text.clone(), section.span.clone());
+                Some(Diagnostic::new(error.to_string()).at(place))
             })
             .collect()
     }

@@ -8,6 +8,7 @@ use super::options;
 use super::references::{Held, References, Text};
 use super::types::{boolean, dictionary};
 use crate::diagnostic::Diagnostic;
+use crate::image::SourceName;
 use crate::source::{Digest, Kind, Source};
 use crate::tree::{Manifest, SourceEntry};
 
@@ -67,15 +68,17 @@ pub(super) fn sources(
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Source> {
     let given = layers.sources();
-    let mut names: Vec<&String> = manifest.sources.keys().collect();
-    names.extend(given.names_beside(manifest.sources.keys()));
+    let mut names: Vec<SourceName> = manifest.sources.keys().cloned().collect();
+    // A section with another name has been refused where it stands.
+    let of_files = given.names_beside(manifest.sources.keys());
+    names.extend(of_files.filter_map(|name| SourceName::new(name).ok()));
     names.sort();
     let nothing = Section::new();
     names
         .into_iter()
         .filter_map(|name| {
-            let section = given.get(name).unwrap_or(&nothing);
-            match source(name, manifest.sources.get(name), section, surroundings) {
+            let section = given.get(name.as_str()).unwrap_or(&nothing);
+            match source(&name, manifest.sources.get(&name), section, surroundings) {
                 Ok(source) => source,
                 Err(error) => {
                     errors.push(error);
@@ -87,7 +90,7 @@ pub(super) fn sources(
 }
 
 fn source(
-    name: &str,
+    name: &SourceName,
     entry: Option<&SourceEntry>,
     section: &Section,
     surroundings: &Surroundings<'_>,
@@ -96,7 +99,7 @@ fn source(
         let of_tree =
             of_tree.map(|value| Given { value: value.clone(), origin: Origin::Manifest(None) });
         let given = section.get(key).cloned().or(of_tree);
-        let complete = |given| surroundings.references.complete_in(Some(name), key, given);
+        let complete = |given| surroundings.references.complete_in(Some(name.as_str()), key, given);
         given.map(complete).transpose()
     };
     let enabled = match value("enabled", None)? {
@@ -108,7 +111,7 @@ fn source(
         return Ok(None);
     }
     let given = value("type", entry.map(|entry| &entry.r#type))?;
-    let kind = kind(name, given.as_ref())?;
+    let kind = kind(name.as_str(), given.as_ref())?;
     let location = value("location", entry.map(|entry| &entry.location))?;
     let location = location.map(|given| given.value).filter(|location| !location.is_empty());
     let Some(location) = location else {
@@ -132,7 +135,7 @@ fn source(
             .map_or(Digest::Unknown, |entry| digest_of_entry(entry, surroundings.debian_arch)),
     };
     Ok(Some(Source {
-        name: name.to_owned(),
+        name: name.clone(),
         kind,
         location,
         reference: reference.map(|given| given.value),

@@ -1,37 +1,78 @@
 //! Packs folders, with the same bytes for the same contents.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io::{self, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::files::open_regular_here;
+
+/// Most files and folders that are packed.
+const MOST_ENTRIES: usize = 250_000;
 
 /// Packs the files below `folder` into a tar archive, under a folder called `top`.
+///
+/// # Errors
+/// When a file can't be read, or is none; and when there is more than an image's sources may have.
 pub(super) fn pack_folder(folder: &Path, top: &str, target: &Path) -> io::Result<()> {
-    let mut archive = tar::Builder::new(File::create(target)?);
+    let mut archive = tar::Builder::new(BufWriter::new(File::create(target)?));
     archive.follow_symlinks(false);
-    append_folder(&mut archive, folder, Path::new(top))?;
-    archive.into_inner()?.flush()
+    let mut packer = Packer { archive, entries: MOST_ENTRIES, bytes: super::LARGEST };
+    packer.append_folder(folder, Path::new(top))?;
+    packer.archive.into_inner()?.flush()
 }
 
-fn append_folder(archive: &mut tar::Builder<File>, folder: &Path, name: &Path) -> io::Result<()> {
-    let mut header = tidy_header(tar::EntryType::Directory, 0o755);
-    archive.append_data(&mut header, name.join(""), io::empty())?;
-    let mut entries: Vec<_> = fs::read_dir(folder)?.collect::<io::Result<_>>()?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let (path, name) = (entry.path(), name.join(entry.file_name()));
-        let metadata = fs::symlink_metadata(&path)?;
-        if metadata.is_dir() {
-            append_folder(archive, &path, &name)?;
-        } else if metadata.is_symlink() {
+/// An archive while it is packed, and how much it may still take.
+struct Packer {
+    archive: tar::Builder<BufWriter<File>>,
+    entries: usize,
+    bytes: u64,
+}
+
+impl Packer {
+    fn append_folder(&mut self, folder: &Path, name: &Path) -> io::Result<()> {
+        let mut header = tidy_header(tar::EntryType::Directory, 0o755);
+        self.archive.append_data(&mut header, name.join(""), io::empty())?;
+        let mut entries: Vec<_> = fs::read_dir(folder)?.collect::<io::Result<_>>()?;
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let (path, name) = (entry.path(), name.join(entry.file_name()));
+            self.entries = self.entries.checked_sub(1).ok_or_else(|| {
+                too_much(format!("it has more than {MOST_ENTRIES} files and folders"))
+            })?;
+            if entry.file_type()?.is_dir() {
+                self.append_folder(&path, &name)?;
+            } else {
+                let shown = name.clone();
+                self.append_file(&path, name)
+                    .map_err(|error| io::Error::new(error.kind(), format!("{shown:?}: {error}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append_file(&mut self, path: &Path, name: PathBuf) -> io::Result<()> {
+        if fs::symlink_metadata(path)?.is_symlink() {
             let mut header = tidy_header(tar::EntryType::Symlink, 0o777);
-            archive.append_link(&mut header, name, fs::read_link(&path)?)?;
-        } else if metadata.is_file() {
-            let mut header = tidy_header(tar::EntryType::Regular, mode(&metadata));
-            header.set_size(metadata.len());
-            archive.append_data(&mut header, name, File::open(&path)?)?;
+            return self.archive.append_link(&mut header, name, fs::read_link(path)?);
+        }
+        let file = open_regular_here(path)?;
+        let metadata = file.metadata()?;
+        self.bytes = self.bytes.checked_sub(metadata.len()).ok_or_else(|| {
+            too_much(format!("the files are larger than {} GiB", super::LARGEST >> 30))
+        })?;
+        let mut header = tidy_header(tar::EntryType::Regular, mode(&metadata));
+        header.set_size(metadata.len());
+        let mut content = file.take(metadata.len());
+        self.archive.append_data(&mut header, name, &mut content)?;
+        match content.limit() {
+            0 => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it shrinks while it is read")),
         }
     }
-    Ok(())
+}
+
+fn too_much(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, reason)
 }
 
 fn mode(metadata: &fs::Metadata) -> u32 {

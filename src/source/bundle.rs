@@ -16,6 +16,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::archive::tidy_header;
 use super::{FetchError, Source};
+use crate::files::open_regular;
 
 /// How much a bundle may hold.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,7 @@ pub(super) fn bundle(
     for (source, path) in archives {
         let added = open(path).and_then(|archive| bundle.add(archive));
         added.map_err(|error| FetchError {
-            name: source.name.clone(),
+            name: source.name.to_string(),
             location: source.location.clone(),
             reason: format!("its archive can't be used: {error}"),
             transient: false,
@@ -285,7 +286,7 @@ impl<R: Read> Read for Counted<R> {
 
 /// The tar archive in a file.
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    decompressed(File::open(path)?)
+    decompressed(open_regular(path)?)
 }
 
 /// A tar archive, compressed by gzip or not at all.
@@ -370,6 +371,7 @@ mod tests {
 
     use super::super::{Digest, Kind};
     use super::*;
+    use crate::image::SourceName;
 
     /// An archive with one entry of each `(kind, name, link or content)`; names are not checked.
     fn archive(entries: &[(E, &[u8], &[u8])]) -> Vec<u8> {
@@ -419,7 +421,7 @@ mod tests {
 
     fn source(name: &str) -> Source {
         Source {
-            name: name.to_owned(),
+            name: SourceName::new(name).unwrap(),
             kind: Kind::Local,
             location: "there".to_owned(),
             reference: None,

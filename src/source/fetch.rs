@@ -1,53 +1,63 @@
 //! Fetches one source to one file, by its kind.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
-use tokio::process::Command;
 
-use super::archive;
-use super::{Digest, FetchError, Kind, Source, without_user_info};
-use crate::crypto;
-use crate::diagnostic::with_causes;
+use super::{Digest, FetchError, Kind, LARGEST, Pace, Source, checkout, download, local, pip};
+use crate::files::open_regular;
+use crate::git::RemoteError;
+use crate::program::RunError;
 
 impl Source {
-    fn failed(&self, reason: impl Into<String>) -> FetchError {
-        let (name, location) = (self.name.clone(), self.location.clone());
+    pub(super) fn failed(&self, reason: impl Into<String>) -> FetchError {
+        let (name, location) = (self.name.to_string(), self.location.clone());
         FetchError { name, location, reason: reason.into(), transient: false }
     }
 
-    fn failed_for_now(&self, reason: impl Into<String>) -> FetchError {
+    pub(super) fn failed_for_now(&self, reason: impl Into<String>) -> FetchError {
         FetchError { transient: true, ..self.failed(reason) }
+    }
+
+    /// The failure of a program that did not run to its end.
+    pub(super) fn not_run(&self, program: &str, error: &RunError) -> FetchError {
+        FetchError { transient: error.is_transient(), ..self.failed(format!("{program}: {error}")) }
+    }
+
+    pub(super) fn not_usable(&self, error: &RemoteError) -> FetchError {
+        self.failed(error.to_string())
     }
 }
 
-/// What a source was fetched to.
+/// A source that was fetched.
+#[derive(Debug)]
 pub(super) struct Fetched {
     /// The file.
     pub(super) file: PathBuf,
-    /// What tells it from any other version of the source.
+    /// A text that tells it from any other version of the source.
     pub(super) identity: String,
 }
 
 /// Fetches `source` into `folder` and checks its digest.
-pub(super) async fn fetch(source: &Source, folder: &Path) -> Result<Fetched, FetchError> {
+pub(super) async fn fetch(
+    source: &Source,
+    folder: &Path,
+    pace: Pace,
+) -> Result<Fetched, FetchError> {
     if let Digest::OfOthers(arch) = &source.digest {
         return Err(source.failed(format!("there is no digest for {arch}")));
     }
-    let target = folder.join(&source.name);
-    fs::create_dir_all(&target).map_err(|error| source.failed(error.to_string()))?;
+    empty(folder).map_err(|error| source.failed(error.to_string()))?;
     let (file, commit) = match source.kind {
-        Kind::Url => (download(source, &target).await?, None),
+        Kind::Url => (download::download(source, folder, pace).await?, None),
         Kind::Git => {
-            let (file, commit) = check_out(source, &target).await?;
+            let (file, commit) = checkout::check_out(source, folder, pace).await?;
             (file, Some(commit))
         }
-        Kind::Local => (take(source, &target)?, None),
-        Kind::Pip => (source_distribution(source, &target).await?, None),
+        Kind::Local => (local::take(source, folder)?, None),
+        Kind::Pip => (pip::source_distribution(source, folder, pace).await?, None),
     };
     let found = digest(&file).map_err(|error| source.failed(error.to_string()))?;
     if let Digest::Sha256(expected) = &source.digest
@@ -59,59 +69,48 @@ pub(super) async fn fetch(source: &Source, folder: &Path) -> Result<Fetched, Fet
     Ok(Fetched { file, identity })
 }
 
-/// What the identity of a source would be if it were fetched into `folder` now; it is fetched only
+/// Makes a folder empty: an earlier try may have left something.
+fn empty(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir(folder),
+    }
+}
+
+/// Tells the identity that a source would have if it were fetched into `folder` now; it is fetched only
 /// where that can't be told otherwise.
-pub(super) async fn identity(source: &Source, folder: &Path) -> Result<String, FetchError> {
+pub(super) async fn identity(
+    source: &Source,
+    folder: &Path,
+    pace: Pace,
+) -> Result<String, FetchError> {
     match (source.kind, &source.digest) {
         (Kind::Url, Digest::Sha256(digest)) => Ok(digest.to_lowercase()),
-        (Kind::Git, _) => match commit_now(source).await? {
-            Some(commit) => Ok(commit),
-            None => Ok(fetch(source, folder).await?.identity),
-        },
+        (Kind::Git, _) => {
+            empty(folder).map_err(|error| source.failed(error.to_string()))?;
+            match checkout::commit_now(source, folder, pace).await? {
+                Some(commit) => Ok(commit),
+                None => Ok(fetch(source, folder, pace).await?.identity),
+            }
+        }
         _ => match pinned(source) {
             Some(requirement) => Ok(requirement),
-            None => Ok(fetch(source, folder).await?.identity),
+            None => Ok(fetch(source, folder, pace).await?.identity),
         },
     }
 }
 
-/// A requirement of one version: an index has nothing else under it, ever.
+/// A requirement of one version: an index has nothing else under it, ever. A URL has, and may hold a
+/// password.
 fn pinned(source: &Source) -> Option<String> {
     let is_pinned = source.kind == Kind::Pip && source.location.contains("==");
-    (is_pinned && !source.location.contains('*')).then(|| source.location.clone())
-}
-
-/// The commit that a repository has now at the branch or tag; `None` if the reference is neither.
-async fn commit_now(source: &Source) -> Result<Option<String>, FetchError> {
-    let wanted = source.reference.as_deref().unwrap_or("HEAD");
-    let patterns =
-        [format!("refs/heads/{wanted}"), format!("refs/tags/{wanted}^{{}}"), wanted.to_owned()];
-    let mut git = git();
-    git.args(["ls-remote", "--quiet", "--", &source.location]).args(&patterns);
-    let listed = run(source, &mut git).await?;
-    let commits: Vec<(&str, &str)> =
-        listed.lines().filter_map(|line| line.split_once('\t')).collect();
-    let named = |name: &str| commits.iter().find(|(_, reference)| *reference == name);
-    let found = patterns[..2]
-        .iter()
-        .find_map(|name| named(name))
-        .or_else(|| named(&format!("refs/tags/{wanted}")))
-        .or_else(|| named(wanted));
-    let is_commit = wanted.len() == 40 && wanted.chars().all(|c| c.is_ascii_hexdigit());
-    let itself = || is_commit.then(|| wanted.to_lowercase());
-    Ok(found.map(|(commit, _)| (*commit).to_owned()).or_else(itself))
-}
-
-/// Git, which is to ask nobody anything.
-fn git() -> Command {
-    let mut git = Command::new("git");
-    git.env("GIT_TERMINAL_PROMPT", "0");
-    git
+    let is_open = source.location.contains('*') || source.location.contains("://");
+    (is_pinned && !is_open).then(|| source.location.clone())
 }
 
 /// The SHA-256 digest of a file, in hexadecimal.
 fn digest(file: &Path) -> io::Result<String> {
-    let mut file = File::open(file)?;
+    let mut file = open_regular(file)?.take(LARGEST + 1);
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -120,171 +119,34 @@ fn digest(file: &Path) -> io::Result<String> {
             read => hasher.update(&buffer[..read]),
         }
     }
+    if file.limit() == 0 {
+        let reason = format!("it is larger than {} GiB", LARGEST >> 30);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-async fn download(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
-    crypto::provide();
-    let refuse = |error: reqwest::Error| {
-        let text = with_causes(&error.without_url());
-        source.failed_for_now(text)
-    };
-    let response = reqwest::get(&source.location).await.map_err(refuse)?;
-    let status = response.status();
-    if !status.is_success() {
-        let reason = format!("the server says {status}");
-        let passing = status.is_server_error() || status.as_u16() == 429;
-        let failed = if passing { source.failed_for_now(reason) } else { source.failed(reason) };
-        return Err(failed);
-    }
-    let too_large = || source.failed(format!("it is larger than {} GiB", super::LARGEST >> 30));
-    let mut left = super::LARGEST;
-    if response.content_length().is_some_and(|length| length > left) {
-        return Err(too_large());
-    }
-    let path = folder.join("archive");
-    let mut file = File::create(&path).map_err(|error| source.failed(error.to_string()))?;
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(refuse)?;
-        left = left.checked_sub(chunk.len() as u64).ok_or_else(too_large)?;
-        file.write_all(&chunk).map_err(|error| source.failed(error.to_string()))?;
-    }
-    Ok(path)
-}
-
-/// Runs a program to its end; gives its output, or the last line it said on standard error.
-async fn run(source: &Source, command: &mut Command) -> Result<String, FetchError> {
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| source.failed(format!("'{program}' can't be run: {error}")))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let meaningful = |line: &&str| {
-        let line = line.trim();
-        !line.is_empty() && !line.contains("notice") && !line.starts_with('[')
-    };
-    let of_errors = said.lines().rev().find(|line| {
-        ["fatal:", "error:", "ERROR:"].iter().any(|mark| line.trim_start().starts_with(mark))
-    });
-    let last = of_errors.or_else(|| said.lines().rev().find(meaningful)).unwrap_or("it failed");
-    Err(source.failed(format!("{program}: {}", last.trim())))
-}
-
-/// Clones a repository and packs the working tree at the reference, with its `.git`: version tools
-/// of Python packages look there. Returns the archive and the commit.
-async fn check_out(source: &Source, folder: &Path) -> Result<(PathBuf, String), FetchError> {
-    let clone = folder.join("clone");
-    let git = |arguments: &[&str]| {
-        let mut git = git();
-        git.args(arguments);
-        git
-    };
-    let clone_text = clone.to_string_lossy().into_owned();
-    run(
-        source,
-        &mut git(&["clone", "--quiet", "--no-checkout", "--", &source.location, &clone_text]),
-    )
-    .await?;
-    let wanted = source.reference.as_deref().unwrap_or("HEAD");
-    let mut commit = Err(source.failed("unreachable"));
-    for spelling in [format!("refs/remotes/origin/{wanted}"), wanted.to_owned()] {
-        let commit_of = format!("{spelling}^{{commit}}");
-        let parse = ["-C", &clone_text, "rev-parse", "--verify", "--quiet", &commit_of];
-        commit = run(source, &mut git(&parse)).await;
-        if commit.is_ok() {
-            break;
-        }
-    }
-    let commit = commit.map_err(|_| {
-        source.failed(format!("the repository has no branch, tag or commit '{wanted}'"))
-    })?;
-    run(source, &mut git(&["-C", &clone_text, "checkout", "--quiet", "--detach", &commit])).await?;
-    forget_user_info(source, &clone).await?;
-    let reference = source.reference.as_deref().unwrap_or(&commit[..commit.len().min(12)]);
-    let top = format!("{}-archive-{}", source.name, reference.replace('/', "-"));
-    let archive = pack(source, clone, top, folder.join("archive")).await?;
-    Ok((archive, commit))
-}
-
-/// Has a clone, which goes into an image, know nothing of the user and password it was made with.
-async fn forget_user_info(source: &Source, clone: &Path) -> Result<(), FetchError> {
-    let location = without_user_info(&source.location);
-    if location == source.location {
-        return Ok(());
-    }
-    let mut command = git();
-    command.arg("-C").arg(clone).args(["remote", "set-url", "origin", &location]);
-    run(source, &mut command).await?;
-    let logs = clone.join(".git/logs");
-    std::fs::remove_dir_all(logs).map_err(|error| source.failed(error.to_string()))
-}
-
-async fn pack(
-    source: &Source,
-    folder: PathBuf,
-    top: String,
-    target: PathBuf,
-) -> Result<PathBuf, FetchError> {
-    let written = target.clone();
-    tokio::task::spawn_blocking(move || archive::pack_folder(&folder, &top, &written))
-        .await
-        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-        .map_err(|error| source.failed(error.to_string()))?;
-    Ok(target)
-}
-
-/// A local archive is used where it is; a folder is packed.
-fn take(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
-    let path = Path::new(&source.location);
-    let metadata = fs::metadata(path).map_err(|error| source.failed(error.to_string()))?;
-    if metadata.is_file() {
-        return Ok(path.to_owned());
-    }
-    let target = folder.join("archive");
-    let top =
-        path.file_name().map_or(source.name.as_str().into(), std::ffi::OsStr::to_string_lossy);
-    archive::pack_folder(path, &top, &target).map_err(|error| source.failed(error.to_string()))?;
-    Ok(target)
 }
 
 /// The identity of a source on this machine, which is packed in `folder` if it is a folder.
 pub(super) fn content(source: &Source, folder: &Path) -> Result<String, FetchError> {
-    fs::create_dir_all(folder).map_err(|error| source.failed(error.to_string()))?;
-    digest(&take(source, folder)?).map_err(|error| source.failed(error.to_string()))
-}
-
-async fn source_distribution(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"])
-        .args(["--no-deps", "--no-binary", ":all:", "--dest"])
-        .arg(folder)
-        .arg("--")
-        .arg(&source.location);
-    run(source, &mut pip).await?;
-    let found = fs::read_dir(folder)
-        .map_err(|error| source.failed(error.to_string()))?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .find(|path| path.to_string_lossy().ends_with(".tar.gz"));
-    found.ok_or_else(|| source.failed("there is no source distribution of it as a .tar.gz"))
+    empty(folder).map_err(|error| source.failed(error.to_string()))?;
+    digest(&local::take(source, folder)?).map_err(|error| source.failed(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{BufRead as _, BufReader};
+    use std::fs::File;
+    use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
+    use std::time::Duration;
+
+    use crate::image::SourceName;
+
+    const PACE: Pace = Pace { silence: Duration::from_secs(60) };
 
     fn source(kind: Kind, location: &str) -> Source {
         Source {
-            name: "app".to_owned(),
+            name: SourceName::new("app").unwrap(),
             kind,
             location: location.to_owned(),
             reference: None,
@@ -297,14 +159,14 @@ mod tests {
     }
 
     fn fetched(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
-        runtime().block_on(fetch(source, folder)).map(|fetched| fetched.file)
+        runtime().block_on(fetch(source, folder, PACE)).map(|fetched| fetched.file)
     }
 
     /// The identity of a source, which has to be the same before and after it is fetched.
     fn identity_of(source: &Source) -> String {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let before = runtime().block_on(identity(source, folders[0].path())).unwrap();
-        let fetched = runtime().block_on(fetch(source, folders[1].path())).unwrap();
+        let before = runtime().block_on(identity(source, folders[0].path(), PACE)).unwrap();
+        let fetched = runtime().block_on(fetch(source, folders[1].path(), PACE)).unwrap();
         assert_eq!(before, fetched.identity);
         before
     }
@@ -457,7 +319,7 @@ mod tests {
         assert_ne!(identity_of(&wanted), before);
         let pinned = source(Kind::Pip, "app == 1.0");
         let folder = local.path();
-        assert_eq!(runtime().block_on(identity(&pinned, folder)).unwrap(), "app == 1.0");
+        assert_eq!(runtime().block_on(identity(&pinned, folder, PACE)).unwrap(), "app == 1.0");
     }
 
     #[test]

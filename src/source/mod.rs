@@ -8,20 +8,25 @@
 
 mod archive;
 mod bundle;
+mod checkout;
+mod download;
 mod fetch;
+mod local;
+mod pip;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use regex::Regex;
 
 use crate::fingerprint::{Fingerprint, Parts};
-use crate::image::ImageName;
+use crate::image::{ImageName, SourceName};
+use crate::program::Limits;
+use crate::secret::without_secrets;
 
 pub use bundle::bundled;
+pub use checkout::top_folder;
 
 /// The bytes that the sources of an image may have, fetched and unpacked: build contexts are packed in
 /// memory, and what is larger is no program's source but a server that does not stop.
@@ -54,8 +59,8 @@ impl Kind {
 /// One thing to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// What it is called: an image, `<image>-plugin-<x>` or `<image>-additions-<x>`.
-    pub name: String,
+    /// The name that tells the image it belongs to.
+    pub name: SourceName,
     /// Where from.
     pub kind: Kind,
     /// The URL, repository, path or requirement.
@@ -90,29 +95,27 @@ pub struct ImageSources {
 }
 
 impl ImageSources {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Source> {
+        self.own.iter().chain(&self.plugins).chain(&self.additions)
+    }
+
     /// Whether there is nothing to fetch.
     pub fn is_empty(&self) -> bool {
         self.own.is_none() && self.plugins.is_empty() && self.additions.is_empty()
     }
 }
 
-/// What is between an image's name and a plugin's.
-const PLUGIN: &str = "-plugin-";
-
-/// What is between an image's name and an addition's.
-const ADDITIONS: &str = "-additions-";
-
 /// Picks the sources of `image` out of `all`, which are sorted by name.
 pub fn of_image(image: &ImageName, all: &[Source]) -> ImageSources {
     let image = image.as_str();
-    let starting = |what: &str| {
-        let start = format!("{image}{what}");
-        all.iter().filter(|source| source.name.starts_with(&start)).cloned().collect()
+    let those = |belongs: &dyn Fn(&SourceName) -> bool| {
+        all.iter().filter(|source| belongs(&source.name)).cloned().collect()
     };
     ImageSources {
-        own: all.iter().find(|source| source.name == image).cloned(),
-        plugins: starting(PLUGIN),
-        additions: starting(ADDITIONS),
+        own: all.iter().find(|source| source.name.as_str() == image).cloned(),
+        plugins: those(&|name| name.is_plugin_of(image)),
+        additions: those(&|name| name.is_addition_to(image)),
     }
 }
 
@@ -135,12 +138,6 @@ fn in_context(what: &str) -> String {
     format!("{what}-archive")
 }
 
-/// The image that a source called `name` belongs to.
-pub fn image_of(name: &str) -> &str {
-    let end = name.find(PLUGIN).or_else(|| name.find(ADDITIONS)).unwrap_or(name.len());
-    &name[..end]
-}
-
 /// Why a source could not be had, in one line with its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchError {
@@ -157,17 +154,37 @@ pub struct FetchError {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let told = format!("the source [{}] {}: {}", self.name, self.location, self.reason);
-        f.write_str(&without_user_info(&told))
+        f.write_str(&without_secrets(&told))
     }
 }
 
 impl std::error::Error for FetchError {}
 
-/// A text without the users and passwords of the URLs in it.
-fn without_user_info(text: &str) -> Cow<'_, str> {
-    static USER_INFO: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"://[^/\s]*@").expect("a literal"));
-    USER_INFO.replace_all(text, "://")
+/// Bounds on the patience with servers that sources come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Longest time without anything from a server.
+    pub silence: Duration,
+}
+
+impl Pace {
+    /// Longest time in all for one source.
+    pub fn total(self) -> Duration {
+        const SILENCES: u32 = 30;
+        self.silence.saturating_mul(SILENCES)
+    }
+
+    /// Fewest bytes that have to come within the time of a silence: less is no progress.
+    fn least(self) -> u64 {
+        const LEAST_PER_SECOND: u64 = 10;
+        self.silence.as_secs().saturating_mul(LEAST_PER_SECOND)
+    }
+
+    /// Limits for a program that speaks to a server.
+    fn limits(self) -> Limits {
+        const MOST_OUTPUT: usize = 64 << 20;
+        Limits { silence: self.silence, total: self.total(), output: MOST_OUTPUT, folder: None }
+    }
 }
 
 /// The sources of an image, fetched.
@@ -194,8 +211,17 @@ pub trait Fetcher: Send + Sync {
 }
 
 /// Fetches sources from where they are.
-#[derive(Debug, Clone, Copy)]
-pub struct FromOrigin;
+#[derive(Debug)]
+pub struct FromOrigin {
+    pace: Pace,
+}
+
+impl FromOrigin {
+    /// Fetches at this pace.
+    pub fn new(pace: Pace) -> Self {
+        Self { pace }
+    }
+}
 
 impl Fetcher for FromOrigin {
     fn fetch<'a>(
@@ -204,11 +230,11 @@ impl Fetcher for FromOrigin {
         sources: &'a ImageSources,
         folder: &'a Path,
     ) -> BoxFuture<'a, Result<Fetched, FetchError>> {
-        Box::pin(fetch(image, sources, folder))
+        Box::pin(fetch(image, sources, folder, self.pace))
     }
 }
 
-/// Fetches the sources of `image` into `folder`.
+/// Fetches the sources of `image` into `folder`, each into a folder that is called by its number.
 ///
 /// # Errors
 /// For the first source that can't be had or is not what it should be.
@@ -216,17 +242,20 @@ pub async fn fetch(
     image: &ImageName,
     sources: &ImageSources,
     folder: &Path,
+    pace: Pace,
 ) -> Result<Fetched, FetchError> {
     let mut fetched = Fetched::default();
+    let mut folders = (0..).map(|number: usize| folder.join(number.to_string()));
+    let mut next_folder = || folders.next().expect("numbers do not end");
     if let Some(own) = &sources.own {
-        let archive = fetch::fetch(own, folder).await?;
+        let archive = fetch::fetch(own, &next_folder(), pace).await?;
         fetched.parts.insert(part(own), archive.identity);
         fetched.files.push((own_archive(image), archive.file));
     }
     for (what, parts) in [(PLUGINS, &sources.plugins), (ALL_ADDITIONS, &sources.additions)] {
         let mut archives = Vec::new();
         for source in parts {
-            let archive = fetch::fetch(source, folder).await?;
+            let archive = fetch::fetch(source, &next_folder(), pace).await?;
             fetched.parts.insert(part(source), archive.identity);
             archives.push((source.clone(), archive.file));
         }
@@ -245,10 +274,11 @@ pub async fn fetch(
 ///
 /// # Errors
 /// For the first source that nothing can be told of.
-pub async fn parts(sources: &ImageSources, folder: &Path) -> Result<Parts, FetchError> {
+pub async fn parts(sources: &ImageSources, folder: &Path, pace: Pace) -> Result<Parts, FetchError> {
     let mut parts = Parts::new();
-    for source in sources.own.iter().chain(&sources.plugins).chain(&sources.additions) {
-        parts.insert(part(source), fetch::identity(source, folder).await?);
+    for (number, source) in sources.all().enumerate() {
+        let folder = folder.join(number.to_string());
+        parts.insert(part(source), fetch::identity(source, &folder, pace).await?);
     }
     Ok(parts)
 }
@@ -256,12 +286,11 @@ pub async fn parts(sources: &ImageSources, folder: &Path) -> Result<Parts, Fetch
 /// What is said of the sources of an image, by `source <name>`: nothing is fetched. What lies on this
 /// machine speaks for itself, and is read where `place` says; `folder` is for packing it.
 pub fn declared(sources: &ImageSources, place: &dyn Fn(&Path) -> PathBuf, folder: &Path) -> Parts {
-    let all = sources.own.iter().chain(&sources.plugins).chain(&sources.additions);
-    let told = all.map(|source| match source.kind {
+    let told = sources.all().enumerate().map(|(number, source)| match source.kind {
         Kind::Local => {
             let location = place(Path::new(&source.location)).display().to_string();
             let here = Source { location, ..source.clone() };
-            let content = fetch::content(&here, &folder.join(&source.name));
+            let content = fetch::content(&here, &folder.join(number.to_string()));
             (part(source), content.unwrap_or_else(|_| "unreadable".to_owned()))
         }
         _ => (part(source), source.as_declared()),
@@ -300,7 +329,7 @@ mod tests {
 
     fn source(name: &str) -> Source {
         Source {
-            name: name.to_owned(),
+            name: SourceName::new(name).unwrap(),
             kind: Kind::Local,
             location: "x".to_owned(),
             reference: None,
@@ -319,10 +348,6 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "the source [app] https://git.example/app: unable to access 'https://git.example/app/': no"
-        );
-        assert_eq!(
-            without_user_info("git@git.example:app ssh://h/a"),
-            "git@git.example:app ssh://h/a"
         );
     }
 
@@ -355,11 +380,9 @@ mod tests {
         let all =
             ["a", "a-additions-x", "a-plugin-y", "a-plugin-z", "ab", "ab-plugin-y"].map(source);
         let found = of_image(&ImageName::new("a"), &all);
-        assert_eq!(found.own.unwrap().name, "a");
-        let names = |of: &[Source]| of.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
+        assert_eq!(found.own.unwrap().name.as_str(), "a");
+        let names = |of: &[Source]| of.iter().map(|s| s.name.to_string()).collect::<Vec<_>>();
         assert_eq!(names(&found.plugins), ["a-plugin-y", "a-plugin-z"]);
         assert_eq!(names(&found.additions), ["a-additions-x"]);
-        assert_eq!(image_of("a-plugin-y"), "a");
-        assert_eq!(image_of("some-base"), "some-base");
     }
 }

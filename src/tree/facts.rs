@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::python::{self, Literal, Module};
 use crate::dialect::yaml::{self, Yaml};
+use crate::image::SourceName;
 
 const CONFIG: &str = "common/config.py";
 const USERS: [&str; 2] = ["common/users.py", CONFIG];
@@ -39,7 +40,7 @@ pub struct Facts {
     /// The service users, by name (without `-user`).
     pub users: BTreeMap<String, User>,
     /// Where the sources of images, plugins and additions come from.
-    pub sources: BTreeMap<String, SourceFacts>,
+    pub sources: BTreeMap<SourceName, SourceFacts>,
     /// Images that can't be built and why not (or nothing), by the axes (`centos+source`,
     /// `aarch64`) that they can't be built on.
     pub unbuildable: BTreeMap<String, BTreeMap<String, String>>,
@@ -138,7 +139,7 @@ pub fn read(package: &dyn Fn(&str) -> Option<String>) -> Result<Facts> {
         options,
         profiles: profiles(&files.need("_PROFILE_OPTS", &[CONFIG])?)?,
         users: users(&files.need("USERS", &USERS)?)?,
-        sources: files.sources()?.entries(source)?,
+        sources: sources(&files.sources()?)?,
         unbuildable: files.unbuildable()?,
         named_by_type: named_by_type.map_or(Ok(Vec::new()), |table| table.texts())?,
     })
@@ -299,6 +300,19 @@ fn user(_: &str, value: &Literal) -> Option<User> {
         _ => None,
     };
     Some(User { uid: id("uid")?, gid: id("gid")?, group: optional(value.field("group"))? })
+}
+
+/// The sources.
+fn sources(table: &Table) -> Result<BTreeMap<SourceName, SourceFacts>> {
+    let sources = table.entries(source)?;
+    let named = |(name, source): (String, SourceFacts)| match SourceName::new(&name) {
+        Ok(name) => Ok((name, source)),
+        Err(error) => {
+            let (file, offset) = (table.file.to_owned(), table.offset);
+            Err(FactsError { file, offset, message: error.to_string() })
+        }
+    };
+    sources.into_iter().map(named).collect()
 }
 
 /// What `SOURCES` has for a source.

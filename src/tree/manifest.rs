@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dialect::{Axis, Dialect};
+use crate::image::SourceName;
 
 /// The manifest's file name; a folder that has one is a tree.
 pub const FILE_NAME: &str = "tree.toml";
@@ -36,7 +37,7 @@ pub struct Manifest {
     pub install_types: BTreeMap<String, InstallType>,
     /// What images of a type that fetches sources are made of, by image, plugin or addition.
     #[serde(default)]
-    pub sources: BTreeMap<String, SourceEntry>,
+    pub sources: BTreeMap<SourceName, SourceEntry>,
     /// Where in the tree the site's CA certificates are put, if there are any.
     pub ca_certificates: Option<String>,
     /// Images that some bases or install types can't supply.

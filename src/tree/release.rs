@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::facts::{self, Facts};
 use super::manifest::{
@@ -19,6 +18,7 @@ use super::{TreeFile, shipped, text_at};
 use crate::diagnostic::{Diagnostic, Place as Shown, Result};
 use crate::dialect::yaml::{self, Yaml};
 use crate::dialect::{Axis, Dialect, Tables, Version};
+use crate::git::Repository;
 
 /// The folder of templates, and that of the Python package if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, 
     let commit = package
         .parent()
         .filter(|_| dialect.tells_commit())
-        .and_then(|checkout| said_by_git(checkout, &["log", "-n1", "--pretty=format:%h"]));
+        .and_then(|checkout| said_by_git(checkout, &["rev-parse", "--short", "HEAD"]));
     Ok((Release { dialect, version, commit, guess, tables: tables? }, facts))
 }
 
@@ -194,19 +194,8 @@ fn described_by_git(checkout: &Path) -> Option<String> {
 
 /// What git says of a checkout; only where the folder is the top of one.
 fn said_by_git(checkout: &Path, question: &[&str]) -> Option<String> {
-    if !checkout.join(".git").exists() {
-        return None;
-    }
-    // What a checkout configures of git is not meant for here, least of all programs to run.
-    let without = ["core.fsmonitor=false", "core.hooksPath=/dev/null", "log.showSignature=false"];
-    let mut git = Command::new("git");
-    git.arg("-C").arg(checkout);
-    for setting in without {
-        git.args(["-c", setting]);
-    }
-    let output = git.args(question).output().ok()?;
-    let answer = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    (output.status.success() && !answer.is_empty()).then_some(answer)
+    let answer = Repository::at(checkout).ok()?.ask(question).ok()?.trim().to_owned();
+    (!answer.is_empty()).then_some(answer)
 }
 
 /// The dialect that what is in the templates speaks for, with the services' release if known.

@@ -145,7 +145,7 @@ fn options(settings: &Settings) -> Map<String, Value> {
 
 fn sources(settings: &Settings, manifest: &Manifest) -> Map<String, Value> {
     let asked =
-        |s: &&Source| SOURCES.contains(&&*s.name) || !manifest.sources.contains_key(&s.name);
+        |s: &&Source| SOURCES.contains(&s.name.as_str()) || !manifest.sources.contains_key(&s.name);
     let source = |source: &Source| {
         let kind = Kind::NAMES.iter().find(|(_, kind)| *kind == source.kind).expect("a kind").0;
         let sha256 = match &source.digest {
@@ -156,7 +156,7 @@ fn sources(settings: &Settings, manifest: &Manifest) -> Map<String, Value> {
         if source.kind == Kind::Git {
             told["reference"] = json!(source.reference.as_deref().unwrap_or_default());
         }
-        (source.name.clone(), told)
+        (source.name.to_string(), told)
     };
     settings.sources.iter().filter(asked).map(source).collect()
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Every test file uses its own part.
 
 pub mod browser;
+pub mod idle;
 pub mod kolla;
 pub mod registry;
 pub mod server;

@@ -1,0 +1,554 @@
+//! Other programs that Kiln starts: found in the absolute folders of PATH alone, held to limits of
+//! time and size, and ended together with all that they have started.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// PATH where the environment has none.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Most bytes that a program may write to standard error before it is given up: no progress of an
+/// hour takes as much.
+const MOST_TALK: usize = 16 << 20;
+
+/// Bytes kept of the end of standard error.
+const KEPT_TALK: usize = 64 << 10;
+
+/// Bytes read at once.
+const CHUNK: usize = 64 << 10;
+
+/// Longest time between two looks at the size of a folder, and at whether the program has ended while
+/// another process keeps its output open.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Time that the output of a program that has ended is still listened to.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Prepares to run the program called `name`, which is looked for in the absolute folders of PATH; so
+/// is whatever it starts in turn.
+///
+/// # Errors
+/// When there is no such program.
+pub fn command(name: &str) -> io::Result<Command> {
+    let path = absolute_path();
+    let program = find_in(name, &path).ok_or_else(|| {
+        let reason = format!("there is no program '{name}' in the absolute folders of PATH");
+        io::Error::new(io::ErrorKind::NotFound, reason)
+    })?;
+    let mut command = Command::new(program);
+    command.env("PATH", path);
+    Ok(command)
+}
+
+/// Returns the value of PATH without empty and relative folders.
+fn absolute_path() -> OsString {
+    let given = env::var_os("PATH").unwrap_or_else(|| USUAL_PATH.into());
+    only_absolute(given)
+}
+
+/// Returns a list of folders, as PATH is one, without those that the current folder decides on.
+pub fn only_absolute(list: OsString) -> OsString {
+    let absolute = env::split_paths(&list).filter(|folder| folder.is_absolute());
+    env::join_paths(absolute).unwrap_or_default()
+}
+
+fn find_in(name: &str, path: &OsString) -> Option<PathBuf> {
+    let is_program = |file: &PathBuf| {
+        let metadata = fs::metadata(file);
+        metadata.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    env::split_paths(path).map(|folder| folder.join(name)).find(is_program)
+}
+
+/// Bounds on a program.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest time without a byte from it.
+    pub silence: Duration,
+    /// Longest time in all.
+    pub total: Duration,
+    /// Most bytes on standard output.
+    pub output: usize,
+    /// A folder that the program writes to, and the bytes that may be in it.
+    pub folder: Option<(PathBuf, u64)>,
+}
+
+/// What has come of a program that ended by itself.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// The end of its standard error.
+    pub stderr: String,
+}
+
+/// Why a program did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The program can't be started.
+    #[error("it can't be run: {0}")]
+    Start(io::Error),
+    /// Nothing came for too long.
+    #[error("nothing came for {} s", .0.as_secs_f32())]
+    Silent(Duration),
+    /// It did not end.
+    #[error("it took longer than {} s", .0.as_secs_f32())]
+    Endless(Duration),
+    /// It writes more than it may.
+    #[error("{0}")]
+    TooMuch(String),
+    /// What it writes can't be used.
+    #[error("{0}")]
+    Unusable(io::Error),
+    /// The caller has lost interest.
+    #[error("it was stopped")]
+    Stopped,
+}
+
+impl RunError {
+    /// Tells an error that another run may not meet with.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Silent(_) | Self::Endless(_))
+    }
+}
+
+/// Runs a program to its end and returns all of its output.
+///
+/// # Errors
+/// When it can't be started or exceeds its limits.
+pub fn run(command: Command, limits: &Limits) -> Result<Ended, RunError> {
+    run_held(command, limits, &Hold::default())
+}
+
+/// Runs a program to its end without blocking the caller's thread. It ends, with all that it has
+/// started, when the future is dropped.
+///
+/// # Errors
+/// When it can't be started or exceeds its limits.
+pub async fn run_async(command: Command, limits: Limits) -> Result<Ended, RunError> {
+    let hold = Hold::default();
+    let dropped = Release(hold.clone());
+    let run = tokio::task::spawn_blocking(move || run_held(command, &limits, &hold));
+    let ended = run.await.map_err(|error| RunError::Unusable(io::Error::other(error)))?;
+    drop(dropped);
+    ended
+}
+
+fn run_held(command: Command, limits: &Limits, hold: &Hold) -> Result<Ended, RunError> {
+    let mut stdout = Vec::new();
+    let mut keep = |chunk: &[u8]| {
+        if stdout.len() + chunk.len() > limits.output {
+            let reason = format!("it writes more than {} MiB", limits.output >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        stdout.extend_from_slice(chunk);
+        Ok(())
+    };
+    let (status, stderr) = stream_held(command, Vec::new(), limits, hold, &mut keep)?;
+    Ok(Ended { status, stdout, stderr })
+}
+
+/// Runs a program to its end: hands it `input`, and its output to `take` as it comes. Returns how it
+/// ended, and the end of its standard error.
+///
+/// # Errors
+/// When it can't be started, exceeds its limits, or `take` fails.
+pub fn stream(
+    command: Command,
+    input: Vec<u8>,
+    limits: &Limits,
+    take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(ExitStatus, String), RunError> {
+    stream_held(command, input, limits, &Hold::default(), take)
+}
+
+fn stream_held(
+    mut command: Command,
+    input: Vec<u8>,
+    limits: &Limits,
+    hold: &Hold,
+    take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(ExitStatus, String), RunError> {
+    let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = hold.start(&mut command)?;
+    let began = Instant::now();
+    let listened = Listener::new(&mut child, input).listen(&mut child, limits, take);
+    let listened = listened.and_then(|heard| {
+        await_end(&mut child, limits, began)?;
+        Ok(heard)
+    });
+    if !matches!(listened, Ok(End::Closed(_))) {
+        hold.kill();
+    }
+    let status = child.wait();
+    let was_stopped = hold.end();
+    let (End::Closed(stderr) | End::LeftOpen(stderr)) = listened?;
+    if was_stopped {
+        return Err(RunError::Stopped);
+    }
+    Ok((status.map_err(RunError::Unusable)?, String::from_utf8_lossy(&stderr).into_owned()))
+}
+
+/// Waits for the end of a program that has closed its outputs.
+fn await_end(child: &mut Child, limits: &Limits, began: Instant) -> Result<(), RunError> {
+    let (closed, mut pause) = (Instant::now(), Duration::from_micros(100));
+    while child.try_wait().map_err(RunError::Unusable)?.is_none() {
+        if closed.elapsed() >= limits.silence {
+            return Err(RunError::Silent(limits.silence));
+        }
+        limits.look_at_clock(began)?;
+        thread::sleep(pause);
+        pause = (pause * 2).min(LOOK);
+    }
+    Ok(())
+}
+
+/// The end of standard error, and the state of both outputs then.
+enum End {
+    /// Both were closed.
+    Closed(Vec<u8>),
+    /// The program has ended, and another process has one of them still open.
+    LeftOpen(Vec<u8>),
+}
+
+/// A part of the output of a program.
+enum Heard {
+    Out(Vec<u8>),
+    Err(Vec<u8>),
+}
+
+/// Listens to both outputs of a program.
+struct Listener {
+    heard: Receiver<Heard>,
+}
+
+impl Listener {
+    fn new(child: &mut Child, input: Vec<u8>) -> Self {
+        let (send, heard) = sync_channel(8);
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that does not read to the end has its reasons, and says them.
+            thread::spawn(move || drop(stdin.write_all(&input)));
+        }
+        if let Some(stdout) = child.stdout.take() {
+            let send = send.clone();
+            thread::spawn(move || forward(stdout, &send, Heard::Out));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            thread::spawn(move || forward(stderr, &send, Heard::Err));
+        }
+        Self { heard }
+    }
+
+    /// Listens until both outputs are at their ends, or the program is.
+    fn listen(
+        self,
+        child: &mut Child,
+        limits: &Limits,
+        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<End, RunError> {
+        let began = Instant::now();
+        let (mut last, mut looked) = (began, began);
+        let (mut talked, mut stderr) = (0, Vec::new());
+        let mut ended = None;
+        loop {
+            match self.heard.recv_timeout(LOOK) {
+                Ok(Heard::Out(chunk)) => take(&chunk).map_err(RunError::Unusable)?,
+                Ok(Heard::Err(chunk)) => {
+                    talked += chunk.len();
+                    if talked > MOST_TALK {
+                        let reason = format!("it says more than {} MiB", MOST_TALK >> 20);
+                        return Err(RunError::TooMuch(reason));
+                    }
+                    keep_end(&mut stderr, &chunk);
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(End::Closed(stderr)),
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = Instant::now();
+                    if ended.is_none() && child.try_wait().map_err(RunError::Unusable)?.is_some() {
+                        ended = Some(now);
+                    }
+                    if ended.is_some_and(|ended| now - ended >= LAST_WORDS) {
+                        return Ok(End::LeftOpen(stderr));
+                    }
+                    if now - last >= limits.silence {
+                        return Err(RunError::Silent(limits.silence));
+                    }
+                    limits.look_at_folder(&mut looked)?;
+                    limits.look_at_clock(began)?;
+                    continue;
+                }
+            }
+            last = Instant::now();
+            limits.look_at_folder(&mut looked)?;
+            limits.look_at_clock(began)?;
+        }
+    }
+}
+
+impl Limits {
+    fn look_at_clock(&self, began: Instant) -> Result<(), RunError> {
+        if began.elapsed() >= self.total { Err(RunError::Endless(self.total)) } else { Ok(()) }
+    }
+
+    fn look_at_folder(&self, looked: &mut Instant) -> Result<(), RunError> {
+        let Some((folder, most)) = &self.folder else { return Ok(()) };
+        if looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        *looked = Instant::now();
+        if size_below(folder) > *most {
+            let reason = format!("it writes more than {} MiB", most >> 20);
+            return Err(RunError::TooMuch(reason));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the bytes of all files below a folder; what comes and goes meanwhile does not count.
+fn size_below(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
+}
+
+fn forward(mut from: impl Read, to: &SyncSender<Heard>, of: fn(Vec<u8>) -> Heard) {
+    loop {
+        let mut chunk = vec![0; CHUNK];
+        match from.read(&mut chunk) {
+            Ok(0) => return,
+            Ok(read) => {
+                chunk.truncate(read);
+                if to.send(of(chunk)).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Appends to what is kept of a long text.
+fn keep_end(kept: &mut Vec<u8>, chunk: &[u8]) {
+    kept.extend_from_slice(chunk);
+    if kept.len() > 2 * KEPT_TALK {
+        kept.drain(..kept.len() - KEPT_TALK);
+    }
+}
+
+/// The hold on a program that another thread runs.
+#[derive(Clone, Default)]
+struct Hold(Arc<Mutex<State>>);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    NotStarted,
+    Running(Pid),
+    Ended,
+    Stopped,
+}
+
+impl Hold {
+    fn start(&self, command: &mut Command) -> Result<Child, RunError> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Stopped) {
+            return Err(RunError::Stopped);
+        }
+        let child = command.spawn().map_err(RunError::Start)?;
+        *state = State::Running(Pid::from_child(&child));
+        Ok(child)
+    }
+
+    /// Ends the program and all of its process group.
+    fn kill(&self) {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Running(group) = *state {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// Ends the program and waits for its end, or keeps it from being started.
+    fn stop(&self) {
+        self.kill();
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *state {
+            State::Ended | State::Stopped => return,
+            State::NotStarted => {
+                *state = State::Stopped;
+                return;
+            }
+            State::Running(_) => *state = State::Stopped,
+        }
+        drop(state);
+        // It could write to a folder that is removed next.
+        let killed = Instant::now();
+        while killed.elapsed() < LAST_WORDS && !self.has_ended() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), State::Ended)
+    }
+
+    /// Notes that the program has ended, and tells whether it was made to.
+    fn end(&self) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_stopped = matches!(*state, State::Stopped);
+        *state = State::Ended;
+        was_stopped
+    }
+}
+
+/// Stops the program that is held once it is dropped.
+struct Release(Hold);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        let long = Duration::from_secs(60);
+        Limits { silence: long, total: long, output: 1 << 20, folder: None }
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut shell = command("sh").unwrap();
+        shell.arg("-c").arg(script);
+        shell
+    }
+
+    fn refusal(script: &str, limits: &Limits) -> String {
+        let began = Instant::now();
+        let error = run(shell(script), limits).unwrap_err().to_string();
+        assert!(began.elapsed() < Duration::from_secs(10), "{error}");
+        error
+    }
+
+    #[test]
+    fn output_and_status_are_returned() {
+        let ended = run(shell("echo out; echo err >&2; exit 3"), &limits()).unwrap();
+        assert_eq!((ended.stdout.as_slice(), ended.stderr.as_str()), (&b"out\n"[..], "err\n"));
+        assert_eq!(ended.status.code(), Some(3));
+        let mut out = Vec::new();
+        let input = vec![b'x'; 1 << 20];
+        let mut take = |chunk: &[u8]| {
+            out.extend_from_slice(chunk);
+            Ok(())
+        };
+        let (status, _) = stream(shell("cat"), input.clone(), &limits(), &mut take).unwrap();
+        assert!(status.success() && out == input);
+    }
+
+    #[test]
+    fn silent_program_is_ended() {
+        let silence = Duration::from_millis(600);
+        let of = |script: &str| refusal(script, &Limits { silence, ..limits() });
+        assert_eq!(of("sleep 60"), "nothing came for 0.6 s");
+        assert_eq!(of("echo x; sleep 60 & wait"), "nothing came for 0.6 s");
+    }
+
+    #[test]
+    fn program_without_end_is_ended() {
+        let total = Duration::from_millis(600);
+        let drip = "while :; do echo x; sleep 0.1; done";
+        assert_eq!(refusal(drip, &Limits { total, ..limits() }), "it took longer than 0.6 s");
+        assert_eq!(refusal("yes", &limits()), "it writes more than 1 MiB");
+        assert_eq!(refusal("yes >&2", &limits()), "it says more than 16 MiB");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        let writes = format!("yes > '{}'", file.display());
+        let folder = Some((folder.path().to_owned(), 1 << 20));
+        assert_eq!(refusal(&writes, &Limits { folder, ..limits() }), "it writes more than 1 MiB");
+    }
+
+    #[test]
+    fn all_that_a_program_started_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let script = format!("sh -c 'echo $$ > {}; exec sleep 600' & wait", file.display());
+        let silence = Duration::from_millis(800);
+        refusal(&script, &Limits { silence, ..limits() });
+        let child = fs::read_to_string(&file).unwrap();
+        assert!(is_gone(child.trim()), "{child} is left");
+    }
+
+    /// Tells a process that has ended, perhaps without anybody having asked how.
+    fn is_gone(process: &str) -> bool {
+        let ended = || {
+            let stat = fs::read_to_string(format!("/proc/{process}/stat"));
+            stat.map_or(true, |stat| stat.rsplit(')').next().unwrap().trim().starts_with('Z'))
+        };
+        (0..50).any(|_| {
+            ended() || {
+                thread::sleep(Duration::from_millis(20));
+                false
+            }
+        })
+    }
+
+    #[test]
+    fn program_ends_when_its_future_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let script = format!("echo $$ > '{}'; sleep 600", file.display());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let run = run_async(shell(&script), limits());
+            let _ = tokio::time::timeout(Duration::from_millis(800), run).await;
+        });
+        drop(runtime);
+        assert!(is_gone(fs::read_to_string(&file).unwrap().trim()));
+    }
+
+    #[test]
+    fn output_that_stays_open_is_not_waited_for() {
+        let began = Instant::now();
+        let ended = run(shell("setsid sleep 30 & echo done"), &limits()).unwrap();
+        assert!(ended.status.success() && began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn programs_are_found_in_absolute_folders_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("some-program");
+        fs::write(&program, "").unwrap();
+        let here = env::current_dir().unwrap();
+        let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+        let relative = up.join(folder.path().strip_prefix("/").unwrap());
+        assert!(relative.join("some-program").exists());
+        let list = |folders: &[&Path]| only_absolute(env::join_paths(folders).unwrap());
+        let path = list(&[&relative, Path::new(""), Path::new("."), folder.path()]);
+        assert_eq!(path, folder.path().as_os_str());
+        assert_eq!(find_in("some-program", &path), None);
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(find_in("some-program", &path), Some(program));
+        assert_eq!(find_in("some-program", &list(&[&relative, Path::new("")])), None);
+    }
+}

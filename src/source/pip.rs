@@ -1,0 +1,173 @@
+//! Source distributions of Python requirements, fetched by the user's pip.
+//!
+//! Pip runs in an empty folder of its own: it neither loads code from the folder that Kiln was started
+//! in nor takes a word for a file there.
+
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{FetchError, LARGEST, Pace, Source};
+use crate::git::{self, Remote};
+use crate::program::{self, Ended, Limits};
+use crate::secret::without_secrets;
+
+/// Variables that name files for pip, which hold wherever it is run.
+const PATHS: [&str; 8] = [
+    "PIP_CONFIG_FILE",
+    "PIP_CERT",
+    "PIP_CLIENT_CERT",
+    "PIP_CACHE_DIR",
+    "PIP_CONSTRAINT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+];
+
+/// Downloads the source distribution of a requirement into `folder`.
+pub(super) async fn source_distribution(
+    source: &Source,
+    folder: &Path,
+    pace: Pace,
+) -> Result<PathBuf, FetchError> {
+    refuse_odd(source)?;
+    let here = |error: io::Error| source.failed(error.to_string());
+    let [work, temporary, out] = ["work", "tmp", "out"].map(|name| folder.join(name));
+    for folder in [&work, &temporary, &out] {
+        fs::create_dir(folder).map_err(here)?;
+    }
+    let mut pip = program::command("python3").map_err(here)?;
+    set_environment(&mut pip);
+    pip.current_dir(&work).env("TMPDIR", &temporary);
+    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"])
+        .args(["--no-deps", "--no-binary", ":all:", "--retries", "1", "--timeout"])
+        .arg(pace.silence.as_secs().max(1).to_string())
+        .arg("--dest")
+        .arg(&out);
+    let location = lend_git(source, &work, &mut pip, pace)?;
+    name_requirement(&mut pip, &location, folder).map_err(here)?;
+    // Making metadata takes its time, in which pip says nothing.
+    let limits = Limits {
+        silence: pace.total(),
+        folder: Some((folder.to_owned(), LARGEST)),
+        ..pace.limits()
+    };
+    let ended = program::run_async(pip, limits).await;
+    succeeded(source, &ended.map_err(|error| source.not_run("pip", &error))?)?;
+    let found = fs::read_dir(out)
+        .map_err(here)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().ends_with(".tar.gz"));
+    found.ok_or_else(|| source.failed("there is no source distribution of it as a .tar.gz"))
+}
+
+/// Refuses what would be a path from the current folder, and what no requirement has in it.
+fn refuse_odd(source: &Source) -> Result<(), FetchError> {
+    let location = source.location.trim_start();
+    if location.chars().any(char::is_control) {
+        return Err(source.failed("its requirement has control characters in it"));
+    }
+    let file = location.strip_prefix("file:").map(|path| path.trim_start_matches("//"));
+    let is_relative = location.starts_with(['.', '~']) || file.is_some_and(|p| !p.starts_with('/'));
+    if is_relative {
+        let reason =
+            "it is a path from the current folder: give an absolute one, or write type = local";
+        return Err(source.failed(reason));
+    }
+    Ok(())
+}
+
+/// Has Python look for code in absolute folders alone, and keeps paths that the user gave.
+fn set_environment(pip: &mut Command) {
+    pip.env("PYTHONSAFEPATH", "1");
+    match env::var_os("PYTHONPATH").map(program::only_absolute) {
+        Some(path) if !path.is_empty() => pip.env("PYTHONPATH", path),
+        _ => pip.env_remove("PYTHONPATH"),
+    };
+    for name in PATHS {
+        let value = env::var_os(name).filter(|value| !value.is_empty());
+        if let Some(value) = value.filter(|value| !value.to_string_lossy().contains("://")) {
+            pip.env(name, env::current_dir().unwrap_or_default().join(value));
+        }
+    }
+}
+
+/// Has the git that pip may run do as Kiln's does. Returns the location without what is secret in a
+/// git URL.
+fn lend_git(
+    source: &Source,
+    work: &Path,
+    pip: &mut Command,
+    pace: Pace,
+) -> Result<String, FetchError> {
+    const OF_GIT: &str = "git+";
+    let Some(start) = source.location.find(OF_GIT) else {
+        // What makes the metadata of a package may ask git for its version.
+        git::keep_apart(pip, work);
+        return Ok(source.location.clone());
+    };
+    let (before, url) = source.location.split_at(start + OF_GIT.len());
+    let remote = Remote::new(url, work, pace.silence).map_err(|error| source.not_usable(&error))?;
+    remote.lend_to(pip);
+    Ok(format!("{before}{}", remote.location()))
+}
+
+/// Names the requirement to pip: in a file that nobody else can read where there is a secret in it.
+fn name_requirement(pip: &mut Command, location: &str, folder: &Path) -> io::Result<()> {
+    if without_secrets(location) == location {
+        pip.arg("--").arg(location);
+        return Ok(());
+    }
+    // In such a file there are options, variables and comments, too.
+    let is_more = location.trim_start().starts_with(['-', '#'])
+        || location.contains(" -")
+        || location.contains(" #")
+        || location.contains(['$', '\\']);
+    if is_more {
+        let reason = "a requirement with a secret in it has no options, variables or comments: write '$' as %24";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
+    let path = folder.join("requirement");
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    writeln!(file, "{location}")?;
+    pip.arg("--requirement").arg(path);
+    Ok(())
+}
+
+/// Words of pip about connections that may be better at another time.
+const OF_CONNECTIONS: [&str; 11] = [
+    "after connection broken by",
+    "timed out",
+    "Connection refused",
+    "Connection reset",
+    "Connection aborted",
+    "Connection broken",
+    "Temporary failure in name resolution",
+    "Name or service not known",
+    "Max retries exceeded",
+    "429 Client Error",
+    "503 Server Error",
+];
+
+/// Tells why pip failed, in the last line that it said of an error.
+fn succeeded(source: &Source, ended: &Ended) -> Result<(), FetchError> {
+    if ended.status.success() {
+        return Ok(());
+    }
+    let is_meaningful = |line: &&str| {
+        let line = line.trim();
+        !line.is_empty() && !line.contains("notice") && !line.starts_with('[')
+    };
+    let lines = || ended.stderr.lines().rev();
+    let last = lines().find(|line| {
+        ["ERROR:", "error:", "fatal:"].iter().any(|mark| line.trim_start().starts_with(mark))
+    });
+    let last = last.or_else(|| lines().find(is_meaningful)).unwrap_or("it failed");
+    let reason = format!("pip: {}", last.trim());
+    let is_passing = OF_CONNECTIONS.iter().any(|words| ended.stderr.contains(words));
+    Err(if is_passing { source.failed_for_now(reason) } else { source.failed(reason) })
+}
