@@ -9,7 +9,7 @@ use std::process::Command;
 
 use kiln::image::ImageName;
 use kiln::settings::{Layers, Profiles, settle};
-use kiln::source;
+use kiln::source::{self, Pace};
 use kiln::tree::Tree;
 
 use crate::oracle::Release;
@@ -123,7 +123,9 @@ fn ours(release: &Release, config: &Path) -> Listings {
         let image = ImageName::new(name);
         let sources = source::of_image(&image, &settings[0].sources);
         let folder = tempfile::tempdir().unwrap();
-        let files = runtime.block_on(source::fetch(&image, &sources, folder.path())).unwrap().files;
+        let pace = Pace { silence: settings[0].building.timeout };
+        let fetched = source::fetch(&image, &sources, folder.path(), pace);
+        let files = runtime.block_on(fetched).unwrap().files;
         files.into_iter().map(|(archive, path)| (archive, listing(&path))).collect()
     };
     IMAGES.iter().map(|name| ((*name).to_owned(), of_image(name))).collect()
