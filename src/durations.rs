@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files;
 use crate::image::ImageRef;
-use crate::regular_file;
 
 /// The format that is written; a file of another one is begun anew.
 const VERSION: u32 = 1;
@@ -72,7 +72,7 @@ impl Durations {
     /// # Errors
     /// When it can't be read, or is not what a run writes.
     pub fn read(file: &Path) -> Result<Self, Trouble> {
-        let text = match regular_file::read(file, MOST_BYTES) {
+        let text = match files::read(file, MOST_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(Trouble::Unreadable(file.to_owned(), error)),
             Ok(text) => text,

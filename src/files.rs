@@ -1,16 +1,26 @@
-//! Files and folders of this machine, opened with care: private temporary folders, and files that are
-//! files.
+//! Files and folders of this machine, opened with care: private temporary folders, files that are files,
+//! and files of Kiln's own in folders that others share.
 //!
 //! A path that a tree, a configuration or another user of the machine supplies may lead to a pipe, a
-//! socket or a device, which block whoever opens or reads them, or never end.
+//! socket or a device, which block whoever opens or reads them, or never end. Such a path is opened as
+//! a regular file, or refused with what it is instead. A file that the user names on the command line may
+//! be a pipe (`<(...)`, `/dev/stdin`), and is limited in size alone.
 
-use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use tempfile::TempDir;
+
+const MIB: u64 = 1 << 20;
+
+/// Largest configuration file, of Kiln or of a client of an engine, in bytes.
+pub const MOST_OF_CONFIGURATION: u64 = 16 * MIB;
 
 /// Creates a temporary folder that nobody else can enter, whatever the umask.
 ///
@@ -37,15 +47,86 @@ pub fn open_regular_here(path: &Path) -> io::Result<File> {
 }
 
 fn opened(path: &Path, flags: OFlags) -> io::Result<File> {
-    // A socket can't be opened at all, and says so in a way that helps nobody.
-    refuse_irregular(&path.symlink_metadata()?)?;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
-    let metadata = file.metadata()?;
-    refuse_irregular(&metadata)?;
-    if metadata.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder, not a file"));
-    }
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
+    let file =
+        opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NXIO) => refused("it is a socket, and no regular file"),
+            Some(Errno::LOOP) => refused("it is a symbolic link"),
+            _ => error,
+        })?;
+    require_regular(file.metadata()?.file_type())?;
     Ok(file)
+}
+
+/// Reads the regular file at `path`, or the one that a link there leads to.
+///
+/// # Errors
+/// When it can't be read, is no regular file, or has more than `most` bytes.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_to_limit(open_regular(path)?, most)
+}
+
+/// Reads the regular file at `path` as text.
+///
+/// # Errors
+/// Those of [`read`], and when it is not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    text(read(path, most)?)
+}
+
+/// Reads a file that the user has named, which may be a pipe, as text.
+///
+/// # Errors
+/// When it can't be read, has more than `most` bytes, or is not UTF-8.
+pub fn read_named_text(path: &Path, most: u64) -> io::Result<String> {
+    text(read_to_limit(File::open(path)?, most)?)
+}
+
+/// Opens the regular file at `path` for reading and writing, and makes it where there is none. Neither
+/// follows a link there nor takes a file that has another name besides.
+///
+/// # Errors
+/// When it can't be opened, or is something else.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(path)
+        .map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::LOOP) => refused("it is a symbolic link"),
+            _ => error,
+        })?;
+    let metadata = file.metadata()?;
+    require_regular(metadata.file_type())?;
+    if metadata.nlink() > 1 { Err(refused("it is a hard link")) } else { Ok(file) }
+}
+
+/// Makes a new file at `path` for writing. A file or a link that is there is removed, and not written
+/// to.
+///
+/// # Errors
+/// When it can't be made, or what is there can't be removed.
+pub fn replace(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// Makes the folder at `path`, unless it is there, and makes sure that it is no link to another one.
+///
+/// # Errors
+/// When it can't be made, or is something else.
+pub fn require_own_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    match fs::symlink_metadata(path)?.is_dir() {
+        true => Ok(()),
+        false => Err(refused("it is a symbolic link")),
+    }
 }
 
 /// Refuses a pipe, a socket and a device.
@@ -53,38 +134,119 @@ fn opened(path: &Path, flags: OFlags) -> io::Result<File> {
 /// # Errors
 /// The kind that it is of.
 pub fn refuse_irregular(metadata: &Metadata) -> io::Result<()> {
-    let kind = metadata.file_type();
-    let name = match () {
-        () if kind.is_fifo() => "a pipe",
-        () if kind.is_socket() => "a socket",
-        () if kind.is_char_device() || kind.is_block_device() => "a device",
-        () => return Ok(()),
-    };
-    let reason = format!("it is {name}, neither a file nor a folder");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
+    match irregular(metadata.file_type()) {
+        Some(name) => Err(refused(&format!("it is {name}, neither a file nor a folder"))),
+        None => Ok(()),
+    }
 }
 
-/// Returns the text of a small regular file.
-///
-/// # Errors
-/// When it can't be read, is no regular file, is longer than `most` bytes, or is not UTF-8.
-pub fn small_text(path: &Path, most: u64) -> io::Result<String> {
-    let mut text = String::new();
-    open_regular(path)?.take(most + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > most {
-        let reason = format!("it is longer than {most} bytes");
+fn require_regular(kind: FileType) -> io::Result<()> {
+    if kind.is_file() {
+        return Ok(());
+    }
+    let name = irregular(kind).unwrap_or(if kind.is_dir() { "a folder" } else { "something else" });
+    Err(refused(&format!("it is {name}, and no regular file")))
+}
+
+fn irregular(kind: FileType) -> Option<&'static str> {
+    if kind.is_fifo() {
+        Some("a pipe")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else if kind.is_char_device() || kind.is_block_device() {
+        Some("a device")
+    } else {
+        None
+    }
+}
+
+fn read_to_limit(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    file.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        let reason = format!("it has more than {most} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
-    Ok(text)
+    Ok(content)
+}
+
+fn text(content: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(content).map_err(|_| refused("it is not UTF-8"))
+}
+
+fn refused(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use super::*;
+    use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
     use std::process::Command;
 
-    use super::*;
+    fn pipe(path: &Path) {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+
+    fn refusal<T>(result: io::Result<T>) -> String {
+        result.err().expect("it is refused").to_string()
+    }
+
+    #[test]
+    fn anything_but_a_regular_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        pipe(&at("pipe"));
+        fs::create_dir(at("folder")).unwrap();
+        symlink(at("pipe"), at("link")).unwrap();
+        let socket = UnixListener::bind(at("socket")).unwrap();
+        assert_eq!(refusal(read(&at("pipe"), 9)), "it is a pipe, and no regular file");
+        assert_eq!(refusal(read(&at("link"), 9)), "it is a pipe, and no regular file");
+        assert_eq!(refusal(read(&at("folder"), 9)), "it is a folder, and no regular file");
+        assert_eq!(refusal(read(Path::new("/dev/zero"), 9)), "it is a device, and no regular file");
+        assert!(read(&at("socket"), 9).is_err());
+        assert_eq!(read(&at("missing"), 9).unwrap_err().kind(), io::ErrorKind::NotFound);
+        drop(socket);
+    }
+
+    #[test]
+    fn files_are_read_up_to_their_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "123").unwrap();
+        assert_eq!(read_text(&path, 3).unwrap(), "123");
+        assert_eq!(refusal(read(&path, 2)), "it has more than 2 bytes");
+        let sparse = File::create(&path).unwrap();
+        sparse.set_len(1 << 40).unwrap();
+        assert_eq!(refusal(read(&path, 1000)), "it has more than 1000 bytes");
+        assert_eq!(refusal(read_named_text(Path::new("/dev/zero"), 5)), "it has more than 5 bytes");
+    }
+
+    #[test]
+    fn own_files_are_never_those_that_a_link_leads_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("victim"), "kept").unwrap();
+        symlink(at("victim"), at("link")).unwrap();
+        symlink(at("new"), at("dangling")).unwrap();
+        fs::hard_link(at("victim"), at("hard")).unwrap();
+        pipe(&at("pipe"));
+        assert_eq!(refusal(open_own(&at("link"))), "it is a symbolic link");
+        assert_eq!(refusal(open_own(&at("dangling"))), "it is a symbolic link");
+        assert_eq!(refusal(open_own(&at("hard"))), "it is a hard link");
+        assert_eq!(refusal(open_own(&at("pipe"))), "it is a pipe, and no regular file");
+        for name in ["link", "dangling", "hard"] {
+            io::Write::write_all(&mut replace(&at(name)).unwrap(), b"log").unwrap();
+            assert_eq!(fs::read_to_string(at(name)).unwrap(), "log");
+        }
+        assert_eq!(fs::read_to_string(at("victim")).unwrap(), "kept");
+        assert!(!at("new").exists());
+        fs::create_dir(at("elsewhere")).unwrap();
+        symlink(at("elsewhere"), at("logs")).unwrap();
+        assert_eq!(refusal(require_own_folder(&at("logs"))), "it is a symbolic link");
+        require_own_folder(&at("a/b")).unwrap();
+    }
 
     #[test]
     fn temporary_folder_is_closed_to_others() {
@@ -94,31 +256,28 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_opened() {
+    fn files_and_folders_are_told_from_pipes_sockets_and_devices() {
         let folder = private_folder("kiln-test-").unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("file"), "text").unwrap();
-        std::os::unix::fs::symlink("file", at("link")).unwrap();
-        std::os::unix::fs::symlink("pipe", at("link-to-pipe")).unwrap();
-        assert!(Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        symlink("file", at("link")).unwrap();
+        pipe(&at("pipe"));
         let _socket = UnixListener::bind(at("socket")).unwrap();
-        let opened = |path: &Path| open_regular(path).map(drop).map_err(|error| error.to_string());
-        for path in [at("file"), at("link")] {
-            assert_eq!(opened(&path), Ok(()));
-        }
-        assert!(open_regular_here(&at("link")).is_err());
+        open_regular(&at("file")).unwrap();
+        open_regular(&at("link")).unwrap();
+        open_regular_here(&at("file")).unwrap();
+        assert_eq!(refusal(open_regular_here(&at("link"))), "it is a symbolic link");
+        assert_eq!(refusal(open_regular(&at("socket"))), "it is a socket, and no regular file");
         for (path, kind) in [
             (at("pipe"), "a pipe"),
-            (at("link-to-pipe"), "a pipe"),
             (at("socket"), "a socket"),
             ("/dev/null".into(), "a device"),
             ("/dev/zero".into(), "a device"),
         ] {
             let reason = format!("it is {kind}, neither a file nor a folder");
-            assert_eq!(opened(&path), Err(reason));
+            assert_eq!(refusal(refuse_irregular(&path.metadata().unwrap())), reason);
         }
-        assert!(opened(folder.path()).unwrap_err().contains("a folder"));
-        assert_eq!(small_text(&at("file"), 4).unwrap(), "text");
-        assert!(small_text(&at("file"), 3).is_err());
+        refuse_irregular(&at("file").metadata().unwrap()).unwrap();
+        refuse_irregular(&folder.path().metadata().unwrap()).unwrap();
     }
 }

@@ -29,7 +29,6 @@ pub mod patterns;
 pub mod plan;
 pub mod program;
 pub mod registry;
-pub mod regular_file;
 pub mod report;
 pub mod runner;
 pub mod secret;

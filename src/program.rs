@@ -2,7 +2,7 @@
 //! time and size, and ended together with all that they have started.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -55,12 +55,12 @@ pub fn command(name: &str) -> io::Result<Command> {
 /// Returns the value of PATH without empty and relative folders.
 fn absolute_path() -> OsString {
     let given = env::var_os("PATH").unwrap_or_else(|| USUAL_PATH.into());
-    only_absolute(given)
+    only_absolute(&given)
 }
 
 /// Returns a list of folders, as PATH is one, without those that the current folder decides on.
-pub fn only_absolute(list: OsString) -> OsString {
-    let absolute = env::split_paths(&list).filter(|folder| folder.is_absolute());
+pub fn only_absolute(list: &OsStr) -> OsString {
+    let absolute = env::split_paths(list).filter(|folder| folder.is_absolute());
     env::join_paths(absolute).unwrap_or_default()
 }
 
@@ -543,7 +543,7 @@ mod tests {
         let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
         let relative = up.join(folder.path().strip_prefix("/").unwrap());
         assert!(relative.join("some-program").exists());
-        let list = |folders: &[&Path]| only_absolute(env::join_paths(folders).unwrap());
+        let list = |folders: &[&Path]| only_absolute(&env::join_paths(folders).unwrap());
         let path = list(&[&relative, Path::new(""), Path::new("."), folder.path()]);
         assert_eq!(path, folder.path().as_os_str());
         assert_eq!(find_in("some-program", &path), None);

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::regular_file;
+use crate::files;
 
 /// How long a secret may be: BuildKit takes no longer ones.
 const MOST_BYTES: u64 = 500 * 1024;
@@ -87,7 +87,7 @@ fn hidden<'a>(text: &'a str, mark: &str) -> Cow<'a, str> {
     if shown == text { Cow::Borrowed(text) } else { Cow::Owned(shown) }
 }
 
-/// Where a URL ends in a text that goes on: at a space, or where the scheme of another one begins.
+/// Returns the end of a URL in a text that goes on: at a space, or where the scheme of another one begins.
 fn end_of_url(text: &str) -> usize {
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     match text[..end].find("://") {
@@ -99,7 +99,7 @@ fn end_of_url(text: &str) -> usize {
     }
 }
 
-/// Where the user and password end that a URL, given without its scheme, begins with. Whoever writes
+/// Returns the end of the user and password that a URL, given without its scheme, begins with. Whoever writes
 /// them without escapes means them, too, so that they reach up to the last `@` where what is before
 /// the path can't be a host alone.
 fn end_of_user_info(url: &str) -> Option<usize> {
@@ -163,7 +163,7 @@ impl Secret {
     /// # Errors
     /// When the file can't be read, is no regular file, or holds more than a secret may.
     pub fn read(path: &Path) -> io::Result<Self> {
-        regular_file::read(path, MOST_BYTES).map(Self::new)
+        files::read(path, MOST_BYTES).map(Self::new)
     }
 
     /// The value, for the one that it is meant for.

@@ -50,7 +50,7 @@ fn reason(run: Run) -> String {
 
 /// Makes sure that the source of `app` was there: the engine, which has nothing, failed the build.
 #[track_caller]
-fn expect_fetched(run: Run) {
+fn expect_fetched(run: &Run) {
     assert!([1, 3].contains(&run.code), "{run:?}");
     let reason = run.summary()["failed"][0]["reason"].as_str().unwrap().to_owned();
     assert!(!reason.starts_with("the source"), "{reason}");
@@ -612,7 +612,7 @@ fn hooks_and_submodules_are_left_alone() {
     let text = section("git", at.to_str().unwrap(), "reference = main");
     let mut command = build(&tree, &text, &["--retries", "0"]);
     command.env("HOME", home.path());
-    expect_fetched(Run::of(command));
+    expect_fetched(&Run::of(command));
     assert!(!trace.exists());
 }
 
@@ -884,7 +884,7 @@ fn trusted_package_is_fetched_wherever_kiln_is_started() {
     let tree = tree();
     let mut command = build(&tree, &section("pip", "iniconfig==2.0.0", ""), &["--retries", "0"]);
     command.current_dir(folder.path());
-    expect_fetched(Run::of(command));
+    expect_fetched(&Run::of(command));
     assert!(!trace.exists());
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::view::View;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::dialect::{DEFAULT_TABLE, Dialect, Functions};
-use crate::regular_file::{self, MOST_OF_CONFIGURATION};
+use crate::files::{self, MOST_OF_CONFIGURATION};
 use crate::settings::Settings;
 use crate::template::{Ingredients, Override, Variables};
 use crate::tree::{Tree, repositories};
@@ -37,7 +37,7 @@ pub fn ingredients(settings: &Settings, tree: &Tree, view: &View) -> Result<Ingr
 fn overrides(files: &[PathBuf]) -> Result<Vec<Override>> {
     let read = |path: &PathBuf| {
         let shown = path.display().to_string();
-        match regular_file::read_named_text(path, MOST_OF_CONFIGURATION) {
+        match files::read_named_text(path, MOST_OF_CONFIGURATION) {
             Ok(text) => Ok(Override { path: shown, text }),
             Err(error) => {
                 Err(Diagnostic::new(format!("the template '{shown}' can't be read: {error}"))

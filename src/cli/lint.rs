@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::process::{Command as Process, Stdio};
+use std::process::Stdio;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -21,6 +21,7 @@ use super::{Exit, Failure, terminal};
 use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
 use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};
+use crate::program;
 use crate::settings::{Profiles, Settings};
 use crate::source;
 use crate::tree::Tree;
@@ -203,7 +204,8 @@ fn objection(command: &ShellCommand) -> Option<String> {
 }
 
 fn shell_reads(shell: Shell, code: &str) -> std::io::Result<Option<String>> {
-    let mut asked = Process::new(shell.program());
+    let mut asked = program::command(shell.program())?;
+    asked.env_remove("BASH_ENV").env_remove("ENV");
     let output = asked.args(["-n", "-c", code]).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(None);

@@ -9,8 +9,8 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
 use super::terminal;
+use crate::files;
 use crate::fingerprint::digest;
-use crate::regular_file;
 use crate::settings::Settings;
 
 /// The folder of the locks, in that which keeps states.
@@ -30,9 +30,9 @@ impl Lock {
     /// When the file can't be made, is a link or no regular file, or the file system knows no locks.
     pub fn take(file: &Path, what: &str) -> io::Result<Self> {
         if let Some(folder) = file.parent() {
-            regular_file::require_own_folder(folder)?;
+            files::require_own_folder(folder)?;
         }
-        let mut lock = regular_file::open_own(file)?;
+        let mut lock = files::open_own(file)?;
         wait_for(&lock, what, || Ok(format!("another run ({})", holder_in(&lock)?)))?;
         lock.set_len(0)?;
         lock.rewind()?;

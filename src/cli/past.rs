@@ -19,7 +19,7 @@ pub struct Past {
     ignored: Vec<PathBuf>,
     _folder: TempDir,
     /// Git is asked about the export, too.
-    _repository: Repository,
+    _repository: Box<Repository>,
 }
 
 impl Past {
@@ -41,7 +41,7 @@ impl Past {
         repository.export(&commit, &export).map_err(refuse)?;
         let ignored = ignored(&repository).map_err(refuse)?;
         let reference = reference.to_owned();
-        let (_folder, _repository) = (temporary, repository);
+        let (_folder, _repository) = (temporary, Box::new(repository));
         let past = Self { reference, top, export, ignored, _folder, _repository };
         past.refuse_without(folder)?;
         Ok(past)

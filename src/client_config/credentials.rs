@@ -16,7 +16,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
 use super::helper;
-use crate::regular_file::{self, MOST_OF_CONFIGURATION};
+use crate::files::{self, MOST_OF_CONFIGURATION};
 use crate::secret::Secret;
 
 /// Credentials for a registry.
@@ -94,7 +94,7 @@ impl CredentialFiles {
         registry: &str,
         repository: &str,
     ) -> Result<Option<Credentials>, String> {
-        let text = match regular_file::read(path, MOST_OF_CONFIGURATION) {
+        let text = match files::read(path, MOST_OF_CONFIGURATION) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),

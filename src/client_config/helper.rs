@@ -5,10 +5,6 @@
 //! answer is bounded in size and time. Nothing that it prints is put into a message, since that may be
 //! the secret.
 
-use std::env;
-use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use super::credentials::Credentials;
+use crate::program;
 use crate::secret::Secret;
 
 /// Prefix of the programs.
@@ -51,10 +48,9 @@ pub(super) async fn ask(
 ) -> Result<Option<Credentials>, String> {
     require_name(name)?;
     let program = format!("{PREFIX}{name}");
-    let path = find(&program, env::var_os("PATH").as_deref()).ok_or_else(|| {
-        format!("the credential helper {program} is in no absolute folder of PATH")
-    })?;
-    match tokio::time::timeout(timeout, run(&path, registry)).await {
+    let helper = program::command(&program)
+        .map_err(|_| format!("the credential helper {program} is in no absolute folder of PATH"))?;
+    match tokio::time::timeout(timeout, run(helper, registry)).await {
         Ok(answer) => answer.map_err(|reason| format!("the credential helper {program} {reason}")),
         Err(_) => {
             let seconds = timeout.as_secs();
@@ -78,18 +74,8 @@ fn require_name(name: &str) -> Result<(), String> {
     ))
 }
 
-/// Looks for an executable in the absolute folders of a search path.
-fn find(program: &str, search_path: Option<&OsStr>) -> Option<PathBuf> {
-    let folders = env::split_paths(search_path?).filter(|folder| folder.is_absolute());
-    folders.map(|folder| folder.join(program)).find(|path| is_executable(path))
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-}
-
-async fn run(path: &Path, registry: &str) -> Result<Option<Credentials>, String> {
-    let mut helper = Command::new(path)
+async fn run(helper: std::process::Command, registry: &str) -> Result<Option<Credentials>, String> {
+    let mut helper = Command::from(helper)
         .arg("get")
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -138,6 +124,8 @@ async fn read(pipe: impl AsyncRead + Unpin) -> Result<Vec<u8>, String> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::{Path, PathBuf};
     use std::time::Instant;
 
     fn program(folder: &Path, name: &str, script: &str) -> PathBuf {
@@ -158,26 +146,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn helpers_are_found_in_absolute_folders_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = program(folder.path(), "docker-credential-x", "");
-        fs::write(folder.path().join("docker-credential-y"), "no program").unwrap();
-        fs::create_dir(folder.path().join("docker-credential-z")).unwrap();
-        let here = folder.path().to_str().unwrap();
-        let found = |program: &str, path: &str| find(program, Some(OsStr::new(path)));
-        let all = format!("relative::.:{here}");
-        assert_eq!(found("docker-credential-x", &all), Some(path));
-        assert_eq!(found("docker-credential-y", &all), None);
-        assert_eq!(found("docker-credential-z", &all), None);
-        let up = "../".repeat(20) + here.trim_start_matches('/');
-        assert_eq!(found("docker-credential-x", &up), None);
-        assert_eq!(find("docker-credential-x", None), None);
-    }
-
     async fn came_to(script: &str) -> Result<Option<Credentials>, String> {
         let folder = tempfile::tempdir().unwrap();
-        run(&program(folder.path(), "helper", script), "h.example").await
+        run(std::process::Command::new(program(folder.path(), "helper", script)), "h.example").await
     }
 
     #[tokio::test]
@@ -210,7 +181,11 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = program(folder.path(), "helper", script);
             let start = Instant::now();
-            let answer = tokio::time::timeout(Duration::from_millis(300), run(&path, "h")).await;
+            let answer = tokio::time::timeout(
+                Duration::from_millis(300),
+                run(std::process::Command::new(&path), "h"),
+            )
+            .await;
             assert!(answer.is_err(), "{script}");
             assert!(start.elapsed() < Duration::from_secs(5));
         }

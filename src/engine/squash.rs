@@ -9,6 +9,7 @@ use tokio::process::Command;
 use super::lines::LineBuffer;
 use super::{EngineError, Output, Sink, Squashing};
 use crate::image::ImageRef;
+use crate::program;
 
 /// The program.
 const PROGRAM: &str = "docker-squash";
@@ -21,7 +22,8 @@ const CHUNK: usize = 8 * 1024;
 /// # Errors
 /// Why it does not start, in words.
 pub fn require() -> Result<(), String> {
-    let started = std::process::Command::new(PROGRAM)
+    let started = program::command(PROGRAM)
+        .map_err(|error| error.to_string())?
         .arg("--version")
         .stdin(Stdio::null())
         .output()
@@ -38,7 +40,9 @@ pub(super) async fn run(
     how: &Squashing,
     sink: Sink<'_>,
 ) -> Result<(), EngineError> {
-    let mut command = Command::new(PROGRAM);
+    let refuse = |reason: String| EngineError::Refused(format!("{PROGRAM}: {reason}"));
+    let command = program::command(PROGRAM).map_err(|error| refuse(error.to_string()))?;
+    let mut command = Command::from(command);
     command.envs(environment.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
     command.args(["--tag", &reference.to_string()]);
     if let Some(parent) = parent {
@@ -51,7 +55,6 @@ pub(super) async fn run(
         command.arg("--tmp-dir").arg(folder.join(folder_name(reference)));
     }
     command.arg(reference.to_string()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let refuse = |reason: String| EngineError::Refused(format!("{PROGRAM}: {reason}"));
     let mut child = command.spawn().map_err(|error| refuse(error.to_string()))?;
     let said = child.stderr.take().expect("it is piped");
     let last = pass_on(said, sink).await.map_err(|error| refuse(error.to_string()))?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{export, git};
-use crate::files::{open_regular, private_folder, refuse_irregular, small_text};
+use crate::files::{open_regular, private_folder, read_text, refuse_irregular};
 use crate::program::{self, Limits, RunError};
 
 /// Longest time that git may take for an answer about a repository on this machine.
@@ -252,7 +252,7 @@ impl Place {
         if metadata.is_symlink() {
             return Err(untrusted(top, "its .git is a symbolic link"));
         }
-        let text = small_text(&git_dir, LONGEST_LINK);
+        let text = read_text(&git_dir, LONGEST_LINK);
         let text = text.map_err(|error| untrusted(top, &format!("its .git: {error}")))?;
         let target = text.strip_prefix("gitdir: ").map(|path| top.join(path.trim_end()));
         let target = target.ok_or_else(|| untrusted(top, "its .git is no link to a folder"))?;
@@ -263,7 +263,7 @@ impl Place {
     /// `git submodule` make is taken: the git directory names the work tree in return, or is the
     /// one that the repository around the work tree keeps for it.
     fn linked(top: &Path, git_dir: &Path) -> Result<Self, Refusal> {
-        let link = |name: &str| Some(small_text(&git_dir.join(name), LONGEST_LINK).ok()?);
+        let link = |name: &str| read_text(&git_dir.join(name), LONGEST_LINK).ok();
         let common = match link(COMMON_LINK) {
             Some(common) => git_dir.join(common.trim_end()).canonicalize()?,
             None => git_dir.to_owned(),
@@ -351,7 +351,7 @@ impl Place {
     /// Returns the formats of objects and references, where they are not the usual ones.
     fn formats(&self) -> Result<Vec<(String, String)>, Refusal> {
         let path = self.common.join("config");
-        match small_text(&path, LONGEST_CONFIG) {
+        match read_text(&path, LONGEST_CONFIG) {
             Ok(config) if config.to_ascii_lowercase().contains("[extensions") => {}
             Ok(_) => return Ok(Vec::new()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::Subscriber;
 use crate::event::{Event, Outcome};
+use crate::files;
 use crate::fingerprint::digest;
 use crate::image::ImageName;
-use crate::regular_file;
 
 /// Writes the logs of a run into a folder.
 #[derive(Debug)]
@@ -43,9 +43,9 @@ impl Logs {
             return Ok(());
         }
         if name.axis().is_some() {
-            regular_file::require_own_folder(&folder_of(&self.folder, name))?;
+            files::require_own_folder(&folder_of(&self.folder, name))?;
         }
-        let file = regular_file::replace(&log_path(&self.folder, name))?;
+        let file = files::replace(&log_path(&self.folder, name))?;
         self.files.insert(name.clone(), file);
         Ok(())
     }

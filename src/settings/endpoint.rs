@@ -12,7 +12,7 @@ use super::credential_files::client_folder;
 use super::layers::{Given, Layers};
 use crate::diagnostic::Diagnostic;
 use crate::endpoint::{ACCEPTED, Endpoint, Identity, TlsFiles};
-use crate::regular_file::{self, MOST_OF_CONFIGURATION};
+use crate::files::{self, MOST_OF_CONFIGURATION};
 
 /// Where an engine listens if nothing else is said.
 const USUAL_ADDRESS: &str = "unix:///var/run/docker.sock";
@@ -204,7 +204,7 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, Dia
         let path = path.display();
         Diagnostic::new(format!("the Docker client's file '{path}' can't be read: {reason}"))
     };
-    match regular_file::read(path, MOST_OF_CONFIGURATION) {
+    match files::read(path, MOST_OF_CONFIGURATION) {
         Ok(text) if text.trim_ascii().is_empty() => Ok(None),
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| refuse(e.to_string())),
         Err(error) => match error.kind() {

@@ -14,8 +14,8 @@ use super::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt, option};
 use super::sources;
 use super::users;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, nearest};
+use crate::files::{self, MOST_OF_CONFIGURATION};
 use crate::image::SourceName;
-use crate::regular_file::{self, MOST_OF_CONFIGURATION};
 use crate::tree::{Manifest, PresetValue};
 
 /// The section of a file that options stand in.
@@ -212,7 +212,7 @@ impl Layers {
 
     fn read_file(&mut self, path: &Path) -> Result<()> {
         let shown = path.display().to_string();
-        let text = regular_file::read_named_text(path, MOST_OF_CONFIGURATION).map_err(|error| {
+        let text = files::read_named_text(path, MOST_OF_CONFIGURATION).map_err(|error| {
             Diagnostic::new(format!("the configuration file '{shown}' can't be read: {error}"))
         })?;
         let ini = ini::parse(&text, &shown)?;

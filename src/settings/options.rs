@@ -649,7 +649,7 @@ pub const OPTIONS: &[Opt] = &[
         "timeout",
         Count(1),
         Is("120"),
-        "Seconds without any word from the engine after which an operation has failed",
+        "Seconds without any word from the engine, or from a server of sources, after which an operation has failed",
     )
     .value("SECONDS"),
     opt(

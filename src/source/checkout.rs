@@ -114,21 +114,8 @@ const OF_CONNECTIONS: [&str; 16] = [
     "returned error: 5",
 ];
 
-/// Tells why git failed, in the last line that it said of an error.
 fn succeeded(source: &Source, ended: &Ended) -> Result<(), FetchError> {
-    if ended.status.success() {
-        return Ok(());
-    }
-    let said = ended.stderr.replace('\r', "\n");
-    let of_error = |line: &&str| {
-        let line = line.trim_start();
-        ["fatal:", "error:", "ERROR:"].iter().any(|mark| line.starts_with(mark))
-    };
-    let last = said.lines().rev().find(of_error);
-    let last = last.or_else(|| said.lines().rev().find(|line| !line.trim().is_empty()));
-    let reason = format!("git: {}", last.unwrap_or("it failed").trim());
-    let is_passing = OF_CONNECTIONS.iter().any(|words| said.contains(words));
-    Err(if is_passing { source.failed_for_now(reason) } else { source.failed(reason) })
+    source.succeeded("git", ended, &OF_CONNECTIONS)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Digest, FetchError, Kind, LARGEST, Pace, Source, checkout, download, local, pip};
 use crate::files::open_regular;
 use crate::git::RemoteError;
-use crate::program::RunError;
+use crate::program::{Ended, RunError};
 
 impl Source {
     pub(super) fn failed(&self, reason: impl Into<String>) -> FetchError {
@@ -24,6 +24,29 @@ impl Source {
     /// The failure of a program that did not run to its end.
     pub(super) fn not_run(&self, program: &str, error: &RunError) -> FetchError {
         FetchError { transient: error.is_transient(), ..self.failed(format!("{program}: {error}")) }
+    }
+
+    /// Tells why a program failed, in the last line that it said of an error. The failure may pass where it
+    /// used words `of_connections`.
+    pub(super) fn succeeded(
+        &self,
+        program: &str,
+        ended: &Ended,
+        of_connections: &[&str],
+    ) -> Result<(), FetchError> {
+        if ended.status.success() {
+            return Ok(());
+        }
+        let said = ended.stderr.replace('\r', "\n");
+        let lines = || said.lines().rev().map(str::trim);
+        let is_of_error =
+            |line: &&str| ["fatal:", "error:", "ERROR:"].iter().any(|mark| line.starts_with(mark));
+        let is_meaningful =
+            |line: &&str| !line.is_empty() && !line.contains("notice") && !line.starts_with('[');
+        let last = lines().find(is_of_error).or_else(|| lines().find(is_meaningful));
+        let reason = format!("{program}: {}", last.unwrap_or("it failed"));
+        let is_passing = of_connections.iter().any(|words| said.contains(words));
+        Err(if is_passing { self.failed_for_now(reason) } else { self.failed(reason) })
     }
 
     pub(super) fn not_usable(&self, error: &RemoteError) -> FetchError {

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use super::{FetchError, LARGEST, Pace, Source};
 use crate::git::{self, Remote};
-use crate::program::{self, Ended, Limits};
+use crate::program::{self, Limits};
 use crate::secret::without_secrets;
 
 /// Variables that name files for pip, which hold wherever it is run.
@@ -56,7 +56,8 @@ pub(super) async fn source_distribution(
         ..pace.limits()
     };
     let ended = program::run_async(pip, limits).await;
-    succeeded(source, &ended.map_err(|error| source.not_run("pip", &error))?)?;
+    let ended = ended.map_err(|error| source.not_run("pip", &error))?;
+    source.succeeded("pip", &ended, &OF_CONNECTIONS)?;
     let found = fs::read_dir(out)
         .map_err(here)?
         .filter_map(Result::ok)
@@ -84,7 +85,7 @@ fn refuse_odd(source: &Source) -> Result<(), FetchError> {
 /// Has Python look for code in absolute folders alone, and keeps paths that the user gave.
 fn set_environment(pip: &mut Command) {
     pip.env("PYTHONSAFEPATH", "1");
-    match env::var_os("PYTHONPATH").map(program::only_absolute) {
+    match env::var_os("PYTHONPATH").map(|path| program::only_absolute(&path)) {
         Some(path) if !path.is_empty() => pip.env("PYTHONPATH", path),
         _ => pip.env_remove("PYTHONPATH"),
     };
@@ -152,22 +153,3 @@ const OF_CONNECTIONS: [&str; 11] = [
     "429 Client Error",
     "503 Server Error",
 ];
-
-/// Tells why pip failed, in the last line that it said of an error.
-fn succeeded(source: &Source, ended: &Ended) -> Result<(), FetchError> {
-    if ended.status.success() {
-        return Ok(());
-    }
-    let is_meaningful = |line: &&str| {
-        let line = line.trim();
-        !line.is_empty() && !line.contains("notice") && !line.starts_with('[')
-    };
-    let lines = || ended.stderr.lines().rev();
-    let last = lines().find(|line| {
-        ["ERROR:", "error:", "fatal:"].iter().any(|mark| line.trim_start().starts_with(mark))
-    });
-    let last = last.or_else(|| lines().find(is_meaningful)).unwrap_or("it failed");
-    let reason = format!("pip: {}", last.trim());
-    let is_passing = OF_CONNECTIONS.iter().any(|words| ended.stderr.contains(words));
-    Err(if is_passing { source.failed_for_now(reason) } else { source.failed(reason) })
-}

@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::Failure;
 use crate::endpoint::SshTarget;
+use crate::program;
 
 /// How much of what ssh says is kept.
 const MOST_BYTES: usize = 4096;
@@ -37,7 +38,8 @@ impl SshStream {
     /// # Errors
     /// When it can't be started.
     pub fn open(target: &SshTarget) -> Result<Self, Failure> {
-        let mut process = Command::new("ssh")
+        let ssh = program::command("ssh").map_err(|error| Failure::of_program("ssh", &error))?;
+        let mut process = Command::from(ssh)
             .args(arguments(target))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::Failure;
 use crate::crypto;
 use crate::endpoint::{Identity, TlsFiles};
-use crate::regular_file::{self, MOST_OF_CONFIGURATION};
+use crate::files::{self, MOST_OF_CONFIGURATION};
 
 /// All that is needed for TLS with one engine.
 #[derive(Clone)]
@@ -85,7 +85,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    regular_file::read(path, MOST_OF_CONFIGURATION)
+    files::read(path, MOST_OF_CONFIGURATION)
         .map_err(|error| Failure::of_file(path, &error.to_string()))
 }
 
