@@ -63,6 +63,11 @@ by_every_way! {
     an_existing_parent_is_skipped_and_its_child_is_built_on_it
     the_cache_is_used_unless_it_is_not_wanted
     contexts_come_whole
+    contexts_of_many_files_are_built_and_known_again
+    last_words_of_a_failed_instruction_are_told
+    a_prompt_that_a_build_hangs_at_is_told
+    dangling_images_are_as_few_as_before
+    an_image_on_another_parent_is_not_taken_for_unchanged
     files_of_one_size_are_not_taken_for_each_other
     pushed_images_can_be_pulled_by_digest
     a_registry_out_of_reach_is_told_apart
@@ -236,6 +241,46 @@ fn contexts_come_whole(way: Way) {
     assert_eq!(many.len(), 300);
     let folders = family.file_in("whole", "/folders");
     insta::assert_snapshot!("context", format!("{folders}{}", others.join("\n")));
+}
+
+/// The label of an image's fingerprint.
+fn label(way: Way, reference: &str) -> String {
+    let format = r#"{{index .Config.Labels "kiln.fingerprint"}}"#;
+    let found = way.engine().client(&["image", "inspect", "--format", format, reference]);
+    found.expect(0).stdout.trim().to_owned()
+}
+
+fn contexts_of_many_files_are_built_and_known_again(way: Way) {
+    let family = Built::by(way, &[("many", "FROM debian:bookworm\nCOPY modules /modules\n")]);
+    for number in 0..5000 {
+        let path = format!("many/modules/some-package-{}/lib/file-{number}.js", number / 100);
+        family.tree.write(&path, "x");
+    }
+    family.build(&[]).expect(0);
+    let label = label(way, &family.tree.reference("many"));
+    assert!("kiln.fingerprint".len() + label.len() <= 4096, "{}", label.len());
+    assert_eq!(family.file_in("many", "/modules/some-package-49/lib/file-4999.js"), "x");
+    assert_eq!(family.build(&["--skip-unchanged"]).expect(0).names("skipped"), ["many"]);
+    family.tree.write("many/modules/some-package-3/lib/file-351.js", "y");
+    let plan = family.build(&["--skip-unchanged", "--plan"]).expect(0);
+    assert!(plan.stdout.contains("; files below modules/some-package-3/lib changed"), "{plan:?}");
+}
+
+fn last_words_of_a_failed_instruction_are_told(way: Way) {
+    let words = "E: the disk of the mirror is full";
+    let failing = format!("FROM debian:bookworm\nRUN printf '{words}' >&2 && exit 4\n");
+    let run = Built::by(way, &[("bad", &failing)]).build(&[]).expect(1);
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    let is_told = |line: &&str| line.starts_with("bad | ") && !line.contains("RUN");
+    let told = lines.iter().filter(|line| is_told(line)).position(|line| line.contains(words));
+    let error = lines.iter().filter(|line| is_told(line)).position(|line| line.contains("ERROR"));
+    assert!(told.is_some() && error.is_none_or(|error| told < Some(error)), "{run:?}");
+}
+
+fn a_prompt_that_a_build_hangs_at_is_told(way: Way) {
+    let prompting = "FROM debian:bookworm\nRUN printf 'Continue? [Y/n] ' && sleep 8\n";
+    let run = Built::by(way, &[("asks", prompting)]).build(&["--timeout", "3"]).expect(3);
+    assert!(run.stderr.contains("asks | Continue? [Y/n]\n"), "{run:?}");
 }
 
 fn files_of_one_size_are_not_taken_for_each_other(way: Way) {
@@ -515,6 +560,63 @@ fn what_changed_is_rebuilt_and_nothing_else(way: Way) {
     let reference = family.tree.reference("base");
     way.engine().client(&["tag", "debian:bookworm", &reference]).expect(0);
     assert_eq!(skipping(&["^base$"]).0, ["base"]);
+}
+
+/// Ids of images in the engine that have no name, and carry the label `test` with this value.
+fn dangling(way: Way, test: &str) -> usize {
+    let filter = format!("label=test={test}");
+    let arguments = ["image", "ls", "--quiet", "--filter", "dangling=true", "--filter", &filter];
+    way.engine().client(&arguments).expect(0).stdout.lines().count()
+}
+
+/// An image that is built anew leaves the one before it without a name; nothing else is left.
+fn dangling_images_are_as_few_as_before(way: Way) {
+    let mark = format!("dangling-{way:?}-{}", std::process::id()).to_lowercase();
+    let template = format!("FROM debian:bookworm\nLABEL test={mark}\nCOPY file /file\n");
+    let family = Built::by(way, &[("only", &template)]);
+    for (number, left) in [(1, 0), (2, 1)] {
+        family.tree.write("only/file", &format!("{number} {mark}\n"));
+        family.build(&[]).expect(0);
+        assert_eq!(dangling(way, &mark), left);
+    }
+    let filter = format!("label=test={mark}");
+    way.engine().client(&["image", "prune", "--force", "--filter", &filter]).expect(0);
+}
+
+/// Former versions did not look at the layers. Their images are believed where these are right.
+fn an_image_on_another_parent_is_not_taken_for_unchanged(way: Way) {
+    let family = Built::by(
+        way,
+        &[("base", "FROM debian:bookworm\nCOPY file /base\n"), ("leaf", "FROM @base\nENV A=1\n")],
+    );
+    let skipped = || family.build(&["--skip-unchanged", "--nocache"]).expect(0).names("skipped");
+    family.tree.write("base/file", family.tree.namespace());
+    family.build(&[]).expect(0);
+    assert_eq!(skipped(), ["base", "leaf"]);
+    // The same images as a former version has labelled them, the second on the right parent at first.
+    let relabel = |name: &str, from: &str| {
+        let reference = family.tree.reference(name);
+        let fingerprint = label(way, &reference).split(' ').next().unwrap().to_owned();
+        let folder = tempfile::tempdir().unwrap();
+        let label = format!(r#"LABEL kiln.fingerprint='{fingerprint} {{"Dockerfile":"0"}}'"#);
+        let text = format!("FROM {from}\n{label}\n");
+        fs::write(folder.path().join("Dockerfile"), text).unwrap();
+        let folder = folder.path().to_str().unwrap();
+        let mut docker = Command::new("docker");
+        docker.args(["build", "--quiet", "--tag", &reference, folder]).env("DOCKER_BUILDKIT", "0");
+        if way == Way::Podman {
+            docker.env("DOCKER_HOST", std::env::var("KILN_TEST_PODMAN").unwrap());
+        }
+        Run::of(docker).expect(0);
+    };
+    let base = family.tree.reference("base");
+    relabel("base", &base);
+    relabel("leaf", &base);
+    assert_eq!(skipped(), ["base", "leaf"]);
+    relabel("leaf", "debian:bookworm");
+    assert_eq!(skipped(), ["base"]);
+    assert_eq!(skipped(), ["base", "leaf"]);
+    assert_eq!(family.file_in("leaf", "/base"), family.tree.namespace());
 }
 
 /// `kiln explain` on a tree, with these arguments.

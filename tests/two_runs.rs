@@ -5,8 +5,9 @@ mod support;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::{Cleanup, Engine, TestTree, kiln};
+use support::{Cleanup, Engine, Run, TestTree, kiln};
 
 #[test]
 fn a_second_run_for_the_same_names_waits_and_says_so() {
@@ -69,4 +70,146 @@ fn two_runs_with_one_work_folder_leave_all_of_one() {
         let of_a = names.iter().filter(|name| name.starts_with('a')).count();
         assert!(names.len() == 60 && (of_a == 60 || of_a == 0), "{names:?}");
     }
+}
+
+/// The trees of two jobs that make images of the same names, each of them from its own files, with what
+/// `kiln explain` says that their images carry as fingerprints.
+struct Rivals {
+    engine: Engine,
+    option: &'static str,
+    trees: [TestTree; 2],
+    fingerprints: [Vec<(&'static str, String)>; 2],
+}
+
+/// Runs of each job.
+const ROUNDS: usize = 3;
+
+/// The images of a rival, each with a file that tells whose it is.
+const IMAGES: [(&str, &str, &str); 3] = [
+    ("base", "FROM scratch\nCOPY file /base\n", "/base"),
+    ("tool", "FROM scratch\nCOPY file /tool\n", "/tool"),
+    ("leaf", "FROM @base\nCOPY --from=@tool /tool /tool\nCOPY file /leaf\n", "/leaf"),
+];
+
+impl Rivals {
+    fn new(engine: Engine, option: &'static str) -> Self {
+        engine.require();
+        let trees = ["one", "two"].map(|owner| {
+            let images = IMAGES.map(|(name, template, _)| (name, template));
+            let namespace = format!("kiln-test/rivals{option}-{engine:?}-{}", std::process::id());
+            let tree = TestTree::new(&images).on(engine).in_namespace(&namespace.to_lowercase());
+            for (name, _, _) in IMAGES {
+                tree.write(&format!("{name}/file"), &format!("{owner} {option}\n"));
+            }
+            tree
+        });
+        let fingerprints = trees.each_ref().map(|tree| {
+            let fingerprint = |name: &'static str| {
+                let mut command = tree.command(&[option]);
+                let arguments: Vec<_> =
+                    command.get_args().skip(1).map(std::ffi::OsStr::to_owned).collect();
+                command = kiln();
+                command.args(["explain", name]).args(arguments);
+                let told = Run::of(command).expect(0).stdout;
+                let line = told.lines().find(|line| line.contains("fingerprint  ")).unwrap();
+                (name, line.split_whitespace().nth(1).unwrap().to_owned())
+            };
+            IMAGES.map(|(name, _, _)| fingerprint(name)).to_vec()
+        });
+        Self { engine, option, trees, fingerprints }
+    }
+
+    /// Runs one of the jobs. It may fail, for no reason but the other.
+    fn run(&self, which: usize) -> Run {
+        let arguments = [self.option, "--nocache", "--retries", "1", "--threads", "1"];
+        Run::of(self.trees[which].command(&arguments))
+    }
+
+    fn look_at_all(&self) {
+        for (name, _, _) in IMAGES {
+            self.look_at(name);
+        }
+    }
+
+    /// Looks whether an image that carries the fingerprint of one of them has the files of that one.
+    fn look_at(&self, name: &str) -> Option<()> {
+        let reference = self.trees[0].reference(name);
+        let format = r#"{{.Id}} {{index .Config.Labels "kiln.fingerprint"}}"#;
+        let found = self.engine.client(&["image", "inspect", "--format", format, &reference]);
+        let (id, label) = found.stdout.trim().split_once(' ')?;
+        let fingerprint = label.split(' ').next()?;
+        let owner = self.fingerprints.iter().position(|of_one| {
+            of_one.iter().any(|(named, printed)| *named == name && printed == fingerprint)
+        });
+        let owner = ["one", "two"][owner.expect("nobody else makes such images")];
+        let (_, _, own) = IMAGES.into_iter().find(|(other, _, _)| *other == name)?;
+        let paths = IMAGES.map(|(_, _, path)| path).into_iter();
+        for path in paths.filter(|path| name == "leaf" || *path == own) {
+            let text = self.engine.file_in(id, path);
+            assert_eq!(text, format!("{owner} {}\n", self.option), "{path} of {name}");
+        }
+        Some(())
+    }
+}
+
+/// However two jobs, and somebody who moves tags to and fro, get in each other's way: no image has a
+/// fingerprint and other files than that stands for.
+fn no_image_lies(engine: Engine, option: &'static str) {
+    let rivals = Rivals::new(engine, option);
+    let _cleanup = Cleanup::of(engine, rivals.trees[0].namespace());
+    let is_over = AtomicBool::new(false);
+    let mut ends = Vec::new();
+    std::thread::scope(|scope| {
+        let ids = [0, 1].map(|which| {
+            rivals.run(which).expect(0);
+            engine.image_id(&rivals.trees[0].reference("base"))
+        });
+        assert_ne!(ids[0], ids[1]);
+        let (rivals, is_over) = (&rivals, &is_over);
+        // In the way from time to time only, so that some builds get through.
+        scope.spawn(move || {
+            let base = rivals.trees[0].reference("base");
+            for id in ids.iter().cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                engine.client(&["tag", id, &base]);
+                std::thread::sleep(std::time::Duration::from_millis(700));
+            }
+        });
+        let jobs = [0, 1].map(|which| {
+            scope.spawn(move || {
+                let mut runs = Vec::new();
+                for _ in 0..ROUNDS {
+                    runs.push(rivals.run(which));
+                    rivals.look_at_all();
+                }
+                runs
+            })
+        });
+        let jobs = jobs.map(std::thread::ScopedJoinHandle::join);
+        is_over.store(true, Ordering::Relaxed);
+        for job in jobs {
+            ends.extend(job.unwrap());
+        }
+    });
+    rivals.look_at_all();
+    for run in &ends {
+        let is_settled = run.code == 0 || run.code == 1 && run.stderr.contains("something else");
+        assert!(is_settled, "{run:?}");
+    }
+    let codes: Vec<i32> = ends.iter().map(|run| run.code).collect();
+    assert!(codes.contains(&1), "the jobs never met: {codes:?}");
+}
+
+#[test]
+fn no_image_of_two_jobs_lies_by_the_classic_builder() {
+    no_image_lies(Engine::Docker, "--nobuildkit");
+}
+
+#[test]
+fn no_image_of_two_jobs_lies_by_buildkit() {
+    no_image_lies(Engine::Docker, "--buildkit");
+}
+
+#[test]
+fn no_image_of_two_jobs_lies_by_podman() {
+    no_image_lies(Engine::Podman, "--buildkit");
 }
