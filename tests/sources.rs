@@ -648,8 +648,9 @@ fn redirecting_tls(folder: &Path, location: String) -> (PathBuf, u16) {
         while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
             head.push(byte[0]);
         }
-        let answer =
-            format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        let answer = format!(
+            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
         let _ = stream.write_all(answer.as_bytes());
         let _ = stream.flush();
         thread::sleep(Duration::from_secs(2));
@@ -662,7 +663,8 @@ fn recording() -> (u16, Receiver<String>) {
     let (send, asked) = channel();
     let port = serve(move |mut connection| {
         let _ = send.send(head(&connection));
-        let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        let _ = connection
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
     });
     (port, asked)
 }
@@ -690,7 +692,7 @@ fn redirect_carries_no_secret_to_another_host() {
     let port = serve(move |mut connection| {
         head(&connection);
         let answer = format!(
-            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{other}/archive\r\nContent-Length: 0\r\n\r\n"
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{other}/archive\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
         let _ = connection.write_all(answer.as_bytes());
     });
@@ -709,8 +711,9 @@ fn redirects_without_end_are_refused() {
     let port = serve(|mut connection| {
         let head = head(&connection);
         let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
-        let answer =
-            format!("HTTP/1.1 302 Found\r\nLocation: {path}x\r\nContent-Length: 0\r\n\r\n");
+        let answer = format!(
+            "HTTP/1.1 302 Found\r\nLocation: {path}x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
         let _ = connection.write_all(answer.as_bytes());
     });
     let tree = tree();
@@ -843,7 +846,8 @@ fn trapped(trace: &Path) -> tempfile::TempDir {
 fn nothing_of_the_current_folder_is_run() {
     let port = serve(|mut connection| {
         head(&connection);
-        let _ = connection.write_all(b"HTTP/1.1 404 None\r\nContent-Length: 0\r\n\r\n");
+        let _ = connection
+            .write_all(b"HTTP/1.1 404 None\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     });
     let holder = tempfile::tempdir().unwrap();
     let trace = holder.path().join("ran");
