@@ -238,6 +238,74 @@ fn tree_names_no_registry_as_its_namespace() {
     }
 }
 
+/// A tree whose manifest gives the image `app` this source.
+fn tree_with_source(kind: &str, location: &str) -> TestTree {
+    let tree = TestTree::new(IMAGES);
+    let manifest = fs::read_to_string(tree.path().join("tree.toml")).unwrap();
+    let source = format!("[sources.app]\ntype = '{kind}'\nlocation = '{location}'\n");
+    let fetching = "[install_types.source]\nfetches_sources = true\n";
+    tree.write("tree.toml", &format!("{manifest}{fetching}{source}"));
+    tree
+}
+
+#[test]
+fn tree_takes_no_file_of_the_user_as_a_source() {
+    let list = |tree: &TestTree, arguments: &[&str]| {
+        tree.build(&[&["--type", "source", "--list-images"], arguments].concat())
+    };
+    for (kind, location) in [
+        ("local", "/etc/shadow"),
+        ("local", "../secret"),
+        ("local", "part/../../secret"),
+        ("git", "/home/me/private"),
+        ("git", "../private"),
+        ("git", "private"),
+        ("git", "file:///home/me/private"),
+        ("git", "FILE:///home/me/private"),
+        ("pip", "/home/me/private"),
+        ("pip", "x @ file:///home/me/private"),
+        ("pip", "git+file:///home/me/private"),
+        ("url", "file:///etc/shadow"),
+    ] {
+        let tree = tree_with_source(kind, location);
+        for command in [["--nopull"].as_slice(), &["--locals-base", "/"]] {
+            let run = list(&tree, command).expect(2);
+            assert!(run.stderr.contains("the source [app] of the tree can't take"), "{run:?}");
+        }
+        let conf = tree.path().join("mine.conf");
+        fs::write(&conf, format!("[app]\ntype = {kind}\nlocation = {location}\n")).unwrap();
+        list(&tree, &["--config-file", conf.to_str().unwrap()]).expect(0);
+    }
+    for (kind, location) in [
+        ("git", "https://git.example.com/file:x"),
+        ("git", "git@git.example.com:app"),
+        ("pip", "app==1"),
+        ("pip", "git+https://git.example.com/app"),
+        ("url", "https://example.com/app.tar.gz"),
+    ] {
+        list(&tree_with_source(kind, location), &[]).expect(0);
+    }
+}
+
+#[test]
+fn local_sources_of_a_tree_lie_in_the_tree_or_where_the_user_says() {
+    let tree = tree_with_source("local", "part");
+    tree.write("part/file", "of the tree\n");
+    commit(tree.path());
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::create_dir(elsewhere.path().join("part")).unwrap();
+    let affected = |arguments: &[&str]| {
+        let mut command = kiln();
+        command.args(["affected", "--since", "HEAD", "--type", "source", "--namespace", "ns"]);
+        command.arg("--tree").arg(tree.path()).args(arguments).current_dir(elsewhere.path());
+        Run::of(command).expect(0).stdout
+    };
+    assert_eq!(affected(&[]), "");
+    tree.write("part/file", "changed\n");
+    assert_eq!(affected(&[]), "app: source app changed\n");
+    assert_eq!(affected(&["--locals-base", "."]), "");
+}
+
 /// A checkout with a tree and a `build.conf` of these lines, and a folder beside it.
 struct Checkout {
     folder: tempfile::TempDir,
@@ -331,6 +399,27 @@ fn file_of_a_checkout_names_no_path_outside_of_it() {
             assert!(run.stderr.contains("build.conf:3:"), "{run:?}");
             assert!(run.stderr.contains("--config-file build.conf"), "{run:?}");
         }
+    }
+}
+
+#[test]
+fn file_of_a_checkout_takes_no_source_from_outside_of_it() {
+    for (kind, location) in [
+        ("local", "/etc/shadow"),
+        ("local", "../x"),
+        ("git", "../private"),
+        ("git", "file:///home/me/private"),
+        ("pip", "/home/me/private"),
+    ] {
+        let source = format!("[app]\ntype = {kind}\nlocation = {location}");
+        let checkout = Checkout::new(&source);
+        let manifest = checkout.path().join("docker/tree.toml");
+        let text = fs::read_to_string(&manifest).unwrap();
+        fs::write(manifest, text + "[install_types.source]\nfetches_sources = true\n").unwrap();
+        let run = checkout.run(&["--list-images", "--type", "source"]).expect(2);
+        assert!(run.stderr.contains("location of the source [app] leads out of"), "{run:?}");
+        let named = ["--list-images", "--type", "source", "--config-file", "build.conf"];
+        checkout.run(&named).expect(0);
     }
 }
 

@@ -689,6 +689,7 @@ impl<'a> Values<'a> {
             references: References::new(self.layers, self.manifest),
             debian_arch: &debian_arch,
             locals_base: &locals_base,
+            is_base_given: self.layers.early("locals_base").is_some(),
         };
         sources::sources(self.layers, self.manifest, &surroundings, &mut self.errors)
     }

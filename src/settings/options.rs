@@ -419,7 +419,7 @@ pub const OPTIONS: &[Opt] = &[
         "locals-base",
         Path,
         Is("."),
-        "The folder that the paths of local sources start from",
+        "The folder that the paths of local sources start from; those of a tree's manifest start from the tree unless it is given",
     )
     .value("DIR"),
     opt(

@@ -4,13 +4,14 @@
 use std::path::Path;
 
 use super::layers::{Given, Layers, Origin, Section};
-use super::options;
+use super::options::{self, Authority};
 use super::references::{Held, References, Text};
+use super::trust;
 use super::types::{boolean, dictionary};
 use crate::diagnostic::Diagnostic;
 use crate::image::SourceName;
 use crate::source::{Digest, Kind, Source};
-use crate::tree::{Manifest, SourceEntry};
+use crate::tree::{Manifest, SourceEntry, leads_down};
 
 /// The keys of a section that describes a source.
 pub(super) const KEYS: [(&str, options::Kind); 6] = [
@@ -58,6 +59,72 @@ pub(super) struct Surroundings<'a> {
     pub(super) debian_arch: &'a str,
     /// The folder that the paths of local sources start from.
     pub(super) locals_base: &'a Path,
+    /// Whether that folder was given, and is no default.
+    pub(super) is_base_given: bool,
+}
+
+impl Surroundings<'_> {
+    /// Returns the location of a source, a path on this machine with the folder that it starts from: where
+    /// the tree wrote it, that is `folder`, the tree's own, unless the user has named one.
+    ///
+    /// # Errors
+    /// When the tree or a file of a checkout names a place on this machine that is not its own.
+    fn place(
+        &self,
+        name: &SourceName,
+        kind: Kind,
+        location: Given,
+        folder: Option<&Path>,
+    ) -> Result<String, Diagnostic> {
+        let is_of_tree = location.origin.authority() == Authority::Tree;
+        let base = if is_of_tree && !self.is_base_given { folder } else { Some(self.locals_base) };
+        let below = |path: &str| base.unwrap_or(Path::new("")).join(path).display().to_string();
+        if let Some(path) = place_on_this_machine(kind, &location.value) {
+            let is_own = kind == Kind::Local && base.is_some() && leads_down(path);
+            if is_of_tree && !is_own {
+                let message = format!(
+                    "the source [{name}] of the tree can't take '{path}', which is not in the tree"
+                );
+                return Err(location.refuse(message).help(format!(
+                    "if you want that, write its type and location in the section [{name}] of a configuration file"
+                )));
+            }
+            let place = Given { value: below(path), ..location.clone() };
+            trust::check_path(&format!("the location of the source [{name}]"), &place)?;
+        }
+        Ok(match kind {
+            Kind::Local => below(&location.value),
+            Kind::Url | Kind::Git | Kind::Pip => location.value,
+        })
+    }
+}
+
+/// Returns the path by which a location leads to a file or folder of this machine, if it does.
+fn place_on_this_machine(kind: Kind, location: &str) -> Option<&str> {
+    const FILE: &str = "file:";
+    let of_url =
+        |start: Option<usize>| Some(location[start? + FILE.len()..].trim_start_matches("//"));
+    let in_small_letters = location.trim_start().to_ascii_lowercase();
+    let at_start = || {
+        of_url(
+            in_small_letters
+                .starts_with(FILE)
+                .then_some(location.len() - location.trim_start().len()),
+        )
+    };
+    let is_path = |text: &str| match text.find([':', '/']) {
+        Some(at) => text[at..].starts_with('/'),
+        None => true,
+    };
+    match kind {
+        Kind::Url => at_start(),
+        Kind::Local => Some(location),
+        Kind::Git => at_start().or_else(|| is_path(location).then_some(location)),
+        Kind::Pip => of_url(location.to_ascii_lowercase().find(FILE)).or_else(|| {
+            let is_path = location.contains('/') && !location.contains("://");
+            is_path.then_some(location)
+        }),
+    }
 }
 
 /// All enabled sources, by name. What is wrong is added to `errors`.
@@ -113,18 +180,15 @@ fn source(
     let given = value("type", entry.map(|entry| &entry.r#type))?;
     let kind = kind(name.as_str(), given.as_ref())?;
     let location = value("location", entry.map(|entry| &entry.location))?;
-    let location = location.map(|given| given.value).filter(|location| !location.is_empty());
-    let Some(location) = location else {
+    let Some(location) = location.filter(|location| !location.value.is_empty()) else {
         let message = format!("the source [{name}] has no location");
         return Err(match section.values().next() {
             Some(given) => given.refuse(message),
             None => Diagnostic::new(message),
         });
     };
-    let location = match kind {
-        Kind::Local => surroundings.locals_base.join(location).display().to_string(),
-        _ => location,
-    };
+    let folder = entry.and_then(|entry| entry.folder.as_deref());
+    let location = surroundings.place(name, kind, location, folder)?;
     // A reference or digest of the tree's belongs to the tree's location and version.
     let changed = ["location", "version"].iter().any(|key| section.contains_key(*key));
     let of_tree = entry.filter(|_| !changed);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,9 @@ pub struct SourceEntry {
     /// The digests by the architecture's name with Debian, where there is one for each.
     #[serde(skip)]
     pub sha256_by_arch: BTreeMap<String, String>,
+    /// Folder of the manifest, which local sources of it lie in; `None` where there is none.
+    #[serde(skip)]
+    pub folder: Option<PathBuf>,
 }
 
 /// A base distro.

@@ -444,7 +444,10 @@ impl Tree {
 /// The manifest in the folder `root`, and the files of the profiles it names.
 fn read_manifest(root: &Path, file: &TreeFile) -> Result<(Manifest, Files)> {
     let path = root.join(FILE_NAME).display().to_string();
-    let manifest = Manifest::parse(&file.text(&path)?, &path)?;
+    let mut manifest = Manifest::parse(&file.text(&path)?, &path)?;
+    for source in manifest.sources.values_mut() {
+        source.folder = Some(root.to_owned());
+    }
     let profiles = match &manifest.profiles {
         // Profiles may lie beside the tree: nothing but names of images is made of them.
         Some(folder) if leads_down(folder.strip_prefix("../").unwrap_or(folder)) => {
@@ -461,7 +464,7 @@ fn read_manifest(root: &Path, file: &TreeFile) -> Result<(Manifest, Files)> {
 }
 
 /// Whether a path stays below the folder that it is taken from.
-fn leads_down(path: &str) -> bool {
+pub fn leads_down(path: &str) -> bool {
     use std::path::Component::{CurDir, Normal};
     Path::new(path).components().all(|part| matches!(part, Normal(_) | CurDir))
 }

@@ -275,6 +275,7 @@ pub(super) fn manifest(release: &Release, facts: &Facts) -> Manifest {
                         enabled: source.enabled,
                         version: source.version.clone(),
                         sha256_by_arch: source.sha256.clone(),
+                        folder: None,
                     },
                 )
             })
