@@ -213,3 +213,15 @@ fn no_image_of_two_jobs_lies_by_buildkit() {
 fn no_image_of_two_jobs_lies_by_podman() {
     no_image_lies(Engine::Podman, "--buildkit");
 }
+
+#[test]
+fn run_without_a_folder_for_locks_says_so() {
+    Engine::Docker.require();
+    let tree = TestTree::new(&[("app", "FROM debian:bookworm\n")]);
+    let _cleanup = Cleanup::new(tree.namespace());
+    let mut command = tree.command(&[]);
+    command.env_remove("HOME").env_remove("XDG_STATE_HOME");
+    let run = Run::of(command).expect(0);
+    assert!(run.stderr.contains("no other run is kept apart from this"), "{run:?}");
+    assert!(run.stderr.contains("name one with --state-dir"), "{run:?}");
+}

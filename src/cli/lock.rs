@@ -84,6 +84,10 @@ fn wait_for(
 pub fn keep_apart(settings: &[Settings]) -> Vec<Lock> {
     let of_run = &settings[0].building;
     let Some(folder) = of_run.durations_file.as_deref().and_then(Path::parent) else {
+        terminal::warn(
+            "warning: no other run is kept apart from this: there is no folder for locks, since HOME is not \
+             set; name one with --state-dir",
+        );
         return Vec::new();
     };
     let endpoint = of_run.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
