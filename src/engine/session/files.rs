@@ -216,7 +216,7 @@ impl Requests {
         hearing.spawn(async move {
             for _ in 0..=entries {
                 let Some(packet) = packets.next().await else { return };
-                if hear.send(packet.and_then(request)).is_err() {
+                if hear.send(packet.and_then(|packet| request(&packet))).is_err() {
                     return;
                 }
             }
@@ -232,7 +232,7 @@ impl Requests {
 }
 
 /// What a packet asks for.
-fn request(packet: Packet) -> Result<Request, Status> {
+fn request(packet: &Packet) -> Result<Request, Status> {
     match packet.r#type() {
         PacketType::PacketReq => Ok(Request::File(packet.id)),
         PacketType::PacketFin => Ok(Request::End),
@@ -370,13 +370,13 @@ mod tests {
 
     /// What is answered about a folder with a file in it when these packets come: what there is, and
     /// what is given.
-    fn answered(content: &str, asked: &[Packet]) -> [String; 2] {
+    fn answered(content: &str, asked: Vec<Packet>) -> [String; 2] {
         let file = Bytes::from(content.to_owned());
         let entries = vec![
             Entry { path: "a".to_owned(), mode: FOLDER | 0o755, content: Bytes::new() },
             Entry { path: "a/b".to_owned(), mode: 0o644, content: file },
         ];
-        let asked = stream::iter(asked.to_vec().into_iter().map(Ok));
+        let asked = stream::iter(asked.into_iter().map(Ok));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let answers: Vec<_> = runtime.block_on(async { answer(entries, asked).collect().await });
         let (listing, given): (Vec<_>, Vec<_>) = answers.into_iter().partition(
@@ -399,11 +399,11 @@ mod tests {
         let data = b"disk full".to_vec();
         let error = Packet { data, ..packet(PacketType::PacketErr) };
         let long = "x".repeat(CHUNK + 1);
-        let [listing, given] = answered(&long, &[ask(1), ask(0), end()]);
+        let [listing, given] = answered(&long, vec![ask(1), ask(0), end()]);
         assert_eq!(listing, "a 20000000755 0, a/b 644 32769, PacketStat 0 0");
         let parts = "PacketData 1 32768, PacketData 1 1, PacketData 1 0, PacketData 0 0";
         assert_eq!(given, format!("{parts}, PacketFin 0 0"));
-        let given = |asked: &[Packet]| answered("", asked)[1].clone();
+        let given = |asked: &[Packet]| answered("", asked.to_vec())[1].clone();
         assert_eq!(given(&[end(), ask(1)]), "PacketFin 0 0");
         assert_eq!(given(&[ask(2), end()]), "there is no file 2");
         assert_eq!(given(&[error, end()]), "disk full");
