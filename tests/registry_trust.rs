@@ -347,7 +347,7 @@ fn busy_token_service_is_told_as_what_it_is_and_asked_again() {
         let survey = Survey::of(&format!("127.0.0.1:{}", registry.port), 1);
         let survey = survey.arguments(&["--retries", "2"]);
         let run = survey.fails(&["the token service of 127.0.0.1:", told]);
-        assert_eq!(run.stderr.contains("Not authorized"), false);
+        assert!(!run.stderr.contains("Not authorized"));
         assert_eq!(service.asked().len(), requests, "{status}");
     }
 }

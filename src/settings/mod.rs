@@ -889,7 +889,7 @@ mod tests {
         fetches_sources = true
         [sources]
         app = { type = "pip", location = "app==1", sha256 = "00" }
-        other = { type = "git", location = "r", reference = "v1" }
+        other = { type = "git", location = "https://r", reference = "v1" }
         [bases.two]
         image = "two"
         tag = "2"
@@ -1106,7 +1106,7 @@ mod tests {
             (
                 &[("namespace", "Upper")],
                 "",
-                "'Upper/one-binary-x:1.0.0' is not an image reference: a repository is lower-case letters and digits, with '.', '_', '-' between them | check --registry, --namespace and --tag",
+                "'Upper/one-binary-x:1.0.0' is not an image reference: a repository is lower-case letters and digits, with one '.', '_' or '__', or hyphens, between them | check --registry, --namespace and --tag",
             ),
         ];
         for (flags, file, expected) in table {
@@ -1219,7 +1219,7 @@ mod tests {
             Ok::<_, Diagnostics>(shown.collect::<Vec<_>>())
         };
         let app = "app Pip app==1 None Sha256(\"00\")";
-        let other = "other Git r Some(\"v1\") Unknown";
+        let other = "other Git https://r Some(\"v1\") Unknown";
         assert_eq!(sources("").unwrap(), [app, other]);
         let changed = "[app]\nlocation = app==2\n[other]\nenabled = no\n[app-plugin-x]\ntype = local\nlocation = /p\n";
         assert_eq!(
