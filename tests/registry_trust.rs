@@ -551,10 +551,10 @@ fn survey_takes_two_requests_an_image_and_uses_connections_again() {
     const IMAGES: usize = 50;
     let registry = Server::plain(has_all);
     Survey::of(&format!("127.0.0.1:{}", registry.port), IMAGES).succeeds();
+    println!("{} requests, {} connections", registry.asked().len(), registry.connections());
     assert_eq!(registry.count("GET", "/manifests/"), IMAGES);
     assert_eq!(registry.count("GET", "/blobs/"), IMAGES);
     assert_eq!(registry.asked().len(), 2 * IMAGES);
-    println!("{} requests, {} connections", registry.asked().len(), registry.connections());
     // Sixteen images are asked for at once, and a connection may come too late to be waited for.
     assert!(registry.connections() <= 2 * 16, "{}", registry.connections());
 }

@@ -5,11 +5,7 @@
 //! only told that there is no connection; so what was said is kept beside.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Failure;
 
@@ -18,6 +14,13 @@ use super::Failure;
 pub(super) struct Refusal(Arc<Mutex<Option<Failure>>>);
 
 impl Refusal {
+    /// Keeps what an error on a connection says against it, if it says anything.
+    pub(super) fn hear(&self, error: &io::Error) {
+        if let Some(failure) = Failure::behind(error) {
+            self.keep(failure);
+        }
+    }
+
     fn keep(&self, failure: Failure) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
@@ -28,71 +31,16 @@ impl Refusal {
     }
 }
 
-/// A connection whose refusal is kept.
-pub(super) struct Heard<S> {
-    stream: S,
-    refusal: Refusal,
-}
-
-impl<S> Heard<S> {
-    /// `stream`, whose refusal goes to `refusal`.
-    pub(super) fn new(stream: S, refusal: Refusal) -> Self {
-        Self { stream, refusal }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if let Poll::Ready(Err(error)) = &read
-            && let Some(failure) = Failure::behind(error)
-        {
-            self.refusal.keep(failure);
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt as _;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
     use tokio_rustls::rustls::{AlertDescription, Error};
 
     use super::*;
+    use crate::engine::connection::meter::Metered;
 
     /// A connection on which nothing can be read but this error.
     struct Ended(Option<io::Error>);
@@ -109,7 +57,7 @@ mod tests {
 
     async fn kept_of(error: io::Error) -> Option<Failure> {
         let refusal = Refusal::default();
-        let mut heard = Heard::new(Ended(Some(error)), refusal.clone());
+        let mut heard = Metered::new(Ended(Some(error)), refusal.clone());
         heard.read_u8().await.unwrap_err();
         let kept = refusal.take();
         assert_eq!(refusal.take(), None);

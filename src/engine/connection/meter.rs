@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::heard::Refusal;
+
 const MIB: usize = 1 << 20;
 
 /// Largest head of an answer, in bytes, with what comes along before it has been read. Hyper itself takes
@@ -182,15 +184,16 @@ fn too_long(part: &str, most: usize) -> io::Error {
     io::Error::other(format!("the engine sent {part} of more than {} MiB", most / MIB))
 }
 
-/// A connection on which is counted what comes.
+/// A connection on which is counted what comes, and kept what is said against it.
 pub(super) struct Metered<S> {
     stream: S,
     meter: Meter,
+    refusal: Refusal,
 }
 
 impl<S> Metered<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, meter: Meter::new() }
+    pub(super) fn new(stream: S, refusal: Refusal) -> Self {
+        Self { stream, meter: Meter::new(), refusal }
     }
 
     pub(super) fn meter(&self) -> Meter {
@@ -206,8 +209,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if let Poll::Ready(Ok(())) = &read {
-            self.meter.received(buffer.filled().len() - before)?;
+        match &read {
+            Poll::Ready(Ok(())) => self.meter.received(buffer.filled().len() - before)?,
+            Poll::Ready(Err(error)) => self.refusal.hear(error),
+            Poll::Pending => {}
         }
         read
     }

@@ -33,7 +33,7 @@ use crate::diagnostic::with_causes;
 use crate::endpoint::{Address, Endpoint};
 
 pub use failure::Failure;
-use heard::{Heard, Refusal};
+use heard::Refusal;
 pub use meter::records;
 use meter::{Meter, Metered, Records};
 
@@ -200,10 +200,7 @@ impl Connector {
                 let stream = stream.map_err(|error| Failure::of_network(&error))?;
                 stream.set_nodelay(true).map_err(|error| Failure::of_network(&error))?;
                 match &self.tls {
-                    Some(tls) => {
-                        let stream = tls.over(stream).await?;
-                        Ok(Box::new(Heard::new(stream, self.refusal.clone())))
-                    }
+                    Some(tls) => Ok(Box::new(tls.over(stream).await?)),
                     None => Ok(Box::new(stream)),
                 }
             }
@@ -223,6 +220,10 @@ impl tower_service::Service<Uri> for Connector {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let connector = self.clone();
-        Box::pin(async { connector.open().await.map(Metered::new).map(TokioIo::new) })
+        let refusal = self.refusal.clone();
+        Box::pin(async {
+            let stream = connector.open().await?;
+            Ok(TokioIo::new(Metered::new(stream, refusal)))
+        })
     }
 }
