@@ -35,6 +35,14 @@ pub fn private_folder(prefix: &str) -> io::Result<TempDir> {
 /// # Errors
 /// When it can't be opened, or is no regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
+    Ok(open_with_metadata(path)?.0)
+}
+
+/// Opens a regular file as [`open_regular`] does, and returns its metadata with it.
+///
+/// # Errors
+/// Those of [`open_regular`].
+pub fn open_with_metadata(path: &Path) -> io::Result<(File, Metadata)> {
     opened(path, OFlags::NONBLOCK)
 }
 
@@ -43,10 +51,10 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 /// # Errors
 /// When it can't be opened, or is no regular file.
 pub fn open_regular_here(path: &Path) -> io::Result<File> {
-    opened(path, OFlags::NONBLOCK | OFlags::NOFOLLOW)
+    Ok(opened(path, OFlags::NONBLOCK | OFlags::NOFOLLOW)?.0)
 }
 
-fn opened(path: &Path, flags: OFlags) -> io::Result<File> {
+fn opened(path: &Path, flags: OFlags) -> io::Result<(File, Metadata)> {
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
     let file =
         opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
@@ -54,8 +62,9 @@ fn opened(path: &Path, flags: OFlags) -> io::Result<File> {
             Some(Errno::LOOP) => refused("it is a symbolic link"),
             _ => error,
         })?;
-    require_regular(file.metadata()?.file_type())?;
-    Ok(file)
+    let metadata = file.metadata()?;
+    require_regular(metadata.file_type())?;
+    Ok((file, metadata))
 }
 
 /// Reads the regular file at `path`, or the one that a link there leads to.

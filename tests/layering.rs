@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fingerprint", &[]),
     ("patterns", &[]),
     ("dialect", &[]),
-    ("tree", &["diagnostic", "dialect", "git", "image"]),
+    ("tree", &["diagnostic", "dialect", "files", "git", "image"]),
     (
         "source",
         &["crypto", "diagnostic", "files", "fingerprint", "git", "image", "program", "secret"],

@@ -177,6 +177,35 @@ fn tables_of_a_kolla_build_set_no_option_of_the_user() {
 }
 
 #[test]
+fn pipes_and_devices_in_the_place_of_tables_are_not_waited_for() {
+    for path in [
+        "kolla/common/config.py",
+        "kolla/common/users.py",
+        "kolla/common/sources.py",
+        "kolla/image/unbuildable.py",
+        "kolla/template/repos.yaml",
+        "kolla-23.0.0.dist-info/METADATA",
+        "docker/macros.j2",
+    ] {
+        for is_pipe in [true, false] {
+            let tree = kolla_checkout("", "");
+            let path = tree.path().join(path);
+            fs::remove_file(&path).unwrap();
+            if is_pipe {
+                assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+            } else {
+                symlink("/dev/zero", &path).unwrap();
+            }
+            let mut run = Command::new("timeout");
+            run.arg("20").arg(kiln().get_program());
+            run.args(["build", "--list-images", "--tree"]).arg(tree.path());
+            let run = Run::of(run);
+            assert!(run.code == 0 || run.code == 2, "{}: {run:?}", path.display());
+        }
+    }
+}
+
+#[test]
 fn names_in_the_tables_of_a_kolla_build_are_checked() {
     let tree = kolla_checkout("", "");
     let config = tree.path().join("kolla/common/config.py");
@@ -430,6 +459,24 @@ fn file_of_a_checkout_refers_to_nothing_that_only_the_user_knows() {
     assert!(run.stderr.contains("refers to 'pip_index_url', which is the user's"), "{run:?}");
     let own = Checkout::new("maintainer = $pip_index_url\npip_index_url = https://h/\n");
     own.run(&["--list-images"]).expect(0);
+}
+
+#[test]
+fn file_of_a_checkout_is_no_link_to_another_file() {
+    let checkout = Checkout::new("");
+    let (file, elsewhere) =
+        (checkout.path().join("build.conf"), checkout.folder.path().join("key"));
+    fs::write(&elsewhere, "-----BEGIN PRIVATE KEY-----\nvery private\n").unwrap();
+    fs::remove_file(&file).unwrap();
+    symlink(&elsewhere, &file).unwrap();
+    commit(&checkout.path());
+    let run = checkout.run(&["--list-images"]).expect(2);
+    assert!(run.stderr.contains("is a link that leaves the checkout"), "{run:?}");
+    assert!(!run.stderr.contains("PRIVATE") && !run.stderr.contains("very"), "{run:?}");
+    fs::remove_file(&file).unwrap();
+    fs::write(checkout.path().join("other.conf"), "[DEFAULT]\nnamespace = ns\n").unwrap();
+    symlink("other.conf", &file).unwrap();
+    checkout.run(&["--list-images"]).expect(0);
 }
 
 #[test]

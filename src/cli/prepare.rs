@@ -9,7 +9,9 @@ use super::{Failure, NO_SERVICE};
 use crate::console;
 use crate::diagnostic::{Diagnostic, Result as Diagnosed};
 use crate::dialect::Dialect;
-use crate::settings::{self, Layers, Profiles, Settings, check_manifest, checkout_of, settle};
+use crate::settings::{
+    self, Layers, Profiles, Settings, check_found_file, check_manifest, checkout_of, settle,
+};
 use crate::tree::Tree;
 
 /// Where configuration files are looked for, the first found is read: below the working folder,
@@ -64,6 +66,9 @@ fn found_layers(
 ) -> Diagnosed<Layers> {
     let here = view.path(Path::new(CONFIG_FILE)).filter(|path| path.is_file());
     let is_here = here.is_some();
+    if is_here {
+        check_found_file(Path::new(CONFIG_FILE))?;
+    }
     let file = here.or_else(|| config_file_of_user(environment, view));
     let mut layers = Layers::gather(line.given.clone(), file.as_slice(), environment)?;
     let tree = tree_folder(&layers);

@@ -53,7 +53,7 @@ use references::References;
 pub use secrets::{Lent, SecretSource};
 pub use show::{Shown, show};
 pub use templating::Templating;
-pub use trust::{check_manifest, checkout_of};
+pub use trust::{check_found_file, check_manifest, checkout_of};
 
 /// What stands for standard output where a file is named.
 const STDOUT: &str = "-";

@@ -147,6 +147,26 @@ fn place_of(path: &Path) -> Option<PathBuf> {
     Some(place_of(path.parent()?)?.join(name))
 }
 
+/// Refuses a configuration file of a git repository that is a link to a place outside of the repository:
+/// errors in it would show lines of whatever file that is.
+///
+/// # Errors
+/// When the file at `path` is such a link.
+pub fn check_found_file(path: &Path) -> std::result::Result<(), Diagnostic> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match checkout_of(folder.unwrap_or(Path::new(".")), None) {
+        Some(top) if path.is_symlink() && !lies_below(&top, path) => {
+            let message = format!(
+                "'{}' is a link that leaves the checkout '{}'",
+                path.display(),
+                top.display()
+            );
+            Err(with_cure(Diagnostic::new(message)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Returns the top folder of the checkout that a configuration file found in `folder` came with: that of
 /// the git repository, or the folder itself where the template tree lies below it.
 pub fn checkout_of(folder: &Path, tree: Option<&Path>) -> Option<PathBuf> {

@@ -28,6 +28,7 @@ use walkdir::WalkDir;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result, collect};
 use crate::dialect::Dialect;
+use crate::files;
 use crate::image::ImageName;
 
 pub use embedded::export;
@@ -114,8 +115,7 @@ impl TreeFile {
     pub fn load(&self) -> io::Result<(Vec<u8>, bool)> {
         let (bytes, on_disk) = match &self.content {
             Content::Disk(path) => {
-                let file = fs::File::open(path)?;
-                let metadata = file.metadata()?;
+                let (file, metadata) = files::open_with_metadata(path)?;
                 let mut bytes = Vec::new();
                 bytes.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX))?;
                 // As something to take from, it is not asked for its length again.
@@ -314,7 +314,7 @@ impl Tree {
         if !leads_down(path) {
             return Err(Diagnostic::new(format!("'{path}' is no path within the tree")).into());
         }
-        fs::File::open(on_disk).map_err(|error| unreadable(on_disk, &error))?;
+        files::open_regular(on_disk).map_err(|error| unreadable(on_disk, &error))?;
         let file = TreeFile::on_disk(on_disk.to_owned());
         Arc::make_mut(&mut self.shown.files).insert(path.to_owned(), file);
         Ok(())
@@ -580,7 +580,7 @@ const LENGTH_OF_MOST: usize = 8 << 10;
 /// The bytes of a file that is to be a text.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(LENGTH_OF_MOST);
-    fs::File::open(path)?.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
+    files::open_regular(path)?.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_TEXT {
         let message = format!("it is longer than {} MiB", LONGEST_TEXT >> 20);
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
