@@ -1,10 +1,10 @@
-//! The one place that writes to standard output and standard error.
+//! The only module that writes to standard output and standard error.
 //!
-//! What people, terminals and services read goes out as a [`Line`], a [`Listing`] or a diagnostic. All three
-//! make somebody else's text visible ([`crate::visible`]), so that no control character but a newline ever
-//! leaves the program, save the colours that Kiln itself puts around its own words. Where a service for
-//! continuous integration reads along, no text becomes a command to it; Kiln's own are [`Command`]s.
-//! JSON for programs goes out with such characters as escapes, which mean the same.
+//! Text for people, terminals and services is written as a [`Line`], a [`Listing`] or a diagnostic.
+//! All three escape text of others ([`crate::visible`]), so that the only control characters
+//! written are newlines and the colours of Kiln's own words. If a continuous integration service
+//! reads the output, no text can become a command to it; Kiln's own commands are [`Command`]s. JSON
+//! for programs is written with such characters as JSON escapes, which mean the same.
 
 mod diagnostics;
 mod service;
@@ -21,10 +21,10 @@ pub use self::service::Command;
 use crate::diagnostic::Diagnostics;
 use crate::visible;
 
-/// True once a service may read commands off what is written.
+/// True if a service may read commands from the output.
 static IS_READ_BY_SERVICE: AtomicBool = AtomicBool::new(false);
 
-/// Takes note that a service reads what is written from now on.
+/// Declares that a service reads the output from now on.
 pub fn expect_service() {
     IS_READ_BY_SERVICE.store(true, Ordering::Relaxed);
 }
@@ -33,20 +33,21 @@ fn is_read_by_service() -> bool {
     IS_READ_BY_SERVICE.load(Ordering::Relaxed)
 }
 
-/// Largest size of a text in a line, in bytes: nobody reads more, and terminals take long to show it.
+/// Largest size of a text in a line, in bytes: nobody reads more, and terminals are slow to show
+/// it.
 pub const LONGEST_TEXT: usize = 64 << 10;
 
-/// A colour of a word.
+/// Colour of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
-    /// For what went well.
+    /// Colour of success.
     Green,
-    /// For what did not.
+    /// Colour of failure.
     Red,
 }
 
-/// A line to be said. Where its text has several, each of them has the prefix; where there is no prefix, the
-/// text stays one line, so that nothing else looks like a line of Kiln's own.
+/// A line of output. If its text has several lines, each of them gets the prefix. Without a prefix,
+/// the text stays one line, so that none of it can pass for a line of Kiln's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line<'a> {
     prefix: Cow<'a, str>,
@@ -65,14 +66,14 @@ impl<'a> Line<'a> {
         Self { prefix: prefix.into(), words: Vec::new() }
     }
 
-    /// Adds text, whoever wrote it.
+    /// Appends text, which may come from anybody.
     #[must_use]
     pub fn text(mut self, text: impl Into<Cow<'a, str>>) -> Self {
         self.words.push(Word::Text(text.into()));
         self
     }
 
-    /// Adds a word of Kiln's own, in a colour if there is one.
+    /// Appends a word of Kiln's own, in `colour` if there is one.
     #[must_use]
     pub fn painted(mut self, colour: Option<Colour>, word: &'static str) -> Self {
         self.words.push(match colour {
@@ -82,7 +83,7 @@ impl<'a> Line<'a> {
         self
     }
 
-    /// Returns what is written for it, without the last newline.
+    /// Returns the text to write, without the last newline.
     pub fn rendered(&self, is_read_by_service: bool) -> String {
         let prefix = visible::line(&self.prefix);
         let mut lines = vec![prefix.clone().into_owned()];
@@ -128,14 +129,14 @@ fn paint(line: &mut String, colour: Colour, word: &str) {
     write!(line, "{style}{word}{style:#}").expect("a string takes all");
 }
 
-/// Lines for people, of which each stays one, whatever it speaks of.
+/// Lines for people. Each stays one line, whatever text is in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     text: String,
 }
 
 impl Listing {
-    /// Adds a line.
+    /// Appends a line.
     pub fn line(&mut self, line: impl fmt::Display) {
         let begin = self.text.len();
         writeln!(self.text, "{line}").expect("a string takes all");
@@ -145,12 +146,12 @@ impl Listing {
         }
     }
 
-    /// Returns all lines.
+    /// Returns all lines as one text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns what is written for them.
+    /// Returns the text to write.
     pub fn rendered(&self, is_read_by_service: bool) -> Cow<'_, str> {
         if is_read_by_service { without_commands(&self.text) } else { self.text.as_str().into() }
     }
@@ -164,62 +165,62 @@ impl<L: fmt::Display> FromIterator<L> for Listing {
     }
 }
 
-/// Returns a text none of whose lines is a command to a service.
+/// Returns the text with every line changed that would be a command to a service.
 fn without_commands(text: &str) -> Cow<'_, str> {
     let lines = text.split_inclusive('\n').map(service::without_commands);
     lines.fold(Cow::Borrowed(""), |all, line| all + line)
 }
 
-/// Writes lines one after the other.
+/// Writes lines to one output.
 pub struct Writer {
     out: Box<dyn io::Write>,
     is_read_by_service: bool,
 }
 
 impl Writer {
-    /// Returns the one for standard error.
+    /// Returns a writer to standard error.
     pub fn on_stderr() -> Self {
         Self::on(Box::new(io::stderr()), is_read_by_service())
     }
 
-    /// Returns one that writes elsewhere.
+    /// Returns a writer to `out`.
     pub fn on(out: Box<dyn io::Write>, is_read_by_service: bool) -> Self {
         Self { out, is_read_by_service }
     }
 
-    /// Says a line. That nobody hears it is no reason to fail.
+    /// Writes a line. Ignores errors: a run does not fail because nobody reads its messages.
     pub fn say(&mut self, line: &Line<'_>) {
         self.write(line.rendered(self.is_read_by_service));
     }
 
-    /// Gives a command to the service that reads along.
+    /// Writes a command for the service that reads the output.
     pub fn command(&mut self, command: &Command) {
         self.write(command.to_string());
     }
 
-    /// Writes a line at once, so that those of several programs don't mix.
+    /// Writes a line with a single call, so that lines of several programs do not mix.
     fn write(&mut self, mut line: String) {
         line.push('\n');
         drop(self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush()));
     }
 }
 
-/// Returns what a line is on the terminal that bars are drawn on.
+/// Returns the text of a line that is printed above progress bars.
 pub fn above_bars(line: &Line<'_>) -> String {
     line.rendered(is_read_by_service())
 }
 
-/// Says a line on standard error.
+/// Writes a line to standard error.
 pub fn say(line: &Line<'_>) {
     Writer::on_stderr().say(line);
 }
 
-/// Says lines on standard error.
+/// Writes lines to standard error.
 pub fn say_all(listing: &Listing) {
     write_error(&listing.rendered(is_read_by_service()));
 }
 
-/// Says what is wrong on standard error.
+/// Writes diagnostics to standard error.
 pub fn say_diagnostics(diagnostics: &Diagnostics) {
     for diagnostic in &diagnostics.0 {
         let text = diagnostics::rendered(diagnostic, has_colours()) + "\n";
@@ -231,68 +232,69 @@ fn write_error(text: &str) {
     drop(io::stderr().write_all(text.as_bytes()));
 }
 
-/// Writes lines for people to standard output, at once.
+/// Writes lines for people to standard output, and flushes it.
 ///
 /// # Errors
-/// When they can't be written, also where nobody reads them.
+/// When they can't be written, also because nobody reads them (a broken pipe).
 pub fn print(listing: &Listing) -> io::Result<()> {
     print_own(&listing.rendered(is_read_by_service()))
 }
 
-/// Writes JSON to standard output.
+/// Writes JSON to standard output, and flushes it.
 ///
 /// # Errors
-/// When it can't be written, also where nobody reads it.
+/// When it can't be written, also because nobody reads it (a broken pipe).
 pub fn print_json(json: &Json) -> io::Result<()> {
     print_own(&json.0)
 }
 
-/// Writes a text to standard output that is all Kiln's own, as it is: help, scripts, pages of the manual.
+/// Writes a text unchanged to standard output, and flushes it. The text must be all Kiln's own:
+/// help, scripts, manual pages.
 ///
 /// # Errors
-/// When it can't be written, also where nobody reads it.
+/// When it can't be written, also because nobody reads it (a broken pipe).
 pub fn print_own(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
-/// Makes sure that all is written that was printed.
+/// Flushes standard output. Ignores errors.
 pub fn flush() {
     drop(io::stdout().flush());
 }
 
-/// JSON as a text in which every character has a shape and nothing is a command to a service, whoever reads it.
+/// JSON text without hidden characters and without commands to a service, whoever reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json(String);
 
 impl Json {
-    /// Returns JSON for people and programs: indented, and a newline after it.
+    /// Returns JSON for people and programs: indented, with a newline at the end.
     pub fn indented(json: &Value) -> Self {
         Self::of(&format!("{json:#}\n"))
     }
 
-    /// Returns JSON in one line.
+    /// Returns JSON in one line, with a newline at the end.
     pub fn in_one_line(json: &Value) -> Self {
         Self::of(&format!("{json}\n"))
     }
 
-    /// Takes a text that is JSON.
+    /// Escapes `json`, which must be valid JSON.
     pub fn of(json: &str) -> Self {
         Self(service::without_commands_in_json(&visible::in_json(json)).into_owned())
     }
 
-    /// Returns the text.
+    /// Returns the escaped JSON.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Returns whether standard error is coloured.
+/// Returns true if output to standard error is coloured.
 pub fn has_colours() -> bool {
     wants_colours() && io::stderr().is_terminal()
 }
 
-/// Returns whether standard output is coloured.
+/// Returns true if output to standard output is coloured.
 pub fn has_colours_on_stdout() -> bool {
     wants_colours() && io::stdout().is_terminal()
 }
@@ -301,12 +303,12 @@ fn wants_colours() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && !is_dumb()
 }
 
-/// Returns whether standard error is a terminal that can be drawn on.
+/// Returns true if standard error is a terminal on which progress bars can be drawn.
 pub fn can_draw() -> bool {
     io::stderr().is_terminal() && !is_dumb()
 }
 
-/// Returns whether the terminal, if there is one, can do no more than print.
+/// Returns true if the terminal can only print: `TERM` is `dumb` or not set.
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term == "dumb")
 }

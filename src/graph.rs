@@ -1,9 +1,10 @@
-//! The graph of a tree's images: who is built on whom, checked for sense before anything is built.
+//! The graph of a tree's images: which image needs which, checked before anything is built.
 //!
-//! Vertices are the images of the tree and the external images they refer to; an edge leads from
-//! what is needed to who needs it. Every kind of reference is an edge; the *parent* of an image is
-//! the one its last stage stands on. The rest of Kiln sees images by their position in name order,
-//! so that all that is derived from a graph comes in a stable order.
+//! Vertices are the images of the tree and the external images that they refer to; an edge leads
+//! from the image that is needed to the one that needs it. Every kind of reference is an edge; the
+//! *parent* of an image is the one that its last stage is built on. Other modules refer to images
+//! by their position in name order, so that everything derived from a graph comes in a stable
+//! order.
 
 mod drawn;
 
@@ -22,28 +23,28 @@ use crate::dockerfile::{Dockerfile, Reference, Via};
 use crate::fingerprint::{BASE, Fingerprinted, IMAGE, Parts};
 use crate::image::{ImageName, ImageRef, Naming};
 
-/// An image of the tree, as the graph wants to know it.
+/// An image of the tree, with all that the graph needs to know about it.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// Its short name.
+    /// Short name of the image.
     pub name: ImageName,
-    /// The rule that names it and its siblings.
+    /// Naming rule of this image and its siblings.
     pub naming: Arc<Naming>,
-    /// What it is tagged when built.
+    /// Reference that the built image is tagged with.
     pub reference: ImageRef,
-    /// The manifest list that joins it with the same image of other platforms.
+    /// Reference of the manifest list that joins this image with those for other platforms.
     pub list: Option<ImageRef>,
-    /// Another name that templates may call it by.
+    /// Another reference that templates may use for it.
     pub alias: Option<ImageRef>,
-    /// Where its template lies, for messages.
+    /// Path of its template, for messages.
     pub template: String,
-    /// The rendered Dockerfile's text.
+    /// Text of the rendered Dockerfile.
     pub text: Arc<str>,
-    /// What that text refers to.
+    /// Parsed Dockerfile, with its references.
     pub dockerfile: Dockerfile,
 }
 
-/// The position of an image in [`Graph::images`].
+/// Position of an image in [`Graph::images`].
 pub type Index = usize;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub struct Graph {
     dag: DiGraph<Vertex, BTreeSet<Via>>,
     parent: Vec<Option<Index>>,
     wave: Vec<usize>,
-    /// Images in topological order; among those free to go, by name.
+    /// Images in topological order: by wave, then by name.
     order: Vec<Index>,
 }
 
@@ -68,7 +69,7 @@ impl Graph {
     /// Connects `images`.
     ///
     /// # Errors
-    /// Every duplicate name, every reference to a sibling that is not there, and every cycle.
+    /// One for every duplicate name, every reference to a missing sibling, and every cycle.
     pub fn new(mut images: Vec<Image>) -> Result<Self> {
         images.sort_unstable_by(|a, b| (&a.name, &a.template).cmp(&(&b.name, &b.template)));
         refuse_duplicates(&images)?;
@@ -93,42 +94,45 @@ impl Graph {
         Ok(Self { images, by_name, dag, parent, wave, order })
     }
 
-    /// The images, in name order.
+    /// Returns the images in name order.
     pub fn images(&self) -> &[Image] {
         &self.images
     }
 
-    /// Where the image called `name` is.
+    /// Returns the index of the image called `name`.
     pub fn index_of(&self, name: &ImageName) -> Option<Index> {
         self.by_name.get(name).copied()
     }
 
-    /// The indices of all images, by wave and then by name: every image after all it needs.
+    /// Returns the indices of all images, by wave and then by name: every image comes after all
+    /// that it needs.
     pub fn order(&self) -> &[Index] {
         &self.order
     }
 
-    /// The topological wave of an image, from 1: one more than the latest of what it needs.
+    /// Returns the topological wave of an image, from 1: one more than the highest wave among the
+    /// images of the tree that it needs.
     pub fn wave(&self, image: Index) -> usize {
         self.wave[image]
     }
 
-    /// The image that the last stage of `image` stands on, if it is of this tree.
+    /// Returns the parent of `image`, the image that its last stage is built on; `None` if that is
+    /// no image of the tree.
     pub fn parent(&self, image: Index) -> Option<Index> {
         self.parent[image]
     }
 
-    /// All images of the tree that `image` needs directly, by name.
+    /// Returns all images of the tree that `image` needs directly, in name order.
     pub fn needs(&self, image: Index) -> BTreeSet<Index> {
         self.neighbours(image, Direction::Incoming)
     }
 
-    /// All images of the tree that need `image` directly, by name.
+    /// Returns all images of the tree that need `image` directly, in name order.
     pub fn needed_by(&self, image: Index) -> BTreeSet<Index> {
         self.neighbours(image, Direction::Outgoing)
     }
 
-    /// Whatever `image` needs, directly or not, without itself.
+    /// Returns all images of the tree that `image` needs, directly or indirectly, without itself.
     pub fn ancestors(&self, image: Index) -> BTreeSet<Index> {
         let mut found = BTreeSet::new();
         let mut open: Vec<Index> = self.needs(image).into_iter().collect();
@@ -140,7 +144,7 @@ impl Graph {
         found
     }
 
-    /// The images from outside the tree that `image` refers to.
+    /// Returns the external images that `image` refers to.
     pub fn externals(&self, image: Index) -> BTreeSet<&ImageRef> {
         self.dag
             .edges_directed(NodeIndex::new(image), Direction::Incoming)
@@ -151,7 +155,8 @@ impl Graph {
             .collect()
     }
 
-    /// Returns the image of the tree that `image` means by `reference`, if it is one.
+    /// Returns the image of the tree that `reference` in `image` stands for, by its tag or its
+    /// alias; `None` if there is none.
     pub fn referred_to(&self, image: Index, reference: &ImageRef) -> Option<Index> {
         let is_called = |needed: &Index| {
             let needed = &self.images[*needed];
@@ -160,8 +165,9 @@ impl Graph {
         self.needs(image).into_iter().find(is_called)
     }
 
-    /// The fingerprints of all images, made of what each has of its `own` and of what it refers to;
-    /// `external` tells what stands for an image from outside.
+    /// Returns the fingerprints of all images, in name order. A fingerprint is made of the `own`
+    /// parts of an image, the fingerprints of the images that it needs, and the values that
+    /// `external` returns for its external images.
     pub fn fingerprints(
         &self,
         own: &BTreeMap<ImageName, Parts>,
@@ -194,7 +200,7 @@ impl Graph {
     }
 }
 
-/// Notes that `by` refers to `needed`, by this kind of instruction beside others.
+/// Adds an edge from `needed` to `by`, or adds `via` to the kinds of the existing edge.
 fn add_edge(dag: &mut DiGraph<Vertex, BTreeSet<Via>>, needed: NodeIndex, by: NodeIndex, via: Via) {
     match dag.find_edge(needed, by) {
         Some(edge) => drop(dag[edge].insert(via)),
@@ -202,7 +208,7 @@ fn add_edge(dag: &mut DiGraph<Vertex, BTreeSet<Via>>, needed: NodeIndex, by: Nod
     }
 }
 
-/// Which image each reference means.
+/// Maps each reference and alias to the image of that name.
 fn by_reference(images: &[Image]) -> BTreeMap<&ImageRef, Index> {
     let references = images.iter().enumerate().flat_map(|(index, image)| {
         let names = image.alias.iter().chain([&image.reference]);
@@ -211,7 +217,8 @@ fn by_reference(images: &[Image]) -> BTreeMap<&ImageRef, Index> {
     references.collect()
 }
 
-/// The images, by position, and all that they refer to.
+/// Builds the graph of the images, added by position, and of all external images that they refer
+/// to.
 fn connected(
     images: &[Image],
     by_reference: &BTreeMap<&ImageRef, Index>,
@@ -235,28 +242,28 @@ fn connected(
     dag
 }
 
-/// A reference to an image that would be of the tree, and is not.
+/// A reference that follows the naming rule of the tree, to an image that does not exist.
 #[derive(Debug)]
 pub struct Unknown<'a> {
-    /// The image that refers to it.
+    /// Image that has the reference.
     pub image: &'a Image,
-    /// Where it does.
+    /// The reference in its Dockerfile.
     pub reference: &'a Reference,
-    /// The short name of what is not there.
+    /// Short name of the missing image.
     pub missing: &'a str,
-    /// The images that are there, by their short names.
+    /// Short names of the existing images of the same axis.
     known: Vec<&'a str>,
 }
 
 impl Unknown<'_> {
-    /// The error that this is.
+    /// Returns the error to report, which suggests the nearest known name.
     pub fn diagnostic(&self) -> Diagnostic {
         let Self { image, reference, missing, known } = self;
         unknown_sibling(image, missing, &reference.span).suggest(missing, known.iter().copied())
     }
 }
 
-/// Every reference of these images to a sibling that is not among them.
+/// Returns every reference of these images to a sibling that is not among them.
 pub fn unknown_siblings(images: &[Image]) -> Vec<Unknown<'_>> {
     let by_reference = by_reference(images);
     let of_image = |image| {
@@ -277,7 +284,7 @@ fn image_references(image: &Image) -> impl Iterator<Item = &Reference> {
     image.dockerfile.references.iter()
 }
 
-/// The images that each image needs directly, by position; what is unknown is left out.
+/// Returns the images that each image needs directly, by position. Unknown references are left out.
 pub fn needs_of_all(images: &[Image]) -> Vec<BTreeSet<Index>> {
     let by_reference = by_reference(images);
     let of_image = |image| {
@@ -287,25 +294,25 @@ pub fn needs_of_all(images: &[Image]) -> Vec<BTreeSet<Index>> {
     images.iter().map(of_image).collect()
 }
 
-/// For each knot of images that need each other, the first of one whole way around it, and the
-/// error that this is.
+/// Returns, for each strongly connected component, the first image of one cycle in it and the error
+/// that reports the cycle.
 pub fn cycles(images: &[Image]) -> Vec<(&Image, Diagnostic)> {
     let dag = connected(images, &by_reference(images));
     let ways = ways_around(&dag);
     ways.iter().map(|way| (&images[way[0].index()], cycle(way, images))).collect()
 }
 
-/// How an image of the tree is called as a part of another.
+/// Returns the name under which an image of the tree is a part of another image's fingerprint.
 pub fn image_part(name: &ImageName) -> String {
     format!("{IMAGE}{}", name.as_str())
 }
 
-/// Whether a part of an image is another image of the tree.
+/// Returns true if a part of a fingerprint is another image of the tree.
 pub fn is_image_part(part: &str) -> bool {
     part.starts_with(IMAGE)
 }
 
-/// How an external image is called as a part of another.
+/// Returns the name under which an external image is a part of another image's fingerprint.
 pub fn base_part(reference: &ImageRef) -> String {
     format!("{BASE}{reference}")
 }
@@ -343,12 +350,12 @@ fn unknown_sibling(image: &Image, missing: &str, span: &Range<usize>) -> Diagnos
         .at(Place::new(rendered(image), image.text.clone(), span.clone()))
 }
 
-/// How a place in a rendered Dockerfile is called.
+/// Returns the name that messages use for a rendered Dockerfile.
 fn rendered(image: &Image) -> String {
     format!("{} (rendered)", image.template)
 }
 
-/// One whole way around each knot of images that need each other.
+/// Returns one cycle for each strongly connected component, sorted.
 fn ways_around(dag: &DiGraph<Vertex, BTreeSet<Via>>) -> Vec<Vec<NodeIndex>> {
     if toposort(dag, None).is_ok() {
         return Vec::new();
@@ -362,7 +369,7 @@ fn ways_around(dag: &DiGraph<Vertex, BTreeSet<Via>>) -> Vec<Vec<NodeIndex>> {
     found
 }
 
-/// The error that images need each other, along this way.
+/// Returns the error that reports this cycle.
 fn cycle(way: &[NodeIndex], images: &[Image]) -> Diagnostic {
     let names: Vec<String> = way.iter().map(|node| images[node.index()].name.to_string()).collect();
     Diagnostic::new(format!("images are built on each other: {}", names.join(" -> ")))
@@ -370,7 +377,8 @@ fn cycle(way: &[NodeIndex], images: &[Image]) -> Diagnostic {
         .help("take one of these references away")
 }
 
-/// A closed walk through `knot` along "needs", starting and ending at its first image by name.
+/// Returns a shortest cycle through the first image of `knot`, a strongly connected component,
+/// along "needs". The cycle starts and ends at that image, the first in name order.
 fn way_around(dag: &DiGraph<Vertex, BTreeSet<Via>>, knot: &[NodeIndex]) -> Vec<NodeIndex> {
     let start = *knot.iter().min().expect("a knot has members");
     let mut came_from: BTreeMap<NodeIndex, NodeIndex> = BTreeMap::new();
@@ -402,7 +410,8 @@ fn way_around(dag: &DiGraph<Vertex, BTreeSet<Via>>, knot: &[NodeIndex]) -> Vec<N
     way
 }
 
-/// The wave of every image: 1 without needs within the tree, else one after its latest need.
+/// Returns the wave of every image: 1 if it needs no image of the tree, else one more than the
+/// highest wave of those it needs.
 fn waves(dag: &DiGraph<Vertex, BTreeSet<Via>>, images: usize) -> Vec<usize> {
     let mut wave = vec![1; images];
     for node in toposort(dag, None).expect("cycles were refused") {
@@ -425,7 +434,8 @@ pub(crate) mod tests {
         Naming::new(None, "family", "p-", "1").unwrap()
     }
 
-    /// A graph from `name: Dockerfile` pairs; `@x` stands for the reference of image `x`.
+    /// Builds a graph from pairs of a name and a Dockerfile; `@x` stands for the reference of image
+    /// `x`.
     pub(crate) fn graph(images: &[(&str, &str)]) -> Result<Graph> {
         let naming = naming();
         let images = images.iter().map(|(name, text)| {
@@ -514,7 +524,7 @@ pub(crate) mod tests {
     }
 
     proptest::proptest! {
-        /// Of any images that are built on any others there is an order, or else a cycle.
+        /// Any set of references between images yields either an order or a cycle.
         #[test]
         fn there_is_an_order_or_a_cycle(edges in proptest::collection::vec((0usize..8, 0usize..8), 0..14)) {
             let name = |image: usize| format!("i{}", "x".repeat(image));
@@ -527,7 +537,8 @@ pub(crate) mod tests {
                 .collect();
             let pairs: Vec<_> = images.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
 
-            // What needs nothing any more is taken away until nothing is left, or only cycles.
+            // Images that need nothing are removed until none is left, or only cycles and what
+            // needs them.
             let mut left: BTreeSet<usize> = (0..8).collect();
             while let Some(free) = left.iter().copied().find(|image| {
                 !edges.iter().any(|(from, to)| from == image && left.contains(to))
@@ -563,8 +574,8 @@ pub(crate) mod tests {
         ("lone", "FROM other:1"),
     ];
 
-    /// The fingerprints of the family by name, with this part of one image and this word for the
-    /// external ones.
+    /// Returns the fingerprints of the family by name, with `part` as a part of the image `name`,
+    /// and `debian` as the value of the external image `debian`.
     fn of_family(name: &str, part: &str, debian: &str) -> BTreeMap<String, String> {
         let graph = graph(PRINTED).unwrap();
         let parts = Parts::from([("file x".to_owned(), part.to_owned())]);

@@ -1,20 +1,20 @@
-//! Text from elsewhere, made fit to be shown: characters that a terminal acts on, that end a line, that change
-//! the order of reading, or that nobody sees, are spelled out.
+//! Makes text of others safe to show: characters that a terminal interprets, that end a line, that
+//! change the reading order or that are invisible are escaped.
 //!
-//! Pure functions of text. A character is spelled `\u{1b}`, as in Rust and JavaScript; line ends that stay
-//! within a line are `\n` and `\r`. Tabs, blanks and everything that has a shape stay as they are. Joiners and
-//! variation selectors stay where they shape a character outside of ASCII, as in emoji and Persian; beside an
-//! ASCII character they only hide something.
+//! Pure functions of text. A character is escaped as `\u{1b}`, as in Rust and JavaScript; line ends
+//! within a line as `\n` and `\r`. Tabs, blanks and every visible character are kept. Joiners and
+//! variation selectors are kept next to a non-ASCII character that they shape, as in emoji and
+//! Persian; next to an ASCII character they only hide something.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Returns `text` as one line: line ends are spelled out, too.
+/// Returns `text` as one line: line ends are escaped, too.
 pub fn line(text: &str) -> Cow<'_, str> {
     spelled(text, false)
 }
 
-/// Returns `text` with its newlines kept; `\r\n` counts as one.
+/// Returns `text` with hidden characters escaped and newlines kept; `\r\n` becomes one newline.
 pub fn block(text: &str) -> Cow<'_, str> {
     spelled(text, true)
 }
@@ -40,7 +40,7 @@ fn spelled(text: &str, keeps_newlines: bool) -> Cow<'_, str> {
             }
             copied = at + char.len_utf8();
         }
-        // What is spelled out ends in ASCII.
+        // An escape ends in ASCII, so nothing before the next character can be shaped.
         before = is_kept.then_some(char);
     }
     if copied == 0 {
@@ -58,8 +58,9 @@ fn spell(char: char, shown: &mut String) {
     }
 }
 
-/// Returns whether a character has no shape of its own, or more than a shape: control characters but the tab,
-/// line and paragraph separators, marks of direction, and all that Unicode counts as default ignorable.
+/// Returns true if a character is invisible or has an effect beyond its shape: control characters
+/// except the tab, line and paragraph separators, direction marks, and all that Unicode counts as
+/// default ignorable.
 pub fn is_hidden(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_control() && char != '\t';
@@ -92,7 +93,8 @@ pub fn is_hidden(char: char) -> bool {
 const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
 const SELECTORS: [char; 2] = ['\u{fe0e}', '\u{fe0f}'];
 
-/// Returns whether a hidden character shapes what stands beside it. `before` is `None` behind what was spelled out.
+/// Returns true if a hidden character shapes one next to it. `before` is `None` after an escaped
+/// character.
 fn is_shaping(before: Option<char>, char: char, after: Option<char>) -> bool {
     let has_shape = |beside: Option<char>| {
         beside.is_some_and(|c| !c.is_ascii() && !c.is_whitespace() && !is_hidden(c))
@@ -104,11 +106,11 @@ fn is_shaping(before: Option<char>, char: char, after: Option<char>) -> bool {
     JOINERS.contains(&char) && (has_shape(before) || is_selected) && has_shape(after)
 }
 
-/// Characters that end a line for some reader of lines.
+/// Characters that some reader of lines takes for the end of a line.
 const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// Returns the lines of `text`, whoever wrote their ends. A carriage return alone ends a line, too, as behind each
-/// state of a progress bar; one that nothing stands before is no line.
+/// Returns the lines of `text`, whatever ends them. A lone carriage return ends a line, too, as
+/// after each state of a progress bar; if nothing precedes it, there is no line.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -134,8 +136,8 @@ fn without_first(text: &str) -> Option<&str> {
 
 const ESCAPE: char = '\u{1b}';
 
-/// Returns a line of a log without what only colours it: sequences that choose colours and fonts, and those that
-/// clear the rest of a line, as compilers write them beside colours.
+/// Returns a line of a log without escape sequences that only colour it: those that choose colours
+/// and fonts, and those that clear the rest of a line, which compilers write next to colours.
 pub fn without_colours(text: &str) -> Cow<'_, str> {
     let mut kept = String::new();
     let mut copied = 0;
@@ -156,14 +158,16 @@ pub fn without_colours(text: &str) -> Cow<'_, str> {
     kept.into()
 }
 
-/// Returns the length of the colouring sequence that `text`, which stands behind an escape, begins with.
+/// Returns the length in bytes of the colouring sequence that `text` begins with; `text` starts
+/// after an escape character. `None` if it begins with no such sequence.
 fn colouring(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix('[')?;
     let rest = parameters.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';' || c == ':');
     matches!(rest.as_bytes().first()?, b'm' | b'K').then(|| text.len() - rest.len() + 1)
 }
 
-/// Returns `text`, cut behind about `most` bytes with a mark that tells how much is left out.
+/// Returns `text`, cut after at most `most` bytes at a character boundary; a mark says how many
+/// bytes are left out.
 pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return text.into();
@@ -172,8 +176,8 @@ pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     format!("{kept}… ({} bytes more)", text.len() - kept.len()).into()
 }
 
-/// Returns JSON that means the same as `json`, with hidden characters as the escapes of JSON. Newlines between its
-/// parts stay.
+/// Returns JSON equivalent to `json`, with hidden characters as JSON escapes. Newlines between its
+/// parts are kept.
 pub fn in_json(json: &str) -> Cow<'_, str> {
     let is_spelled = |char: char| is_hidden(char) && char != '\n';
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\n');

@@ -1,4 +1,4 @@
-//! Diagnostics as text: each with its line and a caret, as compilers show them.
+//! Renders diagnostics as text, each with its source line and a caret, as compilers do.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -8,7 +8,8 @@ use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::visible;
 
-/// Returns a diagnostic as several lines, in colours or without. No control character in it is anybody else's.
+/// Returns a diagnostic as several lines, with or without colours. Control characters in its texts
+/// are escaped.
 pub(super) fn rendered(diagnostic: &Diagnostic, has_colours: bool) -> String {
     let renderer = if has_colours { Renderer::styled() } else { Renderer::plain() };
     let places: Vec<Shown> = diagnostic.places.iter().map(Shown::of).collect();
@@ -27,7 +28,7 @@ pub(super) fn rendered(diagnostic: &Diagnostic, has_colours: bool) -> String {
     renderer.render(&[Level::ERROR.primary_title(message).elements(elements)])
 }
 
-/// A place, all of it fit to be shown.
+/// A place whose texts are escaped.
 struct Shown<'a> {
     path: Cow<'a, str>,
     source: Cow<'a, str>,
@@ -46,7 +47,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Returns a source that is fit to be shown, and where in it the span is.
+/// Returns the escaped source, and the span's position in it.
 fn with_span<'a>(source: &str, span: &Range<usize>) -> (Cow<'a, str>, Range<usize>) {
     let before = visible::block(&source[..span.start]);
     let within = visible::block(&source[span.clone()]);

@@ -1,24 +1,25 @@
-//! Commands to services for continuous integration, which read them off the lines of a job: none of them comes
-//! of somebody else's text, and Kiln's own are made here alone.
+//! Commands to continuous integration services, which read them from the lines of a job's output.
+//! Text of others never becomes a command; Kiln's own commands are only made here.
 //!
-//! GitHub's runner takes a command from a line that begins with `::`, blanks aside, and `##[command]` from any place
-//! of a line (`src/Runner.Common/ActionCommand.cs` of actions/runner). Azure Pipelines reads `##vso[...]`, TeamCity
-//! `##teamcity[...]`, GitLab `section_start:` and `section_end:`. Text that would be one is broken by a blank.
+//! GitHub's runner reads a command from a line that begins with `::` after optional blanks, and
+//! `##[command]` anywhere in a line (`src/Runner.Common/ActionCommand.cs` of actions/runner). Azure
+//! Pipelines reads `##vso[...]`, TeamCity `##teamcity[...]`, GitLab `section_start:` and
+//! `section_end:`. A blank is inserted into text that would be a command.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::visible;
 
-/// Beginning of a command of GitHub's at the start of a line.
+/// Prefix of GitHub's commands, at the start of a line.
 const COMMAND: &str = "::";
 
-/// Beginning of an older command, at any place; a word and a bracket follow.
+/// Prefix of older commands, anywhere in a line; an optional word and a bracket follow.
 const OLDER_COMMAND: &str = "##";
 
 const SECTIONS: [&str; 2] = ["section_start:", "section_end:"];
 
-/// Returns a line that is no command, nor holds one, to any service.
+/// Returns the line with a blank inserted into everything that a service would read as a command.
 pub fn without_commands(line: &str) -> Cow<'_, str> {
     let mut breaks: Vec<usize> = Vec::new();
     let indent = line.len() - line.trim_start().len();
@@ -44,7 +45,7 @@ pub fn without_commands(line: &str) -> Cow<'_, str> {
     broken.into()
 }
 
-/// Returns where `##word[` begins, the word being any or none.
+/// Returns the byte offset of each `##word[`, where the word may be empty.
 fn older_commands(line: &str) -> impl Iterator<Item = usize> {
     let marks = line.as_bytes().windows(OLDER_COMMAND.len()).enumerate();
     let marks = marks.filter(|(_, bytes)| *bytes == OLDER_COMMAND.as_bytes()).map(|(at, _)| at);
@@ -54,7 +55,7 @@ fn older_commands(line: &str) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Returns JSON that means the same as `json` and holds no command, however it is broken into lines.
+/// Returns JSON equivalent to `json` without any command, however it is broken into lines.
 pub fn without_commands_in_json(json: &str) -> Cow<'_, str> {
     let mut ends: Vec<usize> =
         older_commands(json).filter_map(|at| Some(at + json[at..].find('[')?)).collect();
@@ -76,7 +77,7 @@ pub fn without_commands_in_json(json: &str) -> Cow<'_, str> {
     broken.into()
 }
 
-/// A command of Kiln's own to a service. Whatever it speaks of is data in it.
+/// A command of Kiln's own to a service. Names and messages in it are escaped as data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command(String);
 
@@ -90,28 +91,29 @@ impl Command {
         Self(format!("::{name}{blank}{}::{}", properties.join(","), data(message)))
     }
 
-    /// Returns the beginning of a [section](https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections)
-    /// that GitLab folds, at so many seconds since 1970.
+    /// Returns the start of a
+    /// [section](https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections) that GitLab
+    /// folds; `at` is in seconds since 1970.
     pub fn gitlab_section(at: u64, name: &str, title: &str) -> Self {
         let title = visible::line(title);
         let (name, title) = (section_name(name), without_commands(&title));
         Self(format!("\x1b[0Ksection_start:{at}:{name}[collapsed=true]\r\x1b[0K{title}"))
     }
 
-    /// Returns the end of the section of that name.
+    /// Returns the end of the section of this name.
     pub fn gitlab_section_end(at: u64, name: &str) -> Self {
         Self(format!("\x1b[0Ksection_end:{at}:{}\r\x1b[0K", section_name(name)))
     }
 }
 
-/// The command as it stands in a line of its own.
+/// Formats the command as a line of its own, without the newline.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Returns text as a workflow command takes it.
+/// Returns text escaped as the message of a workflow command.
 fn data(text: &str) -> String {
     let lines: Vec<String> = visible::block(text)
         .split('\n')
@@ -120,12 +122,13 @@ fn data(text: &str) -> String {
     lines.join("%0A")
 }
 
-/// Returns the value of a property as a workflow command takes it.
+/// Returns text escaped as the value of a property of a workflow command.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Returns the name of a section: letters, digits, and `_`, `.` and `-`.
+/// Returns a valid name of a section: everything but ASCII letters, digits, `_`, `.` and `-`
+/// becomes `_`.
 fn section_name(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()

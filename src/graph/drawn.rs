@@ -1,7 +1,7 @@
-//! The graph as others draw it: as nested JSON, and for Graphviz, Mermaid and programs.
+//! Formats of the graph: nested JSON, Graphviz, Mermaid, and JSON for programs.
 //!
-//! All of these show a part of the images, those that the caller asks for, in the graph's own order,
-//! so that what is written of one graph is always the same.
+//! All of them show the images that the caller selects, in the graph's own order, so that the
+//! output for a graph is always the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -16,9 +16,9 @@ use crate::dockerfile::Via;
 use crate::visible;
 
 impl Graph {
-    /// The images for which `shown` is true as nested JSON: a leaf is a string, an image with
-    /// children in the tree an object of one key. Images without a parent stand at the top, shown
-    /// also for what stands on them.
+    /// Returns the images for which `shown` is true as nested JSON: a leaf is a string, an image
+    /// with children in the tree is an object with one key. Images without a parent are at the top
+    /// level; they are also shown if any of their children is.
     pub fn nested(&self, shown: &dyn Fn(Index) -> bool) -> Value {
         let mut children: BTreeMap<Option<Index>, Vec<Index>> = BTreeMap::new();
         for index in 0..self.images.len() {
@@ -57,7 +57,8 @@ impl Graph {
             .collect()
     }
 
-    /// The images for which `shown` is true as a Graphviz graph, edges from parent to child.
+    /// Returns the images for which `shown` is true as a Graphviz graph, with edges from parent to
+    /// child.
     pub fn dot(&self, shown: &dyn Fn(Index) -> bool) -> String {
         let mut dot = String::from("// Container Images Dependency\ndigraph {\n\trankdir=LR\n");
         for &index in self.order.iter().filter(|index| shown(**index)) {
@@ -72,9 +73,9 @@ impl Graph {
         dot
     }
 
-    /// The images for which `shown` is true, and what these refer to from outside the tree, as JSON:
-    /// a list of `nodes`, each with an `id`, and one of `edges` from what is needed to what needs it,
-    /// one for each kind of instruction.
+    /// Returns the images for which `shown` is true, and the external images that they refer to, as
+    /// JSON: a list of `nodes`, each with an `id`, and a list of `edges` from the image that is
+    /// needed to the one that needs it, one edge for each kind of instruction.
     pub fn json(&self, shown: &dyn Fn(Index) -> bool) -> Value {
         let drawn = self.drawn(shown);
         let edges = drawn.edges.iter().flat_map(|edge| {
@@ -89,8 +90,8 @@ impl Graph {
         })
     }
 
-    /// The same as a flowchart of Mermaid: images from outside are rounded, and what is no `FROM` is
-    /// a dotted arrow.
+    /// Returns the same images as a Mermaid flowchart: external images have round ends, and a
+    /// reference other than `FROM` is a dotted arrow.
     pub fn mermaid(&self, shown: &dyn Fn(Index) -> bool) -> String {
         let drawn = self.drawn(shown);
         let mut text = String::from("flowchart LR\n");
@@ -114,7 +115,7 @@ impl Graph {
         text
     }
 
-    /// What is drawn of the graph where these images are shown.
+    /// Returns the vertices and edges to draw if these images are shown.
     fn drawn(&self, shown: &dyn Fn(Index) -> bool) -> Drawn<'_> {
         let is_shown = |node: NodeIndex| match self.dag[node] {
             Vertex::Image(index) => shown(index),
@@ -140,8 +141,8 @@ impl Graph {
         Drawn { nodes: externals.into_values().chain(images).collect(), edges }
     }
 
-    /// What tells a vertex from all others: an image's name, which has no colon, or the reference of
-    /// an external one, which has a tag or a digest.
+    /// Returns the unique id of a vertex: the name of an image, which has no colon, or the
+    /// reference of an external image, which has a tag or a digest.
     fn id(&self, node: NodeIndex) -> String {
         match &self.dag[node] {
             Vertex::Image(index) => self.images[*index].name.to_string(),
@@ -171,22 +172,22 @@ impl Graph {
     }
 }
 
-/// What is drawn of a graph.
+/// Part of a graph that is drawn.
 struct Drawn<'a> {
-    /// Images from outside by reference, and then those of the tree by wave and name.
+    /// External images by reference, then images of the tree by wave and name.
     nodes: Vec<NodeIndex>,
-    /// By the image that needs and what it needs.
+    /// Edges, sorted by the image that needs, then by the one that is needed.
     edges: Vec<Edge<'a>>,
 }
 
-/// That an image needs another.
+/// An edge: the image `by` needs the image `needed`.
 struct Edge<'a> {
     needed: NodeIndex,
     by: NodeIndex,
     kinds: &'a BTreeSet<Via>,
 }
 
-/// A name as Graphviz reads it: bare where it is an identifier and no keyword, else quoted.
+/// Returns a name as a Graphviz id: bare if it is an identifier and no keyword, else quoted.
 fn dot_id(name: &str) -> String {
     const KEYWORDS: [&str; 6] = ["node", "edge", "graph", "digraph", "subgraph", "strict"];
     let bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -199,8 +200,9 @@ fn dot_id(name: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// Returns a text as it stands between quotes in Mermaid. All but plain characters is written by its number: it
-/// could end the quotes, be a directive, HTML or Markdown, or what Mermaid itself puts in the place of such numbers.
+/// Returns a text for use between quotes in Mermaid. All but plain characters are written as their
+/// numbers: they could end the quotes, be a directive, HTML or Markdown, or be one of the number
+/// codes that Mermaid itself replaces.
 fn mermaid_text(text: &str) -> String {
     let is_plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '.' | '/' | ':' | '@' | '_' | '-');
