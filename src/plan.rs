@@ -1,9 +1,10 @@
-//! Who is built, who is not, and why: one [`Decision`] for every image of the tree.
+//! Decides which images are built, which are not, and why: one [`Decision`] for every image of the
+//! tree.
 //!
-//! A plan is made before anything happens and is never changed by a run; what a run makes of it
-//! are outcomes. The selection rules are those of kolla-build: patterns are searched in names, a
-//! hit takes its ancestors with it, an image below an unbuildable one is unbuildable, and skipping
-//! applies to what is selected.
+//! A plan is made before anything is built and is never changed by a run; the results of a run are
+//! outcomes. The selection rules are those of kolla-build: patterns are searched in names, an image
+//! that matches selects its ancestors too, an image that needs an unbuildable one is unbuildable,
+//! and skipping applies to selected images.
 
 mod forecast;
 
@@ -17,38 +18,38 @@ use crate::graph::{Graph, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 pub use forecast::Forecast;
 
-/// What is to be done about an image.
+/// Decision about one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It is built.
+    /// The image is built.
     Build,
-    /// It is selected, but need not be built.
+    /// The image is selected, but need not be built.
     Skip(Skip),
-    /// It is not selected.
+    /// The image is not selected.
     NotMatched,
-    /// It can't be built for this base and type, for the reason given.
+    /// The image can't be built for this base and type, for the reason given.
     Unbuildable(String),
 }
 
-/// Why a selected image need not be built.
+/// Reason why a selected image need not be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Skip {
-    /// The engine has an image of that name and tag.
+    /// The engine has an image of this name and tag.
     Exists,
-    /// The engine has an image of that name and tag, made of the same parts.
+    /// The engine has an image of this name and tag, made of the same parts.
     Unchanged,
-    /// The registry has an image of that name and tag, made of the same parts.
+    /// The registry has an image of this name and tag, made of the same parts.
     InRegistry,
-    /// It is what it was at this commit, since which images have to have changed.
+    /// The image is the same as at this commit; only images that changed since then are built.
     Unaffected(Arc<str>),
-    /// It was not asked for, and nothing that is built needs it.
+    /// The image was not asked for, and no image that is built needs it.
     NotNeeded,
-    /// Others are built on it, and parents are not wanted.
+    /// Other images are built on it, and parents are skipped.
     Parent,
 }
 
 impl Skip {
-    /// Whether the image is what it would be.
+    /// Returns the kind under which the image is reported: unchanged or skipped.
     fn aside(&self) -> Aside {
         match self {
             Self::Unchanged | Self::InRegistry | Self::Unaffected(_) => Aside::Unchanged,
@@ -56,7 +57,7 @@ impl Skip {
         }
     }
 
-    /// The reason in words, for the image with this reference.
+    /// Returns the reason in words, for the image with this reference.
     pub fn reason(&self, reference: &ImageRef) -> String {
         match self {
             Self::Exists => format!("the engine has {reference}"),
@@ -69,65 +70,67 @@ impl Skip {
     }
 }
 
-/// Why an image is wanted.
+/// Reason why an image is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// All are.
+    /// All images are asked for.
     All,
     /// This pattern is found in its name.
     Matched(Arc<str>),
-    /// These wanted images need it: those of them that are built, if any is.
+    /// These wanted images need it. Only images that are built are listed, if there is any.
     NeededBy(Vec<Index>),
 }
 
-/// Which images are wanted.
+/// Selection of the images to build.
 #[derive(Debug, Default)]
 pub struct Selection {
-    /// Searched in image names; `None` selects all.
+    /// Patterns searched in image names; `None` selects all.
     pub patterns: Option<Vec<Regex>>,
-    /// Images that can't be built for this base and type, each with its reason.
+    /// Images that can't be built for this base and type, each with the reason.
     pub unbuildable: BTreeMap<ImageName, String>,
-    /// Leave out every image that others are built on.
+    /// True to skip every image that others are built on.
     pub skip_parents: bool,
-    /// Leave out every image whose reference is in this set.
+    /// References of existing images, which are skipped.
     pub existing: BTreeSet<ImageRef>,
-    /// Leave out every image that is here, since it is where the value says.
+    /// Unchanged images, which are skipped, each with the place where it is.
     pub unchanged: BTreeMap<ImageName, Whereabouts>,
-    /// Leave out every image that is what it was.
+    /// Images unaffected since a commit, which are skipped.
     pub unaffected: Option<Unaffected>,
 }
 
-/// Images that are what they were at a commit.
+/// Images that are the same as at a commit.
 #[derive(Debug, Clone)]
 pub struct Unaffected {
-    /// What the user calls the commit.
+    /// The user's name for the commit.
     pub since: Arc<str>,
-    /// The images.
+    /// The unaffected images.
     pub images: BTreeSet<ImageName>,
-    /// Those that nobody has, to be built where a build needs them.
+    /// Images that neither the engine nor, if it was asked, the registry has. Those of them that are
+    /// unaffected are built if a build needs them.
     pub missing: BTreeSet<ImageName>,
 }
 
 impl Selection {
-    /// How the selection speaks of the image called `name`, if it does.
+    /// Returns the reason why the selection asks for the image called `name`; `None` if it does
+    /// not.
     fn asking_for(&self, name: &ImageName) -> Option<Wanted> {
         let Some(patterns) = &self.patterns else { return Some(Wanted::All) };
         let matched = patterns.iter().find(|pattern| pattern.is_match(name.as_str()))?;
         Some(Wanted::Matched(matched.as_str().into()))
     }
 
-    /// Whether the selection speaks of the image called `name`.
+    /// Returns true if the selection asks for the image called `name`.
     fn asks_for(&self, name: &ImageName) -> bool {
         self.asking_for(name).is_some()
     }
 }
 
-/// The decisions for all images of a graph.
+/// Decisions for all images of a graph.
 #[derive(Debug)]
 pub struct Plan<'a> {
     graph: &'a Graph,
     decisions: Vec<Decision>,
-    /// How the selection speaks of an image by name, if it does.
+    /// By image, the reason why the selection asks for it; `None` if it does not.
     asked_for: Vec<Option<Wanted>>,
 }
 
@@ -149,27 +152,28 @@ impl<'a> Plan<'a> {
         Self { graph, decisions, asked_for }
     }
 
-    /// The graph decided upon.
+    /// Returns the graph that the plan is for.
     pub fn graph(&self) -> &'a Graph {
         self.graph
     }
 
-    /// What is to be done about an image.
+    /// Returns the decision about an image.
     pub fn decision(&self, image: Index) -> &Decision {
         &self.decisions[image]
     }
 
-    /// Whether an image is built.
+    /// Returns true if an image is built.
     pub fn is_built(&self, image: Index) -> bool {
         self.decisions[image] == Decision::Build
     }
 
-    /// Whether an image is built, or there already.
+    /// Returns true if an image is built or skipped.
     pub fn is_wanted(&self, image: Index) -> bool {
         matches!(self.decisions[image], Decision::Build | Decision::Skip(_))
     }
 
-    /// Why an image that is built or skipped is wanted: that it was asked for, or else who needs it.
+    /// Returns the reason why an image that is built or skipped is wanted: it was asked for, or
+    /// else other images need it.
     pub fn wanted(&self, image: Index) -> Wanted {
         if let Some(asked) = &self.asked_for[image] {
             return asked.clone();
@@ -181,7 +185,7 @@ impl<'a> Plan<'a> {
         Wanted::NeededBy(if built.is_empty() { others } else { built })
     }
 
-    /// The images that are in the registry alone and that something is built on.
+    /// Returns the images that are only in the registry and that an image to build needs.
     pub fn to_fetch(&self) -> BTreeSet<&'a ImageRef> {
         let needed = self.to_build().flat_map(|image| self.graph.needs(image));
         let in_registry =
@@ -189,7 +193,7 @@ impl<'a> Plan<'a> {
         in_registry.map(|needed| &self.graph.images()[needed].reference).collect()
     }
 
-    /// The manifest lists to make, each with the references of the images that it joins.
+    /// Returns the manifest lists to make, each with the references of the images that it joins.
     pub fn lists(&self) -> BTreeMap<&'a ImageRef, Vec<&'a ImageRef>> {
         let mut lists: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (index, image) in self.graph.images().iter().enumerate() {
@@ -200,17 +204,19 @@ impl<'a> Plan<'a> {
         lists
     }
 
-    /// The images that are built, by wave and name.
+    /// Returns the images to build, by wave and name.
     pub fn to_build(&self) -> impl Iterator<Item = Index> + '_ {
         self.graph.order().iter().copied().filter(|image| self.is_built(*image))
     }
 
-    /// Whether no image is built or skipped: the selection hit nothing that could be built.
+    /// Returns true if no image is built or skipped: the selection matched nothing that could be
+    /// built.
     pub fn is_empty(&self) -> bool {
         !(0..self.decisions.len()).any(|image| self.is_wanted(image))
     }
 
-    /// The plan in the words of a run's first event: what is built, and what is set aside.
+    /// Returns the plan as the first event of a run reports it: the images to build, and those set
+    /// aside.
     pub fn announce(&self) -> (Vec<ToBuild>, Vec<SetAside>) {
         let to_build = self.to_build().map(|index| {
             let image = &self.graph.images()[index];
@@ -230,7 +236,7 @@ impl<'a> Plan<'a> {
         needs.map(|needed| self.graph.images()[needed].name.clone()).collect()
     }
 
-    /// What is said of an image that is not built; `None` of one that is.
+    /// Returns the report on an image that is not built; `None` if it is built.
     pub fn set_aside(&self, index: Index) -> Option<SetAside> {
         let image = &self.graph.images()[index];
         let (aside, reason) = match &self.decisions[index] {
@@ -302,7 +308,7 @@ fn mark_skipped(graph: &Graph, selection: &Selection, decisions: &mut [Decision]
     }
 }
 
-/// Has those of the unaffected images built that something is built on and nobody has.
+/// Builds unaffected images that are missing and needed by an image that is built.
 fn mark_missing(graph: &Graph, unaffected: &Unaffected, decisions: &mut [Decision]) {
     for &index in graph.order().iter().rev() {
         let is_needed =
@@ -315,7 +321,7 @@ fn mark_missing(graph: &Graph, unaffected: &Unaffected, decisions: &mut [Decisio
     }
 }
 
-/// Leaves out what would be built only for others, where none of them is built.
+/// Skips images that were not asked for and that no image to build needs.
 fn mark_not_needed(graph: &Graph, asked_for: &[Option<Wanted>], decisions: &mut [Decision]) {
     for &index in graph.order().iter().rev() {
         let is_needed =
@@ -341,7 +347,7 @@ pub(crate) mod tests {
         ("lone", "FROM other:1"),
     ];
 
-    /// `name decision` for all that is not plainly left out.
+    /// Returns `name decision` for every image except those that are not matched.
     fn decide(selection: &Selection) -> Vec<String> {
         let graph = graph(FAMILY).unwrap();
         let plan = Plan::new(&graph, selection);
@@ -476,7 +482,7 @@ pub(crate) mod tests {
         );
     }
 
-    /// A random acyclic tree: image `i` stands on some image before it, or on an external one.
+    /// Returns a random acyclic tree: each image refers to images before it, or to an external one.
     pub(crate) fn any_tree() -> impl Strategy<Value = Vec<(String, String)>> {
         prop::collection::vec(
             (any::<prop::sample::Index>(), any::<Option<prop::sample::Index>>()),

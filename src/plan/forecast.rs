@@ -1,5 +1,5 @@
-//! How long the builds of a plan will take, going by earlier runs: which should start first, and how
-//! long all of them are.
+//! Forecasts the duration of a plan's builds from earlier runs: which builds should start first,
+//! and how long all of them take.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,22 +9,22 @@ use super::Plan;
 use crate::graph::Index;
 use crate::image::ImageName;
 
-/// How long a build takes where nothing is known of any.
+/// Duration assumed for every build if none is known.
 const UNHEARD_OF: Duration = Duration::from_secs(1);
 
-/// What is expected of the builds of a plan. Images that are not built take no time.
+/// Forecast of the builds of a plan. Images that are not built take no time.
 #[derive(Debug)]
 pub struct Forecast<'a> {
     plan: &'a Plan<'a>,
-    /// How long each build takes.
+    /// Expected duration of each build, by image.
     expected: Vec<Duration>,
-    /// How many of the images that are built are known.
+    /// Number of images to build whose duration is known.
     known: usize,
 }
 
 impl<'a> Forecast<'a> {
-    /// Expects of each image what is `known` of it; of others the median of what is known of this
-    /// plan's, or a second for each where that is nothing.
+    /// Expects the `known` duration for each image. Other images get the median of the known
+    /// durations of this plan's images, or one second if there is none.
     pub fn new(plan: &'a Plan<'a>, known: &BTreeMap<ImageName, Duration>) -> Self {
         let images = plan.graph().images();
         let of = |image: Index| known.get(&images[image].name).copied();
@@ -38,15 +38,15 @@ impl<'a> Forecast<'a> {
         Self { plan, expected, known: found.len() }
     }
 
-    /// How long each build takes, by image.
+    /// Returns the expected duration of each build, by name.
     pub fn by_name(&self) -> BTreeMap<ImageName, Duration> {
         let images = self.plan.graph().images();
         let expected = |image: Index| (images[image].name.clone(), self.expected[image]);
         self.plan.to_build().map(expected).collect()
     }
 
-    /// For every image, how long the longest chain of builds from it on takes, its own included: the
-    /// longer, the sooner it should start.
+    /// Returns, for every image, the duration of the longest chain of builds from it on, including
+    /// its own: the longer, the sooner it should start.
     pub fn urgency(&self) -> Vec<Duration> {
         let mut urgency = vec![Duration::ZERO; self.expected.len()];
         let order: Vec<Index> = self.plan.to_build().collect();
@@ -57,7 +57,8 @@ impl<'a> Forecast<'a> {
         urgency
     }
 
-    /// For every image, how long the longest chain of builds before it takes: it can't start sooner.
+    /// Returns, for every image, the duration of the longest chain of builds before it: it can't
+    /// start sooner.
     pub fn earliest(&self) -> Vec<Duration> {
         let mut earliest = vec![Duration::ZERO; self.expected.len()];
         for image in self.plan.to_build() {
@@ -68,8 +69,8 @@ impl<'a> Forecast<'a> {
         earliest
     }
 
-    /// For every image, its place in the order in which those that can start do: the more urgent
-    /// first, or, without `priorities`, by name.
+    /// Returns, for every image, its rank among the images that are ready to start: the most urgent
+    /// first, or by name without `priorities`.
     pub fn turns(&self, priorities: bool) -> Vec<usize> {
         let mut images: Vec<Index> = (0..self.expected.len()).collect();
         if priorities {
@@ -83,8 +84,8 @@ impl<'a> Forecast<'a> {
         turns
     }
 
-    /// The images that are built in the order in which they start on so many `threads`, if each takes
-    /// as long as expected; with `priorities` or without as in [`Self::turns`].
+    /// Returns the images to build in the order in which they start on `threads` threads, if each
+    /// takes as long as expected; `priorities` as in [`Self::turns`].
     pub fn starts(&self, threads: usize, priorities: bool) -> Vec<Index> {
         let (graph, turns) = (self.plan.graph(), self.turns(priorities));
         let is_built = |image: &Index| self.plan.is_built(*image);
@@ -117,8 +118,9 @@ impl<'a> Forecast<'a> {
         }
     }
 
-    /// How long the builds take on so many `threads`, without pushes; `None` unless at least half of
-    /// them are known.
+    /// Returns the duration of the builds on `threads` threads, without pushes: the critical path,
+    /// or the total divided by the threads if that is longer. `None` unless the duration of at
+    /// least half of the builds is known.
     pub fn total(&self, threads: usize) -> Option<Duration> {
         let is_founded = self.known > 0 && self.known * 2 >= self.plan.to_build().count();
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
@@ -149,7 +151,7 @@ mod tests {
         known.map(|(name, took)| (ImageName::new(name), Duration::from_secs(*took))).collect()
     }
 
-    /// Names with seconds, in name order.
+    /// Returns each name with its seconds, in name order.
     fn by_name(graph: &Graph, of: &[Duration]) -> Vec<String> {
         let images = graph.images().iter().zip(of);
         images.map(|(image, of)| format!("{} {}", image.name, of.as_secs())).collect()
