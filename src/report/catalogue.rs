@@ -1,5 +1,5 @@
-//! What is known of the images of a run before it begins, for those who tell of it: where their
-//! templates are, what came of these, and where in them an instruction stands.
+//! Facts about the images of a run that are known before it begins, for the reports: templates,
+//! Dockerfiles, and the line of a template that an instruction comes from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,44 +8,45 @@ use crate::dockerfile;
 use crate::image::ImageName;
 use crate::template::origin_line;
 
-/// What is known of an image.
+/// Facts about one image.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// What its template is called.
+    /// Path of its template, as shown to the user.
     pub template: String,
-    /// Its Dockerfile.
+    /// Text of its rendered Dockerfile.
     pub dockerfile: Arc<str>,
-    /// The images outside of the tree that it is built on or copies from.
+    /// External images that it is built on or copies from.
     pub externals: Vec<String>,
 }
 
-/// Where an instruction stands.
+/// Position of an instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// What the template is called.
+    /// Path of the template, as shown to the user.
     pub template: String,
-    /// The line of the template, from 1, or the nearest above that is in the Dockerfile as it is.
+    /// Line of the template, from 1: that of the instruction, or the nearest one above it that the
+    /// Dockerfile has unchanged.
     pub template_line: usize,
-    /// The line of the Dockerfile, from 1.
+    /// Line of the Dockerfile, from 1.
     pub line: usize,
-    /// That line.
+    /// Text of that line.
     pub text: String,
 }
 
-/// Reads the template of an image; `None` if it can't.
+/// Reads the template of an image; `None` if it can't be read.
 pub type ReadTemplate = Box<dyn Fn(&ImageName) -> Option<String> + Send>;
 
-/// What is known of the images.
+/// Facts about all images.
 pub struct Catalogue {
-    /// By name.
+    /// Facts by name of the image.
     pub images: BTreeMap<ImageName, Facts>,
-    /// Templates are read only where something is to be found in them.
+    /// Reads a template. Called only when a position in it is looked for.
     pub read_template: ReadTemplate,
 }
 
 impl Catalogue {
-    /// Where the `instruction` of an image stands, as its engine told it; `None` where that can't be
-    /// found.
+    /// Returns the position of `instruction`, as the engine reported it, in the files of an image;
+    /// `None` if it can't be found.
     pub fn place(&self, name: &ImageName, instruction: &str) -> Option<Place> {
         let facts = self.images.get(name)?;
         let line = dockerfile::line_of(&facts.dockerfile, instruction)?;

@@ -1,9 +1,11 @@
-//! What services for continuous integration make of lines: parts that are folded, and failures that
-//! are shown beside the file that they come from.
+//! Output for continuous integration services: logs that the service folds, and failures that it
+//! shows next to the file that they come from.
 //!
-//! GitHub Actions: [workflow commands](https://docs.github.com/actions/reference/workflow-commands-for-github-actions).
-//! GitLab CI/CD: [custom collapsible sections](https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections);
-//! it has no annotations in logs, and takes failures from JUnit reports.
+//! GitHub Actions: [workflow
+//! commands](https://docs.github.com/actions/reference/workflow-commands-for-github-actions).
+//! GitLab CI/CD: [custom collapsible
+//! sections](https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections); it has no
+//! annotations in logs, and takes failures from JUnit reports.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +13,7 @@ use super::catalogue::Place;
 use crate::console::Command;
 use crate::image::ImageName;
 
-/// A service that keeps what is said.
+/// A service that keeps the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ci {
     /// GitHub Actions.
@@ -21,7 +23,8 @@ pub enum Ci {
 }
 
 impl Ci {
-    /// Returns the commands before and after the log of a failed image, which fold it.
+    /// Returns the commands that go before and after the log of a failed image, to fold it. `now`
+    /// is the time of the section.
     pub fn fold(self, name: &ImageName, now: SystemTime) -> (Command, Command) {
         let title = format!("log of {name}");
         match self {
@@ -39,7 +42,8 @@ impl Ci {
         }
     }
 
-    /// Returns the command that shows the failure of an image where it comes from, if there is one.
+    /// Returns the command that shows the failure of an image next to its template line; `None` if
+    /// the service has none.
     pub fn annotation(
         self,
         name: &ImageName,

@@ -1,7 +1,8 @@
-//! A page that tells what a run came to: one file, which asks for nothing beside it.
+//! HTML report of a run: one file that loads nothing else.
 //!
-//! What the page shows, and where, is settled here, and goes into it as JSON; its script only draws.
-//! Names, Dockerfiles and logs are someone else's text: none of it is ever read as a part of the page.
+//! This module computes the content and the layout, and embeds them as JSON; the script of the page
+//! only draws. Names, Dockerfiles and logs are text of others, and none of it is ever interpreted
+//! as part of the page.
 
 mod drawing;
 mod timeline;
@@ -24,16 +25,17 @@ const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/script.js");
 
-/// How many of the last lines of the log of an image are shown that did not fail.
+/// Number of log lines shown for an image that was built.
 const SHORT_TAIL: usize = 20;
 
-/// The page about a run.
+/// Returns the HTML page about a run.
 pub fn page(record: &Record) -> String {
     let data = embedded(&data(record));
     fill(PAGE, &[("%style%", STYLE), ("%data%", &data), ("%script%", SCRIPT)])
 }
 
-/// Puts the parts where their marks are, which stand in this order. Marks in the parts are text.
+/// Replaces the marks in `page` by the parts. The marks must be in this order; marks within the
+/// parts stay text.
 fn fill(page: &str, parts: &[(&str, &str)]) -> String {
     let mut filled = String::new();
     let mut rest = page;
@@ -47,8 +49,8 @@ fn fill(page: &str, parts: &[(&str, &str)]) -> String {
     filled
 }
 
-/// JSON as it can stand in a script element: nothing in it ends that, begins a comment, or ends a line
-/// for a reader of scripts.
+/// Returns JSON that is safe in a script element: nothing in it ends the element, begins a comment,
+/// or is a line end to a JavaScript parser.
 fn embedded(data: &Value) -> String {
     let text = data.to_string();
     let mut safe = String::with_capacity(text.len());
@@ -63,8 +65,8 @@ fn embedded(data: &Value) -> String {
     safe
 }
 
-/// All that the page shows. Images refer to each other by their index; times are seconds, from the
-/// run's beginning.
+/// Returns all data of the page. Images refer to each other by index; times are in seconds from the
+/// start of the run.
 fn data(record: &Record) -> Value {
     let indices: BTreeMap<&ImageName, usize> = record.images.keys().zip(0..).collect();
     let needs = |entry: &Entry| -> Vec<usize> {
@@ -101,7 +103,7 @@ fn data(record: &Record) -> Value {
     all_visible(data)
 }
 
-/// Returns the same with every text in it fit to be shown.
+/// Returns the data with the hidden characters of every text escaped.
 fn all_visible(data: Value) -> Value {
     match data {
         Value::String(text) => json!(visible::block(&text)),
@@ -116,7 +118,7 @@ fn all_visible(data: Value) -> Value {
     }
 }
 
-/// What is shown of an image, but for what it has to do with others.
+/// Returns the data of one image, except its relations to other images.
 fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
     let mut told = summary::image(name, entry, record);
     told["full_name"] = json!(name.to_string());
@@ -143,24 +145,27 @@ fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
     told
 }
 
-/// How long its build was expected to take, where earlier runs tell enough for more than a guess.
+/// Returns the expected duration of the build; `None` if too few durations of earlier runs are
+/// known for an estimate of the run.
 fn expected(entry: &Entry, record: &Record) -> Option<Duration> {
     record.estimate.and(entry.expected)
 }
 
-/// A text of several lines.
+/// Returns a text of several lines, each made plain.
 fn lines(text: &str) -> String {
     text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
-/// The last lines of its log: few, unless something went wrong.
+/// Returns the last lines of the log of an image: only [`SHORT_TAIL`] if it was built, else all
+/// that the record has.
 fn tail(entry: &Entry) -> Value {
     let is_built = matches!(entry.fate, Fate::Finished(Outcome::Built { .. }));
     let left_out = if is_built { entry.tail.len().saturating_sub(SHORT_TAIL) } else { 0 };
     entry.tail.iter().skip(left_out).map(|line| plain(line)).collect()
 }
 
-/// Whether it is in the drawing: all that the run was about is.
+/// Returns true if the image is in the drawing: every image that matched, unless it is unbuildable
+/// and was not asked for.
 fn is_drawn(entry: &Entry) -> bool {
     !matches!(entry.fate, Fate::Aside { aside: Aside::NotMatched, .. }) && summary::is_told(entry)
 }
@@ -182,7 +187,8 @@ fn build_span(entry: &Entry) -> Option<Span> {
     Some((entry.started?, entry.built.or(entry.ended)?))
 }
 
-/// From when it was built to the end of its push, if it was to be pushed.
+/// Returns the time from the end of the build to the end of the push; `None` if the image was not
+/// built, or was not to be pushed.
 fn push_span(entry: &Entry) -> Option<Span> {
     match &entry.fate {
         Fate::Finished(Outcome::Built { pushed, .. }) if pushed.is_empty() => None,
@@ -190,7 +196,7 @@ fn push_span(entry: &Entry) -> Option<Span> {
     }
 }
 
-/// The slot of each of those that have a span.
+/// Returns the slot of each image that has a span, `None` for the others.
 fn slots_of(spans: impl Iterator<Item = Option<Span>>) -> Vec<Option<usize>> {
     let spans: Vec<Option<Span>> = spans.collect();
     let given: Vec<Span> = spans.iter().copied().flatten().collect();
@@ -211,7 +217,7 @@ mod tests {
         insta::assert_snapshot!(serde_json::to_string_pretty(&data).unwrap());
     }
 
-    /// What stands in the page as its data.
+    /// Returns the JSON embedded in the page.
     fn data_in(page: &str) -> &str {
         let (_, rest) = page.split_once("id=\"data\">").unwrap();
         rest.split_once("</script>").unwrap().0
@@ -249,7 +255,7 @@ mod tests {
         assert_eq!(tail[5], "<img src=x onerror=alert(1)>");
         assert_eq!(bad["dockerfile"], *visible::block(&text));
         assert_eq!(read["run"]["warnings"][1], hostile[1]);
-        // The page around the data is the same whatever that is.
+        // The page around the data does not depend on the data.
         let bare = fill(PAGE, &[("%style%", STYLE), ("%data%", ""), ("%script%", SCRIPT)]);
         assert_eq!(page.replacen(data, "", 1), bare);
     }

@@ -1,7 +1,7 @@
-//! What became of each image as a JUnit report, which servers for continuous integration show.
+//! JUnit report of a run, which continuous integration servers show.
 //!
-//! Every image is a test case: one that was not to be built is skipped, one that failed has the end
-//! of its log with it.
+//! Every image is a test case: an image that was set aside is a skipped case, and a failed case
+//! carries the end of the image's log.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -10,7 +10,7 @@ use super::record::{Entry, Fate, Record};
 use crate::image::ImageName;
 use crate::visible;
 
-/// The report as XML.
+/// Returns the report as XML.
 pub fn xml(record: &Record) -> String {
     let mut suite = TestSuite::new("images");
     suite.set_time(record.took);

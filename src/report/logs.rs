@@ -1,6 +1,7 @@
-//! One log file for each image, written as the log comes, and a link to each failed one.
+//! One log file for each image, written during the run, and a link to each log of a failed image.
 //!
-//! A log that can't be written must not cost a build: the first failure is told, the run goes on.
+//! An error in writing a log never fails a build: the first one is kept for the report, and the run
+//! goes on.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,7 +15,7 @@ use crate::files;
 use crate::fingerprint::digest;
 use crate::image::ImageName;
 
-/// Writes the logs of a run into a folder.
+/// Writes the logs of a run to a folder.
 #[derive(Debug)]
 pub struct Logs {
     folder: PathBuf,
@@ -23,21 +24,21 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Makes the folder.
+    /// Creates the folder if it does not exist.
     ///
     /// # Errors
-    /// When it can't be made.
+    /// When the folder can't be created.
     pub fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         Ok(Self { folder: folder.to_owned(), files: BTreeMap::new(), failure: None })
     }
 
-    /// The first thing that could not be written, if any.
+    /// Returns the first error in writing, if any.
     pub fn failure(&self) -> Option<&io::Error> {
         self.failure.as_ref()
     }
 
-    /// Begins the log of an image, unless a fetch ahead of its build has done so.
+    /// Creates the log of an image, unless it exists since a prefetch of its sources failed.
     fn begin(&mut self, name: &ImageName) -> io::Result<()> {
         if self.files.contains_key(name) {
             return Ok(());
@@ -75,12 +76,12 @@ impl Logs {
     }
 }
 
-/// The file in `folder` that the log of an image is written to.
+/// Returns the path of an image's log in `folder`.
 pub fn log_path(folder: &Path, name: &ImageName) -> PathBuf {
     folder_of(folder, name).join(file_name("", name))
 }
 
-/// The images of each axis have a folder of their own, where there are several.
+/// Returns the folder of an image's log: a subfolder for each axis if there are several.
 fn folder_of(folder: &Path, name: &ImageName) -> PathBuf {
     match name.axis() {
         Some(axis) => folder.join(axis),
@@ -88,21 +89,21 @@ fn folder_of(folder: &Path, name: &ImageName) -> PathBuf {
     }
 }
 
-/// Prefix of the links to the logs of images that failed.
+/// Prefix of the links to the logs of failed images.
 const FAILED: &str = "000_FAILED_";
 
 /// Suffix of logs.
 const SUFFIX: &str = ".log";
 
-/// Largest number of bytes of a file's name that file systems take.
+/// Largest length of a file name on common file systems, in bytes.
 const MOST_OF_FILE_NAME: usize = 255;
 
-/// Number of digits that tell shortened names apart.
+/// Number of hexadecimal digits of the digest in a shortened name.
 const DIGITS: usize = 16;
 
-/// Returns the name of an image's log, or of the link to it with the prefix [`FAILED`]. The name of an
-/// image that is too long for both is cut, and the digest of the whole stands behind a `~`, which no
-/// image's name has.
+/// Returns the file name of an image's log, or, with the prefix [`FAILED`], of the link to it. A
+/// name too long for both is cut and gets a `~`, which no image name has, and the start of the
+/// digest of the whole name.
 fn file_name(prefix: &str, name: &ImageName) -> String {
     let name = name.as_str();
     let room = MOST_OF_FILE_NAME - FAILED.len() - SUFFIX.len();
@@ -116,7 +117,7 @@ fn file_name(prefix: &str, name: &ImageName) -> String {
 impl Subscriber for Logs {
     fn hear(&mut self, _: Duration, event: &Event) {
         let result = match event {
-            // What failed in an earlier run may not even begin in this one.
+            // Links of an earlier run: such an image may not even start in this run.
             Event::Started { to_build, .. } => to_build
                 .iter()
                 .try_for_each(|image| remove_if_there(&self.failed_link(&image.name))),
@@ -236,7 +237,7 @@ mod tests {
             let text = fs::read_to_string(at(&format!("000_FAILED_{name}.log"))).unwrap();
             assert_eq!(text, "said\nerror: bad\n");
         }
-        // Where the images of an axis have their logs.
+        // The folder for the logs of an axis is a link.
         std::os::unix::fs::symlink(elsewhere.path(), at("axis")).unwrap();
         let logs = write_failed(folder.path(), &ImageName::new("victim").on(Some("axis")));
         assert_eq!(logs.failure().unwrap().to_string(), "it is a symbolic link");

@@ -1,4 +1,4 @@
-//! What is said about a run: each report listens to the run's events and to nothing else.
+//! Reports on a run. Each report is made from the run's events alone.
 
 pub mod catalogue;
 pub mod ci;
@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use crate::event::Event;
 
-/// Hears the events of a run.
+/// Receives the events of a run.
 pub trait Subscriber {
-    /// Takes note of an event that happened so long after the run began.
+    /// Handles an event; `at` is the time since the start of the run.
     fn hear(&mut self, at: Duration, event: &Event);
 }

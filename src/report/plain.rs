@@ -1,4 +1,4 @@
-//! Lines that programs wrote for terminals, as pages and files show them.
+//! Makes lines that programs wrote for terminals plain, for pages and files.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -8,8 +8,9 @@ use crate::visible;
 const ESCAPE: char = '\u{1b}';
 const BELL: char = '\u{7}';
 
-/// Returns a line without colours, titles and cursor movements, with all else that is hidden in it spelled out. Of
-/// what was written over again on the same line, as progress bars do, the last is kept.
+/// Returns a line without colours, titles and cursor movements, and with all other hidden
+/// characters escaped. If the line was overwritten after carriage returns, as progress bars do,
+/// only the last text is kept.
 pub fn plain(line: &str) -> String {
     visible::line(&without_sequences(line)).into_owned()
 }
@@ -29,12 +30,12 @@ fn without_sequences(line: &str) -> String {
     text
 }
 
-/// Skips what belongs to an escape character that was read.
+/// Skips the rest of an escape sequence, after its escape character.
 fn skip_sequence(rest: &mut Peekable<Chars<'_>>) {
     match rest.next() {
-        // Parameters, up to the letter that says what they are for.
+        // Parameters, up to the final character.
         Some('[') => while rest.next().is_some_and(|char| !('@'..='~').contains(&char)) {},
-        // A text for the terminal itself, up to a bell or another escape.
+        // A text for the terminal itself, up to a bell or another escape sequence.
         Some(']' | 'P' | 'X' | '^' | '_') => {
             while let Some(char) = rest.next() {
                 if char == BELL || (char == ESCAPE && rest.next_if_eq(&'\\').is_some()) {
@@ -42,7 +43,7 @@ fn skip_sequence(rest: &mut Peekable<Chars<'_>>) {
                 }
             }
         }
-        // A character set is named by one more character.
+        // One more character, which names a character set.
         Some('(' | ')' | '#' | '%') => drop(rest.next()),
         _ => {}
     }

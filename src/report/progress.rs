@@ -1,10 +1,10 @@
-//! What is said while a run goes on: bars on a terminal, plain lines elsewhere.
+//! Progress of a run on standard error: bars on a terminal, plain lines elsewhere.
 //!
-//! On a terminal there is one bar for all images and one line for each that is being built. What
-//! stays on the screen is the same in both: a line for each image that ends, and, where it failed,
-//! the last lines of its log and the instruction that failed. Where a service for continuous
-//! integration keeps the lines, these are put so that it folds logs and shows failures where they
-//! come from.
+//! On a terminal, there is one bar for all images and one line for each image that is being built.
+//! The lines that stay on the screen are the same in both cases: one for each image that ends and,
+//! if it failed, the last lines of its log and the instruction that failed. If a continuous
+//! integration service keeps the lines, logs are folded and failures are shown next to the template
+//! that they come from.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,41 +19,42 @@ use crate::event::{Event, Outcome, Pushed};
 use crate::image::ImageName;
 use crate::visible;
 
-/// How many lines of a failed image's log are shown.
+/// Number of log lines shown for a failed image.
 const TAIL: usize = 20;
 
-/// What is said.
+/// Amount of detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// Only what failed.
+    /// Failures only.
     Failures,
-    /// What begins and what ends.
+    /// The start and the end of each build.
     Changes,
-    /// And every line of the logs.
+    /// Every line of the logs as well.
     Logs,
 }
 
-/// How it is said.
+/// Output settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
-    /// What is said.
+    /// Amount of detail.
     pub detail: Detail,
-    /// Whether lines may be drawn over.
+    /// True if lines may be drawn over.
     pub is_terminal: bool,
-    /// Whether there are colours.
+    /// True if colours are used.
     pub colours: bool,
-    /// Which service keeps what is said, if one does.
+    /// The continuous integration service that keeps the output; `None` if there is none.
     pub ci: Option<Ci>,
 }
 
-/// Tells the progress of a run on standard error.
+/// Reports the progress of a run on standard error.
 pub struct Progress {
     manner: Manner,
     screen: Screen,
 }
 
 impl Progress {
-    /// Tells it on standard error.
+    /// Returns a progress report on standard error: with bars on a terminal, unless only failures
+    /// or all log lines are shown or a service keeps the output.
     pub fn on_stderr(manner: Manner) -> Self {
         let bars = manner.detail == Detail::Changes && manner.is_terminal && manner.ci.is_none();
         let screen =
@@ -61,7 +62,7 @@ impl Progress {
         Self { manner, screen }
     }
 
-    /// Tells of an event that `record` has taken note of.
+    /// Reports an event that `record` has already handled.
     pub fn hear(&mut self, event: &Event, record: &Record) {
         match event {
             Event::Started { to_build, .. } => self.begin_run(to_build.len(), record),
@@ -183,7 +184,7 @@ impl Progress {
         annotation.iter().for_each(|command| self.screen.command(command));
     }
 
-    /// Says how the log ended, unless all of it was said.
+    /// Shows the end of the log of a failed image, unless all log lines have been shown.
     fn tell_log(&mut self, name: &ImageName, entry: &Entry, record: &Record) {
         if self.manner.detail == Detail::Logs || entry.tail.is_empty() {
             return;
@@ -207,19 +208,19 @@ impl Progress {
     }
 }
 
-/// Returns a line about an image.
+/// Returns a line prefixed with the name of an image.
 fn about(name: &ImageName) -> Line<'static> {
     Line::new(format!("{name}: "))
 }
 
-/// Returns a line of an image's log, without the colours that builds give to theirs.
+/// Returns a line of an image's log, without the colours that build tools use.
 fn of_log(name: &ImageName, line: &str) -> Line<'static> {
     let line = visible::cut(line, LONGEST_TEXT);
     Line::new(format!("{name} | ")).text(visible::without_colours(&line).into_owned())
 }
 
-/// How long the rest of a run takes, going by what was expected of it; `None` where too little is
-/// known.
+/// Returns the expected time until all builds are done, from their expected durations; `None` if
+/// too few durations are known.
 fn remaining(record: &Record, now: Duration) -> Option<Duration> {
     let estimate = record.estimate?;
     let (mut whole, mut left) = (Duration::ZERO, Duration::ZERO);
@@ -234,16 +235,16 @@ fn remaining(record: &Record, now: Duration) -> Option<Duration> {
     (!whole.is_zero()).then(|| estimate.mul_f64(left.as_secs_f64() / whole.as_secs_f64()))
 }
 
-/// Largest size of a text beside a bar, in bytes: more than any terminal shows.
+/// Largest size of a text next to a bar, in bytes: more than any terminal shows.
 const LONGEST_IN_A_BAR: usize = 1 << 10;
 
-/// Returns a text as it is drawn beside a bar.
+/// Returns a text as it is shown next to a bar: in one line, cut and escaped.
 fn in_a_bar(text: &str) -> String {
     let text = visible::cut(text, LONGEST_IN_A_BAR);
     visible::line(&text.split_whitespace().collect::<Vec<_>>().join(" ")).into_owned()
 }
 
-/// Where it is said.
+/// Destination of the output.
 enum Screen {
     Lines(Writer),
     Bars(Bars),
@@ -261,7 +262,8 @@ impl Screen {
         }
     }
 
-    /// Gives a command to the service that keeps the lines; no service looks at bars.
+    /// Writes a command for the service that keeps the lines. Ignored with bars, which no service
+    /// reads.
     fn command(&mut self, command: &Command) {
         if let Self::Lines(writer) = self {
             writer.command(command);
@@ -298,8 +300,8 @@ impl Screen {
         }
     }
 
-    /// Shows how far the run is. All images are looked at for it: not for each line of each log, which is
-    /// mere talk.
+    /// Updates the overall bar. This visits all images, so an event that is only talk (a log line
+    /// or a step) updates it at most once per [`TICK`].
     fn stand(&mut self, record: &Record, is_talk: bool) {
         if let Self::Bars(bars) = self {
             if is_talk && bars.stood.elapsed() < TICK {
@@ -323,10 +325,10 @@ impl Screen {
     }
 }
 
-/// How often elapsed times move on.
+/// Interval at which elapsed times are redrawn.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Whatever may be long comes last, where it is cut off at the edge.
+/// Parts that may be long come last, where the edge of the terminal cuts them off.
 const IMAGE_BAR: &str = "{spinner} {elapsed:>4} {wide_msg}";
 const OVERALL_BAR: &str = "{bar:12} {pos}/{len} {elapsed} {wide_msg}";
 
@@ -335,7 +337,7 @@ struct Bars {
     overall: ProgressBar,
     images: BTreeMap<ImageName, ProgressBar>,
     began: Instant,
-    /// When it was last shown how far the run is.
+    /// Time of the last update of the overall bar.
     stood: Instant,
 }
 
@@ -405,7 +407,7 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// Text of somebody else, for every place that an event has for it.
+    /// Hostile text, put into every text of every event.
     const HOSTILE: &str = "a\u{1b}]52;c;cm0=\u{7}\u{1b}[31m\r\u{1b}[2K\u{1b}[1Ab\n\
         ::set-output name=x::y\n  ::stop-commands::z\u{2028}##[add-mask]e \
         section_end:1:kiln_bad\r\u{1b}[0K\u{202e}\u{9b}2J";
@@ -447,7 +449,7 @@ mod tests {
         run
     }
 
-    /// Lines of Kiln's own to a service.
+    /// Returns true if a line is a command of Kiln's own.
     fn is_own_command(line: &str) -> bool {
         ["::group::log of ", "::endgroup::", "::error file=", "::error title=", "\u{1b}[0Ksection_"]
             .iter()
@@ -521,7 +523,7 @@ mod tests {
             let left = remaining(&record, at).unwrap().as_secs();
             match event {
                 Event::Started { .. } => assert_eq!(left, 720),
-                // 120 s of 1020 are done, of which 720 s were expected in all.
+                // 120 s of 1020 s of builds are done; the estimate of the run is 720 s.
                 Event::Built { name, .. } if name.as_str() == "base" => assert_eq!(left, 635),
                 Event::Ended { .. } => assert_eq!(left, 0),
                 _ => {}

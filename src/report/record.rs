@@ -1,5 +1,5 @@
-//! What is known of a run so far: one record of every image, which all reports that are written once
-//! the run is over are made from, so that they can't disagree.
+//! Record of a run: one entry for each image. All reports that are written after the run are made
+//! from it, so they can't disagree.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -12,45 +12,45 @@ use crate::event::{Aside, Event, Existing, Outcome, Pushed};
 use crate::image::{ImageName, ImageRef};
 use crate::visible;
 
-/// How many lines of each image's log are kept.
+/// Number of lines kept of each image's log.
 const TAIL: usize = 100;
 
-/// Largest size of a line that is kept, in bytes.
+/// Largest size of a kept line, in bytes.
 const LONGEST_LINE: usize = 4 << 10;
 
-/// An instruction that an engine was at.
+/// Instruction that the engine is executing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Which, from 1.
+    /// Number of the instruction, from 1.
     pub number: usize,
-    /// Of how many.
+    /// Number of instructions in the Dockerfile.
     pub total: usize,
-    /// The instruction as the engine tells it.
+    /// The instruction as the engine reports it.
     pub instruction: String,
 }
 
-/// What became of an image.
+/// Fate of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It is to be built and is not done.
+    /// The image is to be built, and is not done.
     Pending,
-    /// It was to be built, and this came of it.
+    /// The image was to be built, with this outcome.
     Finished(Outcome),
-    /// It was not to be built.
+    /// The image was not to be built.
     Aside {
-        /// Which kind of that.
+        /// Kind of decision that set it aside.
         aside: Aside,
-        /// The reason in words.
+        /// Reason in words.
         reason: String,
-        /// Whether the selection speaks of it by name.
+        /// True if the selection asks for the image itself.
         asked_for: bool,
-        /// What of it is there.
+        /// Facts about the existing image.
         existing: Existing,
     },
 }
 
 impl Fate {
-    /// The word for it in reports for programs.
+    /// Returns the status word for reports that programs read.
     pub fn status(&self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -59,7 +59,8 @@ impl Fate {
         }
     }
 
-    /// What is to be said beyond the status.
+    /// Returns details beyond the status, such as an error or the reason why the image was set
+    /// aside.
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::Pending => None,
@@ -69,41 +70,42 @@ impl Fate {
     }
 }
 
-/// What is known of one image. Times count from the run's beginning.
+/// Entry of one image. Times are measured from the start of the run.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// What it is tagged.
+    /// Reference that it is tagged with.
     pub reference: ImageRef,
-    /// Its topological wave, from 1.
+    /// Topological wave, from 1.
     pub wave: usize,
-    /// The images of the tree that it is built on or copies from.
+    /// Images of the tree that it is built on or copies from.
     pub needs: Vec<ImageName>,
-    /// What became of it.
+    /// Fate of the image.
     pub fate: Fate,
-    /// How long its build was expected to take.
+    /// Expected duration of its build.
     pub expected: Option<Duration>,
-    /// When its build began.
+    /// Start of its first build attempt.
     pub started: Option<Duration>,
-    /// When the engine had it.
+    /// Time when the engine had the image.
     pub built: Option<Duration>,
-    /// When nothing more was to happen to it.
+    /// End of all work on it, its push included.
     pub ended: Option<Duration>,
-    /// How many times its build was tried.
+    /// Number of build attempts.
     pub attempts: usize,
-    /// What the tries failed of that others followed, pushes and fetches included.
+    /// Errors of all attempts that were retried, pushes and fetches included.
     pub retried: Vec<String>,
-    /// The file with its log.
+    /// Path of its log file.
     pub log: Option<PathBuf>,
-    /// The instruction that its engine was at last.
+    /// Last instruction that its engine reported.
     pub step: Option<Step>,
-    /// The last lines of its log.
+    /// Last lines of its log.
     pub tail: VecDeque<String>,
-    /// Where the instruction stands that failed.
+    /// Position of the instruction that failed.
     pub place: Option<Place>,
 }
 
 impl Entry {
-    /// From the start of its build to its end, its push included.
+    /// Returns the time from the start of its build to the end of its push; zero if it has not
+    /// started or not ended.
     pub fn took(&self) -> Duration {
         match (self.started, self.ended) {
             (Some(started), Some(ended)) => ended.saturating_sub(started),
@@ -112,33 +114,33 @@ impl Entry {
     }
 }
 
-/// All that is known of a run.
+/// Record of a whole run.
 pub struct Record {
-    /// When it began.
+    /// Start of the run.
     pub at: SystemTime,
-    /// The engine, in words.
+    /// Engine and builder, in words.
     pub engine: String,
-    /// How many images were built at once.
+    /// Number of images that are built at once.
     pub threads: usize,
-    /// How long the builds were expected to take.
+    /// Expected duration of all builds; `None` if too few durations are known.
     pub estimate: Option<Duration>,
-    /// Every image, by name.
+    /// Entries of all images, by name.
     pub images: BTreeMap<ImageName, Entry>,
-    /// The manifest lists that were pushed.
+    /// Manifest lists that were pushed.
     pub lists: Vec<Pushed>,
-    /// What was warned of.
+    /// Warnings of the run.
     pub warnings: Vec<String>,
-    /// Whether the user broke it off.
+    /// True if the user interrupted the run.
     pub interrupted: bool,
-    /// From its beginning to its end.
+    /// Duration of the run.
     pub took: Duration,
-    /// What is known of the images beforehand.
+    /// Facts known before the run.
     pub catalogue: Catalogue,
     logs: Option<PathBuf>,
 }
 
 impl Record {
-    /// An empty record of a run whose logs go to the folder `logs`.
+    /// Returns an empty record of a run; `logs` is the folder of the logs.
     pub fn new(catalogue: Catalogue, logs: Option<PathBuf>) -> Self {
         Self {
             at: SystemTime::UNIX_EPOCH,
@@ -155,7 +157,8 @@ impl Record {
         }
     }
 
-    /// The images that were to be built and ended well, or did not, by name.
+    /// Returns the images that were built successfully, or those that were not if `well` is false,
+    /// by name.
     pub fn finished(&self, well: bool) -> impl Iterator<Item = (&ImageName, &Entry, &Outcome)> {
         self.images.iter().filter_map(move |(name, entry)| match &entry.fate {
             Fate::Finished(outcome) if outcome.is_success() == well => Some((name, entry, outcome)),
@@ -163,7 +166,7 @@ impl Record {
         })
     }
 
-    /// The images that were not to be built and are of one of these `kinds`, by name.
+    /// Returns the images that were set aside with one of these `kinds`, by name.
     pub fn aside(&self, kinds: &[Aside]) -> impl Iterator<Item = (&ImageName, &Entry)> {
         self.images.iter().filter(
             move |(_, entry)| matches!(&entry.fate, Fate::Aside { aside, .. } if kinds.contains(aside)),

@@ -1,8 +1,8 @@
-//! What became of each image: for people as text, for programs as JSON.
+//! Summary of a run: as text for people, and as JSON for programs.
 //!
-//! The JSON has kolla-build's five lists under its names (`built`, `failed` with a `status`,
-//! `not_matched`, `skipped`, `unbuildable`), each entry with a `name`; what Kiln knows beyond that
-//! stands beside them in the entries.
+//! The JSON has the five lists of kolla-build under their names (`built`, `failed` with a `status`,
+//! `not_matched`, `skipped`, `unbuildable`). Each entry has a `name`; the further fields of an
+//! entry are Kiln's own.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use crate::event::{Aside, Outcome, Pushed};
 use crate::image::ImageName;
 use crate::visible;
 
-/// The summary of a run for programs.
+/// Returns the JSON summary of a run.
 pub fn json(record: &Record) -> Value {
     let list = |entries: &mut dyn Iterator<Item = (&ImageName, &Entry)>| -> Value {
         entries.map(|(name, entry)| image(name, entry, record)).collect()
@@ -36,7 +36,7 @@ pub fn json(record: &Record) -> Value {
     summary
 }
 
-/// What is said of the run as a whole.
+/// Returns the data of the run as a whole.
 pub(super) fn run(record: &Record) -> Value {
     json!({
         "started": timestamp(record.at),
@@ -48,12 +48,12 @@ pub(super) fn run(record: &Record) -> Value {
     })
 }
 
-/// The manifest lists that were pushed.
+/// Returns the manifest lists that were pushed.
 pub(super) fn lists(record: &Record) -> Value {
     record.lists.iter().map(in_registry).collect()
 }
 
-/// What is said of an image.
+/// Returns the data of one image.
 pub(super) fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
     let mut told = json!({
         "name": name.as_str(),
@@ -96,7 +96,7 @@ pub(super) fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
     told
 }
 
-/// The summary for people: a line for each image, by wave, and the counts last.
+/// Returns the summary for people: a line for each image, by wave, and the counts last.
 pub fn text(record: &Record) -> Listing {
     let mut text = Listing::default();
     let width = record.images.keys().map(|name| name.to_string().len()).max().unwrap_or(0);
@@ -121,7 +121,7 @@ pub fn text(record: &Record) -> Listing {
         }
     }
     for (title, kinds) in [("Skipped", Aside::SKIPPED), ("Unbuildable", &[Aside::Unbuildable])] {
-        // What is unbuildable and was not asked for is counted, and stands in the JSON.
+        // Unbuildable images that were not asked for are only counted here; the JSON lists them.
         let images = by_wave(record.aside(kinds).filter(|(_, entry)| is_told(entry)));
         heading(&mut text, title, !images.is_empty());
         for (name, entry) in images {
@@ -133,7 +133,7 @@ pub fn text(record: &Record) -> Listing {
     text
 }
 
-/// Whether people are told of an image that is unbuildable: they are if they asked for it.
+/// Returns false for an unbuildable image that was not asked for: reports for people leave it out.
 pub(super) fn is_told(entry: &Entry) -> bool {
     match entry.fate {
         Fate::Aside { aside: Aside::Unbuildable, asked_for, .. } => asked_for,
@@ -149,7 +149,7 @@ fn by_wave<'a>(
     images
 }
 
-/// How many images came to what, in words.
+/// Returns the number of images for each fate, in words.
 pub fn counts(record: &Record) -> String {
     let counts = [
         ("built", record.finished(true).count()),
@@ -161,7 +161,7 @@ pub fn counts(record: &Record) -> String {
     counts.map(|(what, count)| format!("{count} {what}")).join(", ")
 }
 
-/// A time as RFC 3339 has it, in UTC, to the millisecond.
+/// Formats a time as RFC 3339 in UTC, with milliseconds.
 pub fn timestamp(time: SystemTime) -> String {
     let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{time:.3}")
@@ -181,12 +181,12 @@ fn first_line(text: &str) -> &str {
     visible::lines(text).next().unwrap_or_default()
 }
 
-/// A duration in seconds, to the millisecond.
+/// Returns a duration in seconds, rounded to milliseconds.
 pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-/// A duration as people read it: `1.2s`, `3m 04s`, `2h 00m`.
+/// Formats a duration for people: `1.2s`, `3m 04s`, `2h 00m`.
 pub fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -196,7 +196,7 @@ pub fn clock(duration: Duration) -> String {
     }
 }
 
-/// A duration that is a guess: `40s`, `12m`, `2h 10m`.
+/// Formats an estimated duration: `40s`, `12m`, `2h 10m`.
 pub fn rough(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 99.5 {

@@ -1,4 +1,4 @@
-//! A run to tell of, for the tests of the reports.
+//! A run with every fate, for the tests of the reports.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -42,7 +42,7 @@ fn built(digest: Option<&str>) -> Outcome {
     }
 }
 
-/// A run with one image of each fate: its events, with the times at which they happen.
+/// Returns the events of a run with one image of each fate, each with its time.
 pub fn run_of_all_fates() -> Vec<(Duration, Event)> {
     let name = ImageName::new;
     let finished = |n: &str, outcome, millis| Event::Finished {
@@ -128,7 +128,7 @@ pub fn run_of_all_fates() -> Vec<(Duration, Event)> {
     events.into_iter().map(timed).collect()
 }
 
-/// What is known of these images.
+/// Returns the catalogue of the images of that run.
 pub fn catalogue() -> Catalogue {
     let names = ["base", "good", "bad", "below-bad", "root", "other", "never", "elsewhere", "same"];
     let facts = |name: &str| Facts {
@@ -142,7 +142,7 @@ pub fn catalogue() -> Catalogue {
     }
 }
 
-/// The record of that run.
+/// Returns the record of that run.
 pub fn record_of_all_fates() -> Record {
     let mut record = Record::new(catalogue(), Some("logs".into()));
     run_of_all_fates().iter().for_each(|(at, event)| record.hear(*at, event));

@@ -1,48 +1,48 @@
-//! Where the images lie in the drawing of the graph: waves from left to right, in each of them those
-//! with the same parents beside each other.
+//! Layout of the graph's drawing: waves from left to right, and within a wave, images with the same
+//! parents next to each other.
 
 use std::collections::BTreeMap;
 
-/// An image to be drawn.
+/// An image to draw.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Its wave.
+    /// Topological wave of the image.
     pub wave: usize,
-    /// The images that it needs, by index.
+    /// Indices of the images that it needs.
     pub needs: Vec<usize>,
 }
 
-/// A place in the drawing, from 0.
+/// Position in the drawing, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cell {
-    /// From the left.
+    /// Column, from the left.
     pub column: usize,
-    /// From the top.
+    /// Row, from the top.
     pub row: usize,
 }
 
 /// A wave in the drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Band {
-    /// Which.
+    /// Number of the wave, from 1.
     pub wave: usize,
-    /// How many columns it takes: a wave of many images would be too high in one.
+    /// Number of columns of the wave: a wave of many images would be too high in one column.
     pub columns: usize,
 }
 
-/// A drawing.
+/// Layout of all images.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Drawing {
-    /// Where each image lies, if it is drawn.
+    /// Position of each image; `None` if it is not drawn.
     pub cells: Vec<Option<Cell>>,
-    /// The waves, from the left.
+    /// Waves, from the left.
     pub bands: Vec<Band>,
 }
 
-/// How many rows a small drawing may have.
+/// Number of rows that even the smallest drawing may have.
 const FEW: usize = 8;
 
-/// Lays out `images`, of which those that are `None` are not drawn.
+/// Lays out `images`; those that are `None` are not drawn.
 pub fn draw(images: &[Option<Node>]) -> Drawing {
     let mut waves: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (image, node) in images.iter().enumerate() {
@@ -70,13 +70,14 @@ pub fn draw(images: &[Option<Node>]) -> Drawing {
     drawing
 }
 
-/// How many rows make a drawing of so many images about twice as wide as it is high: an image takes
-/// some seven times as much of its width.
+/// Returns the number of rows that makes a drawing of so many images about twice as wide as high:
+/// an image is about seven times as wide as high.
 fn rows(images: usize) -> usize {
     (images * 7 / 2).isqrt().max(FEW)
 }
 
-/// The middle of what an image needs, as parts of the height; the top where that is not drawn.
+/// Returns the mean height of the images that an image needs, as a fraction of the drawing's
+/// height; 0.0, the top, if none of them is drawn.
 fn barycentre(node: Option<&Node>, heights: &[Option<f64>]) -> f64 {
     let needs = node.into_iter().flat_map(|node| &node.needs);
     let found: Vec<f64> = needs.filter_map(|need| heights[*need]).collect();

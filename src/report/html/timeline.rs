@@ -1,21 +1,22 @@
-//! Who ran when beside whom, and what the end of a run hung on.
+//! Timeline of a run: which builds ran at the same time, and the critical path.
 
 use std::time::Duration;
 
-/// What is known of the times of an image, from the beginning of the run.
+/// Times of an image, from the start of the run.
 #[derive(Debug, Clone, Default)]
 pub struct Times {
-    /// When its build began.
+    /// Start of its build.
     pub started: Option<Duration>,
-    /// When those that need it could begin.
+    /// End of its build, when images that need it could start.
     pub built: Option<Duration>,
-    /// When nothing more was to happen to it.
+    /// End of all work on it, its push included.
     pub ended: Option<Duration>,
-    /// The images that it needs, by index.
+    /// Indices of the images that it needs.
     pub needs: Vec<usize>,
 }
 
-/// For each span, in any order, the first slot that is free when it begins; spans share none.
+/// Returns, for each span, the first slot that is free when it begins; spans that overlap never
+/// share a slot. The spans may be in any order.
 pub fn slots(spans: &[(Duration, Duration)]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..spans.len()).collect();
     order.sort_by_key(|span| spans[*span].0);
@@ -34,8 +35,8 @@ pub fn slots(spans: &[(Duration, Duration)]) -> Vec<usize> {
     slots
 }
 
-/// The images that the end of the run hung on, the first of them first: the one that ended last, of
-/// what it needs the one that was ready last, and so on.
+/// Returns the critical path, first image first. It is followed back from the image that ended
+/// last: to the image that was ready last among those it needs, and so on.
 pub fn critical_path(images: &[Times]) -> Vec<usize> {
     let has_run = |image: &usize| images[*image].started.is_some();
     let ready = |image: &usize| images[*image].built.or(images[*image].ended);
@@ -63,10 +64,10 @@ mod tests {
             (&[], &[]),
             (&[(0, 5)], &[0]),
             (&[(0, 5), (0, 3), (3, 4), (4, 9), (5, 6)], &[0, 1, 1, 1, 0]),
-            // In whatever order they come.
+            // Spans in any order.
             (&[(5, 6), (0, 5)], &[0, 0]),
             (&[(0, 9), (1, 9), (2, 9), (9, 10)], &[0, 1, 2, 0]),
-            // What takes no time has a slot as well.
+            // Spans of no duration get a slot, too.
             (&[(0, 0), (0, 0), (0, 1), (0, 1)], &[0, 0, 0, 1]),
         ];
         for (spans, expected) in cases {
@@ -75,7 +76,7 @@ mod tests {
         }
     }
 
-    /// An image that was ready and over at these seconds.
+    /// Returns the times of an image that started, was built and ended at these seconds.
     fn image(started: u64, built: u64, ended: u64, needs: &[usize]) -> Times {
         let needs = needs.to_vec();
         Times { started: Some(at(started)), built: Some(at(built)), ended: Some(at(ended)), needs }
