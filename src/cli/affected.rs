@@ -1,8 +1,8 @@
-//! `kiln affected`: which images are not what they were at a commit, and why.
+//! `kiln affected`: lists the images that changed since a commit, and why.
 //!
-//! The tree is rendered twice, as it was and as it is, and the fingerprints of its images are
-//! compared. Neither an engine nor the network is asked: an external image is what it is called, and
-//! a source what is said of it.
+//! The tree is rendered twice, at the commit and now, and the fingerprints of its images are
+//! compared. Neither an engine nor the network is used: an external image counts as its reference,
+//! and a source as its declaration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -30,20 +30,20 @@ use crate::plan::{Plan, Selection, Unaffected};
 use crate::settings::Settings;
 use crate::source;
 
-/// The argument of the commit.
+/// Argument for the commit.
 const SINCE: &str = "since";
 
-/// The argument of the format, which stands for another one than that of a build.
+/// Argument for the format. It replaces the option of that name of `kiln build`.
 const FORMAT: &str = "format";
 
 const TEXT: &str = "text";
 const JSON: &str = "json";
 
-/// What asks for no engine, whatever else is given.
+/// Option values with which no engine is needed; they override what is given.
 const WITHOUT_ENGINE: [(&str, &str); 3] =
     [("list_images", "true"), ("skip_existing", "false"), ("skip_unchanged", "no")];
 
-/// The grammar of `kiln affected`.
+/// Returns the grammar of `kiln affected`.
 pub fn command() -> Command {
     Command::new("affected")
         .about("Tell which images are not what they were at a git commit, and why")
@@ -68,7 +68,7 @@ pub fn command() -> Command {
         })
 }
 
-/// Prints what is affected.
+/// Prints the affected images.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let reference = matches.get_one::<String>(SINCE).expect("clap asks for it");
     let mut line = without_engine(CommandLine::of(matches));
@@ -94,14 +94,14 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     }
 }
 
-/// What differs, by name.
+/// Differences, by image name.
 pub type Differences = BTreeMap<ImageName, Difference>;
 
-/// Leaves out of the `selection` what did not change since the commit that the options name. Returns
-/// what did; nothing where they name none.
+/// Marks the images in `selection` that have not changed since the commit that the options name.
+/// Returns the differences of the others; none if the options name no commit.
 ///
 /// # Errors
-/// When the tree has no past, or can't be rendered as it was.
+/// When the tree has no git history, or can't be rendered as of that commit.
 pub fn leave_out_unaffected(
     line: &CommandLine,
     now: &Family,
@@ -123,7 +123,7 @@ pub fn leave_out_unaffected(
     Ok(different)
 }
 
-/// The same command line, such that no engine is asked for.
+/// Returns the command line with the options of [`WITHOUT_ENGINE`].
 fn without_engine(mut line: CommandLine) -> CommandLine {
     for (name, value) in WITHOUT_ENGINE {
         line.given.insert(name, vec![value.to_owned()]);
@@ -131,7 +131,8 @@ fn without_engine(mut line: CommandLine) -> CommandLine {
     line
 }
 
-/// The images that this command line spoke of at a commit, and where their files are.
+/// Returns the family of this command line as of a commit, and the view of the files at that
+/// commit.
 fn before(line: &CommandLine, now: &Family, reference: &str) -> Result<(Family, View), Failure> {
     let Some(folder) = &now.folder else {
         return Err(Diagnostic::new("the tree that kiln carries has no history")
@@ -144,7 +145,8 @@ fn before(line: &CommandLine, now: &Family, reference: &str) -> Result<(Family, 
     Ok((then, view))
 }
 
-/// A failure to render the tree as it was: nothing that the user sees is wrong.
+/// Adds a note to the errors of rendering the tree at the commit: the files that the user sees may
+/// be correct.
 fn said_of(failure: Failure, reference: &str) -> Failure {
     let note = format!("it was so at {reference}, which the tree is compared with");
     let Diagnostics(all) = failure.diagnostics;
@@ -152,7 +154,8 @@ fn said_of(failure: Failure, reference: &str) -> Failure {
     Failure { diagnostics: Diagnostics(all), ..failure }
 }
 
-/// The fingerprints of all images of a family, as far as they can be told without an engine.
+/// Returns the fingerprints of all images of a family, as far as they can be computed without an
+/// engine.
 fn fingerprints(
     family: &Family,
     view: &View,
@@ -178,12 +181,12 @@ fn fingerprints(
     Ok(names.zip(graph.fingerprints(&own, &external)).collect())
 }
 
-/// The settings of an axis, and what its images are made of by them.
+/// Returns the settings of an axis, and the build options as parts of its images.
 fn of_settings(settings: &Settings) -> (&Settings, Parts) {
     (settings, build_options(Builder::BuildKit, &settings.building, &Loan::default()).parts())
 }
 
-/// What an image has of its own: its context, and what is said of its sources.
+/// Returns the own parts of an image: its context, and the declarations of its sources.
 fn own_parts(
     name: &ImageName,
     context: &Context,
@@ -200,22 +203,22 @@ fn own_parts(
     Ok(parts)
 }
 
-/// What is wanted of a tree at two times.
+/// Plans for the tree at the commit and for the tree now.
 struct Plans<'a> {
     then: &'a Plan<'a>,
     now: &'a Plan<'a>,
 }
 
 impl<'a> Plans<'a> {
-    /// What is not what it was, of the images that are wanted then or now.
+    /// Returns the differences of all images that are wanted in either plan.
     fn compared(&self, then: &Family, now: &Family, view: &View) -> Result<Differences, Failure> {
         let then = wanted(self.then, &fingerprints(then, view)?);
         let now = wanted(self.now, &fingerprints(now, &View::Now)?);
         Ok(differences(&then, &now))
     }
 
-    /// The images that differ: those that would be built, in that order, and then those that would
-    /// have been.
+    /// Returns the images that differ: first those that would be built now, in that order, then
+    /// those that have been removed.
     fn affected<'b>(&self, different: &'b Differences) -> Vec<Affected<'b>>
     where
         'a: 'b,
@@ -232,7 +235,7 @@ impl<'a> Plans<'a> {
     }
 }
 
-/// The fingerprints of what a plan wants.
+/// Returns the fingerprints of the images that a plan wants.
 fn wanted(
     plan: &Plan<'_>,
     all: &BTreeMap<ImageName, Fingerprinted>,
@@ -242,7 +245,7 @@ fn wanted(
     wanted.map(|(_, image)| (image.name.clone(), all[&image.name].clone())).collect()
 }
 
-/// An image that is not what it was.
+/// An image that changed since the commit.
 struct Affected<'a> {
     image: &'a graph::Image,
     difference: &'a Difference,
@@ -265,7 +268,8 @@ impl Affected<'_> {
         entry
     }
 
-    /// What changed, the image's own parts before the images that it needs.
+    /// Returns the changes, those of the image's own parts before those of the images that it
+    /// needs.
     fn reasons(&self) -> Vec<&Change> {
         match self.difference {
             Difference::Changed(changes) => own_first(changes),
@@ -274,7 +278,7 @@ impl Affected<'_> {
     }
 }
 
-/// What differs, in words.
+/// Describes a difference in words.
 pub fn told(difference: &Difference) -> String {
     match difference {
         Difference::Added => "the image is new".to_owned(),
@@ -283,20 +287,20 @@ pub fn told(difference: &Difference) -> String {
     }
 }
 
-/// What changed, in words.
+/// Describes changes in words.
 pub fn told_changes(changes: &[Change]) -> String {
     let changes: Vec<_> = own_first(changes).into_iter().map(ToString::to_string).collect();
     changes.join(", ")
 }
 
-/// The changes of an image's own parts before those of the images that it needs.
+/// Sorts changes: those of the image's own parts come before those of the images that it needs.
 fn own_first(changes: &[Change]) -> Vec<&Change> {
     let mut changes: Vec<&Change> = changes.iter().collect();
     changes.sort_by_key(|change| graph::is_image_part(change.part()));
     changes
 }
 
-/// The entry of an image in a list for programs: its name, the axis where there are several, and its
+/// Returns the entry of an image in a JSON list: its name, its axis if there are several, and its
 /// reference.
 pub fn entry(image: &graph::Image) -> Value {
     let mut entry = json!({ "name": image.name.as_str() });

@@ -1,4 +1,5 @@
-//! The command line's grammar, made from the table of options. Only `cli` sees clap's types.
+//! Grammar of the command line, made from the table of options. Types of clap are used only in
+//! `cli`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,19 +11,19 @@ use super::view::View;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::settings::options::{Effect, Fallback, Kind, OPTIONS, Opt};
 
-/// The argument of the configuration files: the one option that can't stand in such a file.
+/// Argument for the configuration files, the one option that can't be set in such a file.
 const CONFIG_FILE: &str = "config_file";
 
-/// The argument of the folders of configuration files.
+/// Argument for the folders of configuration files.
 const CONFIG_DIR: &str = "config_dir";
 
-/// The switch that asks for the version, as kolla-build has it.
+/// Switch that prints the version, as in kolla-build.
 const VERSION: &str = "version";
 
-/// The ending of the files that are read in such a folder.
+/// Extension of the files that are read from such a folder.
 const CONFIG_SUFFIX: &str = "conf";
 
-/// What the help of `build` says below the options.
+/// Help text of `build` below the options.
 const AFTER_BUILD: &str = "\
 Every option but --config-file may also stand in build.conf (see 'kiln config example') or in the \
 environment as KILN_<OPTION>. 'kiln config show' tells what holds for each, and why.
@@ -46,20 +47,20 @@ Examples:
   Every night: what changed since it was pushed last, and nothing else:
       kiln build --registry registry.example.com --push --skip-unchanged=registry";
 
-/// The values that options were given, by option name.
+/// Values of the options given, by option name.
 pub type Given = BTreeMap<&'static str, Vec<String>>;
 
-/// What a command line says.
+/// A parsed command line.
 #[derive(Debug, Clone)]
 pub struct CommandLine {
-    /// The values of options.
+    /// Values of the options given.
     pub given: Given,
-    /// The configuration files that it names.
+    /// Configuration files given.
     pub config_files: Vec<PathBuf>,
     config_folders: Vec<PathBuf>,
 }
 
-/// The whole grammar.
+/// Returns the whole grammar.
 pub fn command() -> Command {
     Command::new("kiln")
         .version(env!("CARGO_PKG_VERSION"))
@@ -89,8 +90,8 @@ fn build() -> Command {
         .defer(with_options)
 }
 
-/// Adds the options of `build`; to be deferred until the command is the one that is meant, since they are
-/// many, and several commands have them.
+/// Adds the options of `build`. Call it from `Command::defer`, so that it only runs for the command
+/// in use: the options are many, and several commands have them.
 pub fn with_options(command: Command) -> Command {
     let command = command
         .arg(
@@ -121,7 +122,7 @@ pub fn with_options(command: Command) -> Command {
     })
 }
 
-/// `--name` and `--noname`. The help shows the one that changes something.
+/// Returns the flags `--name` and `--noname`. The help shows the one that changes the default.
 fn switch(option: &Opt) -> [Arg; 2] {
     let on_by_default = option.default == Fallback::Is("true");
     let off = negative(option);
@@ -197,7 +198,7 @@ fn help(option: &Opt) -> String {
     format!("{}{default}{}", option.help, effect(option))
 }
 
-/// What the help adds for an option that does not do what it says.
+/// Returns a note for the help of an option that has no effect.
 fn effect(option: &Opt) -> String {
     match option.effect {
         Effect::AsSaid => String::new(),
@@ -205,18 +206,18 @@ fn effect(option: &Opt) -> String {
     }
 }
 
-/// The flag with hyphens for underscores, or the other way round: both are understood.
+/// Returns the flag with hyphens instead of underscores, or the other way round: both are accepted.
 fn other_spelling(flag: &str) -> String {
     if flag.contains('_') { flag.replace('_', "-") } else { flag.replace('-', "_") }
 }
 
-/// Whether the version of the program is asked for instead of a build.
+/// Returns true if the version is requested instead of a build.
 pub fn wants_version(matches: &ArgMatches) -> bool {
     matches.get_flag(VERSION)
 }
 
 impl CommandLine {
-    /// What the command line of `build`, or of a command with its options, says.
+    /// Reads the command line of `build`, or of a command with its options.
     pub fn of(matches: &ArgMatches) -> Self {
         let paths = |name| matches.get_many(name).unwrap_or_default().cloned().collect();
         Self {
@@ -226,10 +227,10 @@ impl CommandLine {
         }
     }
 
-    /// The configuration files that it names, and those in the folders that it names.
+    /// Returns the configuration files given, and then those in the folders given.
     ///
     /// # Errors
-    /// When a folder can't be read.
+    /// When a folder can't be read, or contains a configuration file that is no regular file.
     pub fn all_config_files(&self, view: &View) -> Result<Vec<PathBuf>> {
         let mut files = view.paths(&self.config_files);
         for folder in view.paths(&self.config_folders) {

@@ -1,4 +1,4 @@
-//! `kiln build`: leads the data through the pipeline, from settings to report.
+//! `kiln build`: runs the pipeline, from settings to reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::ManuallyDrop;
@@ -39,9 +39,10 @@ use crate::secret::is_secret_name;
 use crate::settings::{Building, Settings, Task};
 use crate::source::{self, FromOrigin, Pace};
 
-/// Runs the command as this command line says.
+/// Runs `kiln build` with this command line.
 pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
-    // The program ends with it: to take it apart then, piece by piece, is of no use to anyone.
+    // Never dropped: the program ends after this function, and freeing the memory piece by piece
+    // would only take time.
     let family = ManuallyDrop::new(Family::of(line, &View::Now)?);
     let Family { tree, settings, graph, contexts, .. } = &*family;
     let of_run = &settings[0];
@@ -83,7 +84,7 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
     }
 }
 
-/// Build arguments stay in the history of images.
+/// Warns of build arguments that look like secrets: they stay in the history of images.
 fn warn_of_secrets(settings: &Settings) {
     if settings.task != Task::Build {
         return;
@@ -95,19 +96,19 @@ fn warn_of_secrets(settings: &Settings) {
     }
 }
 
-/// An engine, and all that it is to work with.
+/// An engine, and all that is needed to build with it.
 pub struct Shop {
     engine: DockerEngine,
     materials: BTreeMap<ImageName, Material>,
-    /// What is there already, if that was asked for.
+    /// Survey of the existing images; `None` if none was made.
     pub survey: Option<Survey>,
-    /// What the engine has, if only that was asked for.
+    /// Images that the engine has, if they were listed without a survey.
     known: BTreeMap<ImageRef, Known>,
 }
 
 impl Shop {
-    /// Connects to the engine, and adds to the `selection` what only it knows. It is looked over if
-    /// that `is_surveyed`, or if what is unchanged is to be skipped.
+    /// Connects to the engine, and adds facts to `selection` that only the engine knows. A survey
+    /// is made if `is_surveyed` is true, or if unchanged images are to be skipped.
     pub async fn open(
         endpoint: Endpoint,
         graph: &Graph,
@@ -119,7 +120,7 @@ impl Shop {
         let of_run = &settings[0];
         let engine = engine(endpoint, of_run).await?;
         let materials = materials(&engine, contexts, settings)?;
-        // A survey is of all that is wanted.
+        // A survey covers all wanted images, the unaffected ones included.
         let unaffected = selection.unaffected.take();
         let mut survey = None;
         let skips = of_run.building.skip_unchanged.is_some();
@@ -153,7 +154,7 @@ impl Shop {
         Ok(Self { engine, materials, survey, known })
     }
 
-    /// The images of the plan that are there and will not be built.
+    /// Returns the images of the plan that exist and are not built.
     fn existing(&self, plan: &Plan<'_>) -> BTreeMap<ImageName, Existing> {
         let known = self.survey.as_ref().map_or(&self.known, |survey| &survey.known);
         let images = plan.graph().images().iter().enumerate();
@@ -170,8 +171,8 @@ impl Shop {
     }
 }
 
-/// The images that are not there: that are not among the `unchanged` ones, if these are known, or else
-/// not in what the engine `has`.
+/// Returns the missing images: those that are not among the `unchanged` ones, or, if these are not
+/// known, those that the engine does not have.
 fn missing(
     graph: &Graph,
     has: &BTreeSet<ImageRef>,
@@ -184,12 +185,12 @@ fn missing(
     graph.images().iter().filter(is_missing).map(|image| image.name.clone()).collect()
 }
 
-/// The patience with servers of sources: that with engines.
+/// Returns the timeout for servers of sources, the same as for engines.
 fn pace(building: &Building) -> Pace {
     Pace { silence: building.timeout }
 }
 
-/// Connects to the engine, and makes sure of what is needed beside it.
+/// Connects to the engine, and checks that the tools needed besides it are available.
 async fn engine(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine, Failure> {
     let Building { timeout, credential_files, .. } = &settings.building;
     let engine = DockerEngine::connect(endpoint, *timeout).await?;
@@ -203,15 +204,15 @@ async fn engine(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine,
     Ok(engine.with_credentials(credential_files.clone()))
 }
 
-/// Longest time that the end of a command waits for what is still under way, such as the look-up of a
-/// host's name.
+/// Longest time that the end of a command waits for work in progress, such as resolving a host
+/// name.
 const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
-/// Threads for what waits for others. Its end waits for [`LAST_MOMENTS`] at most.
+/// A tokio runtime. Dropping it waits at most [`LAST_MOMENTS`].
 pub struct Runtime(Option<tokio::runtime::Runtime>);
 
 impl Runtime {
-    /// Runs a future to its end.
+    /// Runs a future to completion.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.0.as_ref().expect("it is there until it is dropped").block_on(future)
     }
@@ -225,10 +226,10 @@ impl Drop for Runtime {
     }
 }
 
-/// Makes the threads for what waits for others.
+/// Starts a tokio runtime.
 ///
 /// # Errors
-/// When none can be had.
+/// When its threads can't be started.
 pub fn runtime() -> Result<Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
@@ -237,7 +238,7 @@ pub fn runtime() -> Result<Runtime, Failure> {
     Ok(Runtime(Some(runtime)))
 }
 
-/// Says so where nothing matched, or one of several patterns did not.
+/// Fails if nothing to build matched; warns of each pattern that matches no image.
 pub fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure> {
     let images = plan.graph().images();
     let known: BTreeSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
@@ -272,7 +273,7 @@ pub fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure>
     Err(Failure { exit: Exit::NothingMatched, diagnostics: diagnostic.into() })
 }
 
-/// Builds what the plan says and reports on it.
+/// Builds the images of the plan, and reports on the run.
 async fn build(
     shop: Shop,
     plan: &Plan<'_>,
@@ -304,7 +305,7 @@ async fn build(
         push_all_or_none,
         forgiven: forgiven.clone(),
         patience: Patience { retries, longest: timeout },
-        // A survey has asked for them.
+        // The survey has already pulled them.
         pull: pull && survey.is_none(),
         registries: settings.building.registries.clone(),
         existing,
@@ -342,7 +343,7 @@ async fn build(
     }
 }
 
-/// What every image is built from, and how.
+/// Returns the material of every image: its context, its sources and the build options.
 fn materials(
     engine: &DockerEngine,
     contexts: &Contexts,
@@ -380,7 +381,7 @@ fn oversized(Oversized { size, limit, largest }: Oversized) -> Diagnostic {
     ))
 }
 
-/// How `builder` builds the images of an axis.
+/// Returns the options for building the images of an axis with `builder`.
 pub fn build_options(builder: Builder, building: &Building, loan: &Loan) -> BuildOptions {
     let mut build_args = building.build_args.clone();
     if let (Builder::BuildKit, Some(seconds)) = (builder, building.epoch) {
@@ -401,8 +402,8 @@ pub fn build_options(builder: Builder, building: &Building, loan: &Loan) -> Buil
     }
 }
 
-/// Does some work, unless the user asks to stop before it is done. Returns what came of it, and what is
-/// ready when the user asks to stop later.
+/// Awaits `work`, unless the user interrupts it. Returns the result, and a future that completes
+/// when the user interrupts later.
 pub async fn unless_interrupted<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<(T, BoxFuture<'static, ()>), Failure> {
@@ -416,7 +417,8 @@ pub async fn unless_interrupted<T>(
     }
 }
 
-/// Ready when the user asks to stop; a second time ends the program at once.
+/// Returns a future that completes on the first SIGINT, SIGTERM or SIGHUP. After that, a SIGINT
+/// ends the program at once.
 fn interrupts() -> Result<impl Future<Output = ()>, Failure> {
     let listen = |kind| {
         signal(kind).map_err(|error| Diagnostic::new(format!("signals can't be heard: {error}")))
@@ -437,8 +439,8 @@ fn interrupts() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// The exit code for these outcomes: the worst of them decides. Whatever an ancestor came to decides
-/// for its descendants, unless it is forgiven.
+/// Returns the exit code for these outcomes: the worst one decides. An image whose ancestor failed
+/// adds nothing to the ancestor's own outcome, unless that is forgiven: then it counts as failed.
 fn verdict<'a>(
     outcomes: impl Iterator<Item = &'a Outcome>,
     is_forgiven: &dyn Fn(&ImageName) -> bool,

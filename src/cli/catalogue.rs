@@ -1,4 +1,4 @@
-//! What the reports are told of the images beforehand.
+//! Collects the facts that the reports need about the images before a run.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::image::ImageName;
 use crate::report::catalogue::{Catalogue, Facts, ReadTemplate};
 use crate::tree::{Language, Tree};
 
-/// What is known of the images of `graph`, which came of `tree`.
+/// Returns the catalogue of the images of `graph`, which were rendered from `tree`.
 pub fn catalogue(graph: &Graph, tree: &Tree, contexts: &Contexts) -> Catalogue {
     let images = graph.images().iter().enumerate().map(|(index, image)| {
         let externals = graph.externals(index).into_iter().map(ToString::to_string).collect();

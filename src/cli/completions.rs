@@ -1,4 +1,4 @@
-//! `kiln completions`: what shells need to complete command lines of this grammar.
+//! `kiln completions`: completion scripts for shells, made from the grammar.
 
 use clap::builder::EnumValueParser;
 use clap::{Arg, ArgMatches, Command};
@@ -6,10 +6,10 @@ use clap_complete::{Shell, generate};
 
 use super::{Exit, Failure, args, terminal};
 
-/// The argument of the shell.
+/// Argument for the shell.
 const SHELL: &str = "SHELL";
 
-/// The grammar of `kiln completions`.
+/// Returns the grammar of `kiln completions`.
 pub fn command() -> Command {
     Command::new("completions")
         .about("Print what a shell completes the command line by")
@@ -28,7 +28,7 @@ pub fn command() -> Command {
         )
 }
 
-/// Prints them.
+/// Prints the completion script.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let shell: Shell = *matches.get_one(SHELL).expect("clap asks for it");
     let mut grammar = args::command();
