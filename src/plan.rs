@@ -77,7 +77,7 @@ pub enum Wanted {
     All,
     /// This pattern is found in its name.
     Matched(Arc<str>),
-    /// These wanted images need it. Only images that are built are listed, if there is any.
+    /// Wanted images that need it: those of them that are built, or all if none is built.
     NeededBy(Vec<Index>),
 }
 
@@ -130,7 +130,7 @@ impl Selection {
 pub struct Plan<'a> {
     graph: &'a Graph,
     decisions: Vec<Decision>,
-    /// By image, the reason why the selection asks for it; `None` if it does not.
+    /// Reason why the selection asks for each image; `None` if it does not.
     asked_for: Vec<Option<Wanted>>,
 }
 

@@ -1,4 +1,4 @@
-//! `kiln config`: what there is to configure, what holds, and what is wrong with a file.
+//! `kiln config`: prints an example configuration, shows the values in effect, and checks files.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,13 +18,13 @@ use crate::settings::{Layers, Profiles, Shown, check, example, show};
 use crate::tree::Tree;
 use crate::visible;
 
-/// The argument of the files to check.
+/// Argument for the files to check.
 const FILES: &str = "FILE";
 
-/// The option of the tree that files are checked for.
+/// Option for the tree that the files are checked against.
 const TREE: &str = "tree";
 
-/// The grammar of `kiln config`.
+/// Returns the grammar of `kiln config`.
 pub fn command() -> Command {
     Command::new("config")
         .about("Show and check what is configured")
@@ -59,7 +59,7 @@ pub fn command() -> Command {
         )
 }
 
-/// Prints what is asked for.
+/// Runs the subcommand.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.subcommand() {
         Some(("example", _)) => terminal::print_own(&example()),
@@ -77,7 +77,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     }
 }
 
-/// Says what is wrong with `files` for a tree: theirs, unless one is given.
+/// Reports the errors in `files` for the given tree, or else for the tree that the files name.
 fn check_files(files: &[PathBuf], tree: Vec<String>) -> Result<Exit, Failure> {
     let given = if tree.is_empty() { Given::new() } else { Given::from([(TREE, tree)]) };
     let (layers, mut errors) = Layers::gather_all(given, files, &BTreeMap::new());
@@ -93,7 +93,8 @@ fn check_files(files: &[PathBuf], tree: Vec<String>) -> Result<Exit, Failure> {
     if errors.is_empty() { Ok(Exit::Done) } else { Err(Diagnostics(errors).into()) }
 }
 
-/// Where the file called `path` stands among `files`.
+/// Returns the position of the file called `path` among `files`, or the number of files if it is
+/// not among them.
 fn position(files: &[PathBuf], path: &str) -> usize {
     let found = files.iter().position(|file| file.display().to_string() == path);
     found.unwrap_or(files.len())
@@ -105,7 +106,7 @@ fn tree_and_profiles(layers: &Layers) -> Diagnosed<(Tree, Profiles)> {
     Ok((tree, profiles))
 }
 
-/// An option's key in a file, its value, and where that comes from.
+/// Key of an option, its value, and the origin of the value.
 type Line = [String; 3];
 
 fn lines(prepared: &Prepared) -> Vec<Line> {
@@ -124,7 +125,7 @@ fn lines(prepared: &Prepared) -> Vec<Line> {
     show(layers, tree.manifest(), &settings[0]).into_iter().map(line).collect()
 }
 
-/// The lines in columns. A value that is far longer than others does not move their column.
+/// Formats the lines in columns. Values longer than `WIDEST` characters do not widen their column.
 fn table(lines: &[Line]) -> Listing {
     const WIDEST: usize = 48;
     let width = |column: usize| {

@@ -1,4 +1,4 @@
-//! What a run learns of the durations of earlier ones, and hands on to later ones.
+//! Reads the durations of earlier runs, and stores those of this run for later ones.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,8 @@ use crate::event::Event;
 use crate::image::{ImageName, ImageRef};
 use crate::plan::Plan;
 
-/// How long the images of the plan took, as far as `file` tells.
+/// Returns the known durations of the plan's images; empty without a file. Warns if `file` can't be
+/// read.
 pub fn known(file: Option<&Path>, plan: &Plan<'_>) -> BTreeMap<ImageName, Duration> {
     let Some(file) = file else { return BTreeMap::new() };
     let durations = Durations::read(file).unwrap_or_else(|trouble| {
@@ -21,7 +22,7 @@ pub fn known(file: Option<&Path>, plan: &Plan<'_>) -> BTreeMap<ImageName, Durati
     images.filter_map(|image| Some((image.name.clone(), durations.of(&image.reference)?))).collect()
 }
 
-/// How long the builds of a run take.
+/// Measures the builds of a run.
 #[derive(Default)]
 pub struct Stopwatch {
     measured: Vec<(ImageName, Duration)>,
@@ -34,7 +35,7 @@ impl Stopwatch {
         }
     }
 
-    /// Adds what was measured to `file`; that it can't be is told, and harms nothing.
+    /// Adds the measured durations to `file`. A failure is only a warning.
     pub fn keep(self, file: Option<&Path>, plan: &Plan<'_>) {
         let graph = plan.graph();
         let of_plan = self.measured.into_iter().filter_map(|(name, took)| {

@@ -1,4 +1,4 @@
-//! `kiln explain`: what would become of one image, and why.
+//! `kiln explain`: tells whether one image would be built, and why.
 
 use clap::{Arg, ArgMatches, Command};
 
@@ -15,13 +15,13 @@ use crate::graph::{self, Graph, Index};
 use crate::image::ImageRef;
 use crate::plan::{Decision, Plan};
 
-/// The argument of the image.
+/// Argument for the image.
 const IMAGE: &str = "IMAGE";
 
-/// How many digits of a fingerprint are shown.
+/// Number of digits shown of a fingerprint.
 const SHORT: usize = 12;
 
-/// The grammar of `kiln explain`.
+/// Returns the grammar of `kiln explain`.
 pub fn command() -> Command {
     Command::new("explain")
         .about("Tell why kiln build, with the same options, would build an image or leave it out")
@@ -33,7 +33,7 @@ pub fn command() -> Command {
         .defer(args::with_options)
 }
 
-/// Prints what there is to say about the image.
+/// Explains the image.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let name: &String = matches.get_one(IMAGE).expect("clap asks for it");
     explain(name, &CommandLine::of(matches))
@@ -64,7 +64,7 @@ fn explain(name: &str, line: &CommandLine) -> Result<Exit, Failure> {
     terminal::print_out(&text)
 }
 
-/// An engine out of reach is no reason to say nothing.
+/// Prints errors of the engine as warnings: without it, the plan can still be explained.
 fn tell(failure: Failure) {
     for diagnostic in failure.diagnostics.0 {
         terminal::warn(&format!("warning: {}", diagnostic.message));
@@ -93,7 +93,7 @@ fn find(graph: &Graph, name: &str) -> Result<Index, Diagnostic> {
     }
 }
 
-/// What the plan says.
+/// Returns the plan's decision about the image, and its reasons.
 fn of_plan(plan: &Plan<'_>, image: Index) -> Listing {
     let graph = plan.graph();
     let about = &graph.images()[image];
@@ -124,7 +124,8 @@ fn of_plan(plan: &Plan<'_>, image: Index) -> Listing {
     text
 }
 
-/// What the image would be made of, and what the engine has in its place.
+/// Returns the parts of the image's fingerprint, and a comparison with the image in the engine;
+/// `None` if no fingerprint is known.
 fn of_engine(survey: &Survey, image: &graph::Image) -> Option<Vec<String>> {
     let printed = survey.expected.get(&image.name)?;
     let mut lines = Vec::new();

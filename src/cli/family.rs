@@ -1,4 +1,4 @@
-//! The images of a run, before anybody is asked what there is of them: settled, rendered, connected.
+//! The images of a run, before an engine or a registry is asked: settled, rendered and connected.
 
 use std::path::PathBuf;
 
@@ -14,25 +14,25 @@ use crate::plan::Selection;
 use crate::settings::Settings;
 use crate::tree::Tree;
 
-/// The images that a command line speaks of.
+/// Images of a command line.
 pub struct Family {
-    /// The folder that the tree is in, if it is not the one that the program carries.
+    /// Folder of the tree; `None` for the embedded tree.
     pub folder: Option<PathBuf>,
-    /// The tree, with the user's files in it.
+    /// The tree, including the user's files.
     pub tree: Tree,
-    /// What is settled, for every axis.
+    /// Settings of every axis.
     pub settings: Vec<Settings>,
-    /// The images of all axes.
+    /// Images of all axes.
     pub graph: Graph,
-    /// What each is built from as far as it lies in the tree.
+    /// Context of each image, as far as it comes from the tree.
     pub contexts: Contexts,
 }
 
 impl Family {
-    /// Settles and renders what this command line asks for.
+    /// Settles the options of a command line, and renders its images.
     ///
     /// # Errors
-    /// When something is wrong with the options, the configuration or the tree.
+    /// When the options, the configuration or the tree have errors.
     pub fn of(line: &CommandLine, view: &View) -> Result<Self, Failure> {
         let Prepared { layers, mut tree, settings } = prepare(line, view)?;
         add_files_of_site(&mut tree, &settings[0], view)?;
@@ -40,7 +40,7 @@ impl Family {
         Ok(Self { folder: tree_folder(&layers), tree, settings, graph, contexts })
     }
 
-    /// What is wanted, as far as the engine need not be asked for it.
+    /// Returns the selection, without the facts that only an engine knows.
     pub fn selection(&self) -> Selection {
         let of_run = &self.settings[0];
         let unbuildable = self.settings.iter().flat_map(|of_axis| unbuildable(of_axis, &self.tree));
@@ -53,7 +53,7 @@ impl Family {
     }
 }
 
-/// The images of all axes in one graph, and their contexts.
+/// Returns the images of all axes in one graph, and their contexts.
 fn connect(tree: &Tree, settings: &[Settings], view: &View) -> Diagnosed<(Graph, Contexts)> {
     let of_axes = collect(settings.iter().map(|settings| {
         let of_axis = images(tree, settings, view)?;
@@ -70,7 +70,7 @@ fn connect(tree: &Tree, settings: &[Settings], view: &View) -> Diagnosed<(Graph,
     Ok((Graph::new(images)?, contexts))
 }
 
-/// The images that can't be built on one axis, each with the reason.
+/// Returns the images that can't be built on one axis, each with the reason.
 pub fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)> {
     let axis = settings.axis.as_dialects_ask();
     let package_manager = &settings.base.package_manager;
@@ -83,7 +83,8 @@ pub fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)>
         .collect()
 }
 
-/// Sources of the user's that belong to no image of the tree are most likely misspelled.
+/// Warns of sources of the user that belong to no image of the tree: most likely they are
+/// misspelled.
 fn warn_of_stray_sources(tree: &Tree, images: &[graph::Image], settings: &Settings, view: &View) {
     let of_tree = &tree.manifest().sources;
     for source in settings.sources.iter().filter(|source| !of_tree.contains_key(&source.name)) {

@@ -1,5 +1,4 @@
-//! The images of one axis: rendered, named and connected to what they are built on, each with its
-//! context.
+//! The images of one axis: rendered, named and parsed, each with its context.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,26 +16,26 @@ use crate::settings::Settings;
 use crate::template::{self, Rendered};
 use crate::tree::{ImageFolder, Language, Tree, TreeFile};
 
-/// The folder of an image's patches within its context, and the list of them.
+/// Folder of an image's patches within its context. The file [`SERIES`] lists them.
 const PATCHES: &str = "patches";
 const SERIES: &str = "series";
 
-/// The folder and the context of every image, by name.
+/// Folder and context of every image, by name.
 pub type Contexts = BTreeMap<ImageName, (String, Context)>;
 
-/// The images of one axis, or of several.
+/// Images of one axis, or of several.
 #[derive(Default)]
 pub struct Images {
-    /// As the graph wants to know them.
+    /// Images, ready for the graph.
     pub images: Vec<graph::Image>,
-    /// What each is built from as far as it lies in the tree.
+    /// Context of each image, as far as it comes from the tree.
     pub contexts: Contexts,
 }
 
 /// Renders every image of the tree for the axis of these settings.
 ///
 /// # Errors
-/// Every template that can't be rendered, and every Dockerfile that can't be read.
+/// One for every template that can't be rendered, and for every Dockerfile that can't be parsed.
 pub fn images(tree: &Tree, settings: &Settings, view: &View) -> Result<Images> {
     let naming = Arc::new(settings.naming.clone());
     let patches = patches(tree, settings, view);
@@ -57,19 +56,20 @@ pub fn images(tree: &Tree, settings: &Settings, view: &View) -> Result<Images> {
     Ok(Images { images, contexts })
 }
 
-/// The images of one axis as far as they came to a Dockerfile, and what became of the others.
+/// Images of one axis that have a valid Dockerfile, and the errors of the others.
 pub struct Attempts {
-    /// Those that did.
+    /// Images with a valid Dockerfile.
     pub images: Images,
-    /// The folders of the others, with what was rendered if it is that which is wrong.
+    /// Folders of the other images, with their errors, and with the rendered text if that is
+    /// invalid.
     pub failures: Vec<(ImageFolder, Option<Arc<str>>, Diagnostics)>,
 }
 
-/// Renders every image of the tree for the axis of these settings, each whatever becomes of the
+/// Renders every image of the tree for the axis of these settings; one that fails does not stop the
 /// others.
 ///
 /// # Errors
-/// When something else than a template is wrong.
+/// When anything but a single template is wrong.
 pub fn attempts(tree: &Tree, settings: &Settings, view: &View) -> Result<Attempts> {
     let naming = Arc::new(settings.naming.clone());
     let patches = patches(tree, settings, view);
@@ -95,11 +95,11 @@ pub fn attempts(tree: &Tree, settings: &Settings, view: &View) -> Result<Attempt
     Ok(Attempts { images: Images { images, contexts }, failures })
 }
 
-/// A rendered image with the day of the run in it.
+/// A rendered image with the date of the run filled in.
 struct Dated {
     folder: ImageFolder,
     text: Arc<str>,
-    /// The text without the day, if it has one.
+    /// Text with the placeholder instead of the date; `None` if the text has no date.
     undated: Option<String>,
 }
 
@@ -113,7 +113,7 @@ impl Dated {
     }
 }
 
-/// Gives the names of `apart` to all `images` but those of `kept` and what is built on them.
+/// Renames all `images` by the naming `apart`, except those in `kept` and those built on them.
 fn name_apart(
     images: &mut [graph::Image],
     settings: &Settings,
@@ -134,7 +134,7 @@ fn name_apart(
         let mut line = std::iter::successors(Some(image.name.as_str()), |name| {
             parents.get(*name).map(String::as_str)
         });
-        // A line that never ends is a cycle, which the graph tells of.
+        // An endless chain of parents is a cycle, which the graph reports.
         if line.by_ref().take(parents.len() + 1).any(|name| kept.iter().any(|kept| kept == name)) {
             continue;
         }
@@ -182,16 +182,16 @@ fn graph_image(
     })
 }
 
-/// The folder that images are patched from, if the user has one.
+/// Folder of the patches; `None` inside if the user has none.
 struct Patched(Option<PathBuf>);
 
-/// How the images of this tree are patched; `None` where such trees know nothing of it.
+/// Returns the patches for the images of this tree; `None` if trees of its release have no patches.
 fn patches(tree: &Tree, settings: &Settings, view: &View) -> Option<Patched> {
     let path = settings.templating.patches_path.as_ref();
     tree.dialect().has_patches().then(|| Patched(path.and_then(|path| view.path(path))))
 }
 
-/// The folder and the context of an image, by its name.
+/// Returns the name of an image with its folder and context.
 fn context(
     tree: &Tree,
     settings: &Settings,
@@ -207,7 +207,7 @@ fn context(
     Ok((folder.name.on(settings.label.as_deref()), (folder.path, context)))
 }
 
-/// Puts the series of patches that the folder `patches` has for an image into its context.
+/// Adds the patches for an image from the folder `patches`, and their list, to its context.
 fn add_patches(context: &mut Context, patches: Option<&Path>, image: &ImageName) -> Result<()> {
     context.add_folder(PATCHES.to_owned());
     let Some(folder) = patches.map(|folder| folder.join(image.as_str())) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Makes what templates are given out of the settings and the tree.
+//! Makes the variables and functions of templates from the settings and the tree.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,14 +13,15 @@ use crate::settings::Settings;
 use crate::template::{Ingredients, Override, Variables};
 use crate::tree::{Tree, repositories};
 
-/// What templates are given for the day of the run. The day is put in its place when all else about
-/// an image is known, since no image is another one only because it is built on another day.
+/// Placeholder for the date of the run in templates. The date is filled in after everything else
+/// about an image is known, because building on another day alone does not make it a different
+/// image.
 pub const BUILD_DATE: &str = "kiln-build-date";
 
-/// All that goes into the templates of `tree`.
+/// Returns everything that the templates of `tree` are rendered with.
 ///
 /// # Errors
-/// When a file that the user names can't be read.
+/// When a file that the user names can't be read, or the settings do not fit the tree's release.
 pub fn ingredients(settings: &Settings, tree: &Tree, view: &View) -> Result<Ingredients> {
     let templating = &settings.templating;
     let declared = templating.pip_arguments.iter().map(|(name, _)| name.clone());
@@ -79,7 +80,7 @@ fn functions(settings: &Settings, tree: &Tree, view: &View) -> Result<Functions>
     })
 }
 
-/// The variables of all images: those of every tree, those that the tree's release has, and those
+/// Returns the variables of all images: those of every tree, those of the tree's release, and those
 /// of the tree's manifest.
 fn variables(settings: &Settings, tree: &Tree) -> Result<Variables> {
     let Settings { axis, base, naming, templating, .. } = settings;
@@ -123,7 +124,7 @@ fn variables(settings: &Settings, tree: &Tree) -> Result<Variables> {
     Ok(variables)
 }
 
-/// The variables that not every release has.
+/// Returns the variables that only some releases have.
 fn of_release(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Value)>> {
     let Settings { axis, naming, templating, .. } = settings;
     let dialect = tree.dialect();
@@ -166,7 +167,7 @@ fn of_release(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Val
     Ok(found)
 }
 
-/// The users as templates see them.
+/// Returns the users as templates see them.
 fn users(settings: &Settings, dialect: Dialect) -> Value {
     let mut users = settings.users.clone();
     if !dialect.has_groups() {

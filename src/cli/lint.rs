@@ -1,8 +1,8 @@
-//! `kiln lint`: what is wrong in a tree of templates, all of it at once.
+//! `kiln lint`: reports all mistakes in a template tree at once.
 //!
-//! The tree is rendered for every axis asked for, as for a build; what can't be rendered is a finding
-//! like any other. Neither an engine nor the network is asked, and no command of an image is run: the
-//! shell only reads them.
+//! The tree is rendered for every requested axis, as for a build; a rendering error is a finding
+//! like any other. Neither an engine nor the network is used, and no command of an image is run:
+//! shells only parse them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -26,17 +26,17 @@ use crate::settings::{Profiles, Settings};
 use crate::source;
 use crate::tree::Tree;
 
-/// The arguments that choose rules.
+/// Arguments that choose rules.
 const RULE: &str = "rule";
 const IGNORE: &str = "ignore";
 
-/// The argument of the format, which stands for another one than that of a build.
+/// Argument for the format. It replaces the option of that name of `kiln build`.
 const FORMAT: &str = "format";
 
 const TEXT: &str = "text";
 const JSON: &str = "json";
 
-/// The grammar of `kiln lint`.
+/// Returns the grammar of `kiln lint`.
 pub fn command() -> Command {
     let rules = || PossibleValuesParser::new(Rule::ALL.map(Rule::name));
     let several = |name: &'static str| {
@@ -68,7 +68,7 @@ pub fn command() -> Command {
         })
 }
 
-/// Prints what is found.
+/// Prints the findings.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let mut line = CommandLine::of(matches);
     let format = line.given.remove(FORMAT).unwrap_or_default();
@@ -85,7 +85,8 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     Ok(if findings.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// The rules that are asked for: of those on the command line, what the tree does not allow.
+/// Returns the rules to check: those of the command line, or else all that the tree's manifest does
+/// not allow to be broken; without the ignored ones.
 fn rules(matches: &ArgMatches, tree: &Tree) -> Result<BTreeSet<Rule>, Diagnostic> {
     let named = |argument: &str| -> BTreeSet<Rule> {
         let names = matches.get_many::<String>(argument).unwrap_or_default();
@@ -112,7 +113,7 @@ fn unknown_rule(name: &str) -> Diagnostic {
     }
 }
 
-/// What the rules find in a tree.
+/// Returns the findings of the rules in a tree.
 fn findings(
     tree: &Tree,
     settings: &[Settings],
@@ -146,7 +147,7 @@ fn findings(
     Ok(lint::check(&subject, rules))
 }
 
-/// The files of the tree, with their texts.
+/// Reads the files of the tree.
 fn files(tree: &Tree) -> Diagnosed<BTreeMap<String, File>> {
     let all = tree.files();
     let read = |path: &String| {
@@ -156,7 +157,7 @@ fn files(tree: &Tree) -> Diagnosed<BTreeMap<String, File>> {
     Ok(crate::diagnostic::collect(all.keys().map(read))?.into_iter().collect())
 }
 
-/// What becomes of the images on the axis of these settings.
+/// Renders the images on the axis of these settings, and collects the facts that the rules need.
 fn axis(tree: &Tree, settings: &Settings) -> Diagnosed<Axis> {
     let Attempts { images, failures } = attempts(tree, settings, &View::Now)?;
     let mut axis = Axis {
@@ -184,7 +185,7 @@ fn axis(tree: &Tree, settings: &Settings) -> Diagnosed<Axis> {
     Ok(axis)
 }
 
-/// Makes sure that shells are there to be asked.
+/// Checks that the shells can be run.
 fn require_shells() -> Result<(), Diagnostic> {
     for shell in [Shell::Sh, Shell::Bash] {
         let asked = shell_reads(shell, ":");
@@ -198,7 +199,7 @@ fn require_shells() -> Result<(), Diagnostic> {
     Ok(())
 }
 
-/// What a shell has to say against a command, which it reads and does not run.
+/// Returns the error of a shell that parses a command without running it; `None` if there is none.
 fn objection(command: &ShellCommand) -> Option<String> {
     shell_reads(command.shell, &command.code).unwrap_or_else(|error| Some(error.to_string()))
 }
@@ -212,7 +213,7 @@ fn shell_reads(shell: Shell, code: &str) -> std::io::Result<Option<String>> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let first = said.lines().next().unwrap_or_default();
-    // What is before the last colon but one says where, and that is one line.
+    // A prefix that names a position is dropped: the command is on one line.
     let said = first.split_once(": ").map_or(first, |(_, rest)| rest);
     let is_place = |part: &str| part.chars().any(|c| c.is_ascii_digit()) && !part.contains(' ');
     let said = match said.split_once(": ") {
@@ -222,7 +223,8 @@ fn shell_reads(shell: Shell, code: &str) -> std::io::Result<Option<String>> {
     Ok(Some(said.to_owned()))
 }
 
-/// The findings, a line each, and how many there are; of `axes` looked at.
+/// Returns the findings, one per line, and their number. `axes` is the number of axes that were
+/// checked.
 fn as_text(findings: &[Finding], axes: usize) -> Listing {
     let mut text = Listing::default();
     for Finding { path, line, rule, message, help, axes: found_on } in findings {

@@ -1,4 +1,4 @@
-//! What `kiln build` prints or writes instead of building: lists and graphs.
+//! Prints or writes lists and graphs, as `kiln build` does instead of building.
 
 use std::fs;
 
@@ -9,7 +9,8 @@ use crate::graph::{Graph, Index};
 use crate::plan::Plan;
 use crate::settings::{GraphFormat, Target, Task};
 
-/// Prints or writes what is asked for instead of building; nothing where a build is.
+/// Prints or writes the list or graph of the task. Does nothing for a build, a plan, or a task that
+/// only renders templates.
 pub fn show(task: &Task, plan: &Plan<'_>) -> Result<Exit, Failure> {
     let graph = plan.graph();
     let shown = |image: Index| plan.is_built(image);
@@ -25,13 +26,13 @@ pub fn show(task: &Task, plan: &Plan<'_>) -> Result<Exit, Failure> {
     }
 }
 
-/// A graph as a text.
+/// A graph in an output format.
 enum Drawn {
     Lines(Listing),
     Json(Json),
 }
 
-/// Returns the images for which `shown` is true as a text of this format.
+/// Returns the images for which `shown` is true in this format.
 fn drawn(graph: &Graph, format: GraphFormat, shown: &dyn Fn(Index) -> bool) -> Drawn {
     match format {
         GraphFormat::Dot => Drawn::Lines(graph.dot(shown).lines().collect()),

@@ -1,4 +1,5 @@
-//! What builds are lent: refused to a builder that lends nothing, and read when the building begins.
+//! Secrets and SSH agents for builds: refused if the builder supports none, and read before
+//! building.
 
 use super::Failure;
 use crate::diagnostic::Diagnostic;

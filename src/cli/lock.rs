@@ -1,7 +1,7 @@
-//! Keeps two runs apart that would get in each other's way: the second waits, and says for whom.
+//! Locks that keep two conflicting runs apart: the second run waits, and says for which one.
 //!
-//! A lock is a file that the system locks for as long as its holder lives, so that none outlasts a
-//! run that was killed. What stands in the file is for people.
+//! A lock is a file that the operating system locks while its holder lives, so that no lock
+//! outlasts a run that was killed. The content of the file is for people.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -13,21 +13,22 @@ use crate::files;
 use crate::fingerprint::digest;
 use crate::settings::Settings;
 
-/// The folder of the locks, in that which keeps states.
+/// Subfolder of the state folder that holds the locks.
 const LOCKS: &str = "locks";
 
-/// Held until it is dropped.
+/// A lock, held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Locks `file`, which is made if it is not there; `what` says what for. Where another run holds
-    /// it, that is told, and waited for.
+    /// Locks `file`, which is created if it does not exist; `what` is the purpose, for messages. If
+    /// another run holds the lock, says so and waits.
     ///
     /// # Errors
-    /// When the file can't be made, is a link or no regular file, or the file system knows no locks.
+    /// When the file can't be created, is a link or no regular file, or the file system has no
+    /// locks.
     pub fn take(file: &Path, what: &str) -> io::Result<Self> {
         if let Some(folder) = file.parent() {
             files::require_own_folder(folder)?;
@@ -40,10 +41,10 @@ impl Lock {
         Ok(Self { _file: lock })
     }
 
-    /// Locks a folder itself, which keeps nothing of it.
+    /// Locks the folder itself, without a file in it.
     ///
     /// # Errors
-    /// When the folder can't be made, or the file system knows no locks.
+    /// When the folder can't be created, or the file system has no locks.
     pub fn take_folder(folder: &Path, what: &str) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let lock = File::open(folder)?;
@@ -52,10 +53,10 @@ impl Lock {
     }
 }
 
-/// Largest number of bytes of a lock that are shown.
+/// Number of bytes of a lock file that are shown.
 const MOST_OF_HOLDER: u64 = 64;
 
-/// Reads who holds a lock, as far as that can be shown.
+/// Returns the holder of a lock as named in its file, without unprintable characters.
 fn holder_in(lock: &File) -> io::Result<String> {
     let mut holder = Vec::new();
     lock.take(MOST_OF_HOLDER).read_to_end(&mut holder)?;
@@ -63,7 +64,7 @@ fn holder_in(lock: &File) -> io::Result<String> {
     Ok(holder.trim().chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect())
 }
 
-/// Locks a file, and says who holds it if it has to wait.
+/// Locks a file. If it has to wait, names the holder first.
 fn wait_for(
     lock: &File,
     what: &str,
@@ -79,8 +80,8 @@ fn wait_for(
     }
 }
 
-/// Keeps this run apart from others that make images of the same names in the same engine, or that push
-/// such. That it can't be is told, and is no reason not to build.
+/// Locks the image names of this run in its engine and, if it pushes, in registries, against other
+/// runs. If locking fails, warns and continues.
 pub fn keep_apart(settings: &[Settings]) -> Vec<Lock> {
     let of_run = &settings[0].building;
     let Some(folder) = of_run.durations_file.as_deref().and_then(Path::parent) else {
@@ -100,7 +101,7 @@ pub fn keep_apart(settings: &[Settings]) -> Vec<Lock> {
         })
         .flatten()
         .collect();
-    // All take them in the same order, so that no two wait for each other.
+    // All runs lock in the same order, so that they can't deadlock.
     let locks = wanted.into_iter().map(|(key, names)| {
         let file = folder.join(LOCKS).join(digest(key.as_bytes()));
         Lock::take(&file, &format!("images called {names}"))

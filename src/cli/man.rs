@@ -1,4 +1,4 @@
-//! `kiln man`: the pages of the manual, made from the grammar.
+//! `kiln man`: manual pages, made from the grammar.
 
 use std::fs;
 use std::io;
@@ -11,10 +11,10 @@ use clap_mangen::Man;
 use super::{Exit, Failure, args, terminal};
 use crate::diagnostic::Diagnostic;
 
-/// The argument of the folder.
+/// Argument for the folder.
 const FOLDER: &str = "DIR";
 
-/// The grammar of `kiln man`.
+/// Returns the grammar of `kiln man`.
 pub fn command() -> Command {
     Command::new("man")
         .about("Write the pages of the manual")
@@ -29,7 +29,7 @@ pub fn command() -> Command {
         ))
 }
 
-/// Writes what is asked for.
+/// Writes all pages to the folder, or prints the first one if there is none.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.get_one::<PathBuf>(FOLDER) {
         Some(folder) => write_all(folder),

@@ -1,5 +1,5 @@
-//! The command line: reads arguments, leads through the pipeline, prints what comes of it, and
-//! chooses the exit code. Nobody else prints errors or knows exit codes.
+//! The command line: parses arguments, runs the pipeline, prints the results, and chooses the exit
+//! code. No other module prints errors or knows exit codes.
 
 mod affected;
 mod args;
@@ -36,24 +36,24 @@ use crate::console;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::EngineError;
 
-/// The exit codes, as documented.
+/// Exit codes, as documented in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// All that was asked for is there.
+    /// Everything that was asked for is done.
     Done = 0,
     /// An image failed.
     Failed = 1,
-    /// The command line, a configuration, or a tree is wrong, or a report could not be written.
+    /// The command line, a configuration or a tree is wrong, or a report could not be written.
     Usage = 2,
     /// The engine or the registry is out of reach.
     OutOfReach = 3,
     /// Nothing matched.
     NothingMatched = 4,
-    /// The user interrupted.
+    /// The user interrupted the run.
     Interrupted = 130,
 }
 
-/// Why a command ended before it was done, to be told to the user.
+/// Reason why a command ended early: its errors and its exit code.
 #[derive(Debug)]
 struct Failure {
     exit: Exit,
@@ -84,7 +84,7 @@ impl From<EngineError> for Failure {
     }
 }
 
-/// Runs the program with these arguments, the program's name first.
+/// Runs the program. `arguments` begin with the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match run(arguments) {
         Ok(exit) => exit,
@@ -95,16 +95,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
-/// Ends the program where what it is at does not come to an end.
+/// Prints the diagnostic and ends the program, because its current work does not terminate.
 fn give_up(why: Diagnostic) {
     terminal::print(&why.into());
     std::process::exit(Exit::Usage as i32);
 }
 
-/// The name by which the program is `kiln build`.
+/// Program name that stands for `kiln build`.
 const KOLLA_BUILD: &str = "kolla-build";
 
-/// The arguments with the command that the program's name stands for.
+/// Returns the arguments with the command inserted that the program's name stands for.
 fn in_full(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
     if name == Some(OsStr::new(KOLLA_BUILD)) {
@@ -113,26 +113,27 @@ fn in_full(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Has other threads take part in what this one does, until the program ends. It is one of them: it would
-/// only wait for the others. Where they can't be had, there are those that anybody may use.
+/// Builds a rayon pool that includes the current thread, which would otherwise only wait. It lives
+/// until the program ends. If it can't be built, rayon's global pool is used.
 fn share_work_among_threads() {
     std::mem::forget(rayon::ThreadPoolBuilder::new().use_current_thread().build());
 }
 
-/// Variables that services for continuous integration set in their jobs.
+/// Environment variables that continuous integration services set in their jobs.
 const SERVICES: [&str; 6] =
     ["CI", "GITHUB_ACTIONS", "GITLAB_CI", "KILN_CI", "TF_BUILD", "TEAMCITY_VERSION"];
 
-/// Returns whether a service may be reading along. One that `--ci none` asks nothing of still does.
+/// Returns true if a service may read the output. This does not depend on `--ci none`, which only
+/// turns off Kiln's own commands.
 fn is_in_a_job() -> bool {
     let says_so = |value: OsString| ["", "0", "false", NO_SERVICE].iter().all(|no| value != *no);
     SERVICES.iter().any(|name| std::env::var_os(name).is_some_and(says_so))
 }
 
-/// Value of the option for no service.
+/// Value of the option `--ci` for no service.
 const NO_SERVICE: &str = "none";
 
-/// Returns whether arguments that are not understood yet, and may never be, name a service.
+/// Returns true if the arguments, which are not parsed yet and may be invalid, name a service.
 fn names_a_service(arguments: &[OsString]) -> bool {
     let flag = OsStr::new("--ci");
     let apart = arguments.windows(2).any(|pair| pair[0] == flag && pair[1] != NO_SERVICE);

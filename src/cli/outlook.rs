@@ -1,7 +1,7 @@
-//! `kiln build --plan`: what a run would do, why, and about how long it would take, without doing it.
+//! `kiln build --plan`: prints what a run would do, why, and how long it would take, without
+//! running.
 //!
-//! What is built and what is not is the plan that a run would be handed, and how long it takes the
-//! forecast that a run goes by; here both are only told.
+//! The plan and the forecast are the ones that a run would use; this module only formats them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::plan::{Forecast, Plan, Wanted};
 use crate::report::summary::{clock, rough, seconds};
 use crate::settings::{PlanFormat, Settings};
 
-/// How many of the images that need another are named.
+/// Number of images that are named as the reason for building another.
 const NAMED: usize = 3;
 
-/// Prints what a run with these settings would do by this plan; what is `different` since a commit, and
-/// what the `survey` has found in the engine, tells why.
+/// Prints what a run with these settings would do by this plan. The reasons come from the `survey`
+/// of the engine or, without one, from the images that are `different` since a commit.
 pub fn show(
     format: PlanFormat,
     plan: &Plan<'_>,
@@ -49,7 +49,7 @@ pub fn show(
     }
 }
 
-/// By name, in what the images would differ from those that the engine has.
+/// Describes, by name, how the images to build differ from those in the engine.
 fn since_built(plan: &Plan<'_>, survey: &Survey) -> BTreeMap<ImageName, String> {
     let images = plan.to_build().map(|image| &plan.graph().images()[image]);
     images
@@ -67,7 +67,7 @@ fn since_built(plan: &Plan<'_>, survey: &Survey) -> BTreeMap<ImageName, String> 
         .collect()
 }
 
-/// By name, in what the images differ from what they were at a commit.
+/// Describes, by name, how the images differ from those at a commit.
 fn since_commit(different: &Differences, since: &str) -> BTreeMap<ImageName, String> {
     let told = different
         .iter()
@@ -75,12 +75,12 @@ fn since_commit(different: &Differences, since: &str) -> BTreeMap<ImageName, Str
     told.collect()
 }
 
-/// What a run would do.
+/// Plan and forecast of a run, ready to be printed.
 struct Outlook<'a> {
     plan: &'a Plan<'a>,
-    /// How long builds took in earlier runs, as far as that is known.
+    /// Known durations of builds in earlier runs.
     durations: BTreeMap<ImageName, Duration>,
-    /// What is to be said of how images changed.
+    /// Descriptions of the images' changes.
     changes: BTreeMap<ImageName, String>,
     threads: usize,
     priorities: bool,
@@ -99,7 +99,7 @@ impl Outlook<'_> {
         Forecast::new(self.plan, &self.durations)
     }
 
-    /// Why an image is built.
+    /// Returns the reason why an image is built.
     fn reason(&self, image: Index) -> String {
         let wanted = match self.plan.wanted(image) {
             Wanted::All => "all are asked for".to_owned(),
@@ -112,7 +112,7 @@ impl Outlook<'_> {
         }
     }
 
-    /// The names of some of these images, and how many more there are.
+    /// Returns the names of the first of these images, and the number of the others.
     fn named(&self, images: &[Index]) -> String {
         let shown = if images.len() > NAMED + 1 { NAMED } else { images.len() };
         let names: Vec<_> =
@@ -123,7 +123,7 @@ impl Outlook<'_> {
         }
     }
 
-    /// What would be done, for people: a heading for each wave, a line for each image, and the counts
+    /// Returns the text for people: a heading for each wave, a line for each image, and the counts
     /// and the estimate last.
     fn text(&self) -> Listing {
         let graph = self.plan.graph();
@@ -131,7 +131,7 @@ impl Outlook<'_> {
         let (_, set_aside) = self.plan.announce();
         let told = |image: &&SetAside| match image.aside {
             Aside::Skipped | Aside::Unchanged => true,
-            // Of these there may be hundreds; the JSON has them all.
+            // There may be hundreds of these; the JSON has them all.
             Aside::Unbuildable => image.asked_for,
             Aside::NotMatched => false,
         };
@@ -194,7 +194,7 @@ impl Outlook<'_> {
         }
     }
 
-    /// The same for programs, with all images by wave and name.
+    /// Returns the JSON for programs, with all images by wave and name.
     fn json(&self) -> Value {
         let forecast = self.forecast();
         let starts = forecast.starts(self.threads, self.priorities);
@@ -249,7 +249,8 @@ mod tests {
         ("lone", "FROM other:1"),
     ];
 
-    /// `base` is there, `leaf` and `right` are asked for, `never` can't be built, nor `elsewhere`.
+    /// Returns a selection: `base` exists, `leaf` and `right` match, `never` and `elsewhere` are
+    /// unbuildable.
     fn some() -> Selection {
         let patterns = ["^le", "right", "never"].map(|pattern| Regex::new(pattern).unwrap());
         let unbuildable = [("never", "no such package"), ("elsewhere", "nor this")];
@@ -261,7 +262,7 @@ mod tests {
         }
     }
 
-    /// What is told of the family as text and as JSON, where these builds took so many seconds.
+    /// Returns text and JSON for the family; `durations` are in seconds.
     fn told(selection: &Selection, durations: &[(&str, u64)]) -> (String, String) {
         let graph = graph(FAMILY).unwrap();
         let plan = Plan::new(&graph, selection);

@@ -1,5 +1,5 @@
-//! The git repository that holds the tree, as it was at a commit: its files are written to a temporary
-//! folder, and nothing is changed in the repository.
+//! Snapshot of the tree's git repository at a commit. Its files are exported to a temporary folder;
+//! the repository itself is not changed.
 
 use std::path::{Path, PathBuf};
 
@@ -9,24 +9,25 @@ use crate::diagnostic::Diagnostic;
 use crate::files::private_folder;
 use crate::git::{Refusal, Repository};
 
-/// A repository as it was.
+/// A repository at a commit.
 pub struct Past {
-    /// What the user calls the commit.
+    /// The user's name for the commit.
     pub reference: String,
     top: PathBuf,
     export: PathBuf,
-    /// The files that git takes no notice of, by path within the repository.
+    /// Files that git ignores, by path within the repository.
     ignored: Vec<PathBuf>,
     _folder: TempDir,
-    /// Git is asked about the export, too.
+    /// Kept open because git is also run in the export.
     _repository: Box<Repository>,
 }
 
 impl Past {
-    /// The repository that `folder` lies in, as it was at `reference`.
+    /// Exports the repository that contains `folder` as of `reference`.
     ///
     /// # Errors
-    /// When the folder lies in no repository, or that has no such commit.
+    /// When the folder is in no repository, the repository has no such commit or can't be exported,
+    /// or the folder is not part of that commit.
     pub fn of(folder: &Path, reference: &str) -> Result<Self, Diagnostic> {
         let repository = repository_of(folder)?;
         let commit = commit(&repository, reference)?;
@@ -47,7 +48,7 @@ impl Past {
         Ok(past)
     }
 
-    /// Says so where the tree is in no commit, or not in this one.
+    /// Fails if git ignores the tree, or the commit does not contain it.
     fn refuse_without(&self, folder: &Path) -> Result<(), Diagnostic> {
         let (shown, reference) = (folder.display(), &self.reference);
         match self.path(folder) {
@@ -59,8 +60,9 @@ impl Past {
         }
     }
 
-    /// Where the file or folder `named` is as it was: in the repository as it was if it lies in
-    /// that, unless git ignores it; `None` if it was not there.
+    /// Returns the path of the file or folder `named` at the commit: in the export if it lies in
+    /// the repository, or `named` itself if it lies outside or git ignores it; `None` if it did not
+    /// exist.
     pub fn path(&self, named: &Path) -> Option<PathBuf> {
         let resolved = resolved(named);
         let Ok(within) = resolved.strip_prefix(&self.top) else {
@@ -76,7 +78,8 @@ impl Past {
     }
 }
 
-/// The path without links and steps upwards but for its last part, as far as it exists.
+/// Returns the path with the links and `..` of its parent resolved, as far as it exists. The last
+/// part is kept as it is.
 fn resolved(named: &Path) -> PathBuf {
     let path = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -88,7 +91,7 @@ fn resolved(named: &Path) -> PathBuf {
     }
 }
 
-/// The repository that `folder` lies in.
+/// Opens the repository that contains `folder`.
 fn repository_of(folder: &Path) -> Result<Repository, Diagnostic> {
     Repository::containing(folder).map_err(|refusal| {
         let shown = folder.display();
@@ -113,7 +116,7 @@ fn repository_of(folder: &Path) -> Result<Repository, Diagnostic> {
     })
 }
 
-/// The commit that the user calls `reference`.
+/// Returns the id of the commit that the user calls `reference`.
 fn commit(repository: &Repository, reference: &str) -> Result<String, Diagnostic> {
     repository.commit(reference).map_err(|reason| {
         let shown = repository.top().display();
@@ -123,7 +126,7 @@ fn commit(repository: &Repository, reference: &str) -> Result<String, Diagnostic
     })
 }
 
-/// The cure for a commit that is not there.
+/// Returns the help text for a commit that does not exist.
 fn cure(repository: &Repository, reference: &str) -> String {
     let is_shallow = repository.ask(&["rev-parse", "--is-shallow-repository"]);
     if is_shallow.is_ok_and(|answer| answer.trim() == "true") {
@@ -137,7 +140,7 @@ fn cure(repository: &Repository, reference: &str) -> String {
     }
 }
 
-/// The files that git takes no notice of, by path from the top of the repository.
+/// Returns the files that git ignores, by path from the top of the repository.
 fn ignored(repository: &Repository) -> Result<Vec<PathBuf>, String> {
     let question = ["ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"];
     let listed = repository.ask(&question)?;
@@ -151,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// What git prints in `folder`.
+    /// Returns the output of git, run in `folder`.
     fn git(folder: &Path, arguments: &[&str]) -> String {
         let mut git = Command::new("git");
         let output = git.arg("-C").arg(folder).args(arguments).output().unwrap();
@@ -159,7 +162,7 @@ mod tests {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// A repository of these files, committed.
+    /// Creates a repository with these files in one commit.
     fn repository(files: &[&str]) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         for file in files {

@@ -1,4 +1,4 @@
-//! Settles what is asked for: finds the configuration files and the tree, and makes settings of them.
+//! Finds the configuration files and the tree, and makes settings of them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,28 +14,28 @@ use crate::settings::{
 };
 use crate::tree::Tree;
 
-/// Where configuration files are looked for, the first found is read: below the working folder,
-/// the user's configuration folder, and the system's.
+/// Name of the configuration file. The first one found is read: in the current folder, in the
+/// user's configuration folder, or in the system's.
 const CONFIG_FILE: &str = "build.conf";
 
-/// What kolla-build calls its configuration file.
+/// Name of kolla-build's configuration file.
 const KOLLA_CONFIG_FILE: &str = "kolla-build.conf";
 
-/// The folder that is the tree if it holds a manifest.
+/// Folder that is used as the tree if it has a manifest.
 pub const TREE_FOLDER: &str = "docker";
 
-/// What is settled before the work begins, and what it was settled from.
+/// Settled options, and their sources.
 pub struct Prepared {
-    /// All that was given.
+    /// All option values given, by layer.
     pub layers: Layers,
-    /// The tree that it was given for.
+    /// The tree that they are for.
     pub tree: Tree,
-    /// What it comes to, for every axis asked for. There is always one; what holds for the whole
-    /// run is the same in all.
+    /// Settings for every requested axis, at least one. Settings of the whole run are the same in
+    /// all of them.
     pub settings: Vec<Settings>,
 }
 
-/// Settles what this command line says.
+/// Settles the options of this command line.
 pub fn prepare(line: &CommandLine, view: &View) -> Result<Prepared, Failure> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -57,8 +57,9 @@ pub fn prepare(line: &CommandLine, view: &View) -> Result<Prepared, Failure> {
     Ok(Prepared { layers, tree, settings })
 }
 
-/// Gathers what is given where no configuration file is named: the one in the current folder, which is
-/// the word of whoever made the checkout that it lies in, else one of the user or the system.
+/// Gathers option values if no configuration file is named: from the file in the current folder, or
+/// else from that of the user or the system. The file in the current folder is written by whoever
+/// made the checkout that contains it, so its options are confined to that checkout.
 fn found_layers(
     line: &CommandLine,
     environment: &BTreeMap<String, String>,
@@ -78,10 +79,10 @@ fn found_layers(
     Ok(layers)
 }
 
-/// Returns the first configuration file that exists where the user or the system keeps one: Kiln's, else
+/// Returns the first configuration file of the user or the system that exists: Kiln's, or else
 /// kolla-build's.
 fn config_file_of_user(environment: &BTreeMap<String, String>, view: &View) -> Option<PathBuf> {
-    // A relative one would be looked for in the current folder.
+    // A relative path would be looked up in the current folder.
     let folder_in = |variable: &str| {
         environment.get(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
     };
@@ -105,7 +106,7 @@ fn config_file_of_user(environment: &BTreeMap<String, String>, view: &View) -> O
         .find(|path| path.is_file())
 }
 
-/// The tree that is asked for, with all that is laid over it.
+/// Opens the requested tree with its overlays.
 pub fn open_tree(layers: &Layers, view: &View) -> Diagnosed<Tree> {
     let dialect = match layers.early("dialect") {
         Some(given) if !given.value.is_empty() => Some(dialect(&given)?),
@@ -123,15 +124,15 @@ pub fn open_tree(layers: &Layers, view: &View) -> Diagnosed<Tree> {
     Ok(tree)
 }
 
-/// The folder of the tree that is asked for, or that is here; `None` where it is the one that the
-/// program carries.
+/// Returns the folder of the requested tree, or of the one in the current folder; `None` for the
+/// embedded tree.
 pub fn tree_folder(layers: &Layers) -> Option<PathBuf> {
     let asked_for = layers.early("tree").filter(|given| !given.value.is_empty());
     let here = || Some(PathBuf::from(TREE_FOLDER)).filter(|folder| Tree::is_at(folder));
     asked_for.map(|given| PathBuf::from(given.value)).or_else(here)
 }
 
-/// The dialect that the user names.
+/// Parses the dialect that the user names.
 fn dialect(given: &settings::Given) -> Diagnosed<Dialect> {
     let version = given.value.parse().map_err(|_| {
         given
@@ -141,30 +142,30 @@ fn dialect(given: &settings::Given) -> Diagnosed<Dialect> {
     Ok(Dialect::of(version))
 }
 
-/// Says of each option that is given in vain why it is.
+/// Warns of each option that is given and has no effect.
 pub fn warn_of_no_effect(layers: &Layers, view: &View) {
     for line in layers.without_effect() {
         view.warn(&line);
     }
 }
 
-/// Says how the release was found out where nothing tells it.
+/// Warns that the release of the tree is a guess, if no file states it.
 fn warn_of_guess(tree: &Tree, view: &View) {
     if let Some(guess) = tree.release().and_then(|release| release.guess.as_ref()) {
         view.warn(guess);
     }
 }
 
-/// Puts the files that the user has for the images into the tree.
+/// Adds the user's files for the images to the tree.
 ///
 /// # Errors
-/// When one can't be read, or the tree has no place for it.
+/// When a file can't be read, or the tree has no place for it.
 pub fn add_files_of_site(tree: &mut Tree, settings: &Settings, view: &View) -> Diagnosed<()> {
     add_ca_certificates(tree, settings, view)?;
     add_apt_files(tree, settings, view)
 }
 
-/// Puts the site's certificates where the tree wants them.
+/// Adds the site's CA certificates at the path that the tree's manifest names.
 fn add_ca_certificates(tree: &mut Tree, settings: &Settings, view: &View) -> Diagnosed<()> {
     let file = settings.ca_certificates.as_ref().and_then(|file| view.path(file));
     let Some(file) = file else { return Ok(()) };
@@ -176,7 +177,7 @@ fn add_ca_certificates(tree: &mut Tree, settings: &Settings, view: &View) -> Dia
     tree.add_file(&path, &file)
 }
 
-/// Puts the user's files for apt where the images look for them.
+/// Adds the user's files for apt at the paths where the images expect them.
 fn add_apt_files(tree: &mut Tree, settings: &Settings, view: &View) -> Diagnosed<()> {
     let templating = &settings.templating;
     let files = [

@@ -1,6 +1,7 @@
-//! All that listens to a run, and what is written once it is over.
+//! Subscribers of a run, and the reports written after it.
 //!
-//! What can't be written costs no build: it is told, and the exit code tells.
+//! A report that can't be written does not fail the build: the error is printed, and the exit code
+//! shows it.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::report::record::Record;
 use crate::report::{Subscriber, html, junit, summary};
 use crate::settings::{Output, Service, Verbosity};
 
-/// All that listens to a run.
+/// All subscribers of a run.
 pub struct Reports {
     progress: Progress,
     logs: Option<Logs>,
@@ -26,10 +27,10 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Those that `output` asks for, of a run of so many `threads`.
+    /// Returns the subscribers that `output` asks for, for a run with `threads` build threads.
     ///
     /// # Errors
-    /// When the folder for the logs can't be made.
+    /// When the folder for the logs can't be created.
     pub fn new(output: &Output, threads: usize, catalogue: Catalogue) -> Result<Self, Failure> {
         let logs = match &output.logs_dir {
             None => None,
@@ -55,8 +56,8 @@ impl Reports {
         }
     }
 
-    /// Writes what is written once a run is over. Returns what could not be, which is no reason to
-    /// leave out the rest.
+    /// Writes the reports after a run. Returns the errors; a report that can't be written does not
+    /// stop the others.
     pub fn conclude(&self, output: &Output) -> Diagnostics {
         let mut troubles = Vec::new();
         if let Some(error) = self.logs.as_ref().and_then(Logs::failure) {
@@ -92,7 +93,8 @@ impl Reports {
     }
 }
 
-/// With one thread, lines of several logs can't mix: all are told, as kolla-build does.
+/// Returns the output settings. With one thread, log lines of several images can't mix, so all are
+/// shown, as kolla-build does.
 fn manner(output: &Output, threads: usize) -> Manner {
     let detail = match output.verbosity {
         Verbosity::Quiet => Detail::Failures,

@@ -1,4 +1,4 @@
-//! What the commands print: data on standard output, and all else on standard error.
+//! Output of commands: data on standard output, everything else on standard error.
 
 use std::io;
 
@@ -12,10 +12,10 @@ pub fn print(diagnostics: &Diagnostics) {
     console::say_diagnostics(diagnostics);
 }
 
-/// Words that a warning begins with.
+/// Prefix of warnings.
 const WARNING: &str = "warning: ";
 
-/// Says something that is no error. All lines of a warning are marked as one.
+/// Prints a message that is no error. Every line of a warning gets the prefix.
 pub fn warn(text: &str) {
     let line = match text.strip_prefix(WARNING) {
         Some(text) => Line::new(WARNING).text(text),
@@ -41,7 +41,7 @@ pub fn print_own(text: &str) -> Result<Exit, Failure> {
 
 fn printed(result: io::Result<()>) -> Result<Exit, Failure> {
     match result {
-        // Whoever read the other end has seen enough.
+        // The reader has closed the pipe, because it has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
         Err(error) => {
             Err(Diagnostic::new(format!("standard output can't be written: {error}")).into())
@@ -50,7 +50,7 @@ fn printed(result: io::Result<()>) -> Result<Exit, Failure> {
     }
 }
 
-/// Prints what clap has to say: help and versions on standard output, errors on standard error.
+/// Prints clap's output: help and versions on standard output, errors on standard error.
 pub fn print_usage(error: clap::Error) -> Exit {
     if error.use_stderr() {
         print_wrong_usage(error);
@@ -59,15 +59,15 @@ pub fn print_usage(error: clap::Error) -> Exit {
     let help = error.render();
     let own =
         if console::has_colours_on_stdout() { help.ansi().to_string() } else { help.to_string() };
-    // Whoever read the other end has seen enough.
+    // A closed pipe is no error: its reader has read enough.
     drop(console::print_own(&own));
     Exit::Done
 }
 
-/// Word that an error of clap's begins with.
+/// Prefix of clap's errors.
 const ERROR: &str = "error";
 
-/// Prints an error, which repeats arguments.
+/// Prints an error, which may repeat arguments of the command line.
 fn print_wrong_usage(error: clap::Error) {
     let text = with_visible_arguments(error).render().to_string();
     let mut lines = text.trim_end_matches('\n').split('\n');
@@ -82,7 +82,7 @@ fn print_wrong_usage(error: clap::Error) {
     console::say_all(&lines.collect());
 }
 
-/// Returns an error that spells out what is hidden in the arguments that it repeats.
+/// Returns the error with hidden characters escaped in the arguments that it repeats.
 fn with_visible_arguments(mut error: clap::Error) -> clap::Error {
     use clap::error::ContextValue;
     let shown = |text: &String| visible::line(text).into_owned();

@@ -1,4 +1,4 @@
-//! `kiln tree`: the template tree that the program carries, and the tables of other trees.
+//! `kiln tree`: exports the embedded template tree, and shows the tables of other trees.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::console::Json;
 use crate::diagnostic::Diagnostic;
 use crate::tree;
 
-/// The grammar of `kiln tree`.
+/// Returns the grammar of `kiln tree`.
 pub fn command() -> Command {
     Command::new("tree")
         .about("Work with template trees")
@@ -38,7 +38,7 @@ pub fn command() -> Command {
         )
 }
 
-/// Does what is asked for.
+/// Runs the subcommand.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let (what, matches) = matches.subcommand().expect("clap asks for a subcommand");
     let folder = matches.get_one::<PathBuf>("DIR").expect("clap asks for it");

@@ -1,5 +1,5 @@
-//! What is unchanged: the fingerprints that the images of a run would carry, beside those that the
-//! images in the engine and the registry do.
+//! Finds unchanged images: compares the fingerprints that the images of a run would have with those
+//! of the images in the engine and the registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,44 +20,44 @@ use crate::runner::{Material, bases};
 use crate::settings::Building;
 use crate::source;
 
-/// How many sources and registries are asked at once.
+/// Number of sources or registries that are queried at once.
 const AT_ONCE: usize = 16;
 
-/// What stands for something that can't be told: no image carries it.
+/// Value of a part that can't be determined. No image has it.
 const UNKNOWN: &str = "unknown";
 
-/// The fingerprints of a run.
+/// Expected fingerprints of a run, and the existing images.
 pub struct Survey {
-    /// Those that the images of the plan would carry, by name.
+    /// Expected fingerprints of the plan's images, by name.
     pub expected: BTreeMap<ImageName, Fingerprinted>,
-    /// What the engine has.
+    /// Images that the engine has.
     pub known: BTreeMap<ImageRef, Known>,
-    /// The images in the engine whose layers are not on those of their parents, whatever fingerprint
-    /// they carry.
+    /// Images in the engine whose layers are not on top of their parents' layers, whatever their
+    /// fingerprints.
     misplaced: BTreeSet<ImageName>,
 }
 
-/// How the image that the engine has compares with the one that would be built.
+/// Comparison of the image in the engine with the one that would be built.
 pub enum Standing {
-    /// There is none of this name and tag.
+    /// The engine has no image of this name and tag.
     Absent,
-    /// It carries no fingerprint.
+    /// The image has no fingerprint.
     Unlabelled,
-    /// It carries the same fingerprint.
+    /// The image has the same fingerprint.
     Unchanged,
-    /// It does, and its layers are not on those of its parent.
+    /// The image has the same fingerprint, but its layers are not on top of its parent's.
     Misplaced,
-    /// It is made of other parts, as these tell.
+    /// The image is made of different parts, which its label lists.
     Changed(Vec<Change>),
-    /// It carries this fingerprint, and does not tell of which parts.
+    /// The image has this fingerprint; its label does not tell its parts, or they show no change.
     BuiltAs(String),
 }
 
 impl Survey {
-    /// Asks the engine what it has and, where `pull` says so, for newer external images first.
+    /// Queries the engine for its images; if `pull` is true, pulls newer external images first.
     ///
     /// # Errors
-    /// When the engine can't be asked, or a file of the tree can't be read.
+    /// When the engine can't be queried, or a file of the tree can't be read.
     pub async fn of(
         engine: &DockerEngine,
         plan: &Plan<'_>,
@@ -79,8 +79,8 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Looks whether the images that carry their fingerprint are on the layers of their parents. Only
-    /// former versions of Kiln labelled images of which nobody had seen that.
+    /// Checks that the images with the expected fingerprint are on top of their parents' layers.
+    /// Only earlier versions of Kiln labelled images without checking that.
     async fn look_at_layers(
         &mut self,
         engine: &DockerEngine,
@@ -107,7 +107,7 @@ impl Survey {
             found.extend(image.map(|image| (index, image)));
         }
         drop(answers);
-        // Every image comes after its parent.
+        // An image comes after its parent.
         for index in doubtful {
             let image = &graph.images()[index];
             let is_local = |base: &ImageRef| {
@@ -137,7 +137,8 @@ impl Survey {
         Ok(())
     }
 
-    /// Whether an image is as it would be built by its label, which says nothing of its layers.
+    /// Returns true if an image has the expected fingerprint, but its label does not confirm that
+    /// its layers were checked.
     fn is_doubtful(&self, image: &graph::Image) -> bool {
         let known = self.known.get(&image.reference);
         let label = known.and_then(|known| known.labels.get(LABEL));
@@ -145,12 +146,12 @@ impl Survey {
             && !label.is_some_and(|label| is_verified(label))
     }
 
-    /// The images of the plan that need not be built, with where they are: in the engine, or else in
-    /// the registry if `building` says that this will do. Where images are pushed, only what all
+    /// Returns the images of the plan that need not be built, and where each is: in the engine, or
+    /// else in the registry if `building` accepts that. If images are pushed, only those that all
     /// registries have need not be built.
     ///
     /// # Errors
-    /// When a registry can't be asked.
+    /// When a registry can't be queried.
     pub async fn unchanged(
         &self,
         engine: &DockerEngine,
@@ -192,8 +193,8 @@ impl Survey {
         Ok(unchanged)
     }
 
-    /// The fingerprint of an image of the plan that is not built, if it is known to be there: that it
-    /// is unchanged, wherever it is, or happens to be so.
+    /// Returns the fingerprint of an image that is not built, if it is known to exist: the image is
+    /// skipped as unchanged, or the engine has it with the expected fingerprint.
     pub fn of_skipped(&self, plan: &Plan<'_>, index: Index) -> Option<String> {
         let image = &plan.graph().images()[index];
         let is_known = match plan.decision(index) {
@@ -204,8 +205,8 @@ impl Survey {
         printed.map(|printed| printed.fingerprint.to_string())
     }
 
-    /// How the image in the engine compares with the one that would be built; `None` where nothing is
-    /// known of what that would be made of.
+    /// Compares the image in the engine with the one that would be built; `None` if the expected
+    /// fingerprint is not known.
     pub fn standing(&self, image: &graph::Image) -> Option<Standing> {
         let printed = self.expected.get(&image.name)?;
         let Some(known) = self.known.get(&image.reference) else { return Some(Standing::Absent) };
@@ -232,18 +233,19 @@ impl Survey {
     }
 }
 
-/// The images that a plan would build or has no need to, and their references.
+/// Returns the names and references of the images that a plan builds or skips.
 fn images<'a>(plan: &Plan<'a>) -> Vec<(&'a ImageName, &'a ImageRef)> {
     let images = plan.graph().images().iter().enumerate();
     let wanted = images.filter(|(index, _)| plan.is_wanted(*index));
     wanted.map(|(_, image)| (&image.name, &image.reference)).collect()
 }
 
-/// The external images of a plan, as far as the engine has them.
+/// External images of a plan.
 #[derive(Default)]
 struct Bases {
     images: BTreeMap<ImageRef, Inspected>,
-    /// Of those that the engine has for each of several platforms, the digests in their registries.
+    /// Registry digests of the external images of which the engine has one for each of several
+    /// platforms.
     digests: BTreeMap<ImageRef, String>,
 }
 
@@ -272,14 +274,16 @@ impl Bases {
         Ok(found)
     }
 
-    /// What stands for an image in a fingerprint.
+    /// Returns the identity of an external image for fingerprints: its id in the engine, or its
+    /// digest in the registry if several platforms share the tag. `None` if neither is known.
     fn part(&self, reference: &ImageRef) -> Option<&str> {
         let id = self.images.get(reference).map(|image| image.id.as_str());
         id.or_else(|| self.digests.get(reference).map(String::as_str))
     }
 }
 
-/// What each image of the plan and of its ancestors has of its own.
+/// Returns the own parts of each image that the plan builds or skips: context, build options and
+/// sources.
 async fn own_parts(
     plan: &Plan<'_>,
     materials: &BTreeMap<ImageName, Material>,
@@ -307,8 +311,8 @@ async fn own_parts(
     Ok(parts)
 }
 
-/// What the sources of an image are now. One that nothing can be told of makes the image be built,
-/// which then tells what is wrong.
+/// Returns the current state of an image's sources as parts. If it can't be determined, the part is
+/// unknown: the image is built, and the build reports the error.
 async fn source_parts(sources: &source::ImageSources, pace: source::Pace) -> Parts {
     let Ok(folder) = private_folder("kiln-sources-") else { return unknown_sources() };
     source::parts(sources, folder.path(), pace).await.unwrap_or_else(|_| unknown_sources())

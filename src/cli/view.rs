@@ -1,23 +1,24 @@
-//! The files that the user names: as they are now, or as they were at a commit.
+//! Snapshot that the user's files are read from: as they are now, or as they were at a commit.
 //!
-//! A run that is compared with the past goes through the same steps twice, with the same command
-//! line. What is read from disk is read through a view; nothing else tells the two apart.
+//! A run that compares with a commit executes the same steps twice, with the same command line.
+//! Everything that is read from disk is read through a view, which is the only difference.
 
 use std::path::{Path, PathBuf};
 
 use super::past::Past;
 use super::terminal;
 
-/// Where files that the user names are read.
+/// Snapshot of the user's files.
 pub enum View {
-    /// Where they are.
+    /// Files on disk, as they are now.
     Now,
-    /// In the repository as it was.
+    /// Files as of a commit.
     Past(Past),
 }
 
 impl View {
-    /// Where the file or folder that is called `named` is read; `None` if it was not there.
+    /// Returns the path at which the file or folder `named` is read; `None` if it did not exist in
+    /// the snapshot.
     pub fn path(&self, named: &Path) -> Option<PathBuf> {
         match self {
             Self::Now => Some(named.to_owned()),
@@ -25,17 +26,17 @@ impl View {
         }
     }
 
-    /// Those of the files or folders that are there.
+    /// Returns the paths of the files or folders that exist in the snapshot.
     pub fn paths(&self, named: &[PathBuf]) -> Vec<PathBuf> {
         named.iter().filter_map(|path| self.path(path)).collect()
     }
 
-    /// Says what is odd, unless it is over.
+    /// Prints a warning; silent for a snapshot of a commit.
     pub fn warn(&self, text: &str) {
         self.teller()(text);
     }
 
-    /// What says what is odd, as far as it is of interest.
+    /// Returns the function that prints warnings for this snapshot.
     pub fn teller(&self) -> fn(&str) {
         match self {
             Self::Now => |text| terminal::warn(&format!("warning: {text}")),

@@ -16,8 +16,8 @@ use crate::plan::Plan;
 use crate::settings::{Settings, Task};
 use crate::tree::Tree;
 
-/// Returns the folder that contexts are written to: what was asked for, or a new temporary folder; `None`
-/// where nothing is written, as for lists and plans.
+/// Returns the folder that contexts are written to: the one given or, if templates are only
+/// rendered, a new temporary folder; `None` if no contexts are written, as for lists and plans.
 pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
     match (&settings.task, &settings.work_dir) {
         (Task::Build | Task::TemplateOnly, Some(folder)) => Ok(Some(folder.clone())),
@@ -32,8 +32,9 @@ pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
-/// Writes the context of every image that is to be built to `folder/docker`, which is emptied
-/// before: nothing of an earlier run stays.
+/// Writes the contexts of all images to build to `folder/docker`, which is emptied first, so that
+/// nothing of an earlier run remains. For a tree of a release that renders all images, selected or
+/// not, the contexts of all are written.
 pub fn write_contexts(
     folder: &Path,
     tree: &Tree,
@@ -67,7 +68,7 @@ pub fn write_contexts(
         context.write_to(&target.join(path))
     });
     if let Err(error) = written {
-        // Half of it would look like all of it.
+        // A partial result would look complete.
         drop(fs::remove_dir_all(&target));
         return Err(refuse(error).into());
     }
