@@ -1,4 +1,5 @@
-//! Packs the template tree, the profiles and the tables of releases into one archive for `src/tree/embedded.rs`.
+//! Build script: packs the template tree, the profiles and the tables of releases into one archive,
+//! which `src/tree/embedded.rs` embeds.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +17,8 @@ fn main() {
     archive.finish().expect("the archive is writable");
 }
 
-/// Appends all files below `folder`, sorted, without anything that differs between checkouts.
+/// Appends all files below `folder`, in sorted order and without metadata that differs between
+/// checkouts.
 fn append_folder(archive: &mut tar::Builder<File>, root: &Path, folder: &Path) {
     let mut entries: Vec<_> = fs::read_dir(root.join(folder))
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))

@@ -66,10 +66,11 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Connects `images`.
+    /// Builds the graph of `images`.
     ///
     /// # Errors
-    /// One for every duplicate name, every reference to a missing sibling, and every cycle.
+    /// One for every duplicate name and the first duplicate reference; without these, one for every
+    /// reference to a missing sibling and every cycle.
     pub fn new(mut images: Vec<Image>) -> Result<Self> {
         images.sort_unstable_by(|a, b| (&a.name, &a.template).cmp(&(&b.name, &b.template)));
         refuse_duplicates(&images)?;
@@ -99,7 +100,7 @@ impl Graph {
         &self.images
     }
 
-    /// Returns the index of the image called `name`.
+    /// Returns the index of the image called `name`; `None` if there is none.
     pub fn index_of(&self, name: &ImageName) -> Option<Index> {
         self.by_name.get(name).copied()
     }

@@ -1,9 +1,10 @@
-//! Kiln, an image factory: renders, orders, builds and pushes large families of container images
-//! from one tree of Dockerfile templates.
+//! Kiln renders trees of Dockerfile templates, and orders, builds and pushes the container images
+//! that come of them.
 //!
 //! Data flows one way through the modules: [`settings`] to [`tree`] to [`template`] to
 //! [`dockerfile`] to [`graph`] to [`plan`] to [`runner`] to [`report`]. Everything before the
-//! runner is pure: it opens no socket and asks no clock. `docs/architecture.md` is the map.
+//! runner is pure: it opens no socket and reads no clock. `docs/architecture.md` describes the
+//! modules.
 
 pub mod cli;
 pub mod client_config;

@@ -75,7 +75,7 @@ impl Skip {
 pub enum Wanted {
     /// All images are asked for.
     All,
-    /// This pattern is found in its name.
+    /// Pattern that is found in its name.
     Matched(Arc<str>),
     /// Wanted images that need it: those of them that are built, or all if none is built.
     NeededBy(Vec<Index>),
@@ -135,7 +135,7 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Decides for every image of `graph`.
+    /// Decides about every image of `graph`.
     pub fn new(graph: &'a Graph, selection: &Selection) -> Self {
         let mut decisions = vec![Decision::NotMatched; graph.images().len()];
         mark_unbuildable(graph, selection, &mut decisions);

@@ -18,7 +18,7 @@ pub struct Past {
     /// Files that git ignores, by path within the repository.
     ignored: Vec<PathBuf>,
     _folder: TempDir,
-    /// Kept open because git is also run in the export.
+    /// Kept because the export is a work tree of it: git is run in the export, too.
     _repository: Box<Repository>,
 }
 

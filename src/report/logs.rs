@@ -38,7 +38,7 @@ impl Logs {
         self.failure.as_ref()
     }
 
-    /// Creates the log of an image, unless it exists since a prefetch of its sources failed.
+    /// Creates the log of an image, unless a retried prefetch of its sources has done so.
     fn begin(&mut self, name: &ImageName) -> io::Result<()> {
         if self.files.contains_key(name) {
             return Ok(());
