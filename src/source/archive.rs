@@ -1,4 +1,4 @@
-//! Packs folders, with the same bytes for the same contents.
+//! Packs folders into tar archives: the same contents give the same bytes.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _, Write as _};
@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::files::open_regular_here;
 
-/// Most files and folders that are packed.
+/// Largest number of files and folders in one archive.
 const MOST_ENTRIES: usize = 250_000;
 
-/// Packs the files below `folder` into a tar archive, under a folder called `top`.
+/// Packs the files below `folder` into a tar archive, under a top folder called `top`.
 ///
 /// # Errors
-/// When a file can't be read, or is none; and when there is more than an image's sources may have.
+/// When a file can't be read or is not a regular file, and when the folder exceeds the limits on an
+/// image's sources.
 pub(super) fn pack_folder(folder: &Path, top: &str, target: &Path) -> io::Result<()> {
     let mut archive = tar::Builder::new(BufWriter::new(File::create(target)?));
     archive.follow_symlinks(false);
@@ -21,7 +22,7 @@ pub(super) fn pack_folder(folder: &Path, top: &str, target: &Path) -> io::Result
     packer.archive.into_inner()?.flush()
 }
 
-/// An archive while it is packed, and how much it may still take.
+/// Tar archive being written, with the number of entries and bytes that it may still take.
 struct Packer {
     archive: tar::Builder<BufWriter<File>>,
     entries: usize,
@@ -80,7 +81,7 @@ fn mode(metadata: &fs::Metadata) -> u32 {
     if metadata.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 }
 }
 
-/// A header that tells of nothing but the kind of an entry and what it may do.
+/// Returns a header with only the kind and mode of an entry: size, owner and time are zero.
 pub(super) fn tidy_header(kind: tar::EntryType, mode: u32) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);

@@ -1,9 +1,9 @@
-//! Bundles archives that others made: many become one, below one folder.
+//! Bundles third-party archives: repacks many into one, below one folder.
 //!
-//! A bundle is written straight from the archives it is made of: nothing is unpacked on this
-//! machine. What an archive holds is data from someone else and is unpacked in the image, so it is
-//! checked here, by one rule: unpacked in any order, by any program, it writes below its folder, once
-//! to each name. No more is kept in memory than the names of the entries.
+//! The bundle is streamed directly from its archives: nothing is unpacked on this machine. The
+//! contents of an archive are untrusted and are unpacked in the image, so they are checked here, by
+//! one rule: unpacked in any order, by any program, an archive writes only below its folder, and
+//! once to each name. Only the names of the entries are kept in memory.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -18,27 +18,29 @@ use super::archive::tidy_header;
 use super::{FetchError, Source};
 use crate::files::open_regular;
 
-/// How much a bundle may hold.
+/// Limits on the contents of one bundle.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// The bytes of all files.
+    /// Largest total size of all files, in bytes.
     bytes: u64,
-    /// The entries of all archives.
+    /// Largest number of entries in all archives.
     entries: usize,
 }
 
-/// A bundle becomes a part of a build context, which is packed in memory: no more than a machine for
-/// builds can spare. A checkout of the largest projects has a third of these entries.
+/// Limits of a real bundle. It becomes a part of a build context, which is packed in memory, so it
+/// must fit into the memory of a build machine. A checkout of the largest projects has a third of
+/// these entries.
 const LIMITS: Limits = Limits { bytes: super::LARGEST, entries: 250_000 };
 
-/// What may stand before and after a file's content: names and attributes, and padding at the end. Some
-/// kB are usual.
+/// Largest number of bytes between the contents of two files: names, attributes, and the padding at
+/// the end. A few kB are usual.
 const MOST_BETWEEN_FILES: u64 = 1 << 20;
 
-/// What file systems take as one part of a path.
+/// Longest component of a path that file systems accept, in bytes.
 const LONGEST_PART: usize = 255;
 
-/// What an engine takes as a path is 4095 bytes, of which some are for the folder in the image.
+/// Longest path, in bytes. An engine accepts 4095 bytes, of which some are for the folder in the
+/// image.
 const LONGEST_PATH: usize = 3072;
 
 /// Writes one tar archive with the entries of all `archives` below a folder called `top`.
@@ -67,10 +69,10 @@ pub(super) fn bundle(
     bundle.finish().map_err(here).map(|_| ())
 }
 
-/// What a bundle makes of one archive of these bytes.
+/// Returns the bundle of one archive that is in memory, within limits of 1 MiB and 1000 entries.
 ///
 /// # Errors
-/// Why it is refused.
+/// When the archive is refused; the error gives the reason.
 pub fn bundled(top: &str, archive: &[u8]) -> io::Result<Vec<u8>> {
     let limits = Limits { bytes: 1 << 20, entries: 1000 };
     let mut bundle = Bundle::new(top, Vec::new(), limits)?;
@@ -78,7 +80,7 @@ pub fn bundled(top: &str, archive: &[u8]) -> io::Result<Vec<u8>> {
     bundle.finish()
 }
 
-/// A bundle while it is written.
+/// Bundle being written.
 struct Bundle<W: Write> {
     out: tar::Builder<W>,
     top: PathBuf,
@@ -135,7 +137,7 @@ impl<W: Write> Bundle<W> {
     fn add_entry(&mut self, name: &str, mut entry: tar::Entry<'_, impl Read>) -> io::Result<()> {
         let kind = match entry.header().entry_type() {
             tar::EntryType::XGlobalHeader => return Ok(()),
-            // A folder, for programs of long ago.
+            // Old programs mark a folder this way.
             tar::EntryType::Regular if name.ends_with('/') => tar::EntryType::Directory,
             tar::EntryType::Continuous => tar::EntryType::Regular,
             kind => kind,
@@ -184,11 +186,11 @@ impl<W: Write> Bundle<W> {
 
 const TOO_LARGE: &str = "makes the sources of the image larger than 2 GiB";
 
-/// What the names below a bundle's folder are taken for.
+/// Paths already taken below the bundle's folder, each with its kind and the number of its archive.
 #[derive(Default)]
 struct Names {
     claims: HashMap<PathBuf, (Claim, usize)>,
-    /// The archive that is read.
+    /// Number of the archive being read, from 1.
     archive: usize,
 }
 
@@ -200,8 +202,8 @@ enum Claim {
 }
 
 impl Names {
-    /// Takes a path, and those above it as folders. What an archive has of a kind, a later one may
-    /// replace by the same kind: so it goes with archives that are unpacked one after the other.
+    /// Claims a path, and its ancestors as folders. A later archive may replace an entry by one of
+    /// the same kind, as if the archives were unpacked one after the other.
     fn claim(&mut self, name: &str, path: PathBuf, kind: Claim) -> io::Result<()> {
         for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
             match self.claims.get(above) {
@@ -225,12 +227,13 @@ impl Names {
     }
 }
 
-/// How much may be read, and whether what was read last is the mark of an archive's end.
+/// Number of bytes that may still be read, and number of zero bytes at the end of those read so
+/// far. A block of zeros marks the end of an archive.
 #[derive(Default, Clone)]
 struct Gauge(Rc<(Cell<u64>, Cell<u64>)>);
 
 impl Gauge {
-    /// The bytes of a block.
+    /// Size of a tar block, in bytes.
     const BLOCK: u64 = 512;
 
     fn allow(&self, bytes: u64) {
@@ -244,13 +247,13 @@ impl Gauge {
         self.0.1.set(before + zeros as u64);
     }
 
-    /// Whether a whole block of zeros was read last.
+    /// Returns true if the last bytes read were a whole block of zeros.
     fn saw_end(&self) -> bool {
         self.0.1.get() >= Self::BLOCK
     }
 }
 
-/// A reader that reads no more than it is allowed to.
+/// Reader that fails when it has read as many bytes as its gauge allows.
 struct Gauged<R> {
     inner: R,
     gauge: Gauge,
@@ -270,7 +273,7 @@ impl<R: Read> Read for Gauged<R> {
     }
 }
 
-/// A reader that counts what it read.
+/// Reader that counts the bytes that it reads.
 struct Counted<R> {
     inner: R,
     count: u64,
@@ -284,12 +287,12 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// The tar archive in a file.
+/// Opens the tar archive in a file.
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     decompressed(open_regular(path)?)
 }
 
-/// A tar archive, compressed by gzip or not at all.
+/// Returns a reader of a tar archive that is compressed by gzip or not compressed.
 fn decompressed<'a>(mut file: impl Read + io::Seek + 'a) -> io::Result<Box<dyn Read + 'a>> {
     const GZIP: [u8; 2] = [0x1f, 0x8b];
     let mut start = Vec::new();
@@ -299,7 +302,7 @@ fn decompressed<'a>(mut file: impl Read + io::Seek + 'a) -> io::Result<Box<dyn R
     if start == GZIP { Ok(Box::new(MultiGzDecoder::new(file))) } else { Ok(Box::new(file)) }
 }
 
-/// The name of an entry, which has to be text.
+/// Returns the name of an entry, which has to be UTF-8.
 fn name_of(entry: &tar::Entry<'_, impl Read>) -> io::Result<String> {
     let bytes = entry.path_bytes();
     match std::str::from_utf8(&bytes) {
@@ -308,7 +311,7 @@ fn name_of(entry: &tar::Entry<'_, impl Read>) -> io::Result<String> {
     }
 }
 
-/// What is wrong with an entry; names from elsewhere are not shown as they are, and not at any length.
+/// Returns the error for an entry. Names are untrusted, so the message escapes and shortens them.
 fn refused(name: &str, what: &str) -> io::Error {
     const LONGEST_SHOWN: usize = 200;
     let shown: String = name.chars().take(LONGEST_SHOWN).flat_map(char::escape_debug).collect();
@@ -316,7 +319,7 @@ fn refused(name: &str, what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("'{shown}{rest}' {what}"))
 }
 
-/// What is wrong behind an entry.
+/// Returns the error for what follows the last readable entry, or for the archive's start.
 fn after(last: Option<&str>, error: &io::Error) -> io::Error {
     match last {
         Some(last) => refused(last, &format!("is followed by what can't be read: {error}")),
@@ -324,7 +327,7 @@ fn after(last: Option<&str>, error: &io::Error) -> io::Error {
     }
 }
 
-/// The path without leading `./`; one that is absolute, leads upwards or is too long is refused.
+/// Returns the path without leading `./`. An absolute, upward or too long path is refused.
 fn tidy_path(name: &str) -> io::Result<PathBuf> {
     if name.len() > LONGEST_PATH || name.contains('\0') {
         return Err(refused(name, "is longer than a path can be, or none"));
@@ -342,8 +345,9 @@ fn tidy_path(name: &str) -> io::Result<PathBuf> {
         .collect()
 }
 
-/// A symbolic link may lead anywhere below the bundle's folder, by going up first and then down: up is
-/// exact, as no entry lies below a link, and what a way down meets are links of this kind again.
+/// Refuses a symbolic link that could lead out of the bundle's folder. The target may go up first
+/// and then down. Going up is exact, because no entry lies below a link; going down meets only
+/// links that passed the same check.
 fn refuse_leaving(name: &str, path: &Path, link: &str) -> io::Result<()> {
     if link.is_empty() || link.len() > LONGEST_PATH || link.contains('\0') {
         return Err(refused(name, "is a link to no path"));
@@ -373,7 +377,8 @@ mod tests {
     use super::*;
     use crate::image::SourceName;
 
-    /// An archive with one entry of each `(kind, name, link or content)`; names are not checked.
+    /// Returns an archive with one entry of each `(kind, name, link or content)`; names are not
+    /// checked.
     fn archive(entries: &[(E, &[u8], &[u8])]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (kind, name, text) in entries {
@@ -414,7 +419,7 @@ mod tests {
         Ok(names_in(&bundle))
     }
 
-    /// Why an archive of these entries is refused.
+    /// Returns the reason why an archive of these entries is refused.
     fn refusal(entries: &[(E, &str, &str)]) -> String {
         names(entries).unwrap_err()
     }
@@ -429,7 +434,8 @@ mod tests {
         }
     }
 
-    /// What becomes of several archives, and the folder that they and the bundle were written to.
+    /// Bundles several archives. Returns the names in the bundle, and the folder with archives and
+    /// bundle.
     fn bundle_of(archives: &[Vec<u8>]) -> (Result<Vec<String>, FetchError>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");

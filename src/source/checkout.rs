@@ -1,4 +1,4 @@
-//! Branches, tags and commits of git repositories.
+//! Checks out branches, tags and commits of git repositories.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,10 +8,11 @@ use crate::git::Remote;
 use crate::image::SourceName;
 use crate::program::{Ended, Limits};
 
-/// Longest silence of git where it works on this machine alone.
+/// Longest time without output from git where it works on this machine alone.
 const LOCAL_SILENCE: Duration = Duration::from_secs(60);
 
-/// Returns the commit that a repository has now at the branch or tag; `None` if the reference is neither.
+/// Returns the commit that the source's branch or tag points to now; `None` if the reference is
+/// neither.
 pub(super) async fn commit_now(
     source: &Source,
     folder: &Path,
@@ -38,8 +39,8 @@ pub(super) async fn commit_now(
     Ok(found.map(|(commit, _)| (*commit).to_owned()).or_else(itself))
 }
 
-/// Clones a repository and packs the working tree at the reference, with its `.git`: version tools
-/// of Python packages look there. Returns the archive and the commit.
+/// Clones a repository and packs the working tree at the reference. The archive includes `.git`,
+/// since version tools of Python packages read it. Returns the archive and the commit.
 pub(super) async fn check_out(
     source: &Source,
     folder: &Path,
@@ -71,8 +72,8 @@ fn remote(source: &Source, folder: &Path, pace: Pace) -> Result<Remote, FetchErr
     remote.map_err(|error| source.not_usable(&error))
 }
 
-/// Returns the name of the folder in the archive of a checkout. A reference becomes a part of it, and
-/// never a path.
+/// Returns the name of the top folder in the archive of a checkout. The reference becomes a part of
+/// the name: characters that could make it a path are replaced by `-`.
 pub fn top_folder(name: &SourceName, reference: &str) -> String {
     const LONGEST: usize = 100;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-+@=,~%".contains(c);
@@ -94,7 +95,7 @@ async fn pack(
     Ok(target)
 }
 
-/// Words of git about connections that may be better at another time.
+/// Messages of git about connection failures that are worth a retry.
 const OF_CONNECTIONS: [&str; 16] = [
     "Could not resolve host",
     "Couldn't resolve host",

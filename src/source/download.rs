@@ -1,4 +1,4 @@
-//! Archives at URLs.
+//! Downloads archives from URLs.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use super::{FetchError, LARGEST, Pace, Source};
 use crate::crypto;
 use crate::diagnostic::with_causes;
 
-/// Most redirects that are followed.
+/// Largest number of redirects that are followed.
 const MOST_REDIRECTS: usize = 10;
 
 /// Downloads a source into `folder`.
@@ -37,13 +37,13 @@ pub(super) async fn download(
     }
 }
 
-/// Returns the answer of a server that has the file.
+/// Requests the file and returns the response, if its status is a success.
 async fn answer(source: &Source, pace: Pace) -> Result<Response, FetchError> {
     crypto::provide();
     let client = Client::builder()
         .connect_timeout(pace.silence)
         .read_timeout(pace.silence)
-        // The address of the page before may have a token in it.
+        // The URL of the previous page may contain a token.
         .referer(false)
         .redirect(Policy::custom(redirect))
         .build()
@@ -59,7 +59,7 @@ async fn answer(source: &Source, pace: Pace) -> Result<Response, FetchError> {
     Err(if passing { source.failed_for_now(reason) } else { source.failed(reason) })
 }
 
-/// Follows a redirect, unless it leads from TLS to plain HTTP.
+/// Follows a redirect, unless it leads from TLS to plain HTTP or is one too many.
 fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
     if was_secure && attempt.url().scheme() != "https" {
@@ -75,7 +75,7 @@ fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     attempt.follow()
 }
 
-/// A redirect that is not followed.
+/// Redirect that is not followed, with the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refused(String);
@@ -86,7 +86,7 @@ fn refuse(source: &Source, error: reqwest::Error) -> FetchError {
     if is_final { source.failed(reason) } else { source.failed_for_now(reason) }
 }
 
-/// Writes what a server sends to a file, as long as enough comes and it is not too much.
+/// Writes the body of a response to a file. Fails if the body is too large or too slow.
 async fn keep(
     source: &Source,
     response: Response,

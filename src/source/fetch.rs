@@ -21,13 +21,14 @@ impl Source {
         FetchError { transient: true, ..self.failed(reason) }
     }
 
-    /// The failure of a program that did not run to its end.
+    /// Returns the failure of a program that could not be run to its end.
     pub(super) fn not_run(&self, program: &str, error: &RunError) -> FetchError {
         FetchError { transient: error.is_transient(), ..self.failed(format!("{program}: {error}")) }
     }
 
-    /// Tells why a program failed, in the last line that it said of an error. The failure may pass where it
-    /// used words `of_connections`.
+    /// Returns an error with the reason if the program failed: its last line marked as an error,
+    /// otherwise its last meaningful line. The error is transient if the output contains one of
+    /// `of_connections`.
     pub(super) fn succeeded(
         &self,
         program: &str,
@@ -54,12 +55,12 @@ impl Source {
     }
 }
 
-/// A source that was fetched.
+/// Fetched source.
 #[derive(Debug)]
 pub(super) struct Fetched {
-    /// The file.
+    /// Path of the fetched file.
     pub(super) file: PathBuf,
-    /// A text that tells it from any other version of the source.
+    /// Text that distinguishes this version of the source from any other.
     pub(super) identity: String,
 }
 
@@ -92,7 +93,7 @@ pub(super) async fn fetch(
     Ok(Fetched { file, identity })
 }
 
-/// Makes a folder empty: an earlier try may have left something.
+/// Creates an empty folder: an earlier try may have left files in it.
 fn empty(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -100,8 +101,8 @@ fn empty(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Tells the identity that a source would have if it were fetched into `folder` now; it is fetched only
-/// where that can't be told otherwise.
+/// Returns the identity that a source would have if it were fetched now. Fetches it into `folder`
+/// only if its identity can't be found out otherwise.
 pub(super) async fn identity(
     source: &Source,
     folder: &Path,
@@ -123,15 +124,15 @@ pub(super) async fn identity(
     }
 }
 
-/// A requirement of one version: an index has nothing else under it, ever. A URL has, and may hold a
-/// password.
+/// Returns the requirement if it is pinned to one version: a package index never changes the
+/// contents of a version. A URL has changing contents, and may contain a password.
 fn pinned(source: &Source) -> Option<String> {
     let is_pinned = source.kind == Kind::Pip && source.location.contains("==");
     let is_open = source.location.contains('*') || source.location.contains("://");
     (is_pinned && !is_open).then(|| source.location.clone())
 }
 
-/// The SHA-256 digest of a file, in hexadecimal.
+/// Returns the SHA-256 digest of a file, in hexadecimal.
 fn digest(file: &Path) -> io::Result<String> {
     let mut file = open_regular(file)?.take(LARGEST + 1);
     let mut hasher = Sha256::new();
@@ -149,7 +150,7 @@ fn digest(file: &Path) -> io::Result<String> {
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The identity of a source on this machine, which is packed in `folder` if it is a folder.
+/// Returns the digest of a local source. A folder is packed into `folder` first.
 pub(super) fn content(source: &Source, folder: &Path) -> Result<String, FetchError> {
     empty(folder).map_err(|error| source.failed(error.to_string()))?;
     digest(&local::take(source, folder)?).map_err(|error| source.failed(error.to_string()))
@@ -185,7 +186,7 @@ mod tests {
         runtime().block_on(fetch(source, folder, PACE)).map(|fetched| fetched.file)
     }
 
-    /// The identity of a source, which has to be the same before and after it is fetched.
+    /// Returns the identity of a source, and asserts that it is the same before and after a fetch.
     fn identity_of(source: &Source) -> String {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let before = runtime().block_on(identity(source, folders[0].path(), PACE)).unwrap();
@@ -205,7 +206,7 @@ mod tests {
         names
     }
 
-    /// Answers one request with `status` and `body`.
+    /// Answers one request with `status` and `body`. Returns the URL to request.
     fn serve_once(status: &str, body: &'static [u8]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Sources that lie on this machine.
+//! Takes sources that are files or folders of this machine.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{FetchError, LARGEST, Source, archive};
 use crate::files::refuse_irregular;
 
-/// Takes a local archive where it is, and packs a folder into `folder`.
+/// Returns the path of a local archive as it is; packs a local folder into an archive in `folder`.
 pub(super) fn take(source: &Source, folder: &Path) -> Result<PathBuf, FetchError> {
     let path = Path::new(&source.location);
     let metadata = fs::metadata(path).map_err(|error| source.failed(error.to_string()))?;

@@ -1,10 +1,10 @@
-//! What images installed from source are made of: archives, checkouts and folders that are fetched
-//! for one image and put into its build context.
+//! Sources of images that are installed from source: archives, checkouts and folders that are
+//! fetched for one image and put into its build context.
 //!
-//! An image has at most one source of its own, and any number of plugins and additions. In the
-//! context the first becomes `<image>-archive`, the others one `plugins-archive` and one
-//! `additions-archive` with everything unpacked below `plugins/` and `additions/`, as kolla-build
-//! lays them out. These two are always there, so that a template can rely on them.
+//! An image has at most one own source, and any number of plugins and additions. In the context the
+//! own source becomes `<image>-archive`. The others become one `plugins-archive` and one
+//! `additions-archive`, with everything unpacked below `plugins/` and `additions/`, in the layout
+//! of kolla-build. These two always exist, so that a template can rely on them.
 
 mod archive;
 mod bundle;
@@ -28,85 +28,86 @@ use crate::secret::without_secrets;
 pub use bundle::bundled;
 pub use checkout::top_folder;
 
-/// The bytes that the sources of an image may have, fetched and unpacked: build contexts are packed in
-/// memory, and what is larger is no program's source but a server that does not stop.
+/// Largest size of the sources of an image, fetched and unpacked, in bytes. Build contexts are
+/// packed in memory, and no real source is larger: more data means a server that does not stop
+/// sending.
 const LARGEST: u64 = 2 << 30;
 
-/// Where a source comes from.
+/// Kind of place that a source comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// An archive at a URL.
+    /// Archive at a URL.
     Url,
-    /// A branch, tag or commit of a git repository.
+    /// Branch, tag or commit of a git repository.
     Git,
-    /// A file or folder of this machine.
+    /// File or folder of this machine.
     Local,
-    /// The source distribution of a Python requirement, fetched by the configured pip.
+    /// Source distribution of a Python requirement, fetched by the configured pip.
     Pip,
 }
 
 impl Kind {
-    /// All kinds by their names.
+    /// All kinds, each with its name in the configuration.
     pub const NAMES: [(&'static str, Kind); 4] =
         [("url", Self::Url), ("git", Self::Git), ("local", Self::Local), ("pip", Self::Pip)];
 
-    /// The kind of that name.
+    /// Returns the kind with this name; `None` if there is no such kind.
     pub fn named(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
     }
 }
 
-/// One thing to fetch.
+/// Source to fetch, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The name that tells the image it belongs to.
+    /// Name of the source, which determines the image that it belongs to.
     pub name: SourceName,
-    /// Where from.
+    /// Kind of place that it comes from.
     pub kind: Kind,
-    /// The URL, repository, path or requirement.
+    /// URL, repository, path or requirement, by kind.
     pub location: String,
-    /// The branch, tag or commit of a git source.
+    /// Branch, tag or commit of a git source; `None` for its default branch.
     pub reference: Option<String>,
-    /// What the fetched file is checked against.
+    /// Digest that the fetched file is checked against.
     pub digest: Digest,
 }
 
-/// What is known beforehand about a fetched file.
+/// Expected digest of a fetched file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Digest {
-    /// Nothing.
+    /// None is configured: the file is not checked.
     Unknown,
-    /// Its SHA-256 digest, in hexadecimal.
+    /// SHA-256 digest, in hexadecimal.
     Sha256(String),
-    /// The digests of files for other architectures than this one, as Debian calls it: it can't be
-    /// used.
+    /// Digests are configured only for other architectures than this one, which is given as Debian
+    /// names it. The source can't be fetched.
     OfOthers(String),
 }
 
 /// All sources of one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageSources {
-    /// Its own.
+    /// Source that has the name of the image, if it has one.
     pub own: Option<Source>,
-    /// Its plugins, by name.
+    /// Plugins of the image, by name.
     pub plugins: Vec<Source>,
-    /// Its additions, by name.
+    /// Additions to the image, by name.
     pub additions: Vec<Source>,
 }
 
 impl ImageSources {
-    /// All of them.
+    /// Returns all sources: the own one, then plugins, then additions.
     pub fn all(&self) -> impl Iterator<Item = &Source> {
         self.own.iter().chain(&self.plugins).chain(&self.additions)
     }
 
-    /// Whether there is nothing to fetch.
+    /// Returns true if there is nothing to fetch.
     pub fn is_empty(&self) -> bool {
         self.own.is_none() && self.plugins.is_empty() && self.additions.is_empty()
     }
 }
 
-/// Picks the sources of `image` out of `all`, which are sorted by name.
+/// Returns the sources of `image` among `all`, which are sorted by name.
 pub fn of_image(image: &ImageName, all: &[Source]) -> ImageSources {
     let image = image.as_str();
     let those = |belongs: &dyn Fn(&SourceName) -> bool| {
@@ -119,13 +120,13 @@ pub fn of_image(image: &ImageName, all: &[Source]) -> ImageSources {
     }
 }
 
-/// What the context of an image with these sources has of them, by path.
+/// Returns the paths in the build context of the archives made of these sources.
 pub fn archives(image: &ImageName, sources: &ImageSources) -> Vec<String> {
     let own = sources.own.iter().map(|_| own_archive(image));
     own.chain([PLUGINS, ALL_ADDITIONS].map(in_context)).collect()
 }
 
-/// What all plugins of an image are called together, and all additions.
+/// Collective names for the plugins and for the additions of an image.
 const PLUGINS: &str = "plugins";
 const ALL_ADDITIONS: &str = "additions";
 
@@ -133,21 +134,21 @@ fn own_archive(image: &ImageName) -> String {
     in_context(image.as_str())
 }
 
-/// How what is fetched for `what` is called in the context.
+/// Returns the path in the context of the archive called `what`.
 fn in_context(what: &str) -> String {
     format!("{what}-archive")
 }
 
-/// Why a source could not be had, in one line with its location.
+/// Failure to fetch a source, displayed in one line with its location and without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchError {
-    /// The source's name.
+    /// Name of the source.
     pub name: String,
-    /// Its location.
+    /// Location of the source.
     pub location: String,
-    /// What went wrong.
+    /// Reason of the failure.
     pub reason: String,
-    /// Whether another try may go better.
+    /// True if a retry may succeed.
     pub transient: bool,
 }
 
@@ -160,39 +161,40 @@ impl fmt::Display for FetchError {
 
 impl std::error::Error for FetchError {}
 
-/// Bounds on the patience with servers that sources come from.
+/// Time limits for the servers that sources come from.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Longest time without anything from a server.
+    /// Longest time without data from a server.
     pub silence: Duration,
 }
 
 impl Pace {
-    /// Longest time in all for one source.
+    /// Returns the longest time for one source as a whole.
     pub fn total(self) -> Duration {
         const SILENCES: u32 = 30;
         self.silence.saturating_mul(SILENCES)
     }
 
-    /// Fewest bytes that have to come within the time of a silence: less is no progress.
+    /// Returns the fewest bytes that have to arrive within the time of [`Self::silence`]; with
+    /// fewer the download fails.
     fn least(self) -> u64 {
         const LEAST_PER_SECOND: u64 = 10;
         self.silence.as_secs().saturating_mul(LEAST_PER_SECOND)
     }
 
-    /// Limits for a program that speaks to a server.
+    /// Returns the limits for a program that connects to a server.
     fn limits(self) -> Limits {
         const MOST_OUTPUT: usize = 64 << 20;
         Limits { silence: self.silence, total: self.total(), output: MOST_OUTPUT, folder: None }
     }
 }
 
-/// The sources of an image, fetched.
+/// Fetched sources of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fetched {
-    /// The files made, by their path in the image's build context.
+    /// Fetched files, each with its path in the image's build context.
     pub files: Vec<(String, PathBuf)>,
-    /// What each source is, by `source <name>`.
+    /// Identity of each source, by `source <name>`.
     pub parts: Parts,
 }
 
@@ -201,7 +203,8 @@ pub trait Fetcher: Send + Sync {
     /// Fetches the sources of `image` into `folder`.
     ///
     /// # Errors
-    /// For the first source that can't be had or is not what it should be.
+    /// Returns the failure of the first source that can't be fetched or does not have its expected
+    /// digest.
     fn fetch<'a>(
         &'a self,
         image: &'a ImageName,
@@ -210,14 +213,14 @@ pub trait Fetcher: Send + Sync {
     ) -> BoxFuture<'a, Result<Fetched, FetchError>>;
 }
 
-/// Fetches sources from where they are.
+/// Fetches sources from their locations.
 #[derive(Debug)]
 pub struct FromOrigin {
     pace: Pace,
 }
 
 impl FromOrigin {
-    /// Fetches at this pace.
+    /// Creates a fetcher with these time limits.
     pub fn new(pace: Pace) -> Self {
         Self { pace }
     }
@@ -234,10 +237,11 @@ impl Fetcher for FromOrigin {
     }
 }
 
-/// Fetches the sources of `image` into `folder`, each into a folder that is called by its number.
+/// Fetches the sources of `image` into `folder`, each into a subfolder named by its number.
 ///
 /// # Errors
-/// For the first source that can't be had or is not what it should be.
+/// Returns the failure of the first source that can't be fetched or does not have its expected
+/// digest.
 pub async fn fetch(
     image: &ImageName,
     sources: &ImageSources,
@@ -269,11 +273,11 @@ pub async fn fetch(
     Ok(fetched)
 }
 
-/// What the sources of an image would be if they were fetched now, by `source <name>`; `folder` is
-/// for those that have to be fetched to tell.
+/// Returns the identities that the sources of an image would have if they were fetched now, by
+/// `source <name>`. Sources that have to be fetched to find out go to `folder`.
 ///
 /// # Errors
-/// For the first source that nothing can be told of.
+/// Returns the failure of the first source whose identity can't be found out.
 pub async fn parts(sources: &ImageSources, folder: &Path, pace: Pace) -> Result<Parts, FetchError> {
     let mut parts = Parts::new();
     for (number, source) in sources.all().enumerate() {
@@ -283,8 +287,9 @@ pub async fn parts(sources: &ImageSources, folder: &Path, pace: Pace) -> Result<
     Ok(parts)
 }
 
-/// What is said of the sources of an image, by `source <name>`: nothing is fetched. What lies on this
-/// machine speaks for itself, and is read where `place` says; `folder` is for packing it.
+/// Returns a digest of the configuration of each source, by `source <name>`, without fetching
+/// anything. For a local source it is the digest of its contents, at the path that `place` returns,
+/// or `unreadable`; `folder` is used for packing it.
 pub fn declared(sources: &ImageSources, place: &dyn Fn(&Path) -> PathBuf, folder: &Path) -> Parts {
     let told = sources.all().enumerate().map(|(number, source)| match source.kind {
         Kind::Local => {
@@ -299,7 +304,7 @@ pub fn declared(sources: &ImageSources, place: &dyn Fn(&Path) -> PathBuf, folder
 }
 
 impl Source {
-    /// A digest of what is said of the source.
+    /// Returns a digest of the configuration of the source.
     fn as_declared(&self) -> String {
         let digest = match &self.digest {
             Digest::Unknown => None,
@@ -318,7 +323,7 @@ impl Source {
     }
 }
 
-/// How a source is called as a part of an image.
+/// Returns the name of a source as a part of an image.
 fn part(source: &Source) -> String {
     format!("source {}", source.name)
 }

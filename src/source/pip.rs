@@ -1,7 +1,7 @@
-//! Source distributions of Python requirements, fetched by the user's pip.
+//! Fetches source distributions of Python requirements with the user's pip.
 //!
-//! Pip runs in an empty folder of its own: it neither loads code from the folder that Kiln was started
-//! in nor takes a word for a file there.
+//! Pip runs in an empty folder of its own. So it neither loads code from the folder in which Kiln
+//! was started nor takes the name of a requirement for a file there.
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -15,7 +15,8 @@ use crate::git::{self, Remote};
 use crate::program::{self, Limits};
 use crate::secret::without_secrets;
 
-/// Variables that name files for pip, which hold wherever it is run.
+/// Environment variables that name files for pip. Relative paths in them are made absolute, since
+/// pip runs in another folder.
 const PATHS: [&str; 8] = [
     "PIP_CONFIG_FILE",
     "PIP_CERT",
@@ -49,7 +50,7 @@ pub(super) async fn source_distribution(
         .arg(&out);
     let location = lend_git(source, &work, &mut pip, pace)?;
     name_requirement(&mut pip, &location, folder).map_err(here)?;
-    // Making metadata takes its time, in which pip says nothing.
+    // Preparing a package's metadata may take long, and pip prints nothing meanwhile.
     let limits = Limits {
         silence: pace.total(),
         folder: Some((folder.to_owned(), LARGEST)),
@@ -66,7 +67,7 @@ pub(super) async fn source_distribution(
     found.ok_or_else(|| source.failed("there is no source distribution of it as a .tar.gz"))
 }
 
-/// Refuses what would be a path from the current folder, and what no requirement has in it.
+/// Refuses a requirement that is a relative path or has control characters.
 fn refuse_odd(source: &Source) -> Result<(), FetchError> {
     let location = source.location.trim_start();
     if location.chars().any(char::is_control) {
@@ -82,7 +83,7 @@ fn refuse_odd(source: &Source) -> Result<(), FetchError> {
     Ok(())
 }
 
-/// Has Python look for code in absolute folders alone, and keeps paths that the user gave.
+/// Restricts Python to absolute folders for its modules, and makes the user's paths absolute.
 fn set_environment(pip: &mut Command) {
     pip.env("PYTHONSAFEPATH", "1");
     match env::var_os("PYTHONPATH").map(|path| program::only_absolute(&path)) {
@@ -97,8 +98,8 @@ fn set_environment(pip: &mut Command) {
     }
 }
 
-/// Has the git that pip may run do as Kiln's does. Returns the location without what is secret in a
-/// git URL.
+/// Configures the git that pip may run like Kiln's own. Returns the location, without the secrets
+/// of a git URL.
 fn lend_git(
     source: &Source,
     work: &Path,
@@ -107,7 +108,7 @@ fn lend_git(
 ) -> Result<String, FetchError> {
     const OF_GIT: &str = "git+";
     let Some(start) = source.location.find(OF_GIT) else {
-        // What makes the metadata of a package may ask git for its version.
+        // The build backend that prepares the metadata may ask git for the package's version.
         git::keep_apart(pip, work);
         return Ok(source.location.clone());
     };
@@ -117,13 +118,13 @@ fn lend_git(
     Ok(format!("{before}{}", remote.location()))
 }
 
-/// Names the requirement to pip: in a file that nobody else can read where there is a secret in it.
+/// Passes the requirement to pip; one with a secret in a file that only this user can read.
 fn name_requirement(pip: &mut Command, location: &str, folder: &Path) -> io::Result<()> {
     if without_secrets(location) == location {
         pip.arg("--").arg(location);
         return Ok(());
     }
-    // In such a file there are options, variables and comments, too.
+    // A requirements file may also contain options, variables and comments.
     let is_more = location.trim_start().starts_with(['-', '#'])
         || location.contains(" -")
         || location.contains(" #")
@@ -139,7 +140,7 @@ fn name_requirement(pip: &mut Command, location: &str, folder: &Path) -> io::Res
     Ok(())
 }
 
-/// Words of pip about connections that may be better at another time.
+/// Messages of pip about connection failures that are worth a retry.
 const OF_CONNECTIONS: [&str; 11] = [
     "after connection broken by",
     "timed out",
