@@ -1,63 +1,63 @@
-//! What happens in a run, as told by the runner and heard by the reports.
+//! Events of a run, which the runner sends and the reports receive.
 //!
-//! One enum for the terminal, the log files and the summary alike: none of them asks the runner
-//! anything. An [`Outcome`] belongs to an image that was to be built and to no other.
+//! The terminal, the log files and the summary share one enum, and none of them queries the runner.
+//! Only an image that was to be built has an [`Outcome`].
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::image::{ImageName, ImageRef};
 
-/// An image, or a manifest list, in a registry.
+/// Image or manifest list that was pushed to a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
-    /// What it was pushed as.
+    /// Reference that it was pushed as.
     pub reference: ImageRef,
-    /// The digest that the registry knows it by.
+    /// Digest of its manifest in the registry.
     pub digest: String,
 }
 
-/// What a build made.
+/// Image that a build made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Made {
-    /// The engine's id of the image.
+    /// Id of the image in the engine.
     pub id: String,
-    /// How much the image takes, that which it is built on included, in bytes; `None` where the
-    /// engine does not tell.
+    /// Size of the image with all its parents, in bytes; `None` if the engine does not report it.
     pub size: Option<u64>,
-    /// The image's labels, but for the one with its fingerprint.
+    /// Labels of the image, except the one with its fingerprint.
     pub labels: BTreeMap<String, String>,
-    /// What it carries as its fingerprint, if all that it is made of is known.
+    /// Fingerprint in the image's label; `None` if not all of its parts are known.
     pub fingerprint: Option<String>,
 }
 
-/// How the work on one image ended.
+/// Result of the work on one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The engine knows the image, and the registries that it was pushed to have it.
+    /// The image is in the engine, and in each registry that it was pushed to.
     Built {
-        /// The image.
+        /// Image that the build made.
         made: Made,
-        /// Where it was pushed to; the first is the registry in its own reference.
+        /// References that it was pushed as; the first is in the registry of the image's own
+        /// reference.
         pushed: Vec<Pushed>,
     },
     /// The build failed.
     Error(String),
     /// An ancestor failed, so the build was never started.
     ParentError {
-        /// The ancestor.
+        /// Name of the ancestor.
         ancestor: ImageName,
     },
-    /// Built, but not pushed.
+    /// The image was built, but not pushed.
     PushError(String),
-    /// The engine (or, while pushing, the registry) was out of reach.
+    /// The engine, or the registry of a push, was not reachable.
     ConnectionError(String),
     /// The user interrupted the run before the image was done.
     Interrupted,
 }
 
 impl Outcome {
-    /// The word for it in the machine-readable summary.
+    /// Returns the status word for the machine-readable summary.
     pub fn status(&self) -> &'static str {
         match self {
             Self::Built { .. } => "built",
@@ -69,12 +69,12 @@ impl Outcome {
         }
     }
 
-    /// Whether the image is there as it was asked for.
+    /// Returns true if the image was built, and pushed if that was requested.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Built { .. })
     }
 
-    /// What is to be said beyond the status word.
+    /// Returns the details that the status word leaves out; `None` if there are none.
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::Built { .. } | Self::Interrupted => None,
@@ -86,37 +86,37 @@ impl Outcome {
     }
 }
 
-/// An image that the run will build.
+/// Image that the run will build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToBuild {
-    /// Its short name.
+    /// Short name of the image.
     pub name: ImageName,
-    /// What it will be tagged.
+    /// Reference that it will be tagged with.
     pub reference: ImageRef,
-    /// Its topological wave, from 1.
+    /// Topological wave, from 1.
     pub wave: usize,
-    /// The images of the tree that it is built on or copies from.
+    /// Images of the tree that it is built on or copies from.
     pub needs: Vec<ImageName>,
 }
 
-/// Why an image has no part in the run.
+/// Reason why the run does not build an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aside {
-    /// It was selected, and is left out all the same.
+    /// The image was selected, but is skipped.
     Skipped,
-    /// It was selected, and is there as it would be built.
+    /// The image was selected, but exists already as it would be built.
     Unchanged,
-    /// It was not selected.
+    /// The image was not selected.
     NotMatched,
-    /// It can't be built for this base and type.
+    /// The image can't be built for this base and type.
     Unbuildable,
 }
 
 impl Aside {
-    /// What kolla-build calls skipped.
+    /// Reasons that kolla-build reports as skipped.
     pub const SKIPPED: &'static [Self] = &[Self::Skipped, Self::Unchanged];
 
-    /// The word for it in what programs read.
+    /// Returns the status word for machine-readable output.
     pub fn status(self) -> &'static str {
         match self {
             Self::Skipped => "skipped",
@@ -127,122 +127,122 @@ impl Aside {
     }
 }
 
-/// An image that the run leaves alone.
+/// Image that the run does not build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {
-    /// Its short name.
+    /// Short name of the image.
     pub name: ImageName,
-    /// What it is tagged.
+    /// Reference that it is tagged with.
     pub reference: ImageRef,
-    /// Its topological wave, from 1.
+    /// Topological wave, from 1.
     pub wave: usize,
-    /// The images of the tree that it is built on or copies from.
+    /// Images of the tree that it is built on or copies from.
     pub needs: Vec<ImageName>,
-    /// What of these it is.
+    /// Category of the reason.
     pub aside: Aside,
-    /// The reason in words.
+    /// Reason in words.
     pub reason: String,
-    /// Whether the selection speaks of it by name.
+    /// True if the selection names this image.
     pub asked_for: bool,
 }
 
-/// An image that was there before the run.
+/// State of an image before the run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Existing {
-    /// The engine's id of it, if it is there.
+    /// Id of the image in the engine; `None` if the engine does not have it.
     pub id: Option<String>,
-    /// What it carries as its fingerprint, if that is what it would be built with.
+    /// Fingerprint in the image's label, if a build would give it the same one; otherwise `None`.
     pub fingerprint: Option<String>,
 }
 
-/// One thing that happened in a run.
+/// Event of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The run begins.
     Started {
-        /// When that is.
+        /// Time of the start.
         at: SystemTime,
-        /// The engine that builds, in words.
+        /// Description of the engine that builds.
         engine: String,
-        /// How many images are built at once.
+        /// Largest number of images that are built at the same time.
         threads: usize,
-        /// What will be built, by wave and name.
+        /// Images to build, by wave and name.
         to_build: Vec<ToBuild>,
-        /// What will not, by wave and name.
+        /// Images that will not be built, by wave and name.
         set_aside: Vec<SetAside>,
-        /// How long the builds will take, pushes not counted; `None` where too little is known.
+        /// Expected duration of all builds, without pushes; `None` if too little is known.
         estimate: Option<Duration>,
-        /// How long each build will take, by earlier runs and, where these tell nothing, a guess.
+        /// Expected duration of each build: from earlier runs, or a guess where they have none.
         expected: BTreeMap<ImageName, Duration>,
-        /// What is there already of what will not be built, as far as that was asked for.
+        /// State of the images that will not be built, where the caller queried the engine for it.
         existing: BTreeMap<ImageName, Existing>,
     },
-    /// Something the user should know; nothing failed yet.
+    /// The user should know this, but nothing has failed yet.
     Warning(String),
-    /// An external base image is asked for.
+    /// The pull of an external image begins.
     Pulling(ImageRef),
-    /// An image's build begins.
+    /// The build of an image begins.
     BuildStarted {
-        /// The image.
+        /// Image that is built.
         name: ImageName,
-        /// 1 for the first try.
+        /// Number of the try, from 1.
         attempt: usize,
     },
     /// The engine begins an instruction.
     Step {
-        /// The image.
+        /// Image that is built.
         name: ImageName,
-        /// Which step, from 1.
+        /// Number of the step, from 1.
         number: usize,
-        /// Of how many.
+        /// Number of steps in the build.
         total: usize,
-        /// The instruction.
+        /// Text of the instruction.
         instruction: String,
     },
-    /// A line of the image's log.
+    /// A line is added to the image's log.
     Log {
-        /// The image.
+        /// Image that the log belongs to.
         name: ImageName,
-        /// The line, without its end.
+        /// Text of the line, without its line end.
         line: String,
     },
-    /// A try failed and another follows.
+    /// A try failed, and a retry follows.
     Retrying {
-        /// The image.
+        /// Image that is retried.
         name: ImageName,
-        /// What failed.
+        /// Error of the failed try.
         error: String,
-        /// How long until the next try.
+        /// Time until the next try.
         pause: Duration,
     },
     /// The engine has built the image.
     Built {
-        /// The image.
+        /// Image that was built.
         name: ImageName,
-        /// How long the try took that came to it; nothing before and after it counts.
+        /// Duration of the successful try, without anything before or after it.
         took: Duration,
     },
-    /// The image is in the engine; its push begins.
+    /// The image is in the engine, and its push begins.
     PushStarted {
-        /// The image.
+        /// Image that is pushed.
         name: ImageName,
     },
-    /// The images of several platforms are joined in a registry.
+    /// The images of several platforms were joined in a manifest list in a registry.
     ListPushed(Pushed),
-    /// Nothing more will happen to the image.
+    /// The work on the image is done: no event about it follows.
     Finished {
-        /// The image.
+        /// Image that is done.
         name: ImageName,
-        /// How it ended.
+        /// Result of the work.
         outcome: Outcome,
-        /// From the start of its build; zero where that never began.
+        /// Time since the start of the build; zero if it never started.
         took: Duration,
     },
     /// The user asked to stop.
     Interrupting,
     /// The run is over.
     Ended {
-        /// From start to end.
+        /// Duration of the run.
         took: Duration,
     },
 }

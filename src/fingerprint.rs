@@ -1,10 +1,11 @@
-//! What an image is made of, as one digest: an image that carries the same one need not be built.
+//! Fingerprints: one digest of everything that determines an image. An image with the same
+//! fingerprint need not be built.
 //!
-//! A fingerprint covers all that determines an image: the files of its context with the Dockerfile
-//! among them, what its sources are, the options of the build that change its result, and for each
-//! image that it refers to the fingerprint of that one, or the engine's id where it is an external
-//! one. Nothing of it follows the clock, and it is never shortened. `label` keeps the parts beside it,
-//! in short, to tell what changed.
+//! A fingerprint covers the files of the context, with the Dockerfile, the identities of the
+//! sources, the build options that change the result, and for each image that it refers to that
+//! one's fingerprint, or the engine's id if it is an external image. No part depends on the clock,
+//! and a fingerprint is never shortened. `label` stores short forms of the parts next to it, to
+//! show what changed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,18 +16,19 @@ mod label;
 
 pub use label::{LABEL, LARGEST_LABEL, in_label, is_verified};
 
-/// Beginnings of the names of parts of which an image may have several: of files,
+/// Prefix of the part names of files.
 pub const FILE: &str = "file ";
-/// of build arguments,
+/// Prefix of the part names of build arguments.
 pub const BUILD_ARGUMENT: &str = "build argument ";
-/// of images of the tree,
+/// Prefix of the part names of images of the tree.
 pub const IMAGE: &str = "image ";
-/// of images from elsewhere,
+/// Prefix of the part names of external images.
 pub const BASE: &str = "base ";
-/// and of sources.
+/// Prefix of the part names of sources.
 pub const SOURCE: &str = "source ";
 
-/// The same, each with the plural that people use for such parts.
+/// Prefixes of part names, each with the plural for messages. An image may have several parts of
+/// each.
 const KINDS: [(&str, &str); 5] = [
     (FILE, "files"),
     (BUILD_ARGUMENT, "build arguments"),
@@ -35,22 +37,22 @@ const KINDS: [(&str, &str); 5] = [
     (SOURCE, "sources"),
 ];
 
-/// What an image is made of: by name, a digest of each part or a word that stands for it.
+/// Parts of an image: by name, a digest of the part or a word that stands for it.
 pub type Parts = BTreeMap<String, String>;
 
-/// The digest of all parts of an image, in hexadecimal.
+/// Digest of all parts of an image, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// The fingerprint of an image that is made of `parts`.
+    /// Returns the fingerprint of an image with these `parts`.
     pub fn of(parts: &Parts) -> Self {
         let mut hasher = Sha256::new();
         hash_parts(&mut hasher, parts);
         Self(hex(&hasher.finalize()))
     }
 
-    /// The digest as text.
+    /// Returns the digest as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -62,42 +64,42 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// A fingerprint and what it is made of.
+/// Fingerprint together with its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprinted {
-    /// The digest of all parts.
+    /// Digest of all parts.
     pub fingerprint: Fingerprint,
-    /// The parts.
+    /// Parts by name.
     pub parts: Parts,
 }
 
 impl Fingerprinted {
-    /// What is made of `parts`.
+    /// Computes the fingerprint of `parts`.
     pub fn of(parts: Parts) -> Self {
         Self { fingerprint: Fingerprint::of(&parts), parts }
     }
 }
 
-/// A part that is not what it was.
+/// Change of one part, with its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// It is new.
+    /// The part is new.
     Added(String),
-    /// It is there no more.
+    /// The part is gone.
     Removed(String),
-    /// It is another.
+    /// The part has another value.
     Changed(String),
 }
 
 impl Change {
-    /// The part's name.
+    /// Returns the name of the part.
     pub fn part(&self) -> &str {
         match self {
             Self::Added(part) | Self::Removed(part) | Self::Changed(part) => part,
         }
     }
 
-    /// The same change of a part with another name.
+    /// Returns the same change, with the part's name replaced by `rename`.
     fn renamed(self, rename: fn(&str) -> String) -> Self {
         match self {
             Self::Added(part) => Self::Added(rename(&part)),
@@ -117,7 +119,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// What differs between two sets of parts, by the parts' names.
+/// Returns the differences between two sets of parts, by the parts' names.
 pub fn changes(before: &Parts, after: &Parts) -> Vec<Change> {
     let removed = before.keys().filter(|name| !after.contains_key(*name));
     let removed = removed.map(|name| Change::Removed(name.clone()));
@@ -131,18 +133,18 @@ pub fn changes(before: &Parts, after: &Parts) -> Vec<Change> {
     found
 }
 
-/// What became of a thing between two times.
+/// Difference of one item between two points in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// It is new.
+    /// The item is new.
     Added,
-    /// It is there no more.
+    /// The item is gone.
     Removed,
-    /// It is made of other parts; these differ.
+    /// The item has another fingerprint; these parts differ.
     Changed(Vec<Change>),
 }
 
-/// What is not what it was, by name.
+/// Returns the items that differ, by name.
 pub fn differences<Name: Ord + Clone>(
     before: &BTreeMap<Name, Fingerprinted>,
     after: &BTreeMap<Name, Fingerprinted>,
@@ -160,7 +162,8 @@ pub fn differences<Name: Ord + Clone>(
     removed.chain(others).collect()
 }
 
-/// Adds names and digests of parts to what is hashed, so that no two sets of them look the same.
+/// Hashes names and values of parts. Each is preceded by its length, so that no two sets of parts
+/// feed the same bytes to the hash.
 fn hash_parts<'p>(hasher: &mut Sha256, parts: impl IntoIterator<Item = (&'p String, &'p String)>) {
     for (name, part) in parts {
         for text in [name, part] {
@@ -170,7 +173,7 @@ fn hash_parts<'p>(hasher: &mut Sha256, parts: impl IntoIterator<Item = (&'p Stri
     }
 }
 
-/// The digest of something, in hexadecimal.
+/// Returns the SHA-256 digest of `bytes`, in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
@@ -216,7 +219,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the parts are called, no two different sets of them are taken for the same.
+        /// Two different sets of parts never have the same fingerprint, whatever the names are.
         #[test]
         fn different_parts_have_different_fingerprints(
             one in prop::collection::btree_map("[ab]{0,3}", "[ab]{0,3}", 0..4),

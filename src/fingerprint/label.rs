@@ -1,9 +1,8 @@
-//! The label in which an image carries its fingerprint and, in short, what it is made of.
+//! Label in which an image stores its fingerprint and short forms of its parts.
 //!
-//! An image may be made of any number of parts, while some engines take labels of at most 4096
-//! bytes, and the label of a build travels in an URL. So parts are named one by one as long as there
-//! is room, and otherwise in groups, by folder: a digest of each group still tells where something
-//! changed.
+//! An image may have any number of parts, while some engines accept at most 4096 bytes for a label,
+//! and the labels of a build are sent in a URL. So parts are listed one by one while there is room,
+//! and otherwise in groups, by folder: the digest of a group still shows where something changed.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -13,35 +12,37 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Change, Fingerprinted, KINDS, Parts, changes, hash_parts, hex};
 
-/// The key of the label: one for everything, since the classic builder makes a step of each.
+/// Key of the label. There is only one label, since the classic builder makes a step of each.
 pub const LABEL: &str = "kiln.fingerprint";
 
 /// Largest size of the label, key and value together, in bytes.
 pub const LARGEST_LABEL: usize = 4000;
 
-/// Digits that are kept of a part's digest: enough to tell two versions apart.
+/// Number of hexadecimal digits that are kept of a part's digest: enough to tell two versions
+/// apart.
 const SHORT: usize = 12;
 
-/// Longest name, in bytes, under which the label has a part or a group of its own.
+/// Longest name of a part or group that the label lists, in bytes.
 const LONGEST_NAME: usize = 256;
 
-/// Version of the label's form. The first had no number, and a map of all parts.
+/// Version of the label's format. The first format had no number, only a map of all parts.
 const FORM: u32 = 2;
 
-/// Parts as the label has them.
+/// Parts in the format of the label.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Folded {
     form: u32,
-    /// The parts that are named.
+    /// Short digests of the parts that are listed by name.
     parts: Parts,
-    /// Digests of all other parts whose names begin alike, by the longest beginning that is here.
+    /// Digests of groups of all other parts. A part belongs to the group with the longest matching
+    /// prefix.
     #[serde(default, skip_serializing_if = "Parts::is_empty")]
     groups: Parts,
 }
 
 impl Fingerprinted {
-    /// Returns the value of the label for an image with this fingerprint. Key and value take at most
-    /// [`LARGEST_LABEL`] bytes.
+    /// Returns the value of the label for an image with this fingerprint. Key and value take at
+    /// most [`LARGEST_LABEL`] bytes.
     pub fn label(&self) -> String {
         let start = format!("{} ", self.fingerprint);
         let room = LARGEST_LABEL - LABEL.len() - start.len();
@@ -49,7 +50,8 @@ impl Fingerprinted {
         start + &serde_json::to_string(&folded).expect("plain JSON")
     }
 
-    /// Returns what differs from what the `label` of an image says; `None` where that can't be read.
+    /// Returns the changes since the image with this `label` was built; `None` if the label can't
+    /// be parsed.
     pub fn changes_since(&self, label: &str) -> Option<Vec<Change>> {
         let (_, text) = label.split_once(' ')?;
         if let Ok(before) = serde_json::from_str::<Parts>(text) {
@@ -70,8 +72,9 @@ pub fn in_label(label: &str) -> &str {
     label.split_once(' ').map_or(label, |(fingerprint, _)| fingerprint)
 }
 
-/// Whether the image with this label was tagged only once its layers were seen to lie on those of its
-/// parent. Versions of Kiln that did not look wrote labels of the first form.
+/// Returns true if the image with this label was tagged only after its layers were checked to start
+/// with the layers of its parent. Versions of Kiln without that check wrote labels in the first
+/// format.
 pub fn is_verified(label: &str) -> bool {
     let text = label.split_once(' ').map(|(_, text)| text);
     let folded: Option<Folded> = text.and_then(|text| serde_json::from_str(text).ok());
@@ -86,7 +89,7 @@ fn short(part: &str) -> String {
     part.chars().take(SHORT).collect()
 }
 
-/// The name of a group for people, by the beginning that the names of its parts have in common.
+/// Returns the display name of a group, by the prefix that the names of its parts share.
 fn group_name(beginning: &str) -> String {
     if beginning.is_empty() {
         return "other parts".to_owned();
@@ -100,7 +103,7 @@ fn group_name(beginning: &str) -> String {
     }
 }
 
-/// Which parts a label names, and which groups it has.
+/// Names of the parts and prefixes of the groups that a label lists.
 struct Shape<'a> {
     parts: BTreeSet<&'a str>,
     groups: BTreeSet<&'a str>,
@@ -112,8 +115,9 @@ impl<'a> Shape<'a> {
         Self { parts: names(&folded.parts), groups: names(&folded.groups) }
     }
 
-    /// Returns the finest shape for `parts` that takes at most `room` bytes as JSON. It begins with
-    /// one group of everything, and takes groups apart, those first that add least.
+    /// Returns the finest shape for `parts` that takes at most `room` bytes as JSON. Starts with
+    /// one group of all parts, and splits groups in the order of the bytes that this adds, fewest
+    /// first.
     fn within(room: usize, parts: &'a Parts) -> Self {
         let parts: Vec<Part<'_>> =
             parts.iter().map(|(name, part)| (name.as_str(), part.as_str())).collect();
@@ -124,7 +128,7 @@ impl<'a> Shape<'a> {
         let mut left = room - frame - entry_size("", SHORT);
         let mut open = BinaryHeap::from([Reverse(Split::of("", &parts))]);
         while let Some(Reverse(split)) = open.pop() {
-            // All others add at least as much.
+            // The heap returns the split that adds least, so no other one fits either.
             if split.adds > left {
                 break;
             }
@@ -142,7 +146,8 @@ impl<'a> Shape<'a> {
         shape
     }
 
-    /// Returns `parts` as a label of this shape has them. Parts that belong nowhere are named.
+    /// Returns `parts` in the format of a label of this shape. Parts that belong to no group are
+    /// listed.
     fn fold(&self, parts: &Parts) -> Folded {
         let mut folded = Folded { form: FORM, ..Folded::default() };
         let mut groups: BTreeMap<&str, Sha256> = BTreeMap::new();
@@ -159,7 +164,7 @@ impl<'a> Shape<'a> {
         folded
     }
 
-    /// Returns the group that a part belongs to, if it is not named.
+    /// Returns the group of a part; `None` if the part is listed by name or has no group.
     fn group_of(&self, name: &str) -> Option<&'a str> {
         if self.parts.contains(name) {
             return None;
@@ -169,24 +174,24 @@ impl<'a> Shape<'a> {
     }
 }
 
-/// A part, by name.
+/// Name and value of a part.
 type Part<'a> = (&'a str, &'a str);
 
-/// A group taken apart.
+/// Split of a group into listed parts and smaller groups.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Split<'m, 'a> {
-    /// Bytes that the label gets longer by.
+    /// Number of bytes that the split adds to the label.
     adds: usize,
     beginning: &'a str,
-    /// Whether nothing is left of the group.
+    /// True if no part is left in the group.
     is_whole: bool,
     parts: Vec<Part<'a>>,
     groups: Vec<(&'a str, &'m [Part<'a>])>,
 }
 
 impl<'m, 'a> Split<'m, 'a> {
-    /// Takes the group of these `members`, which are sorted, apart by the next folder. What would have
-    /// too long a name stays behind.
+    /// Splits the group of these sorted `members` by their next folder. Parts and groups whose
+    /// names would be too long stay in the group.
     fn of(beginning: &'a str, members: &'m [Part<'a>]) -> Self {
         let (mut parts, mut groups, mut adds, mut is_whole) = (Vec::new(), Vec::new(), 0, true);
         let next = |(name, _): &Part<'a>| next_beginning(name, beginning);
@@ -214,22 +219,22 @@ impl<'m, 'a> Split<'m, 'a> {
     }
 }
 
-/// Bytes that an entry takes in JSON, with a value of `value` plain characters.
+/// Returns the number of bytes of an entry in JSON, whose value has `value` plain characters.
 fn entry_size(name: &str, value: usize) -> usize {
     let name = serde_json::to_string(name).expect("plain JSON");
     name.len() + r#":"","#.len() + value
 }
 
-/// Returns the longest beginning that two names share and that may be a group's, if that is short
-/// enough.
+/// Returns the longest prefix that two names share and that is allowed as a group; `None` if all
+/// such prefixes are too long.
 fn common_beginning<'a>(one: &'a str, other: &str) -> Option<&'a str> {
     let beginnings = std::iter::successors(Some(one), |longer| parent_of(longer)).skip(1);
     let mut shared = beginnings.filter(|beginning| other.starts_with(beginning));
     shared.find(|beginning| beginning.len() <= LONGEST_NAME)
 }
 
-/// Returns the beginning of `name` that is one step longer than `beginning`: with the kind of the part,
-/// or one more folder.
+/// Returns the prefix of `name` that is one step longer than `beginning`: the kind of the part, or
+/// one more folder.
 fn next_beginning<'a>(name: &'a str, beginning: &str) -> Option<&'a str> {
     if beginning.is_empty() {
         return kind_of(name);
@@ -238,7 +243,7 @@ fn next_beginning<'a>(name: &'a str, beginning: &str) -> Option<&'a str> {
     Some(&name[..=beginning.len() + end])
 }
 
-/// Returns the longest proper beginning of a name, or of a beginning: without its last step.
+/// Returns the longest proper prefix of a name or of a prefix: the text without its last step.
 fn parent_of(text: &str) -> Option<&str> {
     let kind = kind_of(text).filter(|kind| kind.len() < text.len()).unwrap_or_default();
     let inner = text.strip_suffix('/').unwrap_or(text);
@@ -265,7 +270,7 @@ mod tests {
             .collect()
     }
 
-    /// An image with these files, and what others have, too.
+    /// Returns the parts of an image with these files, and with one part of most other kinds.
     fn image(files: impl IntoIterator<Item = (String, String)>) -> Parts {
         let files = files.into_iter().map(|(path, text)| (format!("file {path}"), text));
         let others = ["Dockerfile", "image base", "base debian:bookworm", "build argument X"];
@@ -412,8 +417,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// No label is too long, none depends on anything but the parts, and nothing that changed
-        /// goes untold.
+        /// No label is too long, each depends only on the parts, and every change is shown.
         #[test]
         fn every_change_is_told(
             names in prop::collection::btree_set("(file|build argument|image|base|x)[ab/ ]{0,6}", 0..60),
