@@ -1,11 +1,11 @@
-//! Does what a plan says: builds and pushes, as many at once as allowed, each image as soon as
-//! what it needs is there.
+//! Runs a plan: builds and pushes images, as many at the same time as allowed, each as soon as the
+//! images that it needs exist.
 //!
 //! One dispatcher owns all state of a run. Workers build or push a single image and only send
-//! events and return results, so there is nothing to lock. A failure is dealt out to all
-//! descendants before anything else is started. Among images that could start, the one whose chain of
-//! builds is expected to take longest goes first. Sources are fetched ahead of the builds, so that no
-//! thread waits for a download.
+//! events and return results, so there is nothing to lock. A failure is passed to all descendants
+//! before any other work is started. Among images that are ready, the one with the longest expected
+//! chain of builds starts first. Sources are fetched ahead of the builds, so that no thread waits
+//! for a download.
 
 mod ahead;
 mod evidence;
@@ -35,55 +35,56 @@ use evidence::{Identity, Need};
 use patience::Patience;
 use worker::{Done, Failure, Product, Stock, Worker, pull};
 
-/// How the work is done.
+/// Settings of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How many builds at once.
+    /// Largest number of builds at the same time.
     pub threads: usize,
-    /// How many pushes at once; `None` where nothing is pushed.
+    /// Largest number of pushes at the same time; `None` if nothing is pushed.
     pub push_threads: Option<usize>,
-    /// Whether nothing is pushed before all images are built, and nothing at all if one failed.
+    /// True if pushes wait until all images are built, and nothing is pushed if one failed.
     pub push_all_or_none: bool,
-    /// Images whose failure is no reason to push nothing.
+    /// Images whose failure does not prevent the pushes in that mode.
     pub forgiven: BTreeSet<ImageName>,
-    /// How often what failed is tried again, and how long an engine that is out of reach is waited
-    /// for.
+    /// Number of retries, and longest wait for an engine that is not reachable.
     pub patience: Patience,
-    /// Whether external images are asked for first.
+    /// True if external images are pulled first.
     pub pull: bool,
-    /// Registries that images are pushed to beside the one in their references.
+    /// Registries that images are pushed to in addition to the one in their references.
     pub registries: Vec<String>,
-    /// The images that are there already, as far as that was asked for.
+    /// State of images that exist already, where the caller queried it.
     pub existing: BTreeMap<ImageName, Existing>,
-    /// How long builds took in earlier runs, as far as that is known.
+    /// Durations of builds in earlier runs, where they are known.
     pub durations: BTreeMap<ImageName, Duration>,
-    /// Whether the image that most time hangs on starts first; images start by name otherwise.
+    /// True if the image with the longest remaining chain of builds starts first; otherwise images
+    /// start by name.
     pub priorities: bool,
 }
 
-/// What an image is built from.
+/// Input of an image's build.
 #[derive(Debug, Clone)]
 pub struct Material {
-    /// Its build context, as far as it lies in the tree.
+    /// Build context, without the files that have to be fetched.
     pub context: Context,
-    /// What is to be fetched into the context; `None` where nothing is.
+    /// Sources to fetch into the context; `None` if there are none.
     pub sources: Option<ImageSources>,
-    /// How it is built.
+    /// Options of the build.
     pub options: Arc<BuildOptions>,
 }
 
-/// What a run works with.
+/// Services that a run uses.
 pub struct Means<E> {
-    /// Builds and pushes.
+    /// Engine that builds and pushes.
     pub engine: Arc<E>,
-    /// The engine in words.
+    /// Description of the engine for the reports.
     pub engine_name: String,
-    /// Fetches what is not in the tree.
+    /// Fetcher of the sources that are not in the tree.
     pub fetcher: Arc<dyn Fetcher>,
 }
 
-/// Builds what `plan` says, each image from its `materials`, and tells `emit` all
-/// that happens, with the time since the run began. When `interrupt` is ready, what is under way is given up and the run ends.
+/// Builds the images of `plan`, each from its `materials`, and calls `emit` with each event and the
+/// time since the start of the run. When `interrupt` completes, cancels all work in progress and
+/// ends the run.
 ///
 /// Returns the outcome of every image that was to be built.
 pub async fn run<E: Engine>(
@@ -117,7 +118,7 @@ pub async fn run<E: Engine>(
     outcomes
 }
 
-/// What a worker is at.
+/// Task of a worker.
 #[derive(Debug, Clone)]
 enum Work {
     Pull(ImageRef),
@@ -141,15 +142,15 @@ impl Work {
     }
 }
 
-/// How far an image has come.
+/// Progress of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// So many of the images it needs are not there yet.
+    /// This many of the images that it needs are not built yet.
     Waiting(usize),
     Building,
-    /// Built; its push is queued or under way.
+    /// The image is built; its push is queued or in progress.
     Pushing(Made),
-    /// Built and pushed; the list that joins it with others is not.
+    /// The image is built and pushed; the manifest list that it belongs to is not pushed yet.
     Pushed(Made, Vec<Pushed>),
     Finished(Outcome),
 }
@@ -158,25 +159,25 @@ struct Dispatcher<'a, E> {
     engine: Arc<E>,
     fetcher: Arc<dyn Fetcher>,
     graph: &'a Graph,
-    /// The place of each image in the order in which those that can start do.
+    /// Position of each image in the order in which ready images start.
     turns: Vec<usize>,
     materials: BTreeMap<ImageName, Material>,
     options: Options,
-    /// What is known of the images that are there, and of those built so far.
+    /// Identities of the images that exist already or were built so far.
     identities: BTreeMap<Index, Identity>,
-    /// External images of which there is another one for each of several platforms.
+    /// External images that differ between platforms and are needed for several platforms.
     ambiguous: BTreeSet<ImageRef>,
     emit: &'a mut dyn FnMut(Event),
     states: BTreeMap<Index, State>,
     begun: HashMap<Index, Instant>,
     pulls: Vec<Pull>,
-    /// External images that can't be had, each with the reason.
+    /// External images that could not be pulled, each with the failure.
     missing: BTreeMap<ImageRef, Failure>,
-    /// The images that wait for no other, by turn.
+    /// Images whose needs are all built, in the order in which they start.
     ready: BTreeSet<(usize, Index)>,
     ahead: Ahead,
     to_push: VecDeque<Index>,
-    /// Built, and not to be pushed before all others are built.
+    /// Built images whose push waits until all others are built.
     held: Vec<Index>,
     /// Manifest lists, each with the references of the images that it joins.
     lists: BTreeMap<ImageRef, Vec<ImageRef>>,
@@ -250,8 +251,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.until_idle(pin!(interrupt)).await;
     }
 
-    /// Starts what can be started and settles what ends, until nothing is under way or an interrupt
-    /// comes.
+    /// Starts all work that can start and handles each result, until nothing is in progress or an
+    /// interrupt comes.
     async fn until_idle(&mut self, mut interrupt: Pin<&mut impl Future<Output = ()>>) {
         loop {
             self.start_what_can();
@@ -278,7 +279,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.graph.images()[image].name.clone()
     }
 
-    /// Tells what the workers said so far, so that it comes before what they returned.
+    /// Emits the events that workers have sent so far, so that they come before the workers'
+    /// results.
     fn pass_on_events(&mut self) {
         while let Ok(event) = self.heard.try_recv() {
             self.tell(event);
@@ -305,7 +307,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    /// Makes every image that waits for nothing ready.
+    /// Queues every image that waits for no other one.
     fn queue_roots(&mut self) {
         for (&image, _) in self.states.iter().filter(|(_, state)| **state == State::Waiting(0)) {
             self.ready.insert((self.turns[image], image));
@@ -332,7 +334,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.at.values().filter(|at| work(at)).count()
     }
 
-    /// Takes the first by turn of the images that wait for nothing but a thread.
+    /// Takes the first image in order that waits only for a thread.
     fn next_build(&mut self) -> Option<Index> {
         let next = self.ready.iter().find(|(_, image)| self.ahead.is_at_hand(*image)).copied()?;
         self.ready.remove(&next);
@@ -378,7 +380,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.spawn(Work::Build(image), worker.build(stock, needs));
     }
 
-    /// What an image is made of that is no part of its context: the images that it refers to.
+    /// Returns the images that an image refers to: the parts of it that are not in its context.
     fn needs(&self, image: Index, options: &BuildOptions) -> Vec<Need> {
         let dockerfile = &self.graph.images()[image].dockerfile;
         let parent = dockerfile.parent().map(|parent| &parent.image);
@@ -429,7 +431,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    /// Takes note of what a worker returned.
+    /// Handles the result of a worker.
     fn settle(&mut self, result: Result<(Id, Done), JoinError>) {
         let (id, done) = result.unwrap_or_else(|error| {
             (error.id(), Err(Failure::new(format!("the worker broke down: {error}"))))
@@ -465,7 +467,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    /// Releases what waited for `image`, and pushes it or is done with it.
+    /// Queues the children for which `image` was the last need; then queues its push or finishes
+    /// it.
     fn built(&mut self, image: Index, made: Made) {
         for child in self.graph.needed_by(image) {
             if let Some(State::Waiting(needs)) = self.states.get_mut(&child) {
@@ -486,8 +489,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    /// Has what was held back pushed once all is built, or gives it up once it is known that this
-    /// will not be.
+    /// Queues the held pushes once all images are built. Fails them if an image was not built,
+    /// unless that failure is forgiven.
     fn release_held(&mut self) {
         let is_open = |state: &State| matches!(state, State::Waiting(_) | State::Building);
         if self.held.is_empty() || self.states.values().any(is_open) {
@@ -504,7 +507,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    /// An image whose failure is not forgiven.
+    /// Returns the first image whose failure prevents the pushes; `None` if there is none.
     fn first_failed(&self) -> Option<ImageName> {
         let failed = self.states.iter().find(|(image, state)| {
             let culprit = match state {
@@ -531,7 +534,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    /// The images that are built in this run for a list.
+    /// Returns the images of a manifest list that are built in this run.
     fn joined_by(&self, list: &ImageRef) -> Vec<Index> {
         let images = self.graph.images();
         let of_list =
@@ -539,8 +542,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         of_list.copied().collect()
     }
 
-    /// Pushes a list once all that it joins is pushed. Where one of its images failed there is no
-    /// list, and the others are done.
+    /// Pushes a manifest list once all its images are pushed. If one of them failed, pushes no list
+    /// and finishes the others.
     fn join(&mut self, list: ImageRef) {
         let joined = self.joined_by(&list);
         let is = |state: fn(&State) -> bool| joined.iter().all(|image| state(&self.states[image]));
@@ -557,7 +560,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    /// Is done with all images that wait for a list.
+    /// Finishes all images that wait for a manifest list.
     fn finish_joined(&mut self, list: &ImageRef, failure: Option<&Failure>) {
         for image in self.joined_by(list) {
             let Some(State::Pushed(made, pushed)) = self.states.get(&image).cloned() else {
@@ -571,7 +574,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    /// Deals out a failed build: to the image, and to every descendant that waits for it.
+    /// Finishes an image whose build failed, and every descendant that waits for it.
     fn not_built(&mut self, image: Index, failure: Failure) {
         self.finish(image, failure.outcome(Outcome::Error));
         let ancestor = self.name(image);
@@ -584,7 +587,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    /// Is done with an image, and with the list that it would have been a part of.
+    /// Finishes an image, and checks the manifest list that it belongs to.
     fn finish(&mut self, image: Index, outcome: Outcome) {
         self.conclude(image, outcome);
         if let Some(list) = self.graph.images()[image].list.clone() {
@@ -600,7 +603,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.tell(Event::Finished { name, outcome, took });
     }
 
-    /// Drops all work under way; whatever is not finished never will be.
+    /// Cancels all work in progress, and marks every unfinished image as interrupted.
     async fn give_up(&mut self) {
         self.tell(Event::Interrupting);
         self.tasks.shutdown().await;
@@ -629,19 +632,19 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 }
 
-/// What is told of an image that was built.
+/// Returns a built image in the form for events, without the label of the fingerprint.
 fn made(image: &Inspected, fingerprint: Option<String>) -> Made {
     let Inspected { id, mut labels, size, .. } = image.clone();
     labels.remove(LABEL);
     Made { id, size, labels, fingerprint }
 }
 
-/// An external image, and the platform that it is wanted for.
+/// External image, and the platform to pull it for; `None` for the engine's own platform.
 type Pull = (ImageRef, Option<String>);
 
-/// The external images to ask for before the builds. An engine has one image under a reference:
-/// those that are wanted for several platforms, the second half, are left to the builds, each of
-/// which gets its own.
+/// Returns the external images to pull before the builds, and those that are wanted for several
+/// platforms. An engine has only one image under a reference, so the latter are left to the builds,
+/// each of which gets its own.
 pub fn bases(
     plan: &Plan<'_>,
     materials: &BTreeMap<ImageName, Material>,
@@ -662,7 +665,7 @@ pub fn bases(
     (pulls.collect(), ambiguous.into_keys().cloned().collect())
 }
 
-/// The images whose sources are fetched, those that can be built soonest first.
+/// Returns the images with sources to fetch, in the order in which they can be built.
 fn to_fetch(
     plan: &Plan<'_>,
     forecast: &Forecast<'_>,

@@ -1,9 +1,10 @@
-//! What is fetched ahead of the builds: which image's sources are next, and the packed contexts
-//! that wait for a thread.
+//! Prefetch of sources: chooses the image whose sources are fetched next, and keeps the packed
+//! contexts that wait for a thread.
 //!
-//! Fetches have a bound of their own, so that no thread of the builds waits for a download, and so
-//! has what waits in memory. Images that could be built go first. Those that wait for others may take
-//! half of the room: the other half is always there for the images that can make room again.
+//! Fetches have their own limit, so that no build thread waits for a download, and so do the
+//! contexts that wait in memory. Images that could be built now are fetched first. Images that wait
+//! for others may take half of the room: the other half is always left for the images that can free
+//! room by being built.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,28 +13,29 @@ use tokio::task::AbortHandle;
 use super::worker::{Failure, Packed};
 use crate::graph::Index;
 
-/// How many images have their sources fetched at once.
+/// Largest number of images whose sources are fetched at the same time.
 const FETCHES: usize = 4;
 
-/// The images with sources, from the first fetch to the start of the last build.
+/// Prefetch state of the images with sources, from the first fetch to the start of the last build.
 pub(super) struct Ahead {
-    /// How many of the images that wait for others may take room; together there is room for twice
-    /// as many.
+    /// Largest number of images in memory that still wait for others. The limit for all images is
+    /// twice as large.
     room: usize,
-    /// Images whose fetch has not begun, those that can be built soonest first.
+    /// Images whose fetch has not begun, in the order in which they can be built.
     to_fetch: Vec<Index>,
     fetching: BTreeMap<Index, AbortHandle>,
     fetched: BTreeMap<Index, Result<Packed, Failure>>,
 }
 
 impl Ahead {
-    /// Fetches for the images `to_fetch`, those that can be built soonest first, and as many builds
-    /// at once as there are `threads`.
+    /// Creates the state for the images `to_fetch`, in the order in which they can be built, and
+    /// for as many parallel builds as there are `threads`.
     pub(super) fn new(threads: usize, to_fetch: Vec<Index>) -> Self {
         Self { room: threads, to_fetch, fetching: BTreeMap::new(), fetched: BTreeMap::new() }
     }
 
-    /// The image to fetch for now, if any; `ready` are those that could be built, by turn.
+    /// Returns the image to fetch next; `None` if there is none or no room. `ready` are the images
+    /// that could be built now, in their order.
     pub(super) fn next(&self, ready: impl Iterator<Item = Index> + Clone) -> Option<Index> {
         let kept: BTreeSet<Index> =
             self.fetching.keys().chain(self.fetched.keys()).copied().collect();
@@ -47,30 +49,30 @@ impl Ahead {
         })
     }
 
-    /// Takes note that the fetch for an image has begun.
+    /// Records that the fetch for an image has begun.
     pub(super) fn begun(&mut self, image: Index, fetch: AbortHandle) {
         self.to_fetch.retain(|other| *other != image);
         self.fetching.insert(image, fetch);
     }
 
-    /// Keeps what a fetch came to, unless it was given up.
+    /// Stores the result of a fetch, unless the fetch was cancelled.
     pub(super) fn ended(&mut self, image: Index, result: Result<Packed, Failure>) {
         if self.fetching.remove(&image).is_some() {
             self.fetched.insert(image, result);
         }
     }
 
-    /// Whether a build would not have to wait for a fetch.
+    /// Returns true if a build of the image would not have to wait for a fetch.
     pub(super) fn is_at_hand(&self, image: Index) -> bool {
         !self.to_fetch.contains(&image) && !self.fetching.contains_key(&image)
     }
 
-    /// Hands out what was fetched for an image; `None` where nothing had to be.
+    /// Takes the result of an image's fetch; `None` if nothing had to be fetched.
     pub(super) fn take(&mut self, image: Index) -> Option<Result<Packed, Failure>> {
         self.fetched.remove(&image)
     }
 
-    /// Gives up what is done for an image that will not be built.
+    /// Cancels the fetch, and drops its result, of an image that will not be built.
     pub(super) fn give_up(&mut self, image: Index) {
         self.to_fetch.retain(|other| *other != image);
         self.fetched.remove(&image);
@@ -89,7 +91,7 @@ mod tests {
         Builder::new_current_thread().build().unwrap()
     }
 
-    /// Begins all fetches that may be.
+    /// Begins all fetches that are allowed. Returns their images in order.
     fn begin_all(ahead: &mut Ahead, ready: &[Index], runtime: &Runtime) -> Vec<Index> {
         let next = std::iter::from_fn(|| {
             let image = ahead.next(ready.iter().copied())?;

@@ -1,9 +1,9 @@
-//! Evidence that an image was made from what its fingerprint stands for: from the images that this run
-//! built or found, and not from what something else has put under their names meanwhile.
+//! Checks that an image was made from what its fingerprint says: from the images that this run
+//! built or found, and not from others to which their tags were moved meanwhile.
 //!
-//! A Dockerfile names images by tags, which anybody may move at any time. So the engine is asked for
-//! them before a build and after it: the layers of the result have to begin with those of its parent,
-//! and images that it only takes files from have to be the same both times.
+//! A Dockerfile refers to images by tags, which anyone can move at any time. So the images are
+//! inspected in the engine before and after a build: the layers of the result have to begin with
+//! those of its parent, and images from which it only copies files have to be the same both times.
 
 use futures_util::future::try_join_all;
 
@@ -11,74 +11,74 @@ use crate::engine::{Engine, EngineError, Inspected};
 use crate::fingerprint::{LABEL, Parts, in_label};
 use crate::image::ImageRef;
 
-/// What to do about tags that something else moves.
+/// Advice in the error about a moved tag.
 const CURE: &str = "let one run at a time make or pull images of these names";
 
-/// An image that another is made from.
+/// Image that another image is made from.
 #[derive(Debug, Clone)]
 pub(super) struct Need {
-    /// Name of the part that it is in the other's fingerprint.
+    /// Name of its part in the fingerprint of the other image.
     pub(super) part: String,
-    /// The reference that the engine is given.
+    /// Reference by which the engine resolves it.
     pub(super) reference: ImageRef,
-    /// Whether the other is built on it.
+    /// True if it is the parent of the other image.
     pub(super) is_parent: bool,
-    /// Which image it has to be.
+    /// Identity that it has to have.
     pub(super) identity: Identity,
-    /// Whether this run may give it further references meanwhile.
+    /// True if this run may give the image further references meanwhile.
     pub(super) is_being_tagged: bool,
 }
 
-/// Which image has to be under a reference.
+/// Expected identity of the image under a reference.
 #[derive(Debug, Clone)]
 pub(super) enum Identity {
-    /// The one that this run built.
+    /// The image that this run built.
     Built {
-        /// What the engine has of it.
+        /// Image as the engine described it after the build.
         image: Inspected,
-        /// Its fingerprint, if all that it is made of is known.
+        /// Fingerprint of the image; `None` if not all of its parts are known.
         fingerprint: Option<String>,
     },
-    /// One that carries this fingerprint.
+    /// An image whose label has this fingerprint.
     Carrying(String),
-    /// The one that is there when the build begins. It is an image for the platform of the build.
+    /// The image that is present when the build begins. It is for the platform of the build.
     Present,
-    /// The same, for whichever platform: the engine may take another for the build.
+    /// Like `Present`, but for any platform: the engine may use another image for the build.
     PresentForSome,
-    /// One that the engine has for each of several platforms.
+    /// The engine has a different image for each of several platforms.
     ForEach,
 }
 
-/// The images that a build is made from, as they were before it began.
+/// Images that a build is made from, as inspected before the build.
 pub(super) struct Origins<'n>(Vec<Origin<'n>>);
 
 struct Origin<'n> {
     need: &'n Need,
     image: Option<Inspected>,
-    /// What stands for it in the fingerprint, if that is known.
+    /// Value of its part in the fingerprint; `None` if it is unknown.
     part: Option<String>,
 }
 
 impl<'n> Origins<'n> {
-    /// Asks the engine for what is needed.
+    /// Inspects the needed images.
     ///
     /// # Errors
-    /// When it can't be asked, or has other images than it should.
+    /// When the engine can't be asked, or has another image than expected.
     pub(super) async fn of<E: Engine>(engine: &E, needs: &'n [Need]) -> Result<Self, EngineError> {
         Ok(Self(try_join_all(needs.iter().map(|need| Origin::of(engine, need))).await?))
     }
 
-    /// The parts of a fingerprint that the images are; `None` where one of them is not known.
+    /// Returns the parts of a fingerprint for the images; `None` if one of them is unknown.
     pub(super) fn parts(&self) -> Option<Parts> {
         self.0.iter().map(|origin| Some((origin.need.part.clone(), origin.part.clone()?))).collect()
     }
 
-    /// The image that is built on.
+    /// Returns the parent as inspected before the build; `None` if it was not inspected or found.
     pub(super) fn parent(&self) -> Option<&Inspected> {
         self.0.iter().find(|origin| origin.need.is_parent)?.image.as_ref()
     }
 
-    /// Looks whether `built` was made from these images.
+    /// Checks that `built` was made from these images.
     ///
     /// # Errors
     /// When it was not, or the engine can't be asked.
@@ -94,7 +94,7 @@ impl<'n> Origins<'n> {
 impl<'n> Origin<'n> {
     async fn of<E: Engine>(engine: &E, need: &'n Need) -> Result<Self, EngineError> {
         if let Identity::ForEach = need.identity {
-            // An image can be built without its registry.
+            // An unreachable registry does not prevent the build: the part stays unknown.
             let part = engine.digest(&need.reference).await.unwrap_or(None);
             return Ok(Self { need, image: None, part });
         }
@@ -118,7 +118,7 @@ impl<'n> Origin<'n> {
     }
 
     async fn confirm<E: Engine>(&self, engine: &E, built: &Inspected) -> Result<(), EngineError> {
-        // Nothing was known of it, so that nothing stands for it.
+        // The engine did not describe the image before the build: there is nothing to compare.
         let Some(before) = &self.image else { return Ok(()) };
         let whose = match self.need.identity {
             Identity::Built { .. } => "built",
@@ -127,12 +127,13 @@ impl<'n> Origin<'n> {
         let after = engine.image(&self.need.reference).await?;
         let is_local = !matches!(self.need.identity, Identity::PresentForSome);
         if self.need.is_parent && is_local {
-            // Its layers tell on which one it is, unless another has all of them, too.
+            // The layers show which image is the parent, unless the image that is there now has
+            // them, too.
             let may_be_on = |image: &Inspected| image.id != before.id && built.is_on(image);
             let is_placed = built.is_on(before) && !after.as_ref().is_some_and(may_be_on);
             return if is_placed { Ok(()) } else { Err(self.need.moved(whose)) };
         }
-        // One that was tagged may have been away and come back.
+        // A tag with a new time may have been moved away and back.
         let is_same = |image: &Inspected| {
             image.id == before.id && (self.need.is_being_tagged || image.tagged == before.tagged)
         };
@@ -141,7 +142,7 @@ impl<'n> Origin<'n> {
 }
 
 impl Need {
-    /// Expects of the image that is there that it is the one that this run built or found.
+    /// Checks that the image under the reference is the one that this run built or found.
     fn expect(
         &self,
         whose: &str,
@@ -165,7 +166,7 @@ impl Need {
         ))
     }
 
-    /// The image as the subject of a sentence about the one that is made from it.
+    /// Returns the image as the subject of an error about the image made from it.
     fn subject(&self) -> String {
         match self.is_parent {
             true => format!("its parent {}", self.reference),

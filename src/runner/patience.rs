@@ -1,41 +1,42 @@
-//! How often what failed is tried again, and how long is waited in between.
+//! Retries: how many there are, and how long the pauses between the tries last.
 
 use std::future::Future;
 use std::time::Duration;
 
 use crate::engine::EngineError;
 
-/// How long to wait before the second try.
+/// Pause before the second try.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long to wait at most between two tries, unless a registry asks for more.
+/// Longest pause between two tries, unless a registry asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How much of a pause may be added to it.
+/// Largest fraction of a pause that is added to it at random.
 pub(super) const JITTER: f64 = 0.25;
 
-/// How much trouble is borne.
+/// Bounds on the retries of failed work.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// How many tries follow a failed one.
+    /// Largest number of retries after the first try.
     pub retries: usize,
-    /// How long to wait at most because somebody asks for it.
+    /// Longest pause that a registry can ask for, and longest wait for an engine to answer again.
     pub longest: Duration,
 }
 
 impl Patience {
-    /// How long to wait after a try, the first being 1, that failed of this `error`: as long as the
-    /// registry asks for, as far as there is patience, and at least twice as long each time.
+    /// Returns the pause after try number `attempt`, from 1, failed with this `error`. The pause is
+    /// the one that the registry asks for, up to [`Self::longest`], but at least that of the
+    /// exponential backoff.
     pub fn pause(&self, attempt: usize, error: &EngineError) -> Duration {
         let asked = error.asked_pause().unwrap_or_default().min(self.longest);
         pause_after(attempt).max(asked)
     }
 
-    /// Does what may fail for a while until it does not, or has failed as often as there may be. Before
-    /// each pause `tell` is told how long that is, and of what the try failed.
+    /// Retries `work` with exponential backoff while its error is known to be temporary and retries
+    /// are left. Before each pause calls `tell` with the pause and the error of the try.
     ///
     /// # Errors
-    /// The last.
+    /// Returns the error of the last try.
     pub async fn bear<T, F>(
         &self,
         mut work: impl FnMut() -> F,
@@ -59,8 +60,9 @@ impl Patience {
     }
 }
 
-/// How long to wait after a try that failed: twice as long each time, and not the same for all that
-/// failed at once.
+/// Returns the pause after try number `attempt` failed: doubled with each try up to the longest
+/// pause, plus random jitter, so that work that failed at the same time is not retried at the same
+/// time.
 pub(super) fn pause_after(attempt: usize) -> Duration {
     let pause = FIRST_PAUSE * 2u32.saturating_pow(attempt.saturating_sub(1) as u32);
     pause.min(LONGEST_PAUSE).mul_f64(1.0 + JITTER * fastrand::f64())

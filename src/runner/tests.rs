@@ -1,4 +1,4 @@
-//! The dispatcher and its workers with a scripted engine, in paused time.
+//! Tests of the dispatcher and its workers with a scripted engine, in paused time.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -15,47 +15,48 @@ use crate::graph::tests::{graph, naming};
 use crate::plan::Selection;
 use crate::source::{self, FetchError};
 
-/// An engine that does as it is told, and remembers what it was asked.
+/// Engine with scripted answers that records the calls.
 #[derive(Default)]
 struct Scripted {
-    /// References that can't be built, with how many tries fail.
+    /// References whose builds fail, with the number of failing tries and the error.
     failing: Mutex<HashMap<String, (usize, EngineError)>>,
     unpushable: BTreeSet<String>,
     unpullable: BTreeSet<String>,
     known: BTreeSet<String>,
-    /// How long builds take; ten milliseconds where it is not said.
+    /// Duration of each build; 10 ms if it is not given.
     takes: BTreeMap<String, Duration>,
-    /// Images with a source, and how long that takes to fetch.
+    /// Images with a source, and the duration of its fetch.
     sourced: BTreeMap<String, Duration>,
-    /// Sources that can't be had: so many tries fail for now, then one for good.
+    /// Images whose sources can't be fetched: this many tries fail temporarily, then one
+    /// permanently.
     unfetchable: Mutex<BTreeMap<String, usize>>,
-    /// How many times it does not answer.
+    /// Number of times that the engine does not answer.
     away: Mutex<usize>,
-    /// Builds never end while this is set.
+    /// True if builds never end.
     hanging: bool,
     started: Notify,
     log: Mutex<Vec<String>>,
-    /// What each image was to carry as its fingerprint.
+    /// Fingerprint in the label of each image.
     fingerprints: Mutex<BTreeMap<String, Option<String>>>,
     busy: Mutex<(usize, usize)>,
-    /// The images that it has, by id.
+    /// Images in the engine, by id.
     images: Mutex<BTreeMap<String, Inspected>>,
-    /// What it has under references, by id.
+    /// Ids of the images, by reference.
     tags: Mutex<BTreeMap<String, String>>,
-    /// What somebody else does, once, as soon as something has come to pass.
+    /// Actions of a third party: each happens once, at the named event.
     meddling: Mutex<Vec<(&'static str, Meddling)>>,
 }
 
-/// What somebody else does to a reference.
+/// Action of a third party on a reference.
 #[derive(Debug, Clone, Copy)]
 enum Meddling {
-    /// Puts an image with this id under it.
+    /// Moves the reference to the image with this id.
     Move(&'static str, &'static str),
-    /// Removes it.
+    /// Removes the reference.
     Remove(&'static str),
 }
 
-/// An image with these layers, and a label if it has a fingerprint.
+/// Returns an image with these layers, and a label if there is a fingerprint.
 fn inspected(id: &str, layers: &[&str], fingerprint: Option<&str>) -> Inspected {
     let label = fingerprint.map(|fingerprint| (LABEL.to_owned(), format!("{fingerprint} {{}}")));
     Inspected {
@@ -84,14 +85,14 @@ impl Scripted {
         self.log.lock().unwrap().clone()
     }
 
-    /// Has an image under a reference.
+    /// Adds an image under a reference.
     fn with(self, name: &str, image: Inspected) -> Self {
         self.tags.lock().unwrap().insert(name.to_owned(), image.id.clone());
         self.images.lock().unwrap().insert(image.id.clone(), image);
         self
     }
 
-    /// Somebody else does these things when it comes to that.
+    /// Schedules the actions of a third party.
     fn meddled_with(self, meddling: &[(&'static str, Meddling)]) -> Self {
         Self { meddling: Mutex::new(meddling.to_vec()), ..self }
     }
@@ -112,14 +113,14 @@ impl Scripted {
         }
     }
 
-    /// What is under a reference.
+    /// Returns the image under a reference.
     fn under(&self, name: &str) -> Option<Inspected> {
         let id = self.tags.lock().unwrap().get(name).cloned();
         let known = || self.known.contains(name).then(|| inspected("known", &[], None));
         id.map(|id| self.images.lock().unwrap()[&id].clone()).or_else(known)
     }
 
-    /// The layers that an image gets now that is built from this context.
+    /// Returns the layers of an image that is built from this context now.
     fn layers_from(&self, name: &str, context: &[u8]) -> Vec<String> {
         let mut text = String::new();
         let mut archive = tar::Archive::new(context);
@@ -286,7 +287,7 @@ impl Fetcher for Scripted {
     }
 }
 
-/// A fetch under way, which notes how it ends.
+/// Fetch in progress, which records its end when it is dropped.
 struct Fetch<'a> {
     engine: &'a Scripted,
     image: &'a ImageName,
@@ -299,7 +300,7 @@ impl Drop for Fetch<'_> {
     }
 }
 
-/// Some source.
+/// Returns the sources of an image with one local source.
 fn sources() -> ImageSources {
     let own = source::Source {
         name: crate::image::SourceName::new("s").unwrap(),
@@ -351,7 +352,7 @@ fn build_options() -> BuildOptions {
     }
 }
 
-/// Runs the family; gives `name status` of every image, and the events.
+/// Runs the family. Returns `name status` of every image, and the events.
 fn run_family(
     engine: &Arc<Scripted>,
     options: Options,
@@ -513,8 +514,8 @@ fn each_built_image_is_pushed_and_a_failed_push_harms_no_child() {
     assert_eq!(digest.as_deref(), Some("digest-mid"));
 }
 
-/// What is computed while building is what is computed of the whole graph beforehand, as long as
-/// nothing else is known of the external images than then.
+/// The fingerprints computed while building are those computed for the whole graph beforehand, if
+/// the external images are the same.
 #[test]
 fn images_carry_the_fingerprints_that_the_graph_has() {
     let known = ["debian".to_owned(), "other".to_owned()].into();
@@ -585,7 +586,7 @@ fn what_is_built_is_squashed_down_to_its_parent() {
     );
 }
 
-/// One image for two platforms.
+/// Returns the graph of one image for two platforms.
 fn for_two_platforms() -> Graph {
     let naming = naming();
     let images = ["amd64", "arm64"].map(|platform| crate::graph::Image {
@@ -601,7 +602,7 @@ fn for_two_platforms() -> Graph {
     Graph::new(images.to_vec()).unwrap()
 }
 
-/// The outcomes of a run for two platforms, and the lists that came of it.
+/// Returns the outcomes of a run for two platforms, and the manifest lists that it pushed.
 fn joined(engine: Scripted) -> (Vec<String>, Vec<String>) {
     let pushing =
         Options { push_threads: Some(1), registries: vec!["h:1".to_owned()], ..options() };
@@ -669,8 +670,8 @@ fn an_interrupt_ends_the_run_with_every_image_accounted_for() {
     assert!(matches!(events.last(), Some(Event::Ended { .. })));
 }
 
-/// A chain of ten builds of a minute each, and sixty builds of twenty seconds that come before
-/// it by name. All stand on nothing.
+/// Returns a chain of ten builds of one minute each, and sixty builds of 20 seconds that come first
+/// by name and need nothing. Returns the durations, too.
 fn skewed() -> (Vec<(String, String)>, BTreeMap<String, Duration>) {
     let letter = |n: usize| char::from(b'a' + n as u8);
     let of_chain = |n: usize| format!("z-chain-{}", letter(n));
@@ -687,7 +688,7 @@ fn skewed() -> (Vec<(String, String)>, BTreeMap<String, Duration>) {
     (images.clone(), takes.collect())
 }
 
-/// How long a skewed run on three threads takes, and the events of it.
+/// Returns the duration and the events of a skewed run on three threads.
 fn run_skewed(priorities: bool) -> (Duration, Vec<Event>) {
     let (images, takes) = skewed();
     let images: Vec<_> = images.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
@@ -746,7 +747,7 @@ fn nothing_is_measured_of_what_fails() {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Images and seconds.
+/// Returns durations by image, given in seconds.
 fn seconds(of: &[(&str, u32)]) -> BTreeMap<String, Duration> {
     of.iter().map(|(name, seconds)| (name.to_string(), SECOND * *seconds)).collect()
 }
@@ -786,7 +787,7 @@ fn no_thread_waits_for_a_download() {
     assert!(took(&events) < SECOND * 36, "{:?}", took(&events));
 }
 
-/// How many contexts wait, at most, and how many do when the build of `base` ends.
+/// Returns the largest number of waiting contexts, and the number when the build of `base` ends.
 fn waiting(log: &[String]) -> (usize, usize) {
     let (mut now, mut most, mut at_end_of_base) = (0, 0, 0);
     for entry in log {
@@ -906,7 +907,8 @@ fn an_interrupt_drops_fetches() {
     assert!(took(&events) < SECOND * 6, "{:?}", took(&events));
 }
 
-/// A run of the family that pushes all or nothing, in which the tool fails.
+/// Runs the family in the mode that pushes all or nothing, with a failing tool. Returns the
+/// outcomes and the pushes.
 fn all_or_nothing(forgiven: &[&str]) -> (Vec<String>, Vec<String>) {
     let refused = (1, EngineError::Refused("no".to_owned()));
     let engine = Arc::new(Scripted {
@@ -983,7 +985,7 @@ fn an_engine_that_went_away_is_waited_for() {
     assert_eq!(outcomes[0], "base connection_error");
 }
 
-/// The family, where `debian` and `other` are there, and so are images that somebody else has built.
+/// Returns an engine that has `debian`, `other` and images that a third party built.
 fn meddled_with(meddling: &[(&'static str, Meddling)]) -> Scripted {
     let engine = Scripted::default()
         .with("debian", inspected("id-debian", &["debian"], None))
@@ -994,8 +996,8 @@ fn meddled_with(meddling: &[(&'static str, Meddling)]) -> Scripted {
     engine.meddled_with(meddling)
 }
 
-/// What a run of the family comes to that has one more try for each image, and pushes: the outcomes,
-/// and the reason of each failure of its own.
+/// Runs the family with one retry for each image, and with pushes. Returns the outcomes, and the
+/// reason of each build that failed itself.
 fn meddled(engine: &Arc<Scripted>, options: Options) -> (Vec<String>, Vec<String>) {
     let options = Options { patience: patience(1), push_threads: Some(1), ..options };
     let everything = Selection::default();
@@ -1007,7 +1009,7 @@ fn meddled(engine: &Arc<Scripted>, options: Options) -> (Vec<String>, Vec<String
     (outcomes, failures.collect())
 }
 
-/// Every image with a fingerprint is on the layers of its parent as that was built.
+/// Asserts that every image that this run built has the layers of its parent as that was built.
 fn assert_placed(engine: &Scripted) {
     for (name, layers) in [
         ("base", vec!["debian", "of base"]),
@@ -1051,7 +1053,7 @@ fn removed_parent_fails_its_children_before_they_are_built() {
 
 #[test]
 fn child_of_a_parent_that_moves_during_its_build_is_neither_tagged_nor_pushed() {
-    // The last has all layers of the parent, and may have other variables.
+    // The last image has all layers of the parent, but may have other variables.
     for (when, other) in [
         ("build mid", Meddling::Move("base", "another-base")),
         ("build mid", Meddling::Remove("base")),
@@ -1133,7 +1135,7 @@ fn external_parent_that_moves_during_a_build_makes_it_be_built_again() {
     position(&engine.log(), "discard id-base");
 }
 
-/// A run that leaves out `base`, which it has found with this fingerprint.
+/// Runs the family without `base`, which the run found with this fingerprint.
 fn meddled_with_skipped_base(meddling: &[(&'static str, Meddling)]) -> (Vec<String>, Vec<String>) {
     let found = inspected("found-base", &["debian", "of base"], Some("found"));
     let engine = Arc::new(meddled_with(meddling).with("base", found));

@@ -1,5 +1,5 @@
-//! The work on one image, or on one thing that images need: a pull, a fetch, a build, a push. Workers
-//! tell what happens and return what came of it; they share nothing.
+//! Workers, each for one task: a pull, a fetch, a build or a push. A worker sends events and
+//! returns its result; workers share no state.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::image::{ImageName, ImageRef};
 use crate::source::{self, FetchError, Fetcher, ImageSources};
 use crate::tree::TreeFile;
 
-/// Why a worker did not do its work.
+/// Failure of a worker.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) text: String,
-    /// Whether the engine or a registry was out of reach.
+    /// True if the engine or a registry was not reachable.
     pub(super) out_of_reach: bool,
 }
 
@@ -33,7 +33,8 @@ impl Failure {
         Self { text, out_of_reach: false }
     }
 
-    /// The outcome of it: of this `kind`, unless somebody was out of reach.
+    /// Returns the outcome of the failure: a connection error if something was not reachable,
+    /// otherwise one of this `kind`.
     pub(super) fn outcome(self, kind: fn(String) -> Outcome) -> Outcome {
         if self.out_of_reach { Outcome::ConnectionError(self.text) } else { kind(self.text) }
     }
@@ -51,7 +52,7 @@ impl From<FetchError> for Failure {
     }
 }
 
-/// What an engine is sent for a build, with what is in it and how it is built.
+/// Packed build context, with the parts of the fingerprint that it contains and the build options.
 #[derive(Debug, Clone)]
 pub(super) struct Packed {
     pub(super) context: Bytes,
@@ -60,7 +61,8 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// What an image is made of, whose other parts these are.
+    /// Returns the fingerprint of the image made from this context; `parts` are those of the images
+    /// it needs.
     fn fingerprinted(&self, mut parts: Parts) -> Fingerprinted {
         parts.extend(self.parts.clone());
         parts.extend(self.options.parts());
@@ -68,17 +70,17 @@ impl Packed {
     }
 }
 
-/// What a build begins with.
+/// Input of a build.
 #[derive(Debug, Clone)]
 pub(super) enum Stock {
-    /// Nothing has to be fetched: it is packed on the way.
+    /// Nothing has to be fetched: the context is packed when the build starts.
     Loose(Material),
-    /// What was fetched is packed with the rest.
+    /// The sources were fetched, and the context is packed with them.
     Packed(Packed),
 }
 
 impl Stock {
-    /// How it is built.
+    /// Returns the build options.
     pub(super) fn options(&self) -> &BuildOptions {
         match self {
             Self::Loose(material) => &material.options,
@@ -87,28 +89,29 @@ impl Stock {
     }
 }
 
-/// What came of it.
+/// Result of a worker.
 #[derive(Debug, Clone)]
 pub(super) enum Product {
-    /// What can be built.
+    /// The context is ready for a build.
     Packed(Packed),
-    /// The engine has an image.
+    /// The engine has the image.
     Image {
         image: Inspected,
-        /// What it carries as its fingerprint, if all that it is made of is known.
+        /// Fingerprint in the image's label; `None` if not all of its parts are known.
         fingerprint: Option<String>,
-        /// How long the try took that made it.
+        /// Duration of the successful try.
         took: Duration,
     },
-    /// Registries have what was pushed.
+    /// The images were pushed to registries.
     Pushed(Vec<Pushed>),
-    /// Nothing that anybody has to know of.
+    /// The work has no result to report.
     Nothing,
 }
 
 pub(super) type Done = Result<Product, Failure>;
 
-/// Fetches an external image. One that can't be fetched, but that the engine has, will do.
+/// Pulls an external image. If the pull fails, an image that the engine already has is used, with a
+/// warning.
 pub(super) async fn pull<E: Engine>(
     engine: Arc<E>,
     reference: ImageRef,
@@ -132,7 +135,8 @@ pub(super) async fn pull<E: Engine>(
     Err(Failure { text, out_of_reach: error.is_connection() })
 }
 
-/// Works on one image. Its events may fall into nothing once the dispatcher has given up.
+/// Worker for one image. Errors of sending events are ignored: the dispatcher may have stopped
+/// receiving.
 pub(super) struct Worker<E> {
     pub(super) engine: Arc<E>,
     pub(super) fetcher: Arc<dyn Fetcher>,
@@ -164,9 +168,10 @@ impl<E: Engine> Worker<E> {
         unreachable!("the last try settles it")
     }
 
-    /// Builds the image, and gives it its reference once it is seen to be made from what its
-    /// fingerprint stands for. Returns what the engine has, and the fingerprint if all is known that the
-    /// image is made of.
+    /// Builds the image, and tags it once it is confirmed to be made from what its fingerprint
+    /// says. Returns the image in the engine and its fingerprint; `None` instead of the fingerprint
+    /// if not all parts of the image are known. An image that can't be confirmed or tagged is
+    /// discarded.
     async fn build_once(
         &self,
         packed: &Packed,
@@ -193,7 +198,7 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// Gives what was built its reference, squashed if it is to be so.
+    /// Tags the built image, or squashes it and tags the result if the options say so.
     async fn name(
         &self,
         built: Inspected,
@@ -208,7 +213,7 @@ impl<E: Engine> Worker<E> {
         self.engine.squash(built, &self.reference, parent, how, &mut sink).await
     }
 
-    /// Pushes the image, which has this id, to the registry in its reference, and then to the `others`.
+    /// Pushes the image with this id to the registry in its reference, and then to the `others`.
     pub(super) async fn push(self, id: String, others: Vec<String>) -> Done {
         let mut pushed = Vec::new();
         for reference in self.reference.and_in(&others) {
@@ -236,7 +241,7 @@ impl<E: Engine> Worker<E> {
         self.engine.push(id, reference, &mut sink).await
     }
 
-    /// Joins `images` in a list in the registry of its reference, and in the `others`.
+    /// Joins `images` in a manifest list in the registry of its reference, and in the `others`.
     pub(super) async fn push_list(
         self,
         list: ImageRef,
@@ -268,8 +273,8 @@ impl<E: Engine> Worker<E> {
         unreachable!("the last try settles it")
     }
 
-    /// What a try has settled: success, or failure as often as there may be. Otherwise waits before
-    /// the next try.
+    /// Returns the final result of a try: a success, or a failure that can't or must not be
+    /// retried. Otherwise waits and returns `None` for the next try.
     async fn settled<T>(
         &self,
         attempt: usize,
@@ -290,7 +295,7 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// Waits until the engine answers, as long as patience lasts.
+    /// Waits until the engine answers, for at most the longest wait of the retry limits.
     async fn await_engine(&self) {
         let patient = async {
             while !self.engine.answers().await {
@@ -300,10 +305,10 @@ impl<E: Engine> Worker<E> {
         let _ = tokio::time::timeout(self.patience.longest, patient).await;
     }
 
-    /// Packs what the engine is sent: the context with what its sources are fetched to.
+    /// Fetches the sources and packs the context with them.
     pub(super) async fn pack(&self, material: Material) -> Result<Packed, Failure> {
         let Material { mut context, sources, options } = material;
-        // Holds what is fetched until the archive is packed.
+        // Keeps the fetched files until the archive is packed.
         let mut folder = None;
         let mut of_sources = Parts::new();
         let of_tree = context.clone();
@@ -348,7 +353,7 @@ impl<E: Engine> Worker<E> {
         unreachable!("the last try returns")
     }
 
-    /// Waits before the next try.
+    /// Sends the retry event and waits before the next try.
     async fn pause(&self, pause: Duration, error: &str) {
         let (name, error) = (self.name.clone(), error.to_owned());
         self.tell(Event::Retrying { name, error, pause });
