@@ -1,21 +1,21 @@
-//! Puts lines together from what comes in pieces of any size, in time and memory that do not depend
-//! on how long a line is.
+//! Assembles lines from pieces of any size, in time and memory that do not depend on the length of
+//! a line.
 
-/// Longest part of a line that is kept until its end comes, in bytes. Longer lines are passed on in
-/// parts.
+/// Largest part of a line that is kept until its end arrives, in bytes. Longer lines are passed on
+/// in parts.
 pub(super) const LONGEST: usize = 64 * 1024;
 
-/// What has come of a line that is not at its end.
+/// Received part of a line that is not complete.
 #[derive(Debug, Default)]
 pub(super) struct LineBuffer {
     bytes: Vec<u8>,
-    /// Whether the beginning of the line has been passed on.
+    /// True if the start of the line has been passed on.
     is_continued: bool,
 }
 
 impl LineBuffer {
-    /// Takes what has come, and calls `say` with each line that it completes, without the white space
-    /// at its end, and with as much of a longer one as may not be kept.
+    /// Adds `text`, and calls `say` with each line that it completes, without trailing white space.
+    /// A line that is too long to keep is passed to `say` in parts.
     pub(super) fn push(&mut self, text: &[u8], mut say: impl FnMut(String)) {
         for mut line in text.split_inclusive(|byte| *byte == b'\n') {
             while !line.is_empty() {
@@ -31,12 +31,12 @@ impl LineBuffer {
         }
     }
 
-    /// Returns what is left, if that is more than white space.
+    /// Returns the incomplete line; `None` if it is empty or white space.
     pub(super) fn rest(&mut self) -> Option<String> {
         self.end_line().filter(|line| !line.is_empty())
     }
 
-    /// Ends the line. Nothing is left of one whose parts are all passed on.
+    /// Ends the line and returns it; `None` if all of it was passed on in parts.
     fn end_line(&mut self) -> Option<String> {
         let mut line = text_of(&std::mem::take(&mut self.bytes));
         line.truncate(line.trim_end().len());
@@ -44,7 +44,7 @@ impl LineBuffer {
         (!is_continued || !line.is_empty()).then_some(line)
     }
 
-    /// Takes what there is up to the last whole character.
+    /// Takes the received part, up to the last complete character.
     fn take_part(&mut self) -> String {
         self.is_continued = true;
         let rest = self.bytes.split_off(whole_characters(&self.bytes));
@@ -52,12 +52,12 @@ impl LineBuffer {
     }
 }
 
-/// What is no UTF-8 is made visible.
+/// Decodes UTF-8; invalid bytes are replaced by U+FFFD.
 fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Length of `bytes` without a character at their end that has only begun.
+/// Returns the length of `bytes` without an incomplete character at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     let is_first = |byte: &u8| *byte & 0b1100_0000 != 0b1000_0000;
     let Some(first) = bytes.iter().rposition(is_first) else { return bytes.len() };

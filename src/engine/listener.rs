@@ -1,4 +1,4 @@
-//! Listens to a build: makes lines and steps of what either builder says, and keeps the id of the image.
+//! Parses the output of a build of any builder into lines and steps, and keeps the id of the image.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -14,15 +14,15 @@ use super::{Output, Sink};
 static STEP_LINE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^(?:Step|STEP) (\d+)/(\d+) ?: (.*)").expect("a literal"));
 
-/// Names of BuildKit's vertices that stand for instructions, with or without a stage's name.
+/// Names of BuildKit's vertices that are instructions, with or without the name of a stage.
 static BUILDKIT_STEP: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?s)^\[(?:\S+ +)?(\d+)/(\d+)\] (.*)").expect("a literal"));
 
-/// Number that BuildKit gives standard error.
+/// Number of the standard error stream in BuildKit's logs.
 const STANDARD_ERROR: i64 = 2;
 
-/// The listener to one build. What the build has said of a line by the time the listener is dropped is
-/// passed on, however the build ends: often it is why.
+/// Listener to the output of one build. When it is dropped, it passes on the incomplete lines,
+/// however the build ends: they often contain the reason.
 pub(super) struct Listener<'s> {
     sink: Sink<'s>,
     image_id: Option<String>,
@@ -34,22 +34,22 @@ pub(super) struct Listener<'s> {
 struct VertexState {
     begun: bool,
     done: bool,
-    /// What has come of a line on standard output, and of one on standard error.
+    /// Incomplete lines of standard output and of standard error.
     partial: [LineBuffer; 2],
 }
 
 impl<'s> Listener<'s> {
-    /// Returns a listener that passes on to `sink` what it hears.
+    /// Returns a listener that passes lines and steps to `sink`.
     pub(super) fn new(sink: Sink<'s>) -> Self {
         Self { sink, image_id: None, partial: LineBuffer::default(), vertices: BTreeMap::new() }
     }
 
-    /// The id of the image that was built, as soon as that is known.
+    /// Returns the id of the built image; `None` until the engine has reported it.
     pub(super) fn image_id(&self) -> Option<&str> {
         self.image_id.as_deref()
     }
 
-    /// Takes the next record of the build's answer.
+    /// Processes the next record of the build's answer.
     pub(super) fn hear(&mut self, record: BuildInfo) {
         if let Some(text) = record.stream {
             self.partial.push(text.as_bytes(), |line| say_classic(line, self.sink));
@@ -64,7 +64,8 @@ impl<'s> Listener<'s> {
         }
     }
 
-    /// What is said of a vertex comes between its beginning and its end.
+    /// Processes starts first, then logs, then ends: the logs of a vertex come between its start
+    /// and its end.
     fn hear_buildkit(&mut self, status: StatusResponse) {
         for vertex in &status.vertexes {
             self.begin(vertex);
@@ -103,7 +104,7 @@ impl<'s> Listener<'s> {
             self.say("CACHED".to_owned());
         }
         if !vertex.error.is_empty() {
-            // Others may have begun since.
+            // Other vertices may have started since.
             self.say_step(&vertex.name);
             self.say(format!("ERROR: {}", vertex.error));
         }
@@ -113,7 +114,7 @@ impl<'s> Listener<'s> {
         (self.sink)(Output::Line(line));
     }
 
-    /// Tells of an instruction that begins, if the vertex is one.
+    /// Passes on a step if the vertex is an instruction.
     fn say_step(&mut self, vertex: &str) {
         if let Some((number, total, instruction)) = step(&BUILDKIT_STEP, vertex) {
             (self.sink)(Output::Step { number, total, instruction });
@@ -147,7 +148,7 @@ fn say_classic(line: String, sink: Sink<'_>) {
     sink(Output::Line(line));
 }
 
-/// Number, total and instruction of a step, where `text` is one.
+/// Returns number, total and instruction of a step; `None` if `text` is not one.
 fn step(pattern: &Regex, text: &str) -> Option<(usize, usize, String)> {
     let found = pattern.captures(text)?;
     Some((found[1].parse().ok()?, found[2].parse().ok()?, found[3].to_owned()))
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
     use crate::engine::lines::LONGEST;
 
-    /// What is heard of these records.
+    /// Returns the output for these records.
     fn heard(records: impl IntoIterator<Item = BuildInfo>) -> Vec<Output> {
         let mut heard = Vec::new();
         let mut sink = |output| heard.push(output);
@@ -187,7 +188,7 @@ mod tests {
         }
     }
 
-    /// What a vertex writes to one of its streams.
+    /// Returns the output of a vertex on one of its streams.
     fn written(vertex: &str, stream: i64, text: &[u8]) -> VertexLog {
         VertexLog { vertex: vertex.to_owned(), stream, msg: text.to_vec(), ..VertexLog::default() }
     }

@@ -1,5 +1,5 @@
-//! Squashing by docker-squash, a program of its own: it takes an image out of Docker, makes one layer
-//! of several, and gives the result back. What it says goes into the image's log.
+//! Squashes images with the external program docker-squash: it exports an image from Docker, merges
+//! several layers into one, and imports the result. Its output goes to the image's log.
 
 use std::process::Stdio;
 
@@ -11,16 +11,16 @@ use super::{EngineError, Output, Sink, Squashing};
 use crate::image::ImageRef;
 use crate::program;
 
-/// The program.
+/// Name of the program.
 const PROGRAM: &str = "docker-squash";
 
-/// Bytes that are read at once of what it says.
+/// Size of the buffer for the program's output, in bytes.
 const CHUNK: usize = 8 * 1024;
 
-/// Makes sure that the program is there.
+/// Checks that the program can be run.
 ///
 /// # Errors
-/// Why it does not start, in words.
+/// Returns the reason in words if it does not start or fails.
 pub fn require() -> Result<(), String> {
     let started = program::command(PROGRAM)
         .map_err(|error| error.to_string())?
@@ -31,8 +31,8 @@ pub fn require() -> Result<(), String> {
     if started.status.success() { Ok(()) } else { Err(started.status.to_string()) }
 }
 
-/// Squashes the layers of `reference` above the image with the id `parent`, or all of them, with
-/// the engine that `environment` names.
+/// Squashes the layers of `reference` above the image with the id `parent`, or all layers without a
+/// parent. `environment` selects the engine.
 pub(super) async fn run(
     environment: &[(String, String)],
     reference: &ImageRef,
@@ -62,13 +62,15 @@ pub(super) async fn run(
     if status.success() { Ok(()) } else { Err(refuse(format!("{status}: {last}"))) }
 }
 
-/// The program wants a folder that is not there yet, for each image.
+/// Returns the name of the working folder of an image. The program requires a folder that does not
+/// exist yet.
 fn folder_name(reference: &ImageRef) -> String {
     let tag = reference.tag().unwrap_or_default();
     format!("{}-{tag}", reference.repository().replace('/', "-"))
 }
 
-/// Passes on what is said, line by line. Returns the first line that tells of an error, else the last.
+/// Passes on the output line by line. Returns the first line that contains an error, or else the
+/// last line.
 async fn pass_on(mut said: impl AsyncRead + Unpin, sink: Sink<'_>) -> std::io::Result<String> {
     let mut last = String::new();
     let mut error = None;

@@ -1,4 +1,4 @@
-//! Why a connection failed, in words, and what to do about it.
+//! Failed connections: the cause in words, and the cure.
 
 use std::error::Error;
 use std::io;
@@ -6,32 +6,32 @@ use std::path::Path;
 
 use tokio_rustls::rustls;
 
-/// What to do where nobody listens.
+/// Cure if nothing listens at the address.
 const START: &str = "start the engine, or set DOCKER_HOST to where it listens \
                      (unix:///path, tcp://host:port or ssh://user@host)";
 
-/// A failed connection.
+/// Failed connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
 pub struct Failure {
-    /// What happened.
+    /// Cause of the failure.
     pub cause: String,
-    /// What to do.
+    /// Advice to the user.
     pub cure: String,
 }
 
 impl Failure {
-    /// A failure with its cure.
+    /// Creates a failure with its cure.
     pub fn new(cause: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { cause: cause.into(), cure: cure.into() }
     }
 
-    /// A failure for which there is nothing else to do than to look after the engine.
+    /// Creates a failure whose only cure is to check the engine and its address.
     pub fn without_answer(cause: impl Into<String>) -> Self {
         Self::new(cause, START)
     }
 
-    /// A socket of this machine that can't be opened.
+    /// Returns the failure to open a socket of this machine.
     pub(super) fn of_socket(path: &Path, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => {
@@ -52,7 +52,7 @@ impl Failure {
         }
     }
 
-    /// A host that can't be reached.
+    /// Returns the failure to reach a host.
     pub(super) fn of_network(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::without_answer("connection refused"),
@@ -60,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// A program that can't be started.
+    /// Returns the failure to start a program.
     pub(super) fn of_program(program: &str, error: &io::Error) -> Self {
         Self::new(
             format!("the program {program} can't be run: {error}"),
@@ -68,7 +68,7 @@ impl Failure {
         )
     }
 
-    /// What ssh said before it ended.
+    /// Returns the failure of an ssh process, with its messages as the cause.
     pub(super) fn of_ssh(said: &str) -> Self {
         let said = said.trim();
         let cause = if said.is_empty() { "it ended without a word" } else { said };
@@ -79,7 +79,7 @@ impl Failure {
         )
     }
 
-    /// A file that TLS needs.
+    /// Returns the failure to use a file that TLS needs.
     pub(super) fn of_file(path: &Path, reason: &str) -> Self {
         Self::new(
             format!("the file {} can't be used: {reason}", path.display()),
@@ -87,7 +87,7 @@ impl Failure {
         )
     }
 
-    /// What one side of a TLS connection does not like about the other.
+    /// Returns the failure for an error of either side of a TLS connection.
     pub(super) fn of_tls(error: &rustls::Error) -> Self {
         use rustls::{AlertDescription as Alert, CertificateError, Error};
         match error {
@@ -120,7 +120,8 @@ impl Failure {
         }
     }
 
-    /// The failure that is behind an error of another library, if one is.
+    /// Returns the failure in the chain of causes of another library's error; `None` if there is
+    /// none.
     pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {

@@ -1,20 +1,20 @@
-//! What an engine says against a connection that is open already.
+//! Refusals that arrive on a connection that is already open.
 //!
-//! In TLS 1.3 a client is through with the handshake before the other side has looked at its
-//! certificate. Where the refusal comes before the first request is on its way, whoever sends that is
-//! only told that there is no connection; so what was said is kept beside.
+//! In TLS 1.3 a client completes the handshake before the server has checked the client's
+//! certificate. If the refusal arrives before the first request is sent, the sender only learns
+//! that there is no connection. So the reason is stored here.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Failure;
 
-/// What was said last against one of the connections to an engine.
+/// Last refusal on any connection to an engine.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Refusal(Arc<Mutex<Option<Failure>>>);
 
 impl Refusal {
-    /// Keeps what an error on a connection says against it, if it says anything.
+    /// Stores the failure in an error of a connection, if the error contains one.
     pub(super) fn hear(&self, error: &io::Error) {
         if let Some(failure) = Failure::behind(error) {
             self.keep(failure);
@@ -25,7 +25,7 @@ impl Refusal {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 
-    /// It, once.
+    /// Takes the stored refusal.
     pub(super) fn take(&self) -> Option<Failure> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use crate::engine::connection::meter::Metered;
 
-    /// A connection on which nothing can be read but this error.
+    /// Connection whose only read returns this error.
     struct Ended(Option<io::Error>);
 
     impl AsyncRead for Ended {

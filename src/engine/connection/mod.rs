@@ -1,7 +1,7 @@
-//! Connections to an engine, whatever they go over: a socket, the network with or without TLS, or
-//! ssh. Bollard's requests and the raw connections of [`session`](super::session) both come here.
+//! Connections to an engine over a socket, the network with or without TLS, or ssh. Bollard's
+//! requests and the raw connections of [`session`](super::session) both use them.
 //!
-//! Whatever fails on the way is told as a [`Failure`]: a cause and what to do about it.
+//! Every error of a connection is reported as a [`Failure`]: a cause and its cure.
 
 mod failure;
 mod heard;
@@ -37,7 +37,7 @@ use heard::Refusal;
 pub use meter::records;
 use meter::{Meter, Metered, Records};
 
-/// What bytes go through to an engine and come back.
+/// Byte stream to an engine and back.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -50,12 +50,12 @@ impl Connection for Metered<BoxedStream> {
     }
 }
 
-/// The body of bollard's requests, which it has no name for.
+/// Body of bollard's requests. Bollard does not export the type.
 type Body = <BollardRequest as HasBody>::Body;
 
-/// Names the type of a request's body.
+/// Gives access to the type of a request's body.
 pub trait HasBody {
-    /// It.
+    /// Type of the body.
     type Body;
 }
 
@@ -63,7 +63,7 @@ impl<B> HasBody for Request<B> {
     type Body = B;
 }
 
-/// Connections to one engine, kept and used again where that is possible.
+/// Connections to one engine, kept and reused where possible.
 #[derive(Clone)]
 pub struct Connections {
     endpoint: Arc<Endpoint>,
@@ -78,7 +78,7 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    /// Connections to `endpoint`; none is opened yet.
+    /// Creates the connections to `endpoint`, without opening one.
     ///
     /// # Errors
     /// When a file that TLS needs can't be used.
@@ -94,10 +94,11 @@ impl Connections {
         Ok(Self { endpoint, client, refusal })
     }
 
-    /// Bollard's client over these connections, which waits for an answer for `timeout` at most.
+    /// Returns bollard's client over these connections, which waits at most `timeout` for an
+    /// answer.
     ///
     /// # Errors
-    /// Those of bollard.
+    /// Returns bollard's error if it can't create the client.
     pub fn docker(&self, timeout: Duration) -> Result<Docker, bollard::errors::Error> {
         let address = format!("http://{}", self.authority());
         let connections = self.clone();
@@ -109,10 +110,10 @@ impl Connections {
         )
     }
 
-    /// The answer to a request of bollard's.
+    /// Sends a request of bollard's and returns the answer.
     ///
-    /// Bollard opens a session of its own beside a build, which knows neither secrets nor agents,
-    /// and goes on without when that fails: so it does.
+    /// For a build, bollard also opens a session of its own, without secrets and agents, and
+    /// continues without it if that fails. So it is refused here.
     async fn answer(
         self,
         mut request: BollardRequest,
@@ -134,11 +135,10 @@ impl Connections {
         Ok(response)
     }
 
-    /// Asks for a connection that is used for another protocol than the engine's own, which the
-    /// request names.
+    /// Requests a connection for another protocol, which the request names.
     ///
     /// # Errors
-    /// When the engine can't be asked, or says no.
+    /// When the engine can't be asked, or refuses.
     pub async fn upgraded(
         &self,
         path: &str,
@@ -158,19 +158,19 @@ impl Connections {
         hyper::upgrade::on(response).await.map_err(|error| self.broken(&error))
     }
 
-    /// Why a request failed, as far as it is known: by its error, or by what the engine said beside.
+    /// Returns the failure behind a failed request: the one in its error, or a stored refusal.
     fn failure_behind(&self, error: &(dyn std::error::Error + 'static)) -> Option<Failure> {
         let refusal = self.refusal.take();
         Failure::behind(error).or(refusal)
     }
 
-    /// A connection that is of no use any more.
+    /// Returns the error of a connection that can't be used any more.
     fn broken(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
         let known = self.failure_behind(error).map(|failure| failure.cause);
         EngineError::Broken(known.unwrap_or_else(|| with_causes(error)))
     }
 
-    /// The host that requests are addressed to. Behind a socket, any will do.
+    /// Returns the host and port for requests. With a socket or ssh, any host is accepted.
     fn authority(&self) -> String {
         match &self.endpoint.address {
             Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),

@@ -1,5 +1,5 @@
-//! A connection through the ssh program, to the Docker client on another machine, which passes it
-//! on to the engine there. Each connection is a process of its own, and gone when it is dropped.
+//! Connections through the ssh program to the Docker client on another machine, which forwards them
+//! to the engine there. Each connection is one process, which is killed when it is dropped.
 
 use std::io;
 use std::pin::Pin;
@@ -15,11 +15,11 @@ use super::Failure;
 use crate::endpoint::SshTarget;
 use crate::program;
 
-/// How much of what ssh says is kept.
+/// Largest number of bytes of ssh's messages that are kept.
 const MOST_BYTES: usize = 4096;
 
-/// How long ssh may speak on after the connection is gone: a process that it leaves behind may hold
-/// its standard error for ever.
+/// Longest time to wait for further messages after the connection is closed: a process that ssh
+/// leaves behind may hold standard error open forever.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Standard input and output of an ssh process.
@@ -28,7 +28,7 @@ pub struct SshStream {
     stdout: ChildStdout,
     complaints: Complaints,
     is_answered: bool,
-    /// Held to be killed when it is dropped.
+    /// Kills the process when it is dropped.
     _process: Child,
 }
 
@@ -36,7 +36,7 @@ impl SshStream {
     /// Starts ssh.
     ///
     /// # Errors
-    /// When it can't be started.
+    /// When the program can't be started.
     pub fn open(target: &SshTarget) -> Result<Self, Failure> {
         let ssh = program::command("ssh").map_err(|error| Failure::of_program("ssh", &error))?;
         let mut process = Command::from(ssh)
@@ -45,7 +45,7 @@ impl SshStream {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
-            // An interrupt at the terminal is for Kiln, which ends its connections itself.
+            // An interrupt at the terminal must not reach ssh: Kiln closes its connections itself.
             .process_group(0)
             .spawn()
             .map_err(|error| Failure::of_program("ssh", &error))?;
@@ -60,8 +60,8 @@ impl SshStream {
     }
 }
 
-/// The arguments of ssh: those of the Docker client, and that it must not ask for anything, since
-/// there are many of them at once.
+/// Returns the arguments of ssh: those of the Docker client, and `BatchMode`, because many
+/// processes run at once and none may prompt.
 fn arguments(target: &SshTarget) -> Vec<String> {
     let fixed = ["-o", "ConnectTimeout=30", "-o", "BatchMode=yes", "-T"];
     let mut arguments: Vec<String> = fixed.map(str::to_owned).into();
@@ -79,7 +79,7 @@ fn arguments(target: &SshTarget) -> Vec<String> {
     arguments
 }
 
-/// A word for the shell on the other side.
+/// Quotes a word for the remote shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
@@ -92,7 +92,7 @@ impl AsyncRead for SshStream {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let this = &mut *self;
-        // What ssh says is taken all the time, or it would wait for that.
+        // Standard error is drained all the time, since ssh blocks if its buffer is full.
         let _ = this.complaints.poll_end(context);
         ready!(Pin::new(&mut this.stdout).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
@@ -129,16 +129,16 @@ impl AsyncWrite for SshStream {
     }
 }
 
-/// What ssh says on its standard error.
+/// Messages of ssh on its standard error.
 struct Complaints {
     stderr: ChildStderr,
     said: Vec<u8>,
-    /// When waiting for more ends, once it has begun.
+    /// End of the wait for further messages; `None` until it begins.
     end: Option<Pin<Box<Sleep>>>,
 }
 
 impl Complaints {
-    /// Takes what there is; ready when nothing more can come.
+    /// Reads all available messages. Ready when no more can arrive.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let mut buffer = [0; 512];
@@ -152,7 +152,8 @@ impl Complaints {
         }
     }
 
-    /// All that ssh has to say about its end.
+    /// Returns the failure with ssh's messages, when they are complete or the wait for them is
+    /// over.
     fn poll_failure(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let end = self.end.get_or_insert_with(|| Box::pin(sleep(LAST_WORDS)));
         let is_late = end.as_mut().poll(context).is_ready();

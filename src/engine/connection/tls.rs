@@ -1,4 +1,4 @@
-//! TLS over a connection: the engine's certificate and name are always verified.
+//! TLS over a connection. The engine's certificate and host name are always verified.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::crypto;
 use crate::endpoint::{Identity, TlsFiles};
 use crate::files::{self, MOST_OF_CONFIGURATION};
 
-/// All that is needed for TLS with one engine.
+/// TLS configuration for one engine.
 #[derive(Clone)]
 pub struct Tls {
     connector: TlsConnector,
@@ -26,7 +26,7 @@ impl Tls {
     /// Reads the files for connections to `host`.
     ///
     /// # Errors
-    /// When a file is missing or makes no sense.
+    /// When a file is missing or invalid, or `host` is not a host name.
     pub fn new(files: &TlsFiles, host: &str) -> Result<Self, Failure> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Failure::without_answer(format!("'{host}' is no name of a host")))?;
@@ -46,10 +46,10 @@ impl Tls {
         Ok(Self { connector: TlsConnector::from(Arc::new(configuration)), name })
     }
 
-    /// TLS over an open connection.
+    /// Performs the TLS handshake on an open connection.
     ///
     /// # Errors
-    /// When the engine is not who it should be, or does not speak TLS.
+    /// When the engine's certificate is not valid for it, or the engine does not use TLS.
     pub async fn over(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
         self.connector
             .connect(self.name.clone(), stream)
@@ -58,7 +58,7 @@ impl Tls {
     }
 }
 
-/// Those who may vouch for the engine.
+/// Returns the CAs that are trusted for the engine: those in the configured file, or the system's.
 fn roots(files: &TlsFiles) -> Result<RootCertStore, Failure> {
     let mut roots = RootCertStore::empty();
     match &files.ca {
