@@ -1,14 +1,14 @@
-//! The Docker Engine API through bollard, for Docker and whatever else speaks it.
+//! Docker Engine API through bollard, for Docker and compatible engines.
 //!
-//! Some of bollard's habits are guarded against here. A stream may end without the image id that
-//! stands for success, and a bare `{"error": ...}` record comes out as an empty, successful one:
-//! so a build needs an id, and an inspect has to find the image with this id. A stream may also stall
-//! for ever: every wait for its next record is bounded. And the end of the last line, where it comes
-//! apart from the line, is taken for the beginning of a record that never ends.
+//! This module guards against some behaviour of bollard. A stream may end without the image id that
+//! marks a success, and a bare `{"error": ...}` record is returned as an empty, successful one: so
+//! a build needs an id, and inspecting this id has to find the image. A stream may stall forever:
+//! every wait for its next record has a timeout. And if the line end after the last record arrives
+//! separately, bollard takes it for the start of a record that never ends.
 //!
-//! Podman answers the same calls with habits of its own: it lists images under names with a
-//! registry, keeps no record of the digests that registries answered, and lets a step that is
-//! under way run to its end when its listener is gone.
+//! Podman answers the same calls with differences: it lists images under names with a registry,
+//! does not store the digests that registries returned, and completes a running step after its
+//! client has disconnected.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert;
@@ -38,14 +38,14 @@ use crate::image::{Digest, ImageRef};
 use crate::registry::{self, Registries, Repository};
 use crate::secret::Secret;
 
-/// The namespace of images that have none, in the registry that is looked in without being named.
+/// Namespace of images without one in the default registry.
 const LIBRARY: &str = "library/";
 
-/// Where a push says by which digest the registry knows the image.
+/// Status line of a push that contains the image's digest in the registry.
 static PUSHED_DIGEST: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"digest: (sha256:[0-9a-f]{64})").expect("a literal"));
 
-/// How an engine words that a registry could not be reached, as opposed to having refused.
+/// Engine messages which mean that a registry could not be reached, rather than having refused.
 static OUT_OF_REACH: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         "dial tcp|no such host|connection refused|connection reset|i/o timeout|no route to host|\
@@ -55,7 +55,7 @@ static OUT_OF_REACH: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a literal")
 });
 
-/// How an engine words that a registry answered, and could not do it now.
+/// Engine messages which mean that a registry answered but was temporarily unable.
 static BUSY: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         "(?i)toomanyrequests|too many requests|unexpected (?:HTTP )?status(?: code)?:? .*\\b5\\d\\d\\b|\
@@ -65,7 +65,7 @@ static BUSY: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a literal")
 });
 
-/// How an engine words that a registry does not let it.
+/// Engine messages which mean that a registry denies access.
 static DENIED: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         "(?i)\\bunauthorized|\\bdenied\\b|no basic auth credentials|authentication required|\
@@ -74,19 +74,19 @@ static DENIED: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a literal")
 });
 
-/// How it is worded that a stream ended within a record.
+/// Bollard's message for a stream that ended within a record.
 const LEFT_OVER: &str = "bytes remaining on stream";
 
-/// Largest number of characters of an image's id.
+/// Longest id of an image, in characters.
 const MOST_OF_ID: usize = 200;
 
-/// Where a context comes from that is asked for in the session.
+/// Remote context that BuildKit reads from the session.
 const FROM_SESSION: &str = "client-session";
 
-/// How long a registry has to tell what it serves after a push.
+/// Longest wait for a registry to report what it serves after a push.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 
-/// A connection to an engine that has answered.
+/// Connection to an engine that has answered.
 #[derive(Debug)]
 pub struct DockerEngine {
     docker: Docker,
@@ -101,10 +101,10 @@ pub struct DockerEngine {
 }
 
 impl DockerEngine {
-    /// Connects to the engine at `endpoint`, and waits for `timeout` at most for any word of it.
+    /// Connects to the engine at `endpoint`. Every wait for the engine takes at most `timeout`.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When the engine does not answer.
     pub async fn connect(endpoint: Endpoint, timeout: Duration) -> Result<Self, EngineError> {
         let unreachable = |failure: Failure| EngineError::Unreachable {
             endpoint: endpoint.to_string(),
@@ -155,19 +155,19 @@ impl DockerEngine {
         })
     }
 
-    /// Has credentials for registries looked up in these files, the first first.
+    /// Sets the files to look up registry credentials in, by priority.
     #[must_use]
     pub fn with_credentials(self, files: Vec<PathBuf>) -> Self {
         let credential_files = CredentialFiles::new(files, self.timeout);
         Self { credential_files, ..self }
     }
 
-    /// Whether it is Podman.
+    /// Returns true if the engine is Podman.
     pub fn is_podman(&self) -> bool {
         self.is_podman
     }
 
-    /// The labels of an image in its registry; none where the registry does not have it.
+    /// Returns the labels of an image in its registry; empty if the registry does not have it.
     ///
     /// # Errors
     /// When the registry can't be asked.
@@ -179,7 +179,7 @@ impl DockerEngine {
         Ok(image.map(|image| image.labels()).unwrap_or_default())
     }
 
-    /// Takes what is to be told about registries, each only once.
+    /// Takes the notices about registries. Each is returned only once.
     pub fn take_notices(&self) -> Vec<String> {
         self.registries.take_notices()
     }
@@ -193,10 +193,10 @@ impl DockerEngine {
         self.registries.repository(reference, credentials, is_plain).await
     }
 
-    /// Holds what the registry serves as `image` against the digest of what it was sent.
+    /// Checks that the registry serves the pushed digest as `image`.
     ///
     /// # Errors
-    /// `NoEvidence` where it serves something else or nothing; others where it can't be asked.
+    /// `NoEvidence` when it serves another image or none; other errors when it can't be asked.
     async fn confirm_served(&self, image: &ImageRef, digest: &str) -> Result<(), EngineError> {
         match self.digest(image).await? {
             Some(served) if served == digest => Ok(()),
@@ -207,16 +207,16 @@ impl DockerEngine {
         }
     }
 
-    /// Asks the registry of `reference` whether it serves what the engine says it was sent. One that
-    /// can't be asked is believed: the engine may reach it where this program does not, or with
-    /// credentials that allow no more than a push.
+    /// Checks that the registry of `reference` serves what the engine reports to have pushed. If
+    /// the registry can't be asked, the push counts as confirmed: the engine may reach the registry
+    /// where this program does not, or with credentials that only allow pushes.
     async fn confirm_pushed(
         &self,
         reference: &ImageRef,
         digest: &str,
         sink: Sink<'_>,
     ) -> Result<(), EngineError> {
-        // Podman alone knows which registry it takes where none is named.
+        // Only Podman knows which registry it uses if the reference has none.
         let Some(registry) = reference.registry().or((!self.is_podman).then_some("")) else {
             return Ok(());
         };
@@ -244,17 +244,17 @@ impl DockerEngine {
         }
     }
 
-    /// The registries that can't be reached from here, whatever the engine can.
+    /// Returns the registries that this program can't reach, although the engine may.
     fn unreached(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.unreached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The engine in words: product, version, and where it listens.
+    /// Returns a description of the engine: product, version and endpoint.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// The builder to use: BuildKit where it is `wanted`, unless the engine has its own.
+    /// Returns the builder to use: Buildah with Podman, otherwise BuildKit if it is `wanted`.
     pub fn builder(&self, wanted: bool) -> Builder {
         match (self.is_podman, wanted) {
             (true, _) => Builder::Buildah,
@@ -270,7 +270,7 @@ impl DockerEngine {
         opened.unwrap_or(Err(EngineError::Silent(self.timeout)))
     }
 
-    /// A whole answer, within the time an engine may be silent: bollard waits as long only for its
+    /// Waits for a whole answer within the timeout. Bollard's own timeout covers only its
     /// beginning.
     async fn answer<T>(
         &self,
@@ -282,8 +282,8 @@ impl DockerEngine {
         }
     }
 
-    /// The next record of a stream, within the time an engine may be silent. Where what counts `is_heard`
-    /// already, it does not matter what is left over at its end.
+    /// Returns the next record of a stream within the timeout. If the result `is_heard` already, an
+    /// incomplete record at the end of the stream is ignored.
     async fn next<T>(
         &self,
         stream: &mut (impl Stream<Item = Result<T, bollard::errors::Error>> + Unpin),
@@ -300,7 +300,8 @@ impl DockerEngine {
         }
     }
 
-    /// What the engine has under `name`, a reference or an id.
+    /// Returns the image that the engine has under `name`, a reference or an id; `None` if it has
+    /// none.
     async fn inspected(&self, name: &str) -> Result<Option<Inspected>, EngineError> {
         let found = async {
             match self.docker.inspect_image(name).await {
@@ -323,29 +324,29 @@ impl DockerEngine {
         }))
     }
 
-    /// What the engine has under `name`, which has to be there.
+    /// Returns the image that the engine has under `name`; an error if it has none.
     async fn known(&self, name: &str) -> Result<Inspected, EngineError> {
         let unknown = || EngineError::NoEvidence(format!("it does not know {name}"));
         self.inspected(name).await?.ok_or_else(unknown)
     }
 
-    /// Removes a reference, and with it the image if it has no other.
+    /// Removes a reference, and the image if it has no other.
     async fn untag(&self, reference: &ImageRef) -> Result<(), EngineError> {
-        // What was built on the way may serve others as a cache.
+        // Intermediate images stay, since other builds may use them as a cache.
         let options = RemoveImageOptionsBuilder::default().noprune(true).build();
         let name = reference.to_string();
         let removed = self.docker.remove_image(&name, Some(options), None);
         self.answer(removed).await.map(drop)
     }
 
-    /// How many layers an image has above another, or at all.
+    /// Returns the number of layers of an image above its parent, or of all its layers without one.
     async fn layers_above(&self, id: &str, parent: Option<&str>) -> Result<usize, EngineError> {
         let history = self.answer(self.docker.image_history(id)).await?;
         let own = history.iter().take_while(|layer| Some(layer.id.as_str()) != parent);
         Ok(own.count())
     }
 
-    /// Whether the engine is told to speak with a registry in plain text.
+    /// Returns true if the engine is configured to use plain HTTP with a registry.
     async fn is_insecure(&self, registry: &str) -> Result<bool, EngineError> {
         let info = self.answer(self.docker.info()).await?;
         let configured = info.registry_config.and_then(|config| config.index_configs);
@@ -353,13 +354,13 @@ impl DockerEngine {
         Ok(secure == Some(false))
     }
 
-    /// What the credential files have for the registry of `reference`.
+    /// Returns the credentials for the registry of `reference` from the credential files.
     async fn credentials(&self, reference: &ImageRef) -> Result<Option<Credentials>, EngineError> {
         let registry = self.registry_name(reference).await?;
         Ok(self.credential_files.look_up(&registry, reference.repository()).await?)
     }
 
-    /// The same, for the engine.
+    /// Returns the same credentials in the form for the engine.
     async fn credentials_for_engine(
         &self,
         reference: &ImageRef,
@@ -380,7 +381,7 @@ impl DockerEngine {
         }))
     }
 
-    /// Returns the name by which credentials for the registry of an image are known.
+    /// Returns the name under which the credentials for an image's registry are stored.
     async fn registry_name(&self, reference: &ImageRef) -> Result<String, EngineError> {
         match reference.registry() {
             Some(registry) => Ok(registry.to_owned()),
@@ -388,15 +389,15 @@ impl DockerEngine {
         }
     }
 
-    /// The registry that the engine looks in for images whose reference names none; empty if it does
-    /// not tell.
+    /// Returns the engine's default registry for references without one; empty if the engine does
+    /// not report it.
     async fn default_registry(&self) -> Result<String, EngineError> {
         let info = self.answer(self.docker.info()).await?;
         Ok(info.index_server_address.unwrap_or_default())
     }
 
-    /// What the engine puts before the names of images that name no registry, as far as these `tags`
-    /// show it: an image with such a name is found by what follows, too.
+    /// Returns the prefixes that the engine adds to image names without a registry, as far as these
+    /// `tags` show them: an image with such a prefix is also found by its name without it.
     async fn implied_prefixes(
         &self,
         tags: impl Iterator<Item = &String>,
@@ -414,8 +415,8 @@ impl DockerEngine {
         Ok(implied)
     }
 
-    /// The listed images by the names that the engine knows them by, too: those without what it puts
-    /// before a name without a registry.
+    /// Returns the listed images by their short names, without the prefix that the engine adds to
+    /// names without a registry.
     async fn short_names(
         &self,
         listed: &BTreeMap<String, Known>,
@@ -501,7 +502,7 @@ impl Engine for DockerEngine {
         let mut stream = records(&self.docker, convert::identity, move |docker| {
             docker.create_image(Some(options), None, credentials).boxed()
         });
-        // Whether it was pulled is asked for at the end.
+        // The image is inspected at the end, as evidence of the pull.
         while let Some(record) = self.next(&mut stream, true).await.map_err(of_registry)? {
             if let Some(message) = record.error_detail.and_then(|detail| detail.message) {
                 return Err(of_registry(EngineError::Refused(message)));
@@ -525,7 +526,7 @@ impl Engine for DockerEngine {
         if let Some(platform) = &options.platform {
             query = query.platform(platform);
         }
-        // Beside the build until it ends.
+        // The session stays open until the build ends.
         let session = match options.builder {
             Builder::BuildKit => Some(self.open_session(context, &options.loan).await?),
             Builder::Classic | Builder::Buildah => None,
@@ -558,8 +559,8 @@ impl Engine for DockerEngine {
         Err(EngineError::NoEvidence(format!("it has {} and not {id}", built.id)))
     }
 
-    /// The squashing program knows an image by its reference, and gives the result a reference: here
-    /// one that nobody else has, until it is seen that the result is on its parent.
+    /// docker-squash identifies an image by its reference, and tags the result. It gets a unique
+    /// reference, until the result is checked to be on its parent.
     async fn squash(
         &self,
         built: Inspected,
@@ -602,8 +603,9 @@ impl Engine for DockerEngine {
         self.answer(self.docker.tag_image(id, Some(options))).await
     }
 
-    /// An engine that is told to remove an id takes a reference that somebody has just given it away,
-    /// too. One that is told to remove a reference keeps what has another.
+    /// Removing an id would also remove a reference that the image got in the meantime. Removing a
+    /// reference keeps an image that has another one. So the image gets a unique reference, which
+    /// is then removed.
     async fn discard(&self, id: &str) {
         let private = private_reference();
         if self.tag(id, &private).await.is_ok() {
@@ -671,8 +673,8 @@ impl Engine for DockerEngine {
     }
 }
 
-/// Has Podman build what an image adds to its parent as one layer. Its own word for squashing takes the
-/// parent's layers, too.
+/// Changes a request so that Podman builds the layers that an image adds to its parent as one.
+/// Podman's own option to squash would include the parent's layers.
 fn in_one_layer(mut request: BollardRequest) -> BollardRequest {
     let uri = request.uri().to_string();
     if uri.contains("/build?")
@@ -683,12 +685,12 @@ fn in_one_layer(mut request: BollardRequest) -> BollardRequest {
     request
 }
 
-/// Returns what names an image within its repository.
+/// Returns the digest or else the tag of an image.
 fn tag_or_digest(image: &ImageRef) -> &str {
     image.digest().or(image.tag()).unwrap_or_default()
 }
 
-/// Returns the id of an image, if it looks like one: it becomes a part of paths and an argument.
+/// Returns the id of an image if it is valid: it is used in paths and as an argument.
 fn checked_id(id: String) -> Result<String, EngineError> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b':';
     let is_id = id.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
@@ -699,14 +701,13 @@ fn checked_id(id: String) -> Result<String, EngineError> {
     Err(EngineError::Broken(format!("{shown:?} is no id of an image")))
 }
 
-/// A reference that nobody else has, for an image that may not have its own yet.
+/// Returns a unique reference for an image that may not have its own yet.
 fn private_reference() -> ImageRef {
     let reference = format!("kiln-private/{}:unfinished", unique_name());
     reference.parse().expect("it is plain")
 }
 
-/// The beginnings of a listed reference that may have been put there by the engine, the longest
-/// first.
+/// Returns the prefixes of a listed reference that the engine may have added, the longest first.
 fn prefixes_of(listed: &str) -> impl Iterator<Item = &str> {
     let host = listed.find('/').map(|end| end + 1);
     let library = host.filter(|end| listed[*end..].starts_with(LIBRARY));
@@ -714,13 +715,13 @@ fn prefixes_of(listed: &str) -> impl Iterator<Item = &str> {
     ends.into_iter().flatten().map(|end| &listed[..end])
 }
 
-/// What is left of a listed reference without what the engine put before it, if it did.
+/// Returns a listed reference without the prefix that the engine added; `None` if it added none.
 fn short_name<'a>(listed: &'a str, prefixes: &BTreeSet<String>) -> Option<&'a str> {
     let implied = prefixes_of(listed).find(|prefix| prefixes.contains(*prefix));
     implied.map(|prefix| &listed[prefix.len()..])
 }
 
-/// Tells a registry that is out of reach, or can't at the moment, from one that says no.
+/// Classifies an error of a registry: not reachable, temporarily unable, denied, or refused.
 fn of_registry(error: EngineError) -> EngineError {
     let EngineError::Refused(message) = error else { return error };
     let is = |pattern: &Regex| pattern.is_match(message.trim());

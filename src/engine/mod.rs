@@ -1,9 +1,10 @@
-//! What Kiln asks of a container engine, and nothing more.
+//! Interface to container engines, limited to the operations that Kiln needs.
 //!
-//! [`Engine`] is narrow on purpose: the runner is tested against a scripted one, and [`docker`]
-//! is the one adapter to the real thing. An answer counts only with evidence: a build returns an
-//! image that the engine, asked again, describes; a push returns the digest that the registry keeps.
-//! A build gives its image no reference: that is for whoever has seen what it was made from.
+//! [`Engine`] is small so that the runner can be tested against a scripted engine; [`docker`] is
+//! the only real implementation. A success counts only with evidence: a build returns an image that
+//! the engine describes when it is asked again, and a push returns the digest that the registry
+//! stores. A build does not tag its image: the caller does, once it has checked what the image was
+//! made from.
 
 mod connection;
 pub mod docker;
@@ -27,14 +28,14 @@ use crate::image::ImageRef;
 use crate::registry;
 use crate::secret::Secret;
 
-/// Which builder of the engine does the work.
+/// Builder of the engine that runs the builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Builder {
-    /// The first one, a container and a commit for each instruction.
+    /// The original builder, with a container and a commit for each instruction.
     Classic,
     /// BuildKit.
     BuildKit,
-    /// Podman's.
+    /// The builder of Podman.
     Buildah,
 }
 
@@ -48,52 +49,53 @@ impl fmt::Display for Builder {
     }
 }
 
-/// How an image is built.
+/// Options of an image's build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildOptions {
-    /// By whom.
+    /// Builder to use.
     pub builder: Builder,
-    /// Whether cached steps may be used.
+    /// True if cached steps may be used.
     pub cache: bool,
-    /// Whether the containers of failed steps are kept (the classic builder only).
+    /// True if the containers of failed steps are kept (the classic builder only).
     pub keep: bool,
-    /// The network that instructions run in.
+    /// Network that instructions run in.
     pub network_mode: String,
-    /// The platform to build for, if it is not the engine's own.
+    /// Platform to build for; `None` for the engine's own.
     pub platform: Option<String>,
-    /// The values of build arguments.
+    /// Values of the build arguments, by name.
     pub build_args: BTreeMap<String, String>,
-    /// How what the image adds to its parent is made one layer, if it is.
+    /// Settings for squashing the layers that the image adds to its parent into one; `None` to keep
+    /// them.
     pub squash: Option<Squashing>,
-    /// What instructions may use and images do not keep (BuildKit only).
+    /// Secrets and ssh agents for the instructions, which the image does not keep (BuildKit only).
     pub loan: Loan,
 }
 
-/// The argument by which builders date what they make.
+/// Build argument from which builders take the timestamps of their results.
 pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// Arguments that say how to reach the network, or when, and not what an image is: builders know
-/// them without being told, in small letters, too.
+/// Build arguments for access to the network, or for timestamps, which are no parts of an image.
+/// Builders predefine them, in lower case, too.
 const NO_PARTS: [&str; 6] =
     ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY", EPOCH];
 
-/// Largest size of all build arguments in a request, in bytes. They are a part of its URL, of which the
-/// library for HTTP takes 64 KiB; the rest is for labels, names and the other options.
+/// Largest size of all build arguments in a request, in bytes. They are a part of its URL, for
+/// which the HTTP library accepts 64 KiB; the rest is for labels, names and the other options.
 const LARGEST_BUILD_ARGS: usize = 48 * 1024;
 
-/// Why build arguments can't be sent to an engine.
+/// Build arguments that are too large for a request to an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oversized {
-    /// Bytes that they take.
+    /// Size of all build arguments, in bytes.
     pub size: usize,
-    /// Bytes that they may take.
+    /// Largest allowed size, in bytes.
     pub limit: usize,
-    /// The name of the largest.
+    /// Name of the largest build argument.
     pub largest: String,
 }
 
 impl BuildOptions {
-    /// Refuses build arguments that fit in no request.
+    /// Checks that the build arguments fit into a request.
     ///
     /// # Errors
     /// When they are too large.
@@ -107,7 +109,7 @@ impl BuildOptions {
         Err(Oversized { size, limit: LARGEST_BUILD_ARGS, largest })
     }
 
-    /// Those of the options that an image is made of.
+    /// Returns the parts of a fingerprint for the options that change the image.
     pub fn parts(&self) -> Parts {
         let mut parts = Parts::new();
         if let Some(platform) = &self.platform {
@@ -124,138 +126,139 @@ impl BuildOptions {
     }
 }
 
-/// Bytes that a text takes in the query of a URL.
+/// Returns the number of bytes of a text in the query of a URL.
 fn size_in_url(text: &str) -> usize {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"*-._ ".contains(&byte);
     text.bytes().map(|byte| if is_plain(byte) { 1 } else { "%00".len() }).sum()
 }
 
-/// One image to build.
+/// Order to build one image.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
-    /// The reference that it is meant for, and does not get yet.
+    /// Reference that the image will get after the build.
     pub reference: &'a ImageRef,
-    /// A tar archive with a Dockerfile.
+    /// Tar archive with a Dockerfile.
     pub context: &'a Bytes,
-    /// How it is built.
+    /// Options of the build.
     pub options: &'a BuildOptions,
-    /// Labels that it gets beside those of its Dockerfile.
+    /// Labels in addition to those of the Dockerfile.
     pub labels: &'a BTreeMap<String, String>,
 }
 
-/// An image as an engine lists it.
+/// Image as an engine lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// Its id.
+    /// Id of the image.
     pub id: String,
-    /// Its labels.
+    /// Labels of the image.
     pub labels: BTreeMap<String, String>,
-    /// How much it takes, in bytes, if the engine tells.
+    /// Size of the image, in bytes; `None` if the engine does not report it.
     pub size: Option<u64>,
 }
 
-/// An image as an engine describes it.
+/// Image as an engine describes it when it is inspected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspected {
-    /// Its id.
+    /// Id of the image.
     pub id: String,
-    /// Its labels.
+    /// Labels of the image.
     pub labels: BTreeMap<String, String>,
-    /// How much it takes, in bytes, if the engine tells.
+    /// Size of the image, in bytes; `None` if the engine does not report it.
     pub size: Option<u64>,
-    /// The digests of its layers, the lowest first.
+    /// Digests of the layers, from the lowest.
     pub layers: Arc<[String]>,
-    /// When it was last given a reference, if the engine tells (Docker does).
+    /// Time when it last got a reference; `None` if the engine does not report it (Docker does).
     pub tagged: Option<String>,
 }
 
 impl Inspected {
-    /// Whether its lowest layers are all those of `base`.
+    /// Returns true if the lowest layers are exactly those of `base`.
     pub fn is_on(&self, base: &Self) -> bool {
         self.layers.starts_with(&base.layers)
     }
 }
 
-/// How an image is squashed.
+/// Settings for squashing an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Squashing {
-    /// Whether the image that was squashed is removed.
+    /// True if the original image is removed.
     pub cleanup: bool,
-    /// The folder to work in, if it is not one of the system's.
+    /// Folder for temporary files; `None` for the system's.
     pub tmp_dir: Option<PathBuf>,
 }
 
-/// What a build is lent.
+/// Secrets and ssh agents that a build may use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Loan {
     /// Secrets, by id.
     pub secrets: BTreeMap<String, Secret>,
-    /// The sockets of ssh agents, by id.
+    /// Sockets of ssh agents, by id.
     pub agents: BTreeMap<String, PathBuf>,
 }
 
-/// A part of what an engine says while it works.
+/// Piece of the output of an engine's operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// It begins an instruction.
+    /// An instruction begins.
     Step {
-        /// Which, from 1.
+        /// Number of the step, from 1.
         number: usize,
-        /// Of how many.
+        /// Number of steps in the build.
         total: usize,
-        /// The instruction.
+        /// Text of the instruction.
         instruction: String,
     },
-    /// A line for the log.
+    /// Line for the log.
     Line(String),
 }
 
-/// Takes what an engine says as it says it.
+/// Callback for the output of an engine's operation, while it runs.
 pub type Sink<'a> = &'a mut (dyn FnMut(Output) + Send);
 
-/// Why the engine did not do what it was asked for.
+/// Error of an engine's operation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// No engine answers.
     #[error("no engine answers at {endpoint}: {cause}")]
     Unreachable {
-        /// What was tried.
+        /// Endpoint that was tried.
         endpoint: String,
-        /// What came of it.
+        /// Cause of the failure.
         cause: String,
-        /// What to do.
+        /// Advice to the user.
         cure: String,
     },
-    /// The connection broke, or the engine's words made no sense.
+    /// The connection broke, or the engine's answer was invalid.
     #[error("the connection to the engine failed: {0}")]
     Broken(String),
-    /// Nothing came from the engine for too long.
+    /// The engine sent no data for this long.
     #[error("no word from the engine for {} s (--timeout)", .0.as_secs())]
     Silent(Duration),
     /// The registry can't be reached.
     #[error("the registry is out of reach: {0}")]
     Registry(String),
-    /// A registry answers that it can't now: that it is asked too often, or has a fault.
+    /// The registry answers that it is temporarily unable: there are too many requests, or it has
+    /// an internal error.
     #[error("{reason}")]
     Busy {
-        /// Its words.
+        /// Answer of the registry.
         reason: String,
-        /// How long it asks to be left alone, if it does.
+        /// Pause that the registry asks for; `None` if it asks for none.
         pause: Option<Duration>,
     },
-    /// A registry does not allow it, however often it is asked.
+    /// The registry denies access; a retry does not help.
     #[error("{0}")]
     Denied(String),
-    /// The engine says no, or the build failed.
+    /// The engine refuses the operation, or the build failed.
     #[error("{0}")]
     Refused(String),
-    /// The engine claims success without showing for it.
+    /// The engine reports success without evidence for it.
     #[error("the engine reported no failure, but {0}")]
     NoEvidence(String),
-    /// An image that others are made from is not the one that it has to be.
+    /// A needed image is not the one that it has to be.
     #[error("{0}")]
     Moved(String),
-    /// There is no way to ask for it.
+    /// The request can't be expressed.
     #[error("{0}")]
     Unaskable(String),
 }
@@ -278,7 +281,7 @@ impl From<CredentialsError> for EngineError {
 }
 
 impl EngineError {
-    /// Whether somebody was out of reach, as opposed to having answered.
+    /// Returns true if the engine or registry was not reachable, rather than having refused.
     pub fn is_connection(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken(_) | Self::Silent(_) | Self::Registry(_) => {
@@ -293,17 +296,17 @@ impl EngineError {
         }
     }
 
-    /// Whether it is known to be of the kind that passes.
+    /// Returns true if the error is known to be temporary.
     pub fn is_passing(&self) -> bool {
         self.is_connection() || matches!(self, Self::Busy { .. })
     }
 
-    /// Whether another try would come to the same.
+    /// Returns true if a retry would fail the same way.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Denied(_) | Self::Unaskable(_))
     }
 
-    /// How long a registry asks to be left alone, if it does.
+    /// Returns the pause that a registry asks for; `None` if it asks for none.
     pub fn asked_pause(&self) -> Option<Duration> {
         match self {
             Self::Busy { pause, .. } => *pause,
@@ -312,19 +315,19 @@ impl EngineError {
     }
 }
 
-/// A container engine. Dropping a future of it gives up the work.
+/// Container engine. Dropping the future of an operation cancels it.
 pub trait Engine: Send + Sync + 'static {
-    /// Whether the engine answers now.
+    /// Returns true if the engine answers now.
     fn answers(&self) -> impl Future<Output = bool> + Send;
 
-    /// All images the engine has, by reference, in one call.
+    /// Returns all images of the engine by reference, in one call.
     ///
     /// # Errors
     /// When the engine can't be asked.
     fn images(&self)
     -> impl Future<Output = Result<BTreeMap<ImageRef, Known>, EngineError>> + Send;
 
-    /// The image that the engine has under a reference, if it has one.
+    /// Returns the image that the engine has under a reference; `None` if it has none.
     ///
     /// # Errors
     /// When the engine can't be asked.
@@ -333,7 +336,7 @@ pub trait Engine: Send + Sync + 'static {
         reference: &ImageRef,
     ) -> impl Future<Output = Result<Option<Inspected>, EngineError>> + Send;
 
-    /// The digest by which the registry of `reference` knows it, if it does.
+    /// Returns the digest of `reference` in its registry; `None` if the registry does not have it.
     ///
     /// # Errors
     /// When the registry can't be asked.
@@ -342,31 +345,31 @@ pub trait Engine: Send + Sync + 'static {
         reference: &ImageRef,
     ) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
 
-    /// Fetches an image from its registry, for a platform if it is not the engine's own.
+    /// Pulls an image from its registry, for `platform` or the engine's own.
     ///
     /// # Errors
-    /// When the image can't be had.
+    /// When the image can't be pulled.
     fn pull(
         &self,
         reference: &ImageRef,
         platform: Option<&str>,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Builds an image, which has no reference then. Returns what the engine has.
+    /// Builds an image without tagging it. Returns the image as the engine describes it.
     ///
     /// # Errors
-    /// When the build fails, or succeeds without evidence.
+    /// When the build fails, or reports success without evidence.
     fn build(
         &self,
         order: Order<'_>,
         sink: Sink<'_>,
     ) -> impl Future<Output = Result<Inspected, EngineError>> + Send;
 
-    /// Makes one layer of what the image `built` adds to `parent`, or of all of it where it has no
-    /// parent, and gives the result the `reference`. Returns what the engine has then.
+    /// Squashes the layers that the image `built` adds to `parent` into one, or all layers without
+    /// a parent, and tags the result with `reference`. Returns the image that the engine has then.
     ///
     /// # Errors
-    /// When it can't be squashed.
+    /// When the image can't be squashed.
     fn squash(
         &self,
         built: Inspected,
@@ -376,7 +379,7 @@ pub trait Engine: Send + Sync + 'static {
         sink: Sink<'_>,
     ) -> impl Future<Output = Result<Inspected, EngineError>> + Send;
 
-    /// Gives the image with this id a reference, beside those that it has.
+    /// Tags the image with this id with another reference.
     ///
     /// # Errors
     /// When the engine does not have the image, or can't be asked.
@@ -386,25 +389,24 @@ pub trait Engine: Send + Sync + 'static {
         reference: &ImageRef,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Removes the image with this id, as far as nobody has given it a reference. That it can't be
-    /// removed is not told.
+    /// Removes the image with this id, unless it has a reference. Errors are ignored.
     fn discard(&self, id: &str) -> impl Future<Output = ()> + Send;
 
-    /// Joins images that are in a registry in a manifest list there. Returns the list's digest.
+    /// Joins images of a registry in a manifest list there. Returns the digest of the list.
     ///
     /// # Errors
-    /// When the registry does not have an image, or does not take the list.
+    /// When the registry does not have one of the images, or refuses the list.
     fn push_list(
         &self,
         list: &ImageRef,
         images: &[ImageRef],
     ) -> impl Future<Output = Result<String, EngineError>> + Send;
 
-    /// Pushes the image with this id, which has the `reference`, to the registry that this names.
-    /// Returns the digest it has there.
+    /// Pushes the image with this id, which is tagged with `reference`, to the registry in the
+    /// reference. Returns the digest in the registry.
     ///
     /// # Errors
-    /// When the push fails, or succeeds without evidence.
+    /// When the push fails, or reports success without evidence.
     fn push(
         &self,
         id: &str,

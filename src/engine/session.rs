@@ -1,10 +1,10 @@
-//! A session with BuildKit: what a build asks its client for while it runs. It gets the files of its
-//! context, the secrets and the ssh agents that it is lent, and the credentials for registries that it
-//! pulls from.
+//! Session with BuildKit, which serves the requests of a running build. The build gets the files of
+//! its context, the secrets and ssh agents that it may use, and credentials for the registries that
+//! it pulls from.
 //!
-//! The engine is the one that asks, so the roles are turned round: Kiln opens a connection, has it
-//! upgraded to HTTP/2, and serves gRPC on it. A session lasts as long as its value does; dropping
-//! that ends its tasks and its connection.
+//! The engine sends the requests, so the roles are reversed: Kiln opens a connection, upgrades it
+//! to HTTP/2, and serves gRPC on it. A session ends when its value is dropped, with its tasks and
+//! its connection.
 
 mod files;
 
@@ -54,16 +54,17 @@ use crate::client_config::credentials::{CredentialFiles, Credentials};
 use crate::fingerprint::digest;
 use crate::secret::Secret;
 
-/// What the headers of a session's request are called.
+/// Names of the headers of the request that opens a session.
 const ID_HEADER: &str = "X-Docker-Expose-Session-Uuid";
 const NAME_HEADER: &str = "X-Docker-Expose-Session-Name";
 const METHOD_HEADER: &str = "X-Docker-Expose-Session-Grpc-Method";
 
-/// Says which files BuildKit may take for those of an earlier session, of which it then asks for no
-/// more than has another size or time. Times say nothing here, so this has to tell of all.
+/// Header with a key for reusing files: BuildKit takes the files of an earlier session with the
+/// same key, and then requests only those with another size or time. All times are zero here, so
+/// the key has to identify the whole contents: it is a digest of the context.
 const KEY_HEADER: &str = "X-Docker-Expose-Session-Sharedkey";
 
-/// The calls that every session answers.
+/// gRPC methods of every session.
 const METHODS: [&str; 4] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.Auth/Credentials",
@@ -71,30 +72,30 @@ const METHODS: [&str; 4] = [
     "/moby.filesync.v1.FileSync/DiffCopy",
 ];
 
-/// The calls of one that lends agents.
+/// gRPC methods of a session with ssh agents.
 const AGENT_METHODS: [&str; 2] =
     ["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"];
 
-/// The agent that is asked for without a name.
+/// Id of the agent that a build requests without a name.
 const DEFAULT_AGENT: &str = "default";
 
-/// How much of a file, or of what an agent says, goes into one message.
+/// Size of the pieces of a file, or of an agent's answer, in a message, in bytes.
 const CHUNK: usize = 32 * 1024;
 
-/// A session that is open.
+/// Open session.
 #[derive(Debug)]
 pub struct Session {
     id: String,
-    /// Ended when it is dropped.
+    /// Ends the tasks when it is dropped.
     _serving: JoinSet<()>,
 }
 
 impl Session {
-    /// Opens a session in which a build may have the files of its context, a tar archive, what is on
-    /// loan, and the credentials in these files, the first first.
+    /// Opens a session for a build, with the files of its context, a tar archive, with secrets and
+    /// agents, and with the credentials in these files, by priority.
     ///
     /// # Errors
-    /// When the engine can't be asked, or has no sessions.
+    /// When the context can't be read, or the engine can't be asked or does not support sessions.
     pub async fn open(
         connections: &Connections,
         context: &Bytes,
@@ -116,19 +117,19 @@ impl Session {
         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         let mut serving = JoinSet::new();
         serving.spawn(async move {
-            // The build itself tells of a session that broke.
+            // If the session breaks, the build itself fails and reports it.
             let _ = server.serve_connection(connection, service).await;
         });
         Ok(Self { id, _serving: serving })
     }
 
-    /// By what the build names it.
+    /// Returns the id by which the build refers to the session.
     pub fn id(&self) -> &str {
         &self.id
     }
 }
 
-/// Returns a name that nothing else has, here or in another process.
+/// Returns a name that is unique across processes.
 pub(super) fn unique_name() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let started = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
@@ -156,14 +157,14 @@ fn services(files: LentFiles, loan: Loan, credential_files: CredentialFiles) -> 
         .add_service(AuthServer::new(ClientCredentials(credential_files)))
         .add_service(SecretsServer::new(LentSecrets(secrets)))
         .add_service(FileSyncServer::new(files));
-    // BuildKit words it better itself where no agent is lent at all.
+    // Without any agent, BuildKit's own error message is clearer.
     if agents.is_empty() { routes } else { routes.add_service(SshServer::new(LentAgents(agents))) }
 }
 
-/// An answer that comes in parts.
+/// Streamed response.
 type Parts<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// BuildKit asks now and then whether the session is still there.
+/// Health service: BuildKit checks now and then that the session is alive.
 struct AlwaysWell;
 
 #[async_trait]
@@ -192,8 +193,8 @@ impl Health for AlwaysWell {
     }
 }
 
-/// Gives what the clients' configuration has for a registry. BuildKit logs in itself with that, so
-/// nothing else is asked for.
+/// Credentials from the configuration of the user's clients. BuildKit logs in with them itself, so
+/// no other method is needed.
 struct ClientCredentials(CredentialFiles);
 
 #[async_trait]
@@ -287,7 +288,7 @@ impl Ssh for LentAgents {
         let (from_agent, to_agent) = agent.into_split();
         let questions = stream::once(pass_on(request.into_inner(), to_agent));
         let failures = questions.filter_map(|passed| ready(passed.err().map(Err).map(Some)));
-        // The agent's end is the end of it all.
+        // The end of the agent's stream ends the whole response.
         let answers = answers(from_agent).map(Some).chain(stream::once(ready(None)));
         let both = stream::select(failures, answers);
         let parts = both.take_while(|part| ready(part.is_some())).filter_map(ready);
@@ -295,10 +296,10 @@ impl Ssh for LentAgents {
     }
 }
 
-/// Under which key of the request's metadata BuildKit names the agent.
+/// Metadata key with the id of the agent.
 const AGENT_ID_KEY: &str = "buildkit.ssh.id";
 
-/// Passes on what a build asks an agent.
+/// Forwards the requests of a build to an agent.
 async fn pass_on(
     mut questions: Streaming<BytesMessage>,
     mut agent: OwnedWriteHalf,
@@ -309,7 +310,7 @@ async fn pass_on(
     agent.shutdown().await.map_err(|error| broken(&error))
 }
 
-/// What an agent answers, until it ends.
+/// Returns the answers of an agent, until it closes the connection.
 fn answers(agent: OwnedReadHalf) -> impl Stream<Item = Result<BytesMessage, Status>> {
     stream::unfold(agent, async |mut agent| {
         let mut data = vec![0; CHUNK];
@@ -343,7 +344,7 @@ mod tests {
     use crate::endpoint::Endpoint;
     use crate::engine::connection::HasBody;
 
-    /// The beginning of a request for an upgrade that is granted, and the connection after that.
+    /// Accepts the request for an upgrade. Returns its head and the upgraded connection.
     async fn grant(listener: UnixListener) -> (String, UnixStream) {
         let (mut connection, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
@@ -355,7 +356,7 @@ mod tests {
         (String::from_utf8(head).unwrap(), connection)
     }
 
-    /// What an engine calls, over a connection that is open as long as this.
+    /// Client in the role of the engine; the connection stays open as long as it exists.
     type Caller = SendRequest<<BollardRequest as HasBody>::Body>;
 
     async fn caller(engine: UnixStream) -> Caller {
@@ -365,7 +366,7 @@ mod tests {
         sender
     }
 
-    /// The answer's message, and the status, to a call with one message.
+    /// Calls a method with one message. Returns the message of the response and its status.
     async fn ask(sender: &mut Caller, method: &str, message: &[u8]) -> (Vec<u8>, String) {
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
         let frame: Vec<u8> = [&[0], length.as_slice(), message].concat();
@@ -392,7 +393,8 @@ mod tests {
         (data, status)
     }
 
-    /// What a session says that has a secret on loan, to one question; after that it is dropped.
+    /// Calls one method of a session that has a secret, and drops the session. Returns the head of
+    /// the upgrade request, the message and the status.
     fn answer(method: &str, message: &[u8]) -> (String, Vec<u8>, String) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -417,7 +419,7 @@ mod tests {
             let (data, status) = ask(&mut caller, method, message).await;
             drop(session);
             drop(connections);
-            // Both ends of the connection are tasks of their own.
+            // Both ends of the connection have their own tasks.
             let is_quiet = async {
                 while Handle::current().metrics().num_alive_tasks() > 0 {
                     tokio::task::yield_now().await;

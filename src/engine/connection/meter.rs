@@ -1,8 +1,8 @@
-//! Limits of what an engine may send.
+//! Limits on the data that an engine sends.
 //!
-//! Bollard keeps a whole answer, and all of a stream up to the end of its next record, in memory, however
-//! long they are. Here, where bytes come in, they are counted: a connection that brings more than an
-//! answer, or a record, may have is broken off.
+//! Bollard keeps a whole answer in memory, and a stream up to the end of its next record, however
+//! long they are. So the bytes are counted here, where they arrive: a connection that exceeds the
+//! limit of an answer or of a record fails.
 
 use std::io;
 use std::pin::Pin;
@@ -22,43 +22,44 @@ use super::heard::Refusal;
 
 const MIB: usize = 1 << 20;
 
-/// Largest head of an answer, in bytes, with what comes along before it has been read. Hyper itself takes
-/// none of half that size.
+/// Largest head of an answer, in bytes, with the data that arrives before the head has been read.
+/// Hyper itself refuses heads of half that size.
 const MOST_OF_HEAD: usize = MIB;
 
-/// Largest answer. The list of all images is in proportion to what the engine has.
+/// Largest answer, in bytes. The list of all images has its own limit, since it grows with the
+/// engine's images.
 const MOST_OF_ANSWER: usize = 16 * MIB;
 const MOST_OF_LIST: usize = 128 * MIB;
 
-/// Largest answer that tells of an error.
+/// Largest answer with an error, in bytes.
 const MOST_OF_ERROR: usize = MIB;
 
-/// Largest record of a stream. BuildKit puts a MiB of a log into one, and all instructions of a
-/// Dockerfile. Bollard looks through all that it has of a record each time that more comes.
+/// Largest record of a stream, in bytes. BuildKit puts one MiB of a log into a record, and all
+/// instructions of a Dockerfile. Bollard searches all data of a record again whenever more arrives.
 const MOST_OF_RECORD: usize = 4 * MIB;
 
-/// Words for what is too long where it is a record.
+/// Subject of the error about a record that is too long.
 const A_RECORD: &str = "a record";
 
 /// Path of the list of all images.
 const LIST: &str = "/images/json";
 
-/// Largest number of bytes of records that are under way at once.
+/// Count of the bytes of a stream's record in progress.
 #[derive(Debug, Default)]
 struct Allowance {
     spent: AtomicUsize,
     is_exceeded: AtomicBool,
 }
 
-/// The records of one stream, each of which may have so many bytes.
+/// Records of one stream. None may be larger than [`MOST_OF_RECORD`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Records(Arc<Allowance>);
 
-/// Asks over the connections of `docker` for a stream of records, of which each has a limit. `change` is
-/// made to the request.
+/// Requests a stream of records over the connections of `docker`, with a limit on each record. The
+/// request is passed through `change`.
 ///
-/// The stream is read by a task of its own, which ends with it: to look for the end of a long record can
-/// take longer than its reader waits.
+/// A separate task reads the stream, and ends with it: the search for the end of a long record can
+/// take longer than the reader's timeout.
 pub fn records<T: Send + 'static>(
     docker: &Docker,
     change: impl Fn(BollardRequest) -> BollardRequest + Send + Sync + 'static,
@@ -82,17 +83,17 @@ pub fn records<T: Send + 'static>(
         }
     });
     stream::poll_fn(move |context| {
-        // Held as long as the stream is.
+        // Kept as long as the stream, since dropping it ends the task.
         let _ = &reading;
         receiver.poll_recv(context)
     })
 }
 
-/// One record of a stream, or the reason why there is none.
+/// Record of a stream, or the error in its place.
 pub type Record<T> = Result<T, bollard::errors::Error>;
 
 impl Records {
-    /// Lets the next record be as large as this one, and tells of one that was too large.
+    /// Resets the count for the next record, and replaces the error of a record that was too large.
     fn told<T>(&self, record: Record<T>) -> Record<T> {
         self.0.spent.store(0, Ordering::Relaxed);
         match record {
@@ -104,18 +105,18 @@ impl Records {
     }
 }
 
-/// What may come over a connection before something else has to happen.
+/// Limit on the data that may arrive over a connection until the next reset.
 #[derive(Debug)]
 enum Limit {
-    /// So many bytes before the next request, of this many at most.
+    /// At most `left` bytes more, of `most` in all, until the next request.
     Bytes { left: usize, most: usize },
-    /// Records, as long as somebody takes them.
+    /// Records, as long as their stream is read.
     Records(Weak<Allowance>),
-    /// Anything: another protocol, with limits of its own.
+    /// No limit: another protocol, with its own limits.
     None,
 }
 
-/// Counts what comes over a connection.
+/// Counter of the bytes that arrive over a connection.
 #[derive(Debug, Clone)]
 pub(super) struct Meter(Arc<Mutex<Limit>>);
 
@@ -134,8 +135,8 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Limits the answer to a request for `path`, whose head has come, and whose content is `records` or
-    /// one piece.
+    /// Sets the limit for the content of an answer, by the path of its request and its status.
+    /// `records` are given if the content is a stream of them.
     pub(super) fn expect(&self, path: &str, status: StatusCode, records: Option<&Records>) {
         *self.limit() = match records {
             Some(records) if status.is_success() => Limit::Records(Arc::downgrade(&records.0)),
@@ -145,12 +146,13 @@ impl Meter {
         };
     }
 
-    /// Lets another protocol go over the connection.
+    /// Removes the limit, for another protocol on the connection.
     pub(super) fn lift(&self) {
         *self.limit() = Limit::None;
     }
 
-    /// Begins anew with a request. Its body may still go out while its answer comes in.
+    /// Resets the limit for a new request. The limit on records stays while their stream is read,
+    /// since the body of their request may still be sent.
     fn sent(&self) {
         let mut limit = self.limit();
         match &*limit {
@@ -184,7 +186,7 @@ fn too_long(part: &str, most: usize) -> io::Error {
     io::Error::other(format!("the engine sent {part} of more than {} MiB", most / MIB))
 }
 
-/// A connection on which is counted what comes, and kept what is said against it.
+/// Connection that counts the bytes that arrive and stores refusals.
 pub(super) struct Metered<S> {
     stream: S,
     meter: Meter,
@@ -256,7 +258,7 @@ mod tests {
 
     const OK: StatusCode = StatusCode::OK;
 
-    /// Number of MiB that a meter lets through.
+    /// Returns the number of MiB that a meter lets pass.
     fn passed(meter: &Meter) -> usize {
         (0..1000).take_while(|_| meter.received(MIB).is_ok()).count()
     }
@@ -285,7 +287,7 @@ mod tests {
         meter.expect("/build", OK, Some(&records));
         for _ in 0..10 {
             for _ in 0..MOST_OF_RECORD / MIB {
-                // Its request may still be on its way.
+                // The request's body may still be sent.
                 meter.sent();
                 meter.received(MIB).unwrap();
             }

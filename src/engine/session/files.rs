@@ -1,10 +1,11 @@
-//! Gives BuildKit the files of a build context as far as it asks for them.
+//! Serves the files of a build context that BuildKit requests.
 //!
-//! Sent as an archive, a context is unpacked by a process of its own for every build, and copied
-//! once more. What BuildKit asks its client for comes to lie where it is needed, and is no more than
-//! the Dockerfile copies. The call is `moby.filesync.v1.FileSync/DiffCopy`, the packets are those of
-//! `github.com/tonistiigi/fsutil`: first all that there is, in the order of a walk; then, by their
-//! number in it, the contents that the other side has not got.
+//! A context that is sent as an archive is unpacked by a separate process for every build, and
+//! copied once more. Files that BuildKit requests from its client are written directly where they
+//! are needed, and are only those that the Dockerfile copies. The method is
+//! `moby.filesync.v1.FileSync/DiffCopy`, with the packets of `github.com/tonistiigi/fsutil`: first
+//! the list of all entries, in the order of a directory walk; then the requested contents, by the
+//! number of the entry.
 
 use std::cmp::min;
 use std::collections::BTreeMap;
@@ -26,21 +27,22 @@ use tonic::{Response, Status, Streaming, async_trait};
 use super::{CHUNK, Parts};
 use crate::patterns::Patterns;
 
-/// By what names BuildKit asks for the context, and for the folder of the Dockerfile: here one.
+/// Names by which BuildKit requests the context, and the folder of the Dockerfile. Both are the
+/// same here.
 const FOLDERS: [&str; 2] = ["context", "dockerfile"];
 
-/// Under which keys of the request's metadata BuildKit says what it asks for.
+/// Metadata keys of a request: the folder, and the patterns of the files.
 const FOLDER_KEY: &str = "dir-name";
 const INCLUDED_KEYS: [&str; 2] = ["followpaths", "include-patterns"];
 const EXCLUDED_KEY: &str = "exclude-patterns";
 
-/// What is put behind such a key to say whether its values are encoded as in a URL.
+/// Suffix of the metadata key that marks the values of another key as percent-encoded.
 const ENCODED: &str = "-encoded";
 
-/// How the mode of a folder is marked: modes are those of Go's `os.FileMode`.
+/// Mode bit of a folder, as in Go's `os.FileMode`.
 const FOLDER: u32 = 1 << 31;
 
-/// A file or a folder of the context.
+/// File or folder of the context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     path: String,
@@ -48,16 +50,16 @@ struct Entry {
     content: Bytes,
 }
 
-/// The files of a context, in the order of a walk.
+/// Files of a context, in the order of a directory walk.
 pub(super) struct LentFiles(Vec<Entry>);
 
 impl LentFiles {
-    /// Those of a tar archive in which each folder has an entry.
+    /// Reads the files of a tar archive in which each folder has an entry.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When the archive can't be read.
     pub(super) fn of(archive: &Bytes) -> io::Result<Self> {
-        // Unlike texts, paths are ordered name by name.
+        // Paths are compared component by component, unlike strings.
         let mut entries: BTreeMap<PathBuf, Entry> = BTreeMap::new();
         for entry in tar::Archive::new(archive.as_ref()).entries()? {
             let entry = entry?;
@@ -76,12 +78,13 @@ impl LentFiles {
         Ok(Self(entries.into_values().collect()))
     }
 
-    /// What of the context a question is about, with the folders that it lies in.
+    /// Returns the entries that match the question, and the folders that contain them.
     fn in_question(&self, question: &Question) -> Vec<Entry> {
         let mut found: Vec<Entry> = Vec::new();
         for entry in self.0.iter().rev() {
             let folder = format!("{}/", entry.path);
-            // What a folder holds follows it, and was found last.
+            // The contents of a folder follow it, so in reverse order they were found just before
+            // it.
             let holds_some = found.last().is_some_and(|last| last.path.starts_with(&folder));
             if holds_some || question.is_about(&entry.path) {
                 found.push(entry.clone());
@@ -92,9 +95,9 @@ impl LentFiles {
     }
 }
 
-/// What BuildKit wants of a context.
+/// Selection of the context's files that BuildKit requests.
 struct Question {
-    /// All of it if there are none.
+    /// Patterns of the included files; `None` includes all.
     included: Option<Patterns>,
     excluded: Patterns,
 }
@@ -123,12 +126,12 @@ impl Question {
     }
 }
 
-/// Whether a path is that of the context itself.
+/// Returns true if a path is that of the context itself.
 fn is_root(path: &str) -> bool {
     path.split('/').all(|part| matches!(part, "" | "."))
 }
 
-/// The values of a key, as they were before they became a header.
+/// Returns the values of a metadata key, decoded if they are encoded.
 fn values(metadata: &MetadataMap, key: &str) -> Vec<String> {
     let texts = |key: &str| -> Vec<String> {
         let values = metadata.get_all(key).iter();
@@ -168,7 +171,7 @@ impl FileSync for LentFiles {
     }
 }
 
-/// Tells of these entries, and gives the contents of those that are asked for.
+/// Returns the list of these entries, and the contents that are requested.
 fn answer<Q: Stream<Item = Result<Packet, Status>> + Unpin + Send + 'static>(
     entries: Vec<Entry>,
     asked_for: Q,
@@ -183,30 +186,31 @@ fn answer<Q: Stream<Item = Result<Packet, Status>> + Unpin + Send + 'static>(
     let contents = stream::try_unfold(contents, async |mut contents| {
         Ok(contents.next().await?.map(|packet| (packet, contents)))
     });
-    // Both at once: BuildKit asks for files while it is still told of others, and may wait for an
-    // answer before it hears more.
+    // Both run at the same time: BuildKit requests files while it still receives the list, and may
+    // wait for an answer before it reads more.
     stream::select(stream::iter(listing), contents)
 }
 
-/// What is asked for, in order.
+/// Queue of the requests, in order.
 ///
-/// BuildKit asks for all files of a context long before it has their contents. It is heard whether or
-/// not it takes answers meanwhile, since a connection is given up on which a few thousand requests wait.
+/// BuildKit requests all files of a context long before it reads their contents. The requests are
+/// received even while BuildKit reads no answers, since it gives up a connection on which a few
+/// thousand requests wait.
 struct Requests {
     heard: UnboundedReceiver<Result<Request, Status>>,
-    /// Ended when it is dropped.
+    /// Ends the task when it is dropped.
     _hearing: JoinSet<()>,
 }
 
 enum Request {
-    /// The contents of the file of this number.
+    /// The contents of the file with this number.
     File(u32),
-    /// Nothing more.
+    /// No more requests.
     End,
 }
 
 impl Requests {
-    /// Hears the requests in `packets`, which are for at most as many files as there are `entries`.
+    /// Receives the requests in `packets`, at most one for each of the `entries` and an end.
     fn from<Q: Stream<Item = Result<Packet, Status>> + Unpin + Send + 'static>(
         mut packets: Q,
         entries: usize,
@@ -231,7 +235,7 @@ impl Requests {
     }
 }
 
-/// What a packet asks for.
+/// Returns the request in a packet.
 fn request(packet: &Packet) -> Result<Request, Status> {
     match packet.r#type() {
         PacketType::PacketReq => Ok(Request::File(packet.id)),
@@ -245,14 +249,13 @@ fn request(packet: &Packet) -> Result<Request, Status> {
     }
 }
 
-/// Tells of all entries, and that there are no more.
+/// Returns a packet for each entry, and one that ends the list.
 fn listing(entries: Arc<[Entry]>) -> impl Iterator<Item = Result<Packet, Status>> {
     let told = (0..entries.len()).map(move |number| told(&entries[number]));
     told.chain([packet(PacketType::PacketStat)]).map(Ok)
 }
 
-/// Sends the contents of files that are asked for, one after the other, until nothing more is
-/// wanted.
+/// Sends the contents of the requested files, one after the other, until the requests end.
 struct Contents {
     asked_for: Requests,
     entries: Arc<[Entry]>,
@@ -261,7 +264,7 @@ struct Contents {
 
 enum State {
     Waiting,
-    /// In a file of this number, before these bytes.
+    /// In the file with this number, with these bytes left.
     Sending(u32, Bytes),
     Ended,
 }
@@ -287,7 +290,7 @@ impl Contents {
         let State::Sending(id, rest) = &mut self.state else { return Ok(None) };
         let part = rest.split_to(min(CHUNK, rest.len()));
         let packet = Packet { id: *id, data: part.to_vec(), ..packet(PacketType::PacketData) };
-        // One without data ends a file.
+        // A packet without data ends a file.
         if part.is_empty() {
             self.state = State::Waiting;
         }
@@ -295,7 +298,7 @@ impl Contents {
     }
 }
 
-/// Tells of an entry. Times and owners are all zero.
+/// Returns the packet of an entry. Its times and owner are zero.
 fn told(entry: &Entry) -> Packet {
     let stat = Stat {
         path: entry.path.clone(),
@@ -314,8 +317,8 @@ fn packet(kind: PacketType) -> Packet {
 mod tests {
     use super::*;
 
-    /// The files and, with a slash behind, folders of an archive that are in question when BuildKit
-    /// says this.
+    /// Returns the entries of an archive that match a request with this metadata. Folders have a
+    /// trailing slash.
     fn found(said: &[(&'static str, &str)]) -> Result<String, String> {
         let mut archive = tar::Builder::new(Vec::new());
         for path in ["a-b", "a/", "a/b/", "./a/b/c", "a/d", "ä ö", "empty/", ".dockerignore"] {
@@ -368,8 +371,8 @@ mod tests {
         }
     }
 
-    /// What is answered about a folder with a file in it when these packets come: what there is, and
-    /// what is given.
+    /// Sends these packets to a context of a folder with one file. Returns the list, and the
+    /// contents.
     fn answered(content: &str, asked: Vec<Packet>) -> [String; 2] {
         let file = Bytes::from(content.to_owned());
         let entries = vec![
@@ -412,7 +415,7 @@ mod tests {
         assert!(too_many.ends_with("more files are asked for than there are"), "{too_many}");
     }
 
-    /// Requests are heard while nobody takes the answers.
+    /// Requests are received even if the answers are not read.
     #[tokio::test]
     async fn requests_do_not_wait_for_contents() {
         let entry = Entry { path: "a".to_owned(), mode: 0o644, content: Bytes::new() };
