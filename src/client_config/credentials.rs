@@ -1,8 +1,8 @@
-//! Credentials for registries, from the files in which Docker and Podman keep them.
+//! Credentials for registries, from the files in which Docker and Podman store them.
 //!
-//! Both write the same format: credentials by registry, or the name of a helper that knows them.
-//! The files are looked through in the order they are given; the first that has something for a
-//! registry decides. Nothing of a credential is ever put into a message.
+//! Both use the same format: credentials by registry, or the name of a helper that has them. The
+//! files are read in the given order; the first with credentials for a registry is used. No part of
+//! a credential is ever included in a message.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,14 +22,14 @@ use crate::secret::Secret;
 /// Credentials for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// A user's password, or an access token in its place.
+    /// Password of a user, or an access token in its place.
     Password {
-        /// The user.
+        /// Name of the user.
         user: String,
-        /// The password.
+        /// Password or access token.
         password: Secret,
     },
-    /// A token for which the registry's token service gives others.
+    /// Token for which the registry's token service issues access tokens.
     IdentityToken(Secret),
 }
 
@@ -39,19 +39,19 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The credentials that can't be had, with the reason.
+/// Failure to read the credentials for a registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the credentials for {registry} in {}: {reason}", .file.display())]
 pub struct CredentialsError {
-    /// The registry.
+    /// Registry that the credentials are for.
     pub registry: String,
-    /// The file that was looked into.
+    /// File that was read.
     pub file: PathBuf,
-    /// The reason, which holds nothing of a credential.
+    /// Reason, without any part of a credential.
     pub reason: String,
 }
 
-/// The files that hold credentials, the first to look into first.
+/// Files with credentials, by priority.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialFiles {
     files: Vec<PathBuf>,
@@ -59,16 +59,16 @@ pub struct CredentialFiles {
 }
 
 impl CredentialFiles {
-    /// Files, and how long a helper that they name may take.
+    /// Creates the list of files; `timeout` is the limit for each helper that they name.
     pub fn new(files: Vec<PathBuf>, timeout: Duration) -> Self {
         Self { files, timeout }
     }
 
-    /// Looks up the credentials for a repository of a registry, or with an empty one for all of the
-    /// registry. Returns `None` where no file has any.
+    /// Returns the credentials for a repository of a registry, or for the whole registry if
+    /// `repository` is empty; `None` if no file has any.
     ///
     /// # Errors
-    /// When a file can't be read or is no such file, or a helper fails.
+    /// When a file can't be read or parsed, or a helper fails.
     pub async fn look_up(
         &self,
         registry: &str,
@@ -117,7 +117,7 @@ impl CredentialFiles {
     }
 }
 
-/// Configuration of a client, as far as it is about credentials.
+/// Configuration file of a client: only the keys about credentials.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Configuration {
@@ -126,7 +126,7 @@ struct Configuration {
     cred_helpers: Option<BTreeMap<String, String>>,
 }
 
-/// Credentials as a file has them.
+/// Credentials in the format of a file.
 #[derive(Deserialize)]
 struct Entry {
     auth: Option<String>,
@@ -143,8 +143,8 @@ enum Known<'a> {
 }
 
 impl Configuration {
-    /// Returns the keys under which credentials for a repository may be: those of its namespaces that
-    /// the file names, the innermost first, and the registry.
+    /// Returns the keys to look up for a repository: those of its namespaces that the file
+    /// contains, the innermost first, and then the registry.
     fn keys(&self, registry: &str, repository: &str) -> Vec<String> {
         let whole = format!("{registry}/{repository}");
         let namespaces = whole.match_indices('/').map(|(end, _)| &whole[..end]).chain([&*whole]);
@@ -172,7 +172,7 @@ impl Configuration {
         }
     }
 
-    /// Returns the entry of this key, or of another spelling of the same registry.
+    /// Returns the entry of this key, or of another name of the same registry.
     fn entry(&self, key: &str) -> Option<&Entry> {
         let auths = self.auths.as_ref()?;
         let same = || {
@@ -184,7 +184,7 @@ impl Configuration {
 }
 
 impl Entry {
-    /// Returns true for an entry that only says that a store has something.
+    /// Returns true if the entry has no credentials: it only marks that a helper has them.
     fn is_empty(&self) -> bool {
         let is_unset = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
         let has_no_password = is_unset(&self.username) || is_unset(&self.password);
@@ -211,7 +211,7 @@ impl Entry {
     }
 }
 
-/// Decodes user and password.
+/// Decodes the user and the password.
 fn decoded(auth: &str) -> Option<(String, String)> {
     let padding = DecodePaddingMode::Indifferent;
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(padding);
@@ -221,7 +221,7 @@ fn decoded(auth: &str) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// Returns the registry that a key is about: keys may be URLs.
+/// Returns the registry that a key is for: keys may be URLs.
 fn registry_of(key: &str) -> &str {
     let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     match rest {
@@ -230,7 +230,7 @@ fn registry_of(key: &str) -> &str {
     }
 }
 
-/// Returns the name by which files know a registry that has several.
+/// Returns the name that files use for a registry with several names.
 fn alias(registry: &str) -> &str {
     match registry {
         "registry-1.docker.io" | "docker.io" => "index.docker.io",
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// Whose credentials are found for a reference in files with these texts.
+    /// Returns the user whose credentials are found for a reference in files with these contents.
     fn user(files: &[&str], reference: &str) -> Result<Option<String>, String> {
         let folder = tempfile::tempdir().unwrap();
         let paths: Vec<PathBuf> =
@@ -269,7 +269,7 @@ mod tests {
         }))
     }
 
-    /// A file with credentials of the user `name` for each `(key, name)`.
+    /// Returns a file with credentials of the user `name` for each `(key, name)`.
     fn file(entries: &[(&str, &str)]) -> String {
         let entries = entries.iter().map(|(key, name)| {
             let auth = base64::engine::general_purpose::STANDARD.encode(format!("{name}:secret"));

@@ -1,9 +1,10 @@
-//! Credential helpers: programs called `docker-credential-<name>` that a client's configuration names.
+//! Credential helpers: programs called `docker-credential-<name>` that a client's configuration
+//! names.
 //!
-//! A name is no path, the program is looked for in the absolute folders of `PATH` alone, and it runs in
-//! the root folder: neither the configuration nor the current folder decides which file is executed. Its
-//! answer is bounded in size and time. Nothing that it prints is put into a message, since that may be
-//! the secret.
+//! A name must not be a path, the program is searched only in the absolute folders of `PATH`, and
+//! it runs in the root folder: neither the configuration nor the current folder decides which file
+//! is executed. Its answer is limited in size and time. Its output is never included in a message,
+//! since it may be the secret.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,16 +17,16 @@ use super::credentials::Credentials;
 use crate::program;
 use crate::secret::Secret;
 
-/// Prefix of the programs.
+/// Prefix of the programs' names.
 const PREFIX: &str = "docker-credential-";
 
-/// Largest number of bytes that a helper may print.
+/// Largest output of a helper, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Words by which helpers say that they have nothing for a registry.
+/// Message of helpers that have no credentials for a registry.
 const NOTHING_KNOWN: &str = "credentials not found";
 
-/// User name in place of which helpers give an identity token.
+/// User name that helpers return with an identity token.
 const OF_TOKEN: &str = "<token>";
 
 /// Answer of a helper.
@@ -36,11 +37,11 @@ struct Answer {
     secret: String,
 }
 
-/// Asks the helper called `name` for the credentials of a registry, and kills it where it takes longer
-/// than `timeout`. Returns `None` where it has none.
+/// Runs the helper called `name` to get the credentials of a registry, and kills it if it takes
+/// longer than `timeout`. Returns `None` if it has none.
 ///
 /// # Errors
-/// When there is no such helper, or it fails; in words that hold nothing of what it printed.
+/// When there is no such helper, or it fails; the reason contains nothing of its output.
 pub(super) async fn ask(
     name: &str,
     registry: &str,
@@ -61,7 +62,7 @@ pub(super) async fn ask(
     }
 }
 
-/// Refuses what is no name of a helper, such as a path.
+/// Refuses an invalid name of a helper, such as a path.
 fn require_name(name: &str) -> Result<(), String> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let is_name = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
@@ -88,7 +89,7 @@ async fn run(helper: std::process::Command, registry: &str) -> Result<Option<Cre
     let stdout = helper.stdout.take().expect("it is piped");
     let stderr = helper.stderr.take().expect("it is piped");
     let ask = async {
-        // A helper that knows the answer beforehand need not listen.
+        // A helper may exit without reading its input.
         drop(stdin.write_all(registry.as_bytes()).await);
         drop(stdin);
     };

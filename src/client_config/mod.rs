@@ -1,5 +1,5 @@
-//! Configuration of the clients of container engines: where they keep credentials for registries, and
-//! the programs that know them.
+//! Configuration of the clients of container engines: the files with credentials for registries,
+//! and the credential helpers.
 
 pub mod credentials;
 mod helper;

@@ -1,23 +1,24 @@
-//! Challenges by which a server says how requests are to be authorized: the `WWW-Authenticate` headers of
-//! RFC 9110, section 11.
+//! Challenges: the `WWW-Authenticate` headers of RFC 9110, section 11, by which a server says how
+//! requests have to be authorized.
 
-/// One challenge: a scheme and its parameters, with their names in small letters.
+/// Challenge: a scheme and its parameters. Scheme and parameter names are in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
-    /// The scheme in small letters.
+    /// Authentication scheme, in lower case.
     pub scheme: String,
-    /// Names and values in their order.
+    /// Names and values of the parameters, in their order.
     pub parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
-    /// Returns the first value of a parameter.
+    /// Returns the first value of a parameter; `None` if there is none.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// Reads the challenges of a header. What makes no sense ends the reading: the challenges before it count.
+/// Parses the challenges of a header. Parsing ends at the first syntax error, and returns the
+/// challenges before it.
 pub fn challenges(header: &str) -> Vec<Challenge> {
     let mut found: Vec<Challenge> = Vec::new();
     let mut rest = Rest(header);
@@ -62,8 +63,8 @@ impl Rest<'_> {
         (!token.is_empty()).then(|| token.to_owned())
     }
 
-    /// Reads a quoted string, or a word up to the next comma or blank: some servers leave out the quotes
-    /// around URLs.
+    /// Reads a quoted string, or a word up to the next comma or white space: some servers omit the
+    /// quotes around URLs.
     fn value(&mut self) -> Option<String> {
         if !self.take('"') {
             let end = self.0.find([',', ' ', '\t', '"']).unwrap_or(self.0.len());

@@ -1,34 +1,35 @@
-//! Errors of registries, by what a caller can do about them.
+//! Errors of registries, classified by the reaction of the caller.
 
 use std::time::Duration;
 
-/// Kind of an error.
+/// Kind of a registry's error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The registry does not have what was asked for.
+    /// The registry does not have the requested object.
     Missing,
-    /// The registry, or its token service, does not allow it.
+    /// The registry, or its token service, denies access.
     Denied,
-    /// The registry, or its token service, asks to be asked later.
+    /// The registry, or its token service, is temporarily unable to answer.
     Busy {
-        /// Pause that the answer asks for.
+        /// Pause that the answer asks for; `None` if it asks for none.
         pause: Option<Duration>,
     },
-    /// No answer came, or no whole one.
+    /// No answer, or no complete one, arrived.
     OutOfReach,
-    /// The answer was understood and is none that can be used.
+    /// The answer is complete, but can't be used.
     WrongAnswer,
-    /// Following the answer would send credentials, or the program itself, where they do not belong.
+    /// Following the answer would send credentials, or the request itself, to a host that must not
+    /// get them.
     Unsafe,
 }
 
-/// An error of a registry.
+/// Error of a registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
-    /// The kind.
+    /// Kind of the error.
     pub kind: Kind,
-    /// The reason in words.
+    /// Reason in words.
     pub text: String,
 }
 

@@ -1,5 +1,5 @@
-//! Manifests, configurations and lists of images, as registries keep them. Whatever of them goes on into a
-//! list or a label has been checked here.
+//! Manifests, configurations and manifest lists in the formats of registries. Everything from them
+//! that is copied into a list or a label is validated here.
 
 use std::collections::BTreeMap;
 
@@ -12,30 +12,30 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// Value of `Accept` for manifests and lists of either format.
+/// Value of `Accept` for manifests and manifest lists of either format.
 pub(super) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, \
      application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// Largest number of characters of a platform's part.
+/// Longest part of a platform, in bytes.
 const MOST_OF_PART: usize = 128;
 
-/// A manifest.
+/// Manifest of an image, or a manifest list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Manifest {
     pub(super) digest: Digest,
     media_type: String,
     size: usize,
-    /// Digest of the image's configuration; none for a list.
+    /// Digest of the image's configuration; `None` for a manifest list.
     pub(super) config: Option<Digest>,
 }
 
 impl Manifest {
-    /// Reads a manifest that was served as `media_type`.
+    /// Parses a manifest that was served as `media_type`.
     ///
     /// # Errors
-    /// What is wrong with it, in words that go on after "the manifest".
+    /// Returns the reason in words that continue "the manifest".
     pub(super) fn read(digest: Digest, media_type: &str, content: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -55,13 +55,13 @@ impl Manifest {
         let config = config.map(|config| config.digest.parse()).transpose();
         let config =
             config.map_err(|error| format!("names a configuration that can't be had: {error}"))?;
-        // A list of images has no other formats.
+        // A manifest list may contain only these two formats.
         let media_type = if media_type == DOCKER_MANIFEST { DOCKER_MANIFEST } else { OCI_MANIFEST };
         Ok(Self { digest, media_type: media_type.to_owned(), size: content.len(), config })
     }
 }
 
-/// An image of a registry.
+/// Image of a registry, with its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     pub(super) manifest: Manifest,
@@ -71,9 +71,9 @@ pub struct Image {
 /// Platform of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
-    /// Architecture, as Go calls it.
+    /// Architecture, as Go names it.
     pub architecture: String,
-    /// Operating system, as Go calls it.
+    /// Operating system, as Go names it.
     pub os: String,
     #[serde(rename = "os.version", skip_serializing_if = "Option::is_none")]
     os_version: Option<String>,
@@ -95,7 +95,7 @@ fn is_part_of_platform(text: &str) -> bool {
     text.len() <= MOST_OF_PART && text.bytes().all(is_part)
 }
 
-/// Entry of a list of images.
+/// Entry of a manifest list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListEntry {
@@ -106,7 +106,7 @@ pub struct ListEntry {
 }
 
 impl Image {
-    /// Returns the image's labels; none where its configuration is none of an image.
+    /// Returns the labels of the image; empty if its configuration is not one of an image.
     pub fn labels(&self) -> BTreeMap<String, String> {
         #[derive(Default, Deserialize)]
         struct Read {
@@ -122,10 +122,10 @@ impl Image {
         read.config.and_then(|config| config.labels).unwrap_or_default()
     }
 
-    /// Returns what a list says of the image.
+    /// Returns the entry for the image in a manifest list.
     ///
     /// # Errors
-    /// When its configuration names no platform.
+    /// When its configuration names no valid platform.
     pub fn list_entry(&self) -> Result<ListEntry, String> {
         let platform: Platform = serde_json::from_slice(&self.config)
             .map_err(|error| format!("its configuration names no platform: {error}"))?;
@@ -139,7 +139,7 @@ impl Image {
     }
 }
 
-/// Makes a list of images. Returns its media type and its content.
+/// Creates a manifest list. Returns its media type and its content.
 pub fn list(entries: &[ListEntry]) -> (&'static str, Vec<u8>) {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]

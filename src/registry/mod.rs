@@ -1,10 +1,10 @@
-//! Registries, as the distribution specification has them: manifests, blobs and tags, asked for over
-//! HTTP without an engine between.
+//! Client for registries that follow the distribution specification: it requests manifests, blobs
+//! and tags over HTTP, without an engine.
 //!
-//! A [`Registries`] is shared by a run. It has one client for each host, whose connections are used again
-//! and whose tokens are kept until they expire. Credentials go to the registry that they are for, and to
-//! the token service that it names if that is as safe; never over plain HTTP where the registry itself is
-//! spoken to over TLS, and never along with a redirect. Every answer is bounded in size and time.
+//! A [`Registries`] is shared by a run. It has one client for each host, which reuses its
+//! connections, and keeps tokens until they expire. Credentials are sent to their registry, and to
+//! the token service that it names if that is as safe; never over plain HTTP if the registry itself
+//! uses TLS, and never to another origin by a redirect. Every answer is limited in size and time.
 
 mod challenge;
 mod error;
@@ -32,14 +32,14 @@ pub use repository::Repository;
 use token::Tokens;
 use transport::Transport;
 
-/// Host of the registry that references without one mean, and its other names.
+/// Host of the default registry, for references without one, and its other names.
 const DEFAULT_HOST: &str = "registry-1.docker.io";
 const DEFAULT_ALIASES: [&str; 2] = ["docker.io", "index.docker.io"];
 
 /// Namespace of the default registry's repositories that have none.
 const DEFAULT_NAMESPACE: &str = "library";
 
-/// The registries of a run.
+/// Clients of all registries of a run.
 #[derive(Debug)]
 pub struct Registries {
     timeout: Duration,
@@ -48,16 +48,16 @@ pub struct Registries {
 }
 
 impl Registries {
-    /// Registries that are given `timeout` for each of their answers.
+    /// Creates clients with this `timeout` for each answer.
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, registries: tokio::sync::Mutex::default(), notices: Notices::default() }
     }
 
-    /// Returns the repository of an image. The first time that its registry is asked for, `is_plain`
-    /// decides if it is spoken to in plain text.
+    /// Returns the repository of an image. On the first request to its registry, `is_plain` decides
+    /// if plain HTTP is used.
     ///
     /// # Errors
-    /// Those of `is_plain`, and a name that is no host.
+    /// Returns the error of `is_plain`, and an error if the registry's name is not a host.
     pub async fn repository<E: From<Error>>(
         &self,
         image: &ImageRef,
@@ -77,16 +77,16 @@ impl Registries {
         Ok(Repository::new(registry, repository_of(image), credentials))
     }
 
-    /// Takes what is to be told about registries, each only once in a run.
+    /// Takes the notices about registries. Each is returned only once in a run.
     pub fn take_notices(&self) -> Vec<String> {
         self.notices.take()
     }
 }
 
-/// One registry.
+/// Client of one registry.
 #[derive(Debug)]
 pub struct Registry {
-    /// Host and port, as references name it.
+    /// Host and port, as in references.
     host: String,
     base: Url,
     transport: Transport,
@@ -103,7 +103,7 @@ impl Registry {
     }
 }
 
-/// Things to tell about registries.
+/// Notices about registries: all that were ever added, and those not taken yet.
 #[derive(Debug, Clone, Default)]
 struct Notices(Arc<Mutex<(BTreeSet<String>, Vec<String>)>>);
 
@@ -140,7 +140,7 @@ fn repository_of(image: &ImageRef) -> String {
     repository.to_owned()
 }
 
-/// Returns true for the name of a registry on this machine, which may speak in plain text.
+/// Returns true if the name is that of a registry on this machine, for which plain HTTP is allowed.
 pub fn is_loopback(registry: &str) -> bool {
     let host = match registry.rsplit_once(':') {
         Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) => host,

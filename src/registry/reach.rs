@@ -1,45 +1,45 @@
-//! Addresses of hosts, and the line between this machine and others.
+//! Addresses of hosts, classified as local or remote.
 //!
-//! A registry elsewhere may name token services and redirect to storage on any host, but not on this
-//! machine or its link, where services listen that trust whoever can reach them, among them those that
-//! hand out the credentials of a cloud's machine. Names are looked up here, once, and connections go to
-//! what was found, so that a name can't mean something else a moment later.
+//! A remote registry may name token services and redirect to storage on any host, except on this
+//! machine or its link. Services there trust everyone who can reach them, and some give out the
+//! credentials of a machine in a cloud. Names are resolved here, once, and connections use the
+//! result, so that a name can't resolve to another address a moment later.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::Url;
 
-/// Addresses beside the link-local ones at which clouds tell a machine its credentials.
+/// Addresses at which clouds give a machine its credentials, in addition to the link-local ones.
 const METADATA: [IpAddr; 3] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
 
-/// Side of the line that a host is on.
+/// Class of a host's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     /// This machine, or its link.
     Local,
-    /// Any other.
+    /// Any other address.
     Remote,
 }
 
 /// Addresses of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Addresses {
-    /// The side that all of them are on.
+    /// Class of all these addresses.
     pub(super) reach: Reach,
-    /// The addresses that a name was looked up to; none for a host that is an address itself.
+    /// Addresses that the name was resolved to; empty if the host is an address itself.
     pub(super) found: Vec<SocketAddr>,
 }
 
 impl Addresses {
-    /// Looks up the host of a URL.
+    /// Resolves the host of a URL.
     ///
     /// # Errors
-    /// When its name is not known.
+    /// When its name can't be resolved.
     pub(super) async fn of(url: &Url) -> io::Result<Self> {
         let host = url.host_str().unwrap_or_default();
         if let Ok(address) = host.trim_matches(['[', ']']).parse() {
@@ -50,7 +50,8 @@ impl Addresses {
         Self::among(found)
     }
 
-    /// Sorts what a name was looked up to. A name that means this machine and others means the others.
+    /// Classifies the addresses of a name. If a name has local and remote addresses, only the
+    /// remote ones are used.
     fn among(found: Vec<SocketAddr>) -> io::Result<Self> {
         let (local, remote): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|address| reach(address.ip()) == Reach::Local);

@@ -1,4 +1,4 @@
-//! One repository of a registry: what is asked of it, with the authorization that it wants.
+//! Repository of a registry: its requests, with the authorization that the registry demands.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use super::transport::{Answer, Question, Redirects};
 use crate::client_config::credentials::Credentials;
 use crate::image::Digest;
 
-/// Largest manifest, in bytes, that registries take from anyone.
+/// Largest manifest that is read, in bytes. Registries accept no larger ones.
 const MOST_OF_MANIFEST: usize = 4 << 20;
 
 /// Largest configuration of an image, in bytes.
 const MOST_OF_CONFIG: usize = 16 << 20;
 
-/// Header by which a registry names the digest of a manifest.
+/// Header with the digest of a manifest.
 const DIGEST_HEADER: &str = "docker-content-digest";
 
-/// A repository, with the credentials for it.
+/// Repository, with the credentials for it.
 #[derive(Debug, Clone)]
 pub struct Repository {
     registry: Arc<Registry>,
@@ -39,7 +39,8 @@ impl Repository {
         Self { registry, name, credentials }
     }
 
-    /// Returns the digest of the manifest that a tag or a digest names, if the registry has it.
+    /// Returns the digest of the manifest under a tag or digest; `None` if the registry does not
+    /// have it.
     ///
     /// # Errors
     /// When the registry can't be asked.
@@ -53,8 +54,8 @@ impl Repository {
         }
     }
 
-    /// Returns the manifest that a tag or a digest names, if the registry has it. Its bytes are what its
-    /// digest says.
+    /// Returns the manifest under a tag or digest; `None` if the registry does not have it. Its
+    /// bytes are checked against the digest.
     ///
     /// # Errors
     /// When the registry can't be asked, or serves other bytes.
@@ -75,11 +76,11 @@ impl Repository {
         })
     }
 
-    /// Returns the image that a tag or a digest names, with its configuration; `None` where the registry
-    /// does not have it, or has no single image there.
+    /// Returns the image under a tag or digest, with its configuration; `None` if the registry does
+    /// not have it, or has a manifest list there.
     ///
     /// # Errors
-    /// When the registry can't be asked, or serves other bytes than it names.
+    /// When the registry can't be asked, or serves bytes that do not match their digest.
     pub async fn image(&self, reference: &str) -> Result<Option<Image>, Error> {
         let Some(manifest) = self.manifest(reference).await? else { return Ok(None) };
         let Some(config) = &manifest.config else { return Ok(None) };
@@ -87,7 +88,7 @@ impl Repository {
         Ok(Some(Image { manifest, config }))
     }
 
-    /// Returns the content of a blob, which has this digest.
+    /// Returns the content of the blob with this digest, of at most `most` bytes.
     async fn blob(&self, digest: &Digest, most: usize) -> Result<Vec<u8>, Error> {
         let question = self.question(Method::GET, &format!("blobs/{digest}"), "", most)?;
         let content = self.ask(question, Access::Pull).await?.body;
@@ -95,10 +96,10 @@ impl Repository {
         Ok(content)
     }
 
-    /// Puts a manifest under a tag or its digest. Returns the digest.
+    /// Uploads a manifest under a tag or its digest. Returns the digest.
     ///
     /// # Errors
-    /// When the registry does not take it.
+    /// When the registry refuses it.
     pub async fn put_manifest(
         &self,
         reference: &str,
@@ -128,8 +129,8 @@ impl Repository {
         Ok(Question { method, url, accept, body: None, most, redirects })
     }
 
-    /// Asks, as the registry wants it. What it wants is told by its first answer: until that is there, no
-    /// second question is asked.
+    /// Sends a request with the authorization that the registry demands. The first answer shows
+    /// which one it is, so no second request is sent before it has arrived.
     async fn ask(&self, question: Question, access: Access) -> Result<Answer, Error> {
         let first = self.registry.tokens.after_first().await;
         let authorized = self.authorized(&question, access).await;
@@ -182,13 +183,13 @@ impl Repository {
         Err(Error::wrong(format!("{shown} serves other bytes than those of {digest}")))
     }
 
-    /// Returns registry and name.
+    /// Returns the registry and the name, for messages.
     fn shown(&self) -> String {
         format!("{}/{}", self.registry.host, self.name)
     }
 }
 
-/// Tells an answer that something is missing from others.
+/// Separates the answer that an object is missing, as `None`, from other errors.
 fn found(answer: Result<Answer, Error>) -> Result<Option<Answer>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),

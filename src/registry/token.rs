@@ -1,9 +1,9 @@
-//! How requests to a registry are authorized: by its challenge, with the user's password or with a token
-//! that a token service gives for it.
+//! Authorization of requests to a registry, as its challenge demands: with the user's password, or
+//! with a token that a token service issues for it.
 //!
-//! The realm of a challenge is an address that the registry chooses, to which the password goes. It has
-//! to be as safe as the registry is: https for a registry over TLS, this machine for one on this machine,
-//! and never this machine for one elsewhere.
+//! The realm of a challenge is a URL that the registry chooses, and the password is sent there. So
+//! it has to be as safe as the registry: HTTPS for a registry over TLS, HTTPS or this machine for a
+//! registry on this machine, and never this machine for a remote registry.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,21 +27,21 @@ use crate::client_config::credentials::Credentials;
 /// Largest answer of a token service, in bytes.
 const MOST_OF_TOKEN: usize = 1 << 20;
 
-/// How long a token is used that does not say so, how long any is, and how long before its end it is
-/// no longer used.
+/// Lifetime of a token that states none, and largest lifetime of any token, both in seconds; and
+/// the time before its end from which a token is no longer used.
 const USUAL_LIFE: u64 = 60;
 const LONGEST_LIFE: u64 = 24 * 3600;
 const LAST_MOMENTS: Duration = Duration::from_secs(10);
 
-/// Name by which token services know the program.
+/// Client id that is sent to token services.
 const CLIENT_ID: &str = "kiln";
 
-/// What is done in a repository.
+/// Access to a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Reading.
+    /// Read access.
     Pull,
-    /// Reading and writing.
+    /// Read and write access.
     Push,
 }
 
@@ -55,18 +55,19 @@ impl Access {
     }
 }
 
-/// How a registry wants requests to be authorized.
+/// Authentication scheme that a registry demands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scheme {
     Basic,
     Bearer { realm: String, service: Option<String> },
 }
 
-/// An authorization, and if another one might do better.
+/// Authorization of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Authorization {
     pub(super) header: HeaderValue,
-    /// True for one that was got just now, or can't be any other.
+    /// True if the authorization is new or the only possible one, so that another try would not
+    /// help.
     pub(super) is_fresh: bool,
 }
 
@@ -76,10 +77,10 @@ struct Token {
     end: Instant,
 }
 
-/// What is known about the authorization of requests to a registry.
+/// Authorization state of a registry: its scheme and the tokens.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    /// Held while the first question is answered.
+    /// Held until the first request is answered.
     first: Turn,
     scheme: Mutex<Option<Scheme>>,
     tokens: Mutex<BTreeMap<String, Token>>,
@@ -91,7 +92,8 @@ impl Tokens {
         Self { first: Turn::default(), scheme: Mutex::default(), tokens: Mutex::default(), notices }
     }
 
-    /// Waits until the first question has been answered, or is asked by the caller.
+    /// Waits until the first request has been answered; returns the turn if the caller sends the
+    /// first request.
     pub(super) async fn after_first(&self) -> Option<FirstTurn<'_>> {
         self.first.take().await
     }
@@ -104,11 +106,10 @@ impl Tokens {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes to heart how the registry wants requests to be authorized, and forgets the token that it
-    /// did not take.
+    /// Stores the scheme that the registry demands, and drops the token that it refused.
     ///
     /// # Errors
-    /// When it wants what can't be done.
+    /// When the registry demands a scheme that is not supported.
     pub(super) fn learn(
         &self,
         challenges: &[Challenge],
@@ -138,14 +139,14 @@ impl Tokens {
     }
 }
 
-/// A turn that only the first caller takes, and the others wait for.
+/// Turn that only the first caller gets, while the others wait for its end.
 #[derive(Debug, Default)]
 struct Turn {
     is_over: AtomicBool,
     held: tokio::sync::Mutex<()>,
 }
 
-/// The first turn, until it is dropped.
+/// Turn of the first caller; dropping it ends the turn.
 pub(super) struct FirstTurn<'a> {
     turn: &'a Turn,
     _held: tokio::sync::MutexGuard<'a, ()>,
@@ -169,10 +170,11 @@ impl Drop for FirstTurn<'_> {
 }
 
 impl Registry {
-    /// Returns the authorization of a request, if one is known to be wanted and can be had.
+    /// Returns the authorization of a request; `None` if none is known to be needed, or there are
+    /// no credentials for it.
     ///
     /// # Errors
-    /// When a token is wanted and can't be had.
+    /// When a token is needed and can't be fetched.
     pub(super) async fn authorization(
         &self,
         repository: &str,
@@ -237,7 +239,7 @@ impl Registry {
         })
     }
 
-    /// Returns the address of a token service, if credentials for the registry may go there.
+    /// Returns the URL of a token service if credentials for the registry may be sent there.
     async fn realm(&self, realm: &str) -> Result<Url, Error> {
         let url = Url::parse(realm).map_err(|error| {
             let host = &self.host;
@@ -264,8 +266,8 @@ impl Registry {
     }
 }
 
-/// Returns the question for a token: by the user's password or for anybody with GET, by an identity token
-/// with POST.
+/// Returns the request for a token: a GET with the user's password or without credentials, or a
+/// POST with an identity token.
 fn question(
     mut url: Url,
     service: Option<&str>,
@@ -306,7 +308,7 @@ fn basic(user: &str, password: &[u8]) -> Result<HeaderValue, Error> {
     HeaderValue::try_from(value).map_err(|_| Error::denied("the credentials fit into no header"))
 }
 
-/// Reads a token from the answer of a token service.
+/// Parses the token in the answer of a token service; `None` if there is none.
 fn token(answer: &[u8]) -> Option<Token> {
     #[derive(Deserialize)]
     struct Given {

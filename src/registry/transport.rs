@@ -1,5 +1,5 @@
-//! One question and its answer over HTTP: which client goes to which host, how far redirects are
-//! followed, how long and how large an answer may be.
+//! Requests and answers over HTTP: selects the client for each host, follows redirects within
+//! limits, and limits the time and size of an answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,24 +21,24 @@ use crate::diagnostic::with_causes;
 /// Largest number of redirects that are followed.
 const MOST_REDIRECTS: usize = 5;
 
-/// Largest answer that tells of an error, in bytes, and as much of its words as are repeated.
+/// Largest answer with an error, and largest part of its text in a message, both in bytes.
 const MOST_OF_ERROR: usize = 64 << 10;
 const MOST_OF_WORDS: usize = 500;
 
-/// Largest list of headers, in bytes, over HTTP/2; hyper bounds those over HTTP/1 itself.
+/// Largest list of headers over HTTP/2, in bytes; hyper itself limits those over HTTP/1.
 const MOST_OF_HEADERS: u32 = 256 << 10;
 
-/// Variables that name proxies.
+/// Environment variables that name proxies.
 const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
-/// What is asked for.
+/// Request to a registry or a token service.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
     pub(super) method: Method,
     pub(super) url: Url,
     /// Value of `Accept`; empty for none.
     pub(super) accept: &'static str,
-    /// Media type and content of what is sent.
+    /// Media type and content of the request's body.
     pub(super) body: Option<(String, Bytes)>,
     /// Largest answer, in bytes.
     pub(super) most: usize,
@@ -46,7 +46,7 @@ pub(super) struct Question {
     pub(super) redirects: Redirects,
 }
 
-/// How far redirects are followed. Credentials never go to another origin than the first.
+/// Rule for following redirects. Credentials are never sent to another origin than the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Redirects {
     /// To any host that is as safe.
@@ -55,18 +55,18 @@ pub(super) enum Redirects {
     SameOrigin,
 }
 
-/// An answer, whatever its status.
+/// Answer with any status.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
-    /// Where it comes from.
+    /// URL that it comes from.
     url: Url,
     method: Method,
 }
 
-/// The clients for a registry and for the hosts that it names.
+/// HTTP clients for a registry and for the hosts that it names.
 #[derive(Debug)]
 pub(super) struct Transport {
     base: Url,
@@ -75,15 +75,15 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// Clients for the registry at `base`, which have `timeout` for each answer.
+    /// Creates the clients for the registry at `base`, with this `timeout` for each answer.
     pub(super) fn new(base: Url, timeout: Duration) -> Self {
         Self { base, timeout, clients: Mutex::default() }
     }
 
-    /// Asks, and follows redirects.
+    /// Sends a request and follows redirects.
     ///
     /// # Errors
-    /// When no whole answer comes, or it leads where it must not.
+    /// When no complete answer arrives, or a redirect is refused.
     pub(super) async fn ask(
         &self,
         question: &Question,
@@ -142,18 +142,18 @@ impl Transport {
         }
         request.send().await.map_err(|error| {
             if error.is_connect() {
-                // Its name may be that of another address by now.
+                // The host's name may resolve to another address by now.
                 self.clients().remove(&key(url));
             }
             broken(url, error)
         })
     }
 
-    /// Refuses to be led from one place to another that is less safe, or none of the registry's
-    /// business.
+    /// Checks that a redirect or realm leads to a URL that is as safe as the previous one and that
+    /// the registry may name.
     ///
     /// # Errors
-    /// When it is.
+    /// When the URL is refused, or its host can't be resolved.
     pub(super) async fn require_safe(
         &self,
         from: &Url,
@@ -182,22 +182,22 @@ impl Transport {
         Ok(())
     }
 
-    /// Returns the side that the host of a URL is on.
+    /// Returns the class of the addresses of a URL's host.
     ///
     /// # Errors
-    /// When its name is not known.
+    /// When the host's name can't be resolved.
     pub(super) async fn reach(&self, url: &Url) -> Result<Reach, Error> {
         Ok(self.client(url).await?.1)
     }
 
-    /// Returns the client for the host of a URL.
+    /// Returns the client for the host of a URL, and the class of its addresses.
     async fn client(&self, url: &Url) -> Result<(Client, Reach), Error> {
         if let Some(known) = self.clients().get(&key(url)) {
             return Ok(known.clone());
         }
         let addresses = match Addresses::of(url).await {
             Ok(addresses) => addresses,
-            // The proxy knows it, if anyone does.
+            // The proxy may be able to resolve the name.
             Err(_) if has_proxy() => Addresses { reach: Reach::Remote, found: Vec::new() },
             Err(error) => {
                 let host = shown_origin(url);
@@ -246,7 +246,7 @@ fn has_proxy() -> bool {
     PROXY_VARIABLES.iter().any(|name| is_set(name) || is_set(&name.to_ascii_lowercase()))
 }
 
-/// Returns scheme, host and port of a URL: its path and query may hold what is nobody's business.
+/// Returns scheme, host and port of a URL, for messages: path and query may contain secrets.
 pub(super) fn shown_origin(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
@@ -257,7 +257,7 @@ fn broken(url: &Url, error: reqwest::Error) -> Error {
     Error::out_of_reach(format!("{}: {}", shown_origin(url), with_causes(&error)))
 }
 
-/// Returns where an answer leads, if it is a redirect.
+/// Returns the target of a redirect; `None` if the answer is not one.
 fn redirect(response: &Response) -> Result<Option<Url>, Error> {
     let is_redirect = matches!(
         response.status(),
@@ -297,7 +297,7 @@ async fn read(mut response: Response, question: &Question, url: Url) -> Result<A
     Ok(Answer { status, headers, body, url, method: question.method.clone() })
 }
 
-/// Errors as registries write them.
+/// Body of an error in the format of registries.
 #[derive(Deserialize, Default)]
 struct Envelope {
     #[serde(default)]
@@ -313,31 +313,32 @@ struct RegistryError {
 }
 
 impl Answer {
-    /// Returns true for an answer of the host that was asked first, and no other that it led to.
+    /// Returns true if the answer comes from the origin of `url`, and not from one that a redirect
+    /// led to.
     pub(super) fn is_from(&self, url: &Url) -> bool {
         self.url.origin() == url.origin()
     }
 
-    /// Returns the challenges of an answer that asks for an authorization.
+    /// Returns the challenges of an answer that demands an authorization.
     pub(super) fn challenges(&self) -> Vec<Challenge> {
         let headers = self.headers.get_all(WWW_AUTHENTICATE).iter();
         headers.filter_map(|value| value.to_str().ok()).flat_map(challenges).collect()
     }
 
-    /// Returns a header as text.
+    /// Returns the value of a header as text; `None` if it is missing or not text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Returns the answer itself if it is that of a success.
+    /// Returns the answer if its status is a success.
     ///
     /// # Errors
-    /// Any other status, by what it means.
+    /// When the status is any other; the error's kind follows the meaning of the answer.
     pub(super) fn successful(self) -> Result<Self, Error> {
         if self.status.is_success() { Ok(self) } else { Err(self.error()) }
     }
 
-    /// Tells what an answer means that is none of a success.
+    /// Returns the error for an answer that is not a success.
     pub(super) fn error(&self) -> Error {
         let errors = serde_json::from_slice::<Envelope>(&self.body).unwrap_or_default().errors;
         let says = |codes: &[&str]| errors.iter().any(|error| codes.contains(&&*error.code));
@@ -369,7 +370,8 @@ impl Answer {
         Error::new(kind, format!("{} {host}{path}: {}{said}", self.method, self.status))
     }
 
-    /// Returns the pause that an answer asks for, in seconds or by a date.
+    /// Returns the pause in the `Retry-After` header, in seconds or up to a date; `None` if there
+    /// is none.
     fn pause(&self, now: SystemTime) -> Option<Duration> {
         let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         if let Ok(seconds) = text.parse() {
