@@ -55,7 +55,7 @@ static OUT_OF_REACH: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a literal")
 });
 
-/// Engine messages which mean that a registry answered but was temporarily unable.
+/// Engine messages which mean that a registry answered that it is temporarily unable.
 static BUSY: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         "(?i)toomanyrequests|too many requests|unexpected (?:HTTP )?status(?: code)?:? .*\\b5\\d\\d\\b|\
@@ -559,8 +559,9 @@ impl Engine for DockerEngine {
         Err(EngineError::NoEvidence(format!("it has {} and not {id}", built.id)))
     }
 
-    /// docker-squash identifies an image by its reference, and tags the result. It gets a unique
-    /// reference, until the result is checked to be on its parent.
+    /// Squashes the image under a unique reference, and tags the result with `reference` once it is
+    /// checked to be on its parent: docker-squash identifies an image by its reference and tags the
+    /// result.
     async fn squash(
         &self,
         built: Inspected,
@@ -603,9 +604,8 @@ impl Engine for DockerEngine {
         self.answer(self.docker.tag_image(id, Some(options))).await
     }
 
-    /// Removing an id would also remove a reference that the image got in the meantime. Removing a
-    /// reference keeps an image that has another one. So the image gets a unique reference, which
-    /// is then removed.
+    /// Tags the image with a unique reference, and removes that: the engine then keeps an image that
+    /// has another one. Removing the id would also remove a reference that it got in the meantime.
     async fn discard(&self, id: &str) {
         let private = private_reference();
         if self.tag(id, &private).await.is_ok() {

@@ -79,8 +79,8 @@ pub enum Digest {
     Unknown,
     /// SHA-256 digest, in hexadecimal.
     Sha256(String),
-    /// Digests are configured only for other architectures than this one, which is given as Debian
-    /// names it. The source can't be fetched.
+    /// Digests are configured, but none for this machine's architecture, here by its name in Debian.
+    /// The source can't be fetched.
     OfOthers(String),
 }
 
