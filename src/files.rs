@@ -1,10 +1,10 @@
-//! Files and folders of this machine, opened with care: private temporary folders, files that are files,
-//! and files of Kiln's own in folders that others share.
+//! Careful access to files and folders of this machine: private temporary folders, paths that must
+//! be regular files, and files of Kiln's own in folders that other users can write to.
 //!
-//! A path that a tree, a configuration or another user of the machine supplies may lead to a pipe, a
-//! socket or a device, which block whoever opens or reads them, or never end. Such a path is opened as
-//! a regular file, or refused with what it is instead. A file that the user names on the command line may
-//! be a pipe (`<(...)`, `/dev/stdin`), and is limited in size alone.
+//! A path from a tree, a configuration or another user of the machine may lead to a pipe, a socket
+//! or a device. Opening or reading one may block, and a device may have no end. Such a path is
+//! opened as a regular file, or refused with an error that says what it is instead. A file that the
+//! user names on the command line may be a pipe (`<(...)`, `/dev/stdin`); only its size is limited.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _};
@@ -19,10 +19,10 @@ use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
 
-/// Largest configuration file, of Kiln or of a client of an engine, in bytes.
+/// Largest size of a configuration file, of Kiln or of a client of an engine, in bytes.
 pub const MOST_OF_CONFIGURATION: u64 = 16 * MIB;
 
-/// Creates a temporary folder that nobody else can enter, whatever the umask.
+/// Creates a temporary folder with mode 0700, whatever the umask.
 ///
 /// # Errors
 /// When it can't be created.
@@ -30,7 +30,7 @@ pub fn private_folder(prefix: &str) -> io::Result<TempDir> {
     tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o700)).tempdir()
 }
 
-/// Opens a regular file, also by way of a symbolic link, without waiting for anybody.
+/// Opens a regular file, following symbolic links, without blocking.
 ///
 /// # Errors
 /// When it can't be opened, or is no regular file.
@@ -38,18 +38,18 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Ok(open_with_metadata(path)?.0)
 }
 
-/// Opens a regular file as [`open_regular`] does, and returns its metadata with it.
+/// Opens a regular file as [`open_regular`] does, and returns it with its metadata.
 ///
 /// # Errors
-/// Those of [`open_regular`].
+/// The errors of [`open_regular`].
 pub fn open_with_metadata(path: &Path) -> io::Result<(File, Metadata)> {
     opened(path, OFlags::NONBLOCK)
 }
 
-/// Opens a regular file that is no symbolic link.
+/// Opens a regular file without following a symbolic link at `path`.
 ///
 /// # Errors
-/// When it can't be opened, or is no regular file.
+/// When it can't be opened, is a symbolic link, or is no regular file.
 pub fn open_regular_here(path: &Path) -> io::Result<File> {
     Ok(opened(path, OFlags::NONBLOCK | OFlags::NOFOLLOW)?.0)
 }
@@ -67,7 +67,7 @@ fn opened(path: &Path, flags: OFlags) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-/// Reads the regular file at `path`, or the one that a link there leads to.
+/// Returns the content of the regular file at `path`, following symbolic links.
 ///
 /// # Errors
 /// When it can't be read, is no regular file, or has more than `most` bytes.
@@ -75,15 +75,15 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_to_limit(open_regular(path)?, most)
 }
 
-/// Reads the regular file at `path` as text.
+/// Returns the content of the regular file at `path` as text.
 ///
 /// # Errors
-/// Those of [`read`], and when it is not UTF-8.
+/// The errors of [`read`], and when the content is not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     text(read(path, most)?)
 }
 
-/// Reads a file that the user has named, which may be a pipe, as text.
+/// Returns the content of a file that the user has named, which may be a pipe, as text.
 ///
 /// # Errors
 /// When it can't be read, has more than `most` bytes, or is not UTF-8.
@@ -91,11 +91,11 @@ pub fn read_named_text(path: &Path, most: u64) -> io::Result<String> {
     text(read_to_limit(File::open(path)?, most)?)
 }
 
-/// Opens the regular file at `path` for reading and writing, and makes it where there is none. Neither
-/// follows a link there nor takes a file that has another name besides.
+/// Opens the regular file at `path` for reading and writing, and creates it if it does not exist.
+/// Follows no symbolic link at `path`, and refuses a file that has a second hard link.
 ///
 /// # Errors
-/// When it can't be opened, or is something else.
+/// When it can't be opened, is no regular file, or is a symbolic or hard link.
 pub fn open_own(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -113,11 +113,11 @@ pub fn open_own(path: &Path) -> io::Result<File> {
     if metadata.nlink() > 1 { Err(refused("it is a hard link")) } else { Ok(file) }
 }
 
-/// Makes a new file at `path` for writing. A file or a link that is there is removed, and not written
-/// to.
+/// Creates a new file at `path` for writing. An existing file or link is removed first, never
+/// written to.
 ///
 /// # Errors
-/// When it can't be made, or what is there can't be removed.
+/// When the file can't be created, or the existing one can't be removed.
 pub fn replace(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -126,10 +126,10 @@ pub fn replace(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// Makes the folder at `path`, unless it is there, and makes sure that it is no link to another one.
+/// Creates the folder at `path` if it does not exist, and checks that `path` is no symbolic link.
 ///
 /// # Errors
-/// When it can't be made, or is something else.
+/// When it can't be created, or `path` is a symbolic link.
 pub fn require_own_folder(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)?;
     match fs::symlink_metadata(path)?.is_dir() {
@@ -141,7 +141,7 @@ pub fn require_own_folder(path: &Path) -> io::Result<()> {
 /// Refuses a pipe, a socket and a device.
 ///
 /// # Errors
-/// The kind that it is of.
+/// When it is one of them; the error says which.
 pub fn refuse_irregular(metadata: &Metadata) -> io::Result<()> {
     match irregular(metadata.file_type()) {
         Some(name) => Err(refused(&format!("it is {name}, neither a file nor a folder"))),

@@ -1,15 +1,17 @@
 //! The one place where git is run.
 //!
-//! Git does what its configuration says, and much of that runs programs: hooks, monitors, filters,
-//! helpers for transport and credentials. There are two uses, each with a type of its own:
+//! Git obeys its configuration, and many settings run programs: hooks, file system monitors,
+//! filters, helpers for transport and credentials. Git is used in two ways, each with a type of its
+//! own:
 //!
-//! - [`Repository`] is data from somebody else, such as the checkout that a tree lies in. Git never
-//!   reads its configuration: it is shown a folder of Kiln's own in place of the git directory, which
-//!   lends no more than objects, references and the index. Nothing is fetched.
-//! - [`Remote`] is a server that a source is fetched from, for the user, with the user's
-//!   configuration. The server decides on nothing but the content of files.
+//! - [`Repository`] is data from somebody else, such as the checkout that contains a tree. Git
+//!   never reads its configuration: its git directory is replaced by a folder of Kiln's own, which
+//!   gives access to the repository's objects, references and index only. Nothing is fetched.
+//! - [`Remote`] is a server from which a source is fetched for the user, with the user's
+//!   configuration. The server controls nothing but the content of files.
 //!
-//! Neither sees a variable of the repository that the caller happens to work in.
+//! Neither sees variables of a repository in whose context the caller may run (`GIT_DIR` and
+//! others).
 
 mod export;
 mod remote;
@@ -29,8 +31,8 @@ use crate::program;
 /// Variables that say where the configuration of the user and of the system is.
 const OF_USER: [&str; 3] = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"];
 
-/// Settings that hold for every git, whatever else is configured: it starts no program of a
-/// repository's, and nothing that outlives it.
+/// Settings passed to every git command, whatever else is configured: git starts no program that a
+/// repository names, and no process that outlives the command.
 const ALWAYS: [(&str, &str); 8] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
@@ -42,9 +44,9 @@ const ALWAYS: [(&str, &str); 8] = [
     ("advice.detachedHead", "false"),
 ];
 
-/// Prepares to run git in `folder`: it asks nobody anything, speaks plain English, and of the
-/// variables that it takes from the environment gets those for the user's configuration and the
-/// `allowed` ones.
+/// Prepares a command that runs git in `folder`. Git asks for no input and prints untranslated
+/// English. Of the variables `GIT_*` in the environment it gets only those that name the user's
+/// configuration and the `allowed` ones.
 fn git(folder: &Path, allowed: &[&str]) -> io::Result<Command> {
     let mut git = program::command("git")?;
     git.current_dir(folder).arg("--no-pager");
@@ -55,13 +57,14 @@ fn git(folder: &Path, allowed: &[&str]) -> io::Result<Command> {
     Ok(git)
 }
 
-/// Has another program, which works in `folder`, run git with nothing of the caller's repository.
+/// Makes a program that works in `folder`, and may run git, ignore the repository of the caller.
 pub fn keep_apart(command: &mut Command, folder: &Path) {
     prepare_environment(command, folder, &[]);
 }
 
-/// Takes from a command, which works in `folder`, all variables of git's but those for the user's
-/// configuration and the `allowed` ones, and sets those by which git asks nobody anything.
+/// Removes from the environment of a command that works in `folder` all variables `GIT_*` except
+/// those that name the user's configuration and the `allowed` ones, and sets the variables that
+/// keep git from asking for input.
 fn prepare_environment(command: &mut Command, folder: &Path, allowed: &[&str]) {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
@@ -71,7 +74,7 @@ fn prepare_environment(command: &mut Command, folder: &Path, allowed: &[&str]) {
         }
     }
     command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
-    // A repository that the folder happens to lie in is not meant.
+    // Git shall not find a repository that happens to contain the folder.
     if let Some(above) = folder.parent() {
         command.env("GIT_CEILING_DIRECTORIES", above);
     }

@@ -1,5 +1,5 @@
-//! Other programs that Kiln starts: found in the absolute folders of PATH alone, held to limits of
-//! time and size, and ended together with all that they have started.
+//! Execution of other programs. They are found in the absolute folders of PATH only, are limited in
+//! time and size, and are killed together with every process of their process group.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -16,28 +16,28 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// PATH where the environment has none.
+/// Value of PATH if the environment has none.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Most bytes that a program may write to standard error before it is given up: no progress of an
-/// hour takes as much.
+/// Largest number of bytes that a program may write to standard error before it is killed: progress
+/// output of an hour is smaller.
 const MOST_TALK: usize = 16 << 20;
 
-/// Bytes kept of the end of standard error.
+/// Number of bytes kept from the end of standard error.
 const KEPT_TALK: usize = 64 << 10;
 
-/// Bytes read at once.
+/// Number of bytes read at once.
 const CHUNK: usize = 64 << 10;
 
-/// Longest time between two looks at the size of a folder, and at whether the program has ended while
-/// another process keeps its output open.
+/// Longest interval between two checks of the size of a folder, and of whether the program has
+/// ended while another process keeps its output open.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Time that the output of a program that has ended is still listened to.
+/// Time for which output is still read after the program has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Prepares to run the program called `name`, which is looked for in the absolute folders of PATH; so
-/// is whatever it starts in turn.
+/// Prepares to run the program called `name`, which is looked up in the absolute folders of PATH.
+/// The program gets the same reduced PATH.
 ///
 /// # Errors
 /// When there is no such program.
@@ -58,7 +58,8 @@ fn absolute_path() -> OsString {
     only_absolute(&given)
 }
 
-/// Returns a list of folders, as PATH is one, without those that the current folder decides on.
+/// Returns a list of folders in the format of PATH without the entries that depend on the current
+/// folder.
 pub fn only_absolute(list: &OsStr) -> OsString {
     let absolute = env::split_paths(list).filter(|folder| folder.is_absolute());
     env::join_paths(absolute).unwrap_or_default()
@@ -72,55 +73,55 @@ fn find_in(name: &str, path: &OsString) -> Option<PathBuf> {
     env::split_paths(path).map(|folder| folder.join(name)).find(is_program)
 }
 
-/// Bounds on a program.
+/// Limits of a program.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Longest time without a byte from it.
+    /// Longest time without output.
     pub silence: Duration,
-    /// Longest time in all.
+    /// Longest time in total.
     pub total: Duration,
-    /// Most bytes on standard output.
+    /// Largest number of bytes on standard output.
     pub output: usize,
-    /// A folder that the program writes to, and the bytes that may be in it.
+    /// Folder that the program writes to, with the largest number of bytes in it.
     pub folder: Option<(PathBuf, u64)>,
 }
 
-/// What has come of a program that ended by itself.
+/// Result of a program that ended by itself.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit status.
+    /// Exit status.
     pub status: ExitStatus,
-    /// Its standard output.
+    /// Standard output.
     pub stdout: Vec<u8>,
-    /// The end of its standard error.
+    /// End of standard error.
     pub stderr: String,
 }
 
-/// Why a program did not run to its end.
+/// Reason why a program did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The program can't be started.
     #[error("it can't be run: {0}")]
     Start(io::Error),
-    /// Nothing came for too long.
+    /// The program wrote nothing for too long.
     #[error("nothing came for {} s", .0.as_secs_f32())]
     Silent(Duration),
-    /// It did not end.
+    /// The program exceeded its total time.
     #[error("it took longer than {} s", .0.as_secs_f32())]
     Endless(Duration),
-    /// It writes more than it may.
+    /// The program writes more than it may.
     #[error("{0}")]
     TooMuch(String),
-    /// What it writes can't be used.
+    /// The output can't be used.
     #[error("{0}")]
     Unusable(io::Error),
-    /// The caller has lost interest.
+    /// The caller dropped the future of the run.
     #[error("it was stopped")]
     Stopped,
 }
 
 impl RunError {
-    /// Tells an error that another run may not meet with.
+    /// Returns true for an error that may not occur again in another run.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Silent(_) | Self::Endless(_))
     }
@@ -134,8 +135,8 @@ pub fn run(command: Command, limits: &Limits) -> Result<Ended, RunError> {
     run_held(command, limits, &Hold::default())
 }
 
-/// Runs a program to its end without blocking the caller's thread. It ends, with all that it has
-/// started, when the future is dropped.
+/// Runs a program to its end without blocking the caller's thread. Dropping the future kills the
+/// program with its process group.
 ///
 /// # Errors
 /// When it can't be started or exceeds its limits.
@@ -162,11 +163,11 @@ fn run_held(command: Command, limits: &Limits, hold: &Hold) -> Result<Ended, Run
     Ok(Ended { status, stdout, stderr })
 }
 
-/// Runs a program to its end: hands it `input`, and its output to `take` as it comes. Returns how it
-/// ended, and the end of its standard error.
+/// Runs a program to its end, writes `input` to its standard input, and passes its output to `take`
+/// as it arrives. Returns the exit status and the end of standard error.
 ///
 /// # Errors
-/// When it can't be started, exceeds its limits, or `take` fails.
+/// When the program can't be started, exceeds its limits, or `take` fails.
 pub fn stream(
     command: Command,
     input: Vec<u8>,
@@ -218,21 +219,21 @@ fn await_end(child: &mut Child, limits: &Limits, began: Instant) -> Result<(), R
     Ok(())
 }
 
-/// The end of standard error, and the state of both outputs then.
+/// End of standard error, with the state of both outputs.
 enum End {
-    /// Both were closed.
+    /// Both outputs were closed.
     Closed(Vec<u8>),
-    /// The program has ended, and another process has one of them still open.
+    /// The program has ended, but another process keeps an output open.
     LeftOpen(Vec<u8>),
 }
 
-/// A part of the output of a program.
+/// Chunk of the output of a program.
 enum Heard {
     Out(Vec<u8>),
     Err(Vec<u8>),
 }
 
-/// Listens to both outputs of a program.
+/// Reader of both outputs of a program.
 struct Listener {
     heard: Receiver<Heard>,
 }
@@ -241,7 +242,7 @@ impl Listener {
     fn new(child: &mut Child, input: Vec<u8>) -> Self {
         let (send, heard) = sync_channel(8);
         if let Some(mut stdin) = child.stdin.take() {
-            // A program that does not read to the end has its reasons, and says them.
+            // A program that does not read all of its input reports the reason itself.
             thread::spawn(move || drop(stdin.write_all(&input)));
         }
         if let Some(stdout) = child.stdout.take() {
@@ -254,7 +255,7 @@ impl Listener {
         Self { heard }
     }
 
-    /// Listens until both outputs are at their ends, or the program is.
+    /// Reads until both outputs are closed, or the program has ended.
     fn listen(
         self,
         child: &mut Child,
@@ -319,7 +320,7 @@ impl Limits {
     }
 }
 
-/// Returns the bytes of all files below a folder; what comes and goes meanwhile does not count.
+/// Returns the size of all files below a folder, in bytes; files that vanish meanwhile count as 0.
 fn size_below(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let size = |entry: fs::DirEntry| match entry.metadata() {
@@ -347,7 +348,7 @@ fn forward(mut from: impl Read, to: &SyncSender<Heard>, of: fn(Vec<u8>) -> Heard
     }
 }
 
-/// Appends to what is kept of a long text.
+/// Appends to the kept end of a long text.
 fn keep_end(kept: &mut Vec<u8>, chunk: &[u8]) {
     kept.extend_from_slice(chunk);
     if kept.len() > 2 * KEPT_TALK {
@@ -355,7 +356,7 @@ fn keep_end(kept: &mut Vec<u8>, chunk: &[u8]) {
     }
 }
 
-/// The hold on a program that another thread runs.
+/// Handle that lets another thread kill a running program.
 #[derive(Clone, Default)]
 struct Hold(Arc<Mutex<State>>);
 
@@ -379,7 +380,7 @@ impl Hold {
         Ok(child)
     }
 
-    /// Ends the program and all of its process group.
+    /// Kills the program's process group.
     fn kill(&self) {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Running(group) = *state {
@@ -387,7 +388,8 @@ impl Hold {
         }
     }
 
-    /// Ends the program and waits for its end, or keeps it from being started.
+    /// Kills the program and waits up to [`LAST_WORDS`] for its end, or keeps it from being
+    /// started.
     fn stop(&self) {
         self.kill();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -400,7 +402,7 @@ impl Hold {
             State::Running(_) => *state = State::Stopped,
         }
         drop(state);
-        // It could write to a folder that is removed next.
+        // The program could still write to a folder that is removed next.
         let killed = Instant::now();
         while killed.elapsed() < LAST_WORDS && !self.has_ended() {
             thread::sleep(Duration::from_millis(1));
@@ -411,7 +413,7 @@ impl Hold {
         matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), State::Ended)
     }
 
-    /// Notes that the program has ended, and tells whether it was made to.
+    /// Records that the program has ended, and returns true if it was stopped.
     fn end(&self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let was_stopped = matches!(*state, State::Stopped);
@@ -420,7 +422,7 @@ impl Hold {
     }
 }
 
-/// Stops the program that is held once it is dropped.
+/// Guard that stops the program when dropped.
 struct Release(Hold);
 
 impl Drop for Release {
@@ -499,7 +501,7 @@ mod tests {
         assert!(is_gone(child.trim()), "{child} is left");
     }
 
-    /// Tells a process that has ended, perhaps without anybody having asked how.
+    /// Returns true for a process that has ended, including a zombie.
     fn is_gone(process: &str) -> bool {
         let ended = || {
             let stat = fs::read_to_string(format!("/proc/{process}/stat"));
