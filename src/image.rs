@@ -1,5 +1,5 @@
-//! What images are called: the short name of a template's folder, the reference an engine and a
-//! registry know the image by, and the rule that leads from one to the other.
+//! Names of images: the short name, from the folder of a template; the reference by which engines
+//! and registries know an image; and the rule that turns one into the other.
 
 mod digest;
 mod source_name;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub use digest::{Digest, DigestError};
 pub use source_name::{SourceName, SourceNameError};
 
-/// The short name of an image: the name of the folder that holds its template. Where a run has the
-/// images of several axes, the one that the image belongs to is a part of it.
+/// Short name of an image: the name of the folder that holds its template. In a run with several
+/// axes it includes the axis of the image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageName {
     axis: Option<Arc<str>>,
@@ -21,29 +21,29 @@ pub struct ImageName {
 }
 
 impl ImageName {
-    /// Takes a name as it is.
+    /// Creates a name without an axis.
     pub fn new(name: &str) -> Self {
         Self { axis: None, short: name.into() }
     }
 
-    /// The same name on an axis.
+    /// Returns the same short name on `axis`.
     #[must_use]
     pub fn on(&self, axis: Option<&str>) -> Self {
         Self { axis: axis.map(Arc::from), short: self.short.clone() }
     }
 
-    /// The name as the tree has it.
+    /// Returns the name as the tree has it, without the axis.
     pub fn as_str(&self) -> &str {
         &self.short
     }
 
-    /// The axis that the image belongs to, where there are several.
+    /// Returns the axis of the image; `None` in a run with a single axis.
     pub fn axis(&self) -> Option<&str> {
         self.axis.as_deref()
     }
 }
 
-/// `name`, or `axis/name`.
+/// Prints `name`, or `axis/name`.
 impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.axis {
@@ -53,20 +53,20 @@ impl fmt::Display for ImageName {
     }
 }
 
-/// Why a text is not an image reference.
+/// Reason why a text is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{reference}' is not an image reference: {reason}")]
 pub struct ReferenceError {
-    /// The text.
+    /// Rejected text.
     pub reference: String,
-    /// The rule it breaks.
+    /// Rule that it breaks.
     pub reason: &'static str,
 }
 
-/// A reference as the distribution specification writes it: `[registry/]repository[:tag][@digest]`.
+/// Reference as the distribution specification writes it: `[registry/]repository[:tag][@digest]`.
 ///
-/// Two references are equal when they name the same thing by the same words; a missing tag (and
-/// no digest) means `latest`.
+/// Two references are equal if all their parts are; a missing tag (without a digest) is the tag
+/// `latest`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageRef {
     registry: Option<String>,
@@ -76,39 +76,39 @@ pub struct ImageRef {
 }
 
 impl ImageRef {
-    /// The registry's host and port, if the reference names one.
+    /// Returns the registry's host and port, if the reference names one.
     pub fn registry(&self) -> Option<&str> {
         self.registry.as_deref()
     }
 
-    /// The path within the registry.
+    /// Returns the path within the registry.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// The tag; `latest` where neither tag nor digest is given.
+    /// Returns the tag; `latest` if neither tag nor digest is given, `None` if only a digest is.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest, if the reference names one.
+    /// Returns the digest, if the reference has one.
     pub fn digest(&self) -> Option<&str> {
         self.digest.as_deref()
     }
 
-    /// The same image in another registry, given as host and port.
+    /// Returns the same reference with another registry, given as host and port.
     #[must_use]
     pub fn in_registry(&self, registry: &str) -> Self {
         Self { registry: Some(registry.to_owned()), ..self.clone() }
     }
 
-    /// This reference, and the same in each of these registries.
+    /// Returns this reference, followed by the same one in each of `registries`.
     pub fn and_in(&self, registries: &[String]) -> Vec<Self> {
         let others = registries.iter().map(|registry| self.in_registry(registry));
         [self.clone()].into_iter().chain(others).collect()
     }
 
-    /// Registry and repository, without tag or digest.
+    /// Returns registry and repository, without tag and digest.
     pub fn name(&self) -> String {
         match &self.registry {
             Some(registry) => format!("{registry}/{}", self.repository),
@@ -147,7 +147,7 @@ impl FromStr for ImageRef {
             Some((host, path)) if names_registry(host) => (Some(host), path),
             _ => (None, rest),
         };
-        // Engines take a host with an underscore for a part of the repository, and the name as a whole.
+        // Engines take a host with an underscore for a component of the repository.
         if registry.is_some_and(|host| !is_registry(host) && !is_path_component(host)) {
             return refuse(
                 "a registry is a host, or an IPv6 address in brackets, with a port up to 65535",
@@ -186,14 +186,15 @@ impl FromStr for ImageRef {
     }
 }
 
-/// Largest number of characters of a name, with its registry, that engines take.
+/// Largest number of characters of a name, including its registry, that engines accept.
 const MOST_OF_NAME: usize = 255;
 
-/// Registry, and namespace, that an engine puts before a name without one.
+/// Registry and namespace that an engine adds to a name without one.
 const IMPLIED_REGISTRY: &str = "docker.io/";
 const IMPLIED_NAMESPACE: &str = "library/";
 
-/// Number of characters that an engine counts in a name: those of the registry that it implies, too.
+/// Returns the number of characters of a name as an engine counts them, including a registry and a
+/// namespace that it adds.
 fn length_of_name(registry: Option<&str>, repository: &str) -> usize {
     let before = match registry {
         Some(registry) => registry.len() + 1,
@@ -203,12 +204,13 @@ fn length_of_name(registry: Option<&str>, repository: &str) -> usize {
     before + repository.len()
 }
 
-/// Returns true where the first component of a name is a registry, and no part of a repository.
+/// Returns true if the first component of a name is a registry rather than a part of the
+/// repository.
 fn names_registry(component: &str) -> bool {
     component.contains(['.', ':']) || component == "localhost"
 }
 
-/// Returns true for `host[:port]`, the host being a name, an IPv4 address, or an IPv6 address in
+/// Returns true for `host[:port]`, where the host is a name, an IPv4 address, or an IPv6 address in
 /// brackets.
 fn is_registry(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -270,16 +272,16 @@ fn is_reference_digest(digest: &str) -> bool {
     })
 }
 
-/// Where an image is that need not be built again.
+/// Place of an image that need not be built again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whereabouts {
-    /// The engine has it.
+    /// The engine has the image.
     Engine,
-    /// The registry has it, and the engine need not.
+    /// The registry has the image; the engine may lack it.
     Registry,
 }
 
-/// The rule that names the images of one tree for one base and one install type.
+/// Rule that names the images of one tree for one base and one install type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Naming {
     namespace: String,
@@ -288,10 +290,10 @@ pub struct Naming {
 }
 
 impl Naming {
-    /// The rule for images called `[registry/]namespace/<prefix><name>:<tag>`.
+    /// Creates the rule for references `[registry/]namespace/<prefix><name>:<tag>`.
     ///
     /// # Errors
-    /// When no name could make a valid reference of these parts.
+    /// When the parts can't form a valid reference with any name.
     pub fn new(
         registry: Option<&str>,
         namespace: &str,
@@ -307,28 +309,28 @@ impl Naming {
         Ok(naming)
     }
 
-    /// The same rule with another prefix.
+    /// Returns the same rule with another prefix.
     #[must_use]
     pub fn with_prefix(&self, prefix: &str) -> Self {
         Self { prefix: prefix.to_owned(), ..self.clone() }
     }
 
-    /// The namespace, with the registry before it if there is one: what templates are given.
+    /// Returns the namespace, preceded by the registry if there is one, as templates get it.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// What stands before an image's name.
+    /// Returns the text before the name of an image.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// The tag of every image.
+    /// Returns the tag of every image.
     pub fn tag(&self) -> &str {
         &self.tag
     }
 
-    /// The reference of the image called `name`.
+    /// Returns the reference of the image called `name`.
     ///
     /// # Errors
     /// When the name can't be part of a reference.
@@ -336,12 +338,12 @@ impl Naming {
         format!("{}/{}{name}:{}", self.namespace, self.prefix, self.tag).parse()
     }
 
-    /// What the references made by this rule look like, with `*` for the name.
+    /// Returns the form of the references of this rule, with `*` for the name.
     pub fn pattern(&self) -> String {
         format!("{}/{}*:{}", self.namespace, self.prefix, self.tag)
     }
 
-    /// The short name in a reference made by this rule; `None` for every other reference.
+    /// Returns the short name in a reference made by this rule; `None` for any other reference.
     pub fn name_in<'a>(&self, reference: &'a ImageRef) -> Option<&'a str> {
         let namespace = match &reference.registry {
             Some(registry) => self.namespace.strip_prefix(registry.as_str())?.strip_prefix('/')?,
@@ -433,7 +435,7 @@ mod tests {
         for (component, is_taken) in table {
             for text in [component.to_owned(), format!("ns/{component}"), format!("{component}/x")]
             {
-                // Before a slash, a dot makes it a registry.
+                // A component with a dot before a slash is a registry.
                 if text.starts_with(component) && text.contains('/') && component.contains('.') {
                     continue;
                 }

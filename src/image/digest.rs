@@ -1,19 +1,19 @@
-//! Digests of content as registries write them. Whatever names content by its digest has been checked
-//! here before it becomes a path, an argument or a line.
+//! Digests of content as registries write them. Every digest that names content is checked here
+//! before it becomes part of a path, an argument or a line of output.
 
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// Algorithms that registries use, with the number of hexadecimal digits of each.
+/// Algorithms that registries use, each with its number of hexadecimal digits.
 const ALGORITHMS: [(&str, usize); 2] = [("sha256", 64), ("sha512", 128)];
 
-/// The digest of some content: `sha256:` or `sha512:` and lower-case hexadecimal digits.
+/// Digest of some content: `sha256:` or `sha512:` and lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(String);
 
-/// A text that is no digest.
+/// Error for a text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is sha256: or sha512: and all of its lower-case hexadecimal digits")]
 pub struct DigestError;
@@ -32,7 +32,7 @@ impl Digest {
         }
     }
 
-    /// Returns algorithm and digits as they are written.
+    /// Returns the digest as text: algorithm, colon, digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }

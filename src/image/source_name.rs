@@ -1,54 +1,54 @@
-//! Names of sources, which trees and configuration files give.
+//! Names of sources, as trees and configuration files give them.
 
 use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The name of a source: of an image, `<image>-plugin-<x>` or `<image>-additions-<x>`.
+/// Name of a source: `<image>`, `<image>-plugin-<x>` or `<image>-additions-<x>`.
 ///
-/// It is a word of ASCII letters, digits, `.`, `_` and `-`, so that it can be shown anywhere; it is never
-/// a path.
+/// A name consists of ASCII letters, digits, `.`, `_` and `-`, so that it can be shown anywhere; it
+/// is never a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SourceName(String);
 
-/// Most letters of a name.
+/// Largest number of characters of a name.
 const LONGEST: usize = 200;
 
-/// Part of a name between an image's and a plugin's.
+/// Text between the name of an image and that of a plugin.
 const PLUGIN: &str = "-plugin-";
 
-/// Part of a name between an image's and an addition's.
+/// Text between the name of an image and that of an addition.
 const ADDITIONS: &str = "-additions-";
 
 impl SourceName {
     /// Checks a name.
     ///
     /// # Errors
-    /// When no source can have it.
+    /// When the name is not valid for a source.
     pub fn new(name: &str) -> Result<Self, SourceNameError> {
         let (image, part) = split(name);
         let is_usable = name.len() <= LONGEST && is_word(image) && part.is_none_or(is_word);
         if is_usable { Ok(Self(name.to_owned())) } else { Err(SourceNameError(name.to_owned())) }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name of the image that the source belongs to.
+    /// Returns the name of the image that the source belongs to.
     pub fn image(&self) -> &str {
         split(&self.0).0
     }
 
-    /// Tells the source of a plugin of the image.
+    /// Returns true if the source is a plugin of `image`.
     pub fn is_plugin_of(&self, image: &str) -> bool {
         self.is_part_of(image, PLUGIN)
     }
 
-    /// Tells the source of an addition to the image.
+    /// Returns true if the source is an addition to `image`.
     pub fn is_addition_to(&self, image: &str) -> bool {
         self.is_part_of(image, ADDITIONS)
     }
@@ -58,7 +58,7 @@ impl SourceName {
     }
 }
 
-/// Splits a name into that of an image and that of its plugin or addition.
+/// Splits a name into that of the image and, if there is one, that of the plugin or addition.
 fn split(name: &str) -> (&str, Option<&str>) {
     match name.split_once(PLUGIN).or_else(|| name.split_once(ADDITIONS)) {
         Some((image, part)) => (image, Some(part)),
@@ -66,18 +66,18 @@ fn split(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Tells a word that begins with a letter or digit.
+/// Returns true for a word of valid characters that begins with a letter or digit.
 fn is_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
         && !text.contains("..")
 }
 
-/// A name that no source can have.
+/// Error for a name that is not valid for a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceNameError(String);
 
-/// The cure for a name that no source can have.
+/// Cure of [`SourceNameError`], part of its text.
 const CURE: &str = "call it like an image, <image>-plugin-<x> or <image>-additions-<x>, of letters, \
                     digits, '.', '_' and '-'";
 
