@@ -1,8 +1,8 @@
-//! Who does the cryptography of TLS: one choice for every client in the program.
+//! Choice of the cryptography provider of TLS (ring), made once for every client in the program.
 
 use std::sync::Once;
 
-/// Chooses, unless somebody else has chosen already.
+/// Installs ring as the default provider of rustls, unless one is installed already.
 pub fn provide() {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));

@@ -1,28 +1,29 @@
-//! Errors written for a person: what is wrong, where, and what to do about it.
+//! Errors written for a person: they say what is wrong, where, and how to fix it.
 //!
-//! Every module left of the run returns these, so that one place (`cli::terminal`) prints all of
-//! them alike. A diagnostic owns the text it points into: by the time it is printed, the file it
-//! came from may be gone or may never have been on disk (an embedded tree).
+//! Every module that the run depends on returns them, so that one place (`cli::terminal`) prints
+//! all of them in the same form. A diagnostic owns the text that its places point into: when it is
+//! printed, the file may be gone, or may never have been on disk (an embedded tree).
 
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A part of a text file, shown with its line and a caret.
+/// Part of a text file, shown with its line and a caret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The file's name as the user knows it.
+    /// Name of the file as the user knows it.
     pub path: String,
-    /// The whole text of the file.
+    /// Whole text of the file.
     pub source: Arc<str>,
-    /// The bytes of `source` that are meant.
+    /// Range of the marked part, in bytes of `source`.
     pub span: Range<usize>,
-    /// A few words beside the caret; may be empty.
+    /// Few words shown beside the caret; may be empty.
     pub label: String,
 }
 
 impl Place {
-    /// The part of `source` in `span`, with no words beside the caret. What of the span is no text is
-    /// left out of it: not every parser's places are right.
+    /// Returns the part of `source` in `span`, with an empty label. The span is extended to
+    /// character boundaries and cut at the end of the text, since some parsers report wrong
+    /// positions.
     pub fn new(path: impl Into<String>, source: impl Into<Arc<str>>, span: Range<usize>) -> Self {
         let source = source.into();
         let start = source.floor_char_boundary(span.start);
@@ -30,19 +31,19 @@ impl Place {
         Self { path: path.into(), source, span: start..end, label: String::new() }
     }
 
-    /// The whole of line `line` (counted from 1), without its indentation.
+    /// Returns the whole of line `line` (counted from 1), without its indentation.
     pub fn line(path: impl Into<String>, source: impl Into<Arc<str>>, line: usize) -> Self {
         let source = source.into();
         let span = line_span(&source, line);
         Self::new(path, source, span)
     }
 
-    /// The line that it begins in, counted from 1.
+    /// Returns the number of the line in which the part begins, counted from 1.
     pub fn line_number(&self) -> usize {
         1 + self.source[..self.span.start].matches('\n').count()
     }
 
-    /// Puts `label` beside the caret.
+    /// Sets the words beside the caret to `label`.
     #[must_use]
     pub fn labelled(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
@@ -50,7 +51,8 @@ impl Place {
     }
 }
 
-/// The bytes of line `line` (counted from 1) of `text`, less indentation and trailing space.
+/// Returns the byte range of line `line` (counted from 1) of `text`, without indentation and
+/// trailing white space; an empty range at the end of the text if there is no such line.
 fn line_span(text: &str, line: usize) -> Range<usize> {
     let mut start = 0;
     for (index, content) in text.split_inclusive('\n').enumerate() {
@@ -65,21 +67,21 @@ fn line_span(text: &str, line: usize) -> Range<usize> {
     text.len()..text.len()
 }
 
-/// One error: a sentence, the places it speaks of, and the cure.
+/// One error: a sentence, the places that it is about, notes and a cure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What is wrong, in one line, without a full stop.
+    /// Sentence that says what is wrong, in one line, without a full stop.
     pub message: String,
-    /// Where; the first place is the primary one.
+    /// Places of the error in files; the first one is the primary one.
     pub places: Vec<Place>,
     /// Further facts.
     pub notes: Vec<String>,
-    /// What to do.
+    /// Cure, printed as `help:`.
     pub help: Option<String>,
 }
 
 impl Diagnostic {
-    /// An error that says `message`.
+    /// Creates an error with the message `message` and nothing else.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), places: Vec::new(), notes: Vec::new(), help: None }
     }
@@ -91,21 +93,22 @@ impl Diagnostic {
         self
     }
 
-    /// Adds a fact.
+    /// Adds a further fact.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
     }
 
-    /// Says what to do.
+    /// Sets the cure.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Names the entry of `known` that `wrong` was probably meant to be, or lists all of them.
+    /// Sets the cure to the entry of `known` that is most similar to `wrong`, or to a list of all
+    /// entries if none is similar and there are at most 20. Otherwise changes nothing.
     #[must_use]
     pub fn suggest<'a>(self, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
@@ -123,7 +126,7 @@ impl Diagnostic {
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// The same, each told once.
+    /// Returns the errors without duplicates, in their order.
     #[must_use]
     pub fn distinct(self) -> Self {
         let mut told: Vec<Diagnostic> = Vec::new();
@@ -142,10 +145,10 @@ impl From<Diagnostic> for Diagnostics {
     }
 }
 
-/// What the deciding half of Kiln returns.
+/// Result of everything that Kiln does before the run starts.
 pub type Result<T> = std::result::Result<T, Diagnostics>;
 
-/// Collects what all `results` yield, or all errors of those that failed.
+/// Returns the values of all `results`, or all errors of the results that failed.
 pub fn collect<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
     let mut errors = Vec::new();
     let mut keep = |found: Diagnostics| errors.extend(found.0);
@@ -153,7 +156,8 @@ pub fn collect<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>
     if errors.is_empty() { Ok(values) } else { Err(Diagnostics(errors)) }
 }
 
-/// An error with all that is behind it, each thing said once.
+/// Returns the text of an error followed by those of its causes, separated by colons. A cause whose
+/// text is contained already is left out.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -167,7 +171,8 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The entry of `known` that is spelled most like `word`, if one is alike enough to be meant.
+/// Returns the entry of `known` that is most similar to `word` by Jaro-Winkler similarity. `None`
+/// if no entry reaches a similarity of 0.8.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     const ALIKE: f64 = 0.8;
     known

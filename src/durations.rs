@@ -1,8 +1,9 @@
-//! How long builds took: a small file in the user's state folder, kept from run to run.
+//! Durations of builds, in a small file in the user's state folder, kept from run to run.
 //!
-//! Seconds are kept by repository, without registry and tag, so that what one tag has taught holds
-//! for the next. The file is of help and of no more: a run without it builds the same images, in
-//! another order. It is replaced as a whole, and what another run has written meanwhile is kept.
+//! Durations are stored by repository, without registry and tag, so that a measurement with one tag
+//! serves for the next. The file is optional: without it, a run builds the same images in another
+//! order. It is always replaced as a whole, and entries that another run has written in the
+//! meantime are kept.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -15,48 +16,48 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 use crate::image::ImageRef;
 
-/// The format that is written; a file of another one is begun anew.
+/// Format of the file; a file with another version is discarded and started anew.
 const VERSION: u32 = 1;
 
-/// How many images are remembered; beyond that, those not built for longest are forgotten.
+/// Largest number of images in the file; beyond it, the images built least recently are removed.
 const MOST: usize = 20_000;
 
-/// Largest file that is read: several times as long as a run writes it.
+/// Largest file that is read, in bytes: several times the size that a run writes.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// How long a run waits for another one to have written the file.
+/// Longest time that a run waits for another one that writes the file.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What no build takes: a week, in seconds.
+/// Upper limit of a plausible duration: a week, in seconds.
 const TOO_LONG: f64 = 7.0 * 24.0 * 3600.0;
 
-/// Why the file is of no use.
+/// Reason why the file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("the durations of earlier builds can't be read from '{}': {}", .0.display(), .1)]
     Unreadable(PathBuf, io::Error),
-    /// It is not what a run writes.
+    /// The content is not what a run writes.
     #[error("the durations of earlier builds in '{}' are begun anew: {}", .0.display(), .1)]
     Broken(PathBuf, String),
-    /// It can't be written.
+    /// The file can't be written.
     #[error("the durations of builds can't be kept in '{}': {}", .0.display(), .1)]
     Unwritable(PathBuf, io::Error),
 }
 
-/// How long the builds of images took.
+/// Durations of the builds of images, by repository.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Durations {
     version: u32,
     images: BTreeMap<String, Entry>,
 }
 
-/// What is known of an image.
+/// Record of one image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Entry {
-    /// How long its build takes.
+    /// Smoothed duration of a build, in seconds.
     seconds: f64,
-    /// When it was built last, in seconds since 1970.
+    /// Time of the last build, in seconds since 1970.
     built: u64,
 }
 
@@ -67,10 +68,10 @@ impl Default for Durations {
 }
 
 impl Durations {
-    /// What is in `file`; nothing where there is none.
+    /// Returns the content of `file`; empty if there is no such file.
     ///
     /// # Errors
-    /// When it can't be read, or is not what a run writes.
+    /// When the file can't be read, or is not what a run writes.
     pub fn read(file: &Path) -> Result<Self, Trouble> {
         let text = match files::read(file, MOST_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -87,16 +88,17 @@ impl Durations {
         Ok(read)
     }
 
-    /// How long the build of an image took, whatever its registry and tag.
+    /// Returns the duration of the build of an image, whatever its registry and tag. `None` if it
+    /// is unknown.
     pub fn of(&self, image: &ImageRef) -> Option<Duration> {
         self.images.get(image.repository()).map(|entry| Duration::from_secs_f64(entry.seconds))
     }
 
-    /// Adds what was `measured` at the time `now` to what is in `file` then: the mean of both holds
-    /// from then on.
+    /// Adds the durations `measured` at the time `now` to the current content of `file`. The mean
+    /// of the stored and the measured duration is stored.
     ///
     /// # Errors
-    /// When the file can't be read or written. One that is broken is replaced.
+    /// When the file can't be read or written. A broken file is replaced.
     pub fn keep(
         file: &Path,
         measured: &[(ImageRef, Duration)],
@@ -126,7 +128,7 @@ impl Durations {
         *entry = Entry { seconds: f64::midpoint(entry.seconds, took), built };
     }
 
-    /// Leaves at most the `most` images that were built last.
+    /// Keeps at most the `most` images that were built last.
     fn forget_oldest(&mut self, most: usize) {
         let mut times: Vec<(u64, String)> =
             self.images.iter().map(|(image, entry)| (entry.built, image.clone())).collect();
@@ -136,7 +138,7 @@ impl Durations {
         }
     }
 
-    /// Puts a new file in the place of `file`, at once and whole.
+    /// Replaces `file` atomically by a new file.
     fn replace(&self, file: &Path, folder: &Path) -> io::Result<()> {
         let mut new = tempfile::Builder::new().prefix(".durations-").tempfile_in(folder)?;
         serde_json::to_writer(&mut new, self)?;
@@ -146,8 +148,9 @@ impl Durations {
     }
 }
 
-/// Waits until no other run writes into `folder`, for [`PATIENCE`] at most; held until dropped. Where a
-/// folder can't be locked there is no waiting: what is lost then is the measure of a few builds.
+/// Waits for at most [`PATIENCE`] until no other run writes into `folder`, and returns the lock. If
+/// the folder can't be locked, returns `None` at once: at worst the durations of a few builds are
+/// lost.
 fn take_turn(folder: &Path) -> Option<File> {
     let folder = File::open(folder).ok()?;
     let end = Instant::now() + PATIENCE;

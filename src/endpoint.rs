@@ -1,85 +1,87 @@
-//! Where a container engine listens, in types: an address as the Docker client writes it, and the
-//! files that a connection with TLS needs.
+//! Address of a container engine as the Docker client writes it, and the files that a connection
+//! with TLS needs.
 //!
-//! Whoever makes an [`Endpoint`] has found out what the user means; nobody after that looks again.
+//! The code that creates an [`Endpoint`] resolves the user's settings; code that uses one does not
+//! look at them again.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The schemes of addresses, as messages list them.
+/// Schemes of addresses, as messages list them.
 pub const ACCEPTED: &str = "write unix:///path, tcp://host:port, http://host:port, \
                             https://host:port or ssh://[user@]host[:port][/path]";
 
-/// The port of an engine without TLS.
+/// Default port of an engine without TLS.
 const PLAIN_PORT: u16 = 2375;
 
-/// The port of an engine with TLS.
+/// Default port of an engine with TLS.
 const TLS_PORT: u16 = 2376;
 
-/// How an engine is reached.
+/// Address of an engine, by kind of connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// By a socket of this machine.
+    /// Unix socket of this machine.
     Unix(PathBuf),
-    /// Over the network.
+    /// Network connection.
     Tcp {
-        /// The host's name or address.
+        /// Name or address of the host.
         host: String,
-        /// The port.
+        /// Port of the engine.
         port: u16,
     },
-    /// By the Docker client of another machine.
+    /// Connection through ssh to the Docker client of another machine.
     Ssh(SshTarget),
 }
 
-/// The other machine.
+/// Machine that is reached through ssh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SshTarget {
-    /// Whom to log in as, if ssh's own configuration is not to say.
+    /// User to log in as; `None` leaves it to ssh's own configuration.
     pub user: Option<String>,
-    /// The host, which may be an alias of ssh's configuration.
+    /// Host, which may be an alias in ssh's configuration.
     pub host: String,
-    /// The port of its ssh server, if ssh's own configuration is not to say.
+    /// Port of the ssh server; `None` leaves it to ssh's own configuration.
     pub port: Option<u16>,
-    /// The engine's socket over there, if it is not the one that the Docker client chooses.
+    /// Path of the engine's socket on that machine; `None` for the one that its Docker client uses.
     pub socket: Option<String>,
 }
 
-/// The files of a connection with TLS.
+/// Files of a connection with TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsFiles {
-    /// The certificates of those who may vouch for the engine; `None` for whom this machine trusts.
+    /// CA certificates that may sign the engine's certificate; `None` for those that this machine
+    /// trusts.
     pub ca: Option<PathBuf>,
-    /// With what the client shows who it is.
+    /// Client certificate; `None` if the client does not identify itself.
     pub identity: Option<Identity>,
 }
 
-/// A certificate and its private key.
+/// Client certificate and its private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The file of the certificate, and of those up to the CA.
+    /// File of the certificate and its chain up to the CA.
     pub certificate: PathBuf,
-    /// The file of the key.
+    /// File of the private key.
     pub key: PathBuf,
 }
 
-/// An engine to connect to.
+/// Engine to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where it listens.
+    /// Address of the engine.
     pub address: Address,
-    /// What TLS needs; `None` for a connection without.
+    /// Files for TLS; `None` for a connection without TLS.
     pub tls: Option<TlsFiles>,
-    /// The context of the Docker client that names it, if one does.
+    /// Context of the Docker client that names the engine, if one does.
     pub context: Option<String>,
 }
 
 impl Endpoint {
-    /// Reads an address. `tls` is what is asked for where the scheme leaves it open, and
-    /// `usual_tls` serves where the scheme alone asks for TLS.
+    /// Parses an address. `tls` is used where the scheme leaves TLS open; `usual_tls` is used where
+    /// the scheme asks for TLS and `tls` is `None`.
     ///
     /// # Errors
-    /// What is wrong with the address, in words.
+    /// When the address is invalid; the text says why.
     pub fn parse(
         address: &str,
         tls: Option<TlsFiles>,
@@ -101,7 +103,8 @@ impl Endpoint {
         Ok(Self { address, tls, context: None })
     }
 
-    /// Variables by which other clients of engines find this one, empty where nothing holds.
+    /// Returns the variables that make other clients of engines use this endpoint. A variable
+    /// without a value is empty, so that it overrides an inherited one.
     pub fn environment(&self) -> Vec<(String, String)> {
         let files = self.tls.as_ref().and_then(|tls| {
             tls.ca.as_deref().or_else(|| Some(tls.identity.as_ref()?.certificate.as_path()))
@@ -118,7 +121,7 @@ impl Endpoint {
         .to_vec()
     }
 
-    /// The same, named by a context of the Docker client.
+    /// Returns the endpoint, named by a context of the Docker client.
     #[must_use]
     pub fn of_context(self, name: &str) -> Self {
         Self { context: Some(name.to_owned()), ..self }
@@ -159,7 +162,7 @@ impl fmt::Display for SshTarget {
     }
 }
 
-/// A host as it stands before a port.
+/// Returns a host as it is written before a port: an IPv6 address is put in brackets.
 fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
@@ -190,7 +193,7 @@ fn ssh_target(rest: &str) -> Result<SshTarget, String> {
         Some((user, host)) => (Some(user), host),
         None => (None, authority),
     };
-    // What begins with a hyphen would be an option to ssh.
+    // Ssh would take a name that begins with a hyphen for an option.
     if user.is_some_and(|user| user.is_empty() || user.starts_with('-')) || host.starts_with('-') {
         return Err(format!("'{authority}' is no user and host"));
     }

@@ -1,16 +1,16 @@
-//! Docker's patterns for paths, as `.dockerignore` has them: what a build context leaves out, and
-//! what BuildKit asks for of one.
+//! Path patterns of Docker, as in `.dockerignore`: they select the files that a build context
+//! leaves out, and the files of a context that BuildKit asks for.
 //!
-//! A pattern is one of Go's `filepath.Match`, in which `**` stands for any number of folders; it
-//! covers a path that it matches and all that lies below one. A later pattern that begins with `!`
-//! makes an exception. The rules are those of `github.com/moby/patternmatcher`.
+//! A pattern has the syntax of Go's `filepath.Match`, extended by `**` for any number of folders.
+//! It covers each path that it matches and everything below it. A later pattern that begins with
+//! `!` makes an exception. The rules are those of `github.com/moby/patternmatcher`.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use regex::Regex;
 
-/// The patterns of a file, or of a question.
+/// Patterns of an ignore file or of a request, in their order.
 #[derive(Debug, Clone)]
 pub struct Patterns(Vec<Pattern>);
 
@@ -20,30 +20,30 @@ struct Pattern {
     regex: Regex,
 }
 
-/// Something that is no pattern.
+/// Line that is not a valid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: '{text}' is no pattern for paths")]
 pub struct NoPattern {
-    /// Which of the lines it is, from 1.
+    /// Line number, counted from 1.
     pub line: usize,
-    /// What it says.
+    /// Text of the line.
     pub text: String,
 }
 
 impl Patterns {
-    /// The patterns in the text of a `.dockerignore`, one to a line, where `#` begins a comment.
+    /// Parses the text of a `.dockerignore`: one pattern a line, where `#` begins a comment.
     ///
     /// # Errors
-    /// The first line that is no pattern.
+    /// The first line that is not a valid pattern.
     pub fn of_ignore_file(text: &str) -> Result<Self, NoPattern> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         Self::new(text.lines().map(|line| if line.starts_with('#') { "" } else { line }))
     }
 
-    /// These patterns, without the empty ones.
+    /// Parses a list of patterns, skipping empty ones.
     ///
     /// # Errors
-    /// The first that is none.
+    /// The first entry that is not a valid pattern.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, NoPattern> {
         let mut read = Vec::new();
         for (line, text) in (1..).zip(patterns) {
@@ -56,8 +56,8 @@ impl Patterns {
         Ok(Self(read))
     }
 
-    /// Whether the last pattern that has something to say of `path`, which begins at the root of the
-    /// context, covers it.
+    /// Returns true if the last pattern that matches `path`, or a folder above it, is not an
+    /// exception. `path` is relative to the root of the context.
     pub fn cover(&self, path: &str) -> bool {
         let mut is_covered = false;
         for pattern in &self.0 {
@@ -80,14 +80,14 @@ impl Pattern {
         Some(Self { is_exception, regex })
     }
 
-    /// Whether it matches a path or a folder that it lies in.
+    /// Returns true if the pattern matches a path or one of its parent folders.
     fn matches(&self, path: &str) -> bool {
         let folders = path.match_indices('/').map(|(end, _)| &path[..end]);
         folders.chain([path]).any(|path| self.regex.is_match(path))
     }
 }
 
-/// A path from the root without the parts that go nowhere, as Go's `filepath.Clean` has it.
+/// Returns a path relative to the root, simplified as by Go's `filepath.Clean`.
 fn cleaned(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -102,7 +102,8 @@ fn cleaned(path: &str) -> String {
     parts.join("/")
 }
 
-/// What matches the same paths as a pattern; `None` where it is none.
+/// Returns a regular expression that matches the same paths as a pattern; `None` if the pattern is
+/// invalid.
 fn as_regex(pattern: &str) -> Option<String> {
     let mut regex = String::from("(?s)^");
     let mut rest = pattern.chars().peekable();
@@ -122,7 +123,8 @@ fn as_regex(pattern: &str) -> Option<String> {
     Some(regex + "$")
 }
 
-/// The rest of a class of characters, after its `[`; `None` where it does not end, or is none.
+/// Returns the regular expression of a character class, reading what follows its `[`; `None` if the
+/// class has no end or is invalid.
 fn class(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     let mut class = String::from("[");
     if rest.next_if_eq(&'^').is_some() {
@@ -141,7 +143,8 @@ fn class(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     Some(class + "]")
 }
 
-/// The next character of a class, or of one end of a range in it.
+/// Returns the next character of a class, or of one end of a range in it; `None` if it is `-` or
+/// `]`, or if the pattern ends.
 fn member(rest: &mut Peekable<Chars<'_>>) -> Option<char> {
     match rest.next()? {
         '-' | ']' => None,

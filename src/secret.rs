@@ -1,4 +1,4 @@
-//! Values that are used and never shown.
+//! Values that are used but never shown.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use crate::files;
 
-/// How long a secret may be: BuildKit takes no longer ones.
+/// Largest size of a secret, in bytes: the limit of BuildKit.
 const MOST_BYTES: u64 = 500 * 1024;
 
-/// Words in the names of things that are most likely secrets.
+/// Words in names that most likely denote secrets.
 const TELLING: [&str; 9] = [
     "password",
     "passwd",
@@ -24,25 +24,26 @@ const TELLING: [&str; 9] = [
     "api_key",
 ];
 
-/// Whether something of this name is most likely a secret.
+/// Returns true if `name` most likely denotes a secret: one of its words, separated by `_` or `-`,
+/// is telling.
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('-', "_");
     let name = format!("_{name}_");
     TELLING.iter().any(|word| name.contains(&format!("_{word}_")))
 }
 
-/// Returns a text without the users and passwords of the URLs in it, and without the values of those of
-/// their parameters that are most likely secrets.
+/// Returns a text in which URLs have no user and password, and parameters of URLs that are most
+/// likely secrets have no value.
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
     hidden(text, "")
 }
 
-/// Returns the same as [`without_secrets`], with a mark where a user and password stood.
+/// Returns the same as [`without_secrets`], with a mark in place of each user and password.
 pub fn with_secrets_marked(text: &str) -> Cow<'_, str> {
     hidden(text, "***@")
 }
 
-/// Parts of the names of parameters that are most likely secrets: of tokens, signed URLs and passwords.
+/// Parts of names of URL parameters that are most likely secrets: tokens, signatures and passwords.
 const TELLING_PARAMETERS: [&str; 16] = [
     "token",
     "key",
@@ -87,7 +88,8 @@ fn hidden<'a>(text: &'a str, mark: &str) -> Cow<'a, str> {
     if shown == text { Cow::Borrowed(text) } else { Cow::Owned(shown) }
 }
 
-/// Returns the end of a URL in a text that goes on: at a space, or where the scheme of another one begins.
+/// Returns the end of the URL at the beginning of `text`: at white space, or at the scheme of
+/// another URL.
 fn end_of_url(text: &str) -> usize {
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     match text[..end].find("://") {
@@ -99,9 +101,9 @@ fn end_of_url(text: &str) -> usize {
     }
 }
 
-/// Returns the end of the user and password that a URL, given without its scheme, begins with. Whoever writes
-/// them without escapes means them, too, so that they reach up to the last `@` where what is before
-/// the path can't be a host alone.
+/// Returns the end of the user and password at the beginning of a URL that is given without its
+/// scheme. Users and passwords may be written without escapes, so that they reach up to the last
+/// `@` if the text before the path can't be a host alone.
 fn end_of_user_info(url: &str) -> Option<usize> {
     let last = url.rfind('@')?;
     let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
@@ -113,7 +115,7 @@ fn end_of_user_info(url: &str) -> Option<usize> {
             Some((host, port)) => {
                 let is_port = !port.is_empty() && port.chars().all(|c| c.is_ascii_digit());
                 let is_host = host.contains(['.', '[']) || host == "localhost";
-                // In `host:1/path@tag` there is no path behind the tag.
+                // `host:1/path@tag` has no path after the tag.
                 !(is_port && is_host) || url[last..].contains('/')
             }
         }
@@ -121,7 +123,7 @@ fn end_of_user_info(url: &str) -> Option<usize> {
     is_user_info.then_some(last + 1)
 }
 
-/// Appends a URL to what is shown, with a mark for the values of telling parameters.
+/// Appends a URL to the shown text, with a mark in place of the values of telling parameters.
 fn hide_parameters(url: &str, shown: &mut String) {
     let mut rest = url;
     while let Some(start) = rest.find(['?', '&', ';', '#']) {
@@ -141,32 +143,32 @@ fn hide_parameters(url: &str, shown: &mut String) {
     shown.push_str(rest);
 }
 
-/// Tells a parameter that is most likely a secret by its name. One with escapes hides its name, so that
-/// it has something to hide.
+/// Returns true if the name of a parameter most likely denotes a secret. A name with escapes counts
+/// as such, since it may hide the word.
 fn is_telling(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.contains('%') || TELLING_PARAMETERS.iter().any(|part| name.contains(part))
 }
 
-/// The value of a secret. It has no spelling: neither `Debug` nor anything else of it shows it.
+/// Value of a secret. Neither `Debug` nor any other implementation shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<[u8]>);
 
 impl Secret {
-    /// Hides a value.
+    /// Wraps a value.
     pub fn new(value: impl Into<Arc<[u8]>>) -> Self {
         Self(value.into())
     }
 
-    /// The secret that a file holds.
+    /// Reads the secret in a file.
     ///
     /// # Errors
-    /// When the file can't be read, is no regular file, or holds more than a secret may.
+    /// When the file can't be read, is no regular file, or is larger than a secret may be.
     pub fn read(path: &Path) -> io::Result<Self> {
         files::read(path, MOST_BYTES).map(Self::new)
     }
 
-    /// The value, for the one that it is meant for.
+    /// Returns the value, for the code that has to use it.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
