@@ -1,5 +1,5 @@
-//! The files of a commit, read from its objects and written by Kiln: no filter, attribute or
-//! conversion has a part in it, and nothing is written outside of the folder.
+//! Export of the files of a commit: Kiln reads its objects and writes the files itself. No filter,
+//! attribute or conversion of git is applied, and nothing is written outside of the target folder.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -9,36 +9,37 @@ use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::vec;
 
-/// Most files of a commit. The largest repositories of one project have some hundred thousand.
+/// Largest number of files of a commit. The largest repositories of a single project have some
+/// hundred thousand.
 pub(super) const MOST_ENTRIES: usize = 1_000_000;
 
-/// Most bytes of all files of a commit.
+/// Largest size of all files of a commit, in bytes.
 const MOST_BYTES: u64 = 4 << 30;
 
-/// Most bytes of a path, and of what a symbolic link leads to.
+/// Longest path, and longest target of a symbolic link, in bytes.
 const LONGEST_PATH: usize = 4095;
 
-/// A part of a commit.
+/// Kind of an entry of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
     Program,
     Link,
-    /// The place of a submodule.
+    /// Place of a submodule; it becomes an empty folder.
     Folder,
 }
 
-/// A file of a commit, and the object that it is.
+/// File of a commit, with the id of its object.
 #[derive(Debug)]
 pub(super) struct Entry {
     path: PathBuf,
     kind: Kind,
     id: String,
-    /// The bytes, where they were asked for.
+    /// Size in bytes; 0 if git was not asked for sizes.
     size: u64,
 }
 
-/// Reads what `git ls-tree -r -z` prints, with or without `-l`.
+/// Parser of the output of `git ls-tree -r -z`, with or without `-l`.
 pub(super) struct Listing {
     pub(super) entries: Vec<Entry>,
     rest: Vec<u8>,
@@ -67,7 +68,7 @@ impl Listing {
         Ok(())
     }
 
-    /// The bytes of all files, as far as they were asked for.
+    /// Returns the size of all files in bytes; 0 if git was not asked for sizes.
     pub(super) fn size(&self) -> u64 {
         self.entries.iter().map(|entry| entry.size).fold(0, u64::saturating_add)
     }
@@ -91,11 +92,11 @@ fn entry(line: &[u8]) -> io::Result<Entry> {
     Ok(Entry { path, kind, id: id.to_owned(), size })
 }
 
-/// Returns a path that a commit gives to a file, if it lies below whatever it is joined to, and is not
-/// in a git directory.
+/// Returns the path of a file in a commit, if it is relative, has no part `.`, `..` or `.git` (in
+/// any case), and is not too long.
 ///
 /// # Errors
-/// When it does not.
+/// When the path is not usable.
 pub fn usable_path(bytes: &[u8]) -> io::Result<PathBuf> {
     let is_usable = |part: &[u8]| {
         !part.is_empty() && part != b"." && part != b".." && !part.eq_ignore_ascii_case(b".git")
@@ -112,21 +113,21 @@ fn refused(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-/// Writes files, whose contents come as `git cat-file --batch` prints them.
+/// Writer of files, whose contents it takes from the output of `git cat-file --batch`.
 pub(super) struct Writer {
     target: PathBuf,
-    /// The folders made, each by this writer: no link is among them.
+    /// Folders that this writer has created, so that none of them is a link.
     made: BTreeSet<PathBuf>,
     waiting: vec::IntoIter<Entry>,
-    /// What git is told to print.
+    /// Ids of the objects that git has to print, one a line.
     ids: Vec<u8>,
     state: State,
     left: u64,
 }
 
-/// The part of git's output that comes next.
+/// Part of git's output that is expected next.
 enum State {
-    /// The line before a content, as far as it has come.
+    /// Line before a content, as far as it has been read.
     Head(Vec<u8>),
     File {
         file: File,
@@ -137,12 +138,12 @@ enum State {
         leads_to: Vec<u8>,
         left: u64,
     },
-    /// The end of line after a content.
+    /// Line feed after a content.
     Newline,
 }
 
 impl Writer {
-    /// Makes the folder `target` and prepares to write `entries` below it.
+    /// Creates the folder `target` and prepares to write `entries` below it.
     pub(super) fn new(target: &Path, entries: Vec<Entry>) -> io::Result<Self> {
         fs::create_dir(target)?;
         let (folders, files): (Vec<_>, Vec<_>) =
@@ -162,12 +163,13 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Takes the names of the objects that git is to print.
+    /// Takes the ids of the objects that git has to print.
     pub(super) fn ids(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.ids)
     }
 
-    /// Makes a folder below the target and those above it, each of which has to be new or made here.
+    /// Creates a folder below the target, and its parents. Each has to be new, or created by this
+    /// writer.
     fn make_folder(&mut self, folder: &Path) -> io::Result<()> {
         if folder.as_os_str().is_empty() || self.made.contains(folder) {
             return Ok(());
@@ -187,7 +189,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes the start of a chunk, and returns the rest.
+    /// Consumes the beginning of a chunk, and returns the rest.
     fn step<'a>(&mut self, chunk: &'a [u8]) -> io::Result<&'a [u8]> {
         match &mut self.state {
             State::Head(head) => {
@@ -226,7 +228,7 @@ impl Writer {
         }
     }
 
-    /// Begins with the next file, of which git says `head`.
+    /// Starts the next file; `head` is the line that git prints before its content.
     fn begin(&mut self, head: &str) -> io::Result<()> {
         let entry = self.waiting.next().ok_or_else(|| refused("git prints too much".to_owned()))?;
         let path = entry.path;
@@ -262,7 +264,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes sure that all has come.
+    /// Checks that every file has been written completely.
     pub(super) fn finish(self) -> io::Result<()> {
         if self.waiting.len() > 0 || !matches!(self.state, State::Head(_)) {
             return Err(refused("git prints too little".to_owned()));
@@ -271,7 +273,7 @@ impl Writer {
     }
 }
 
-/// Splits off what is `left` of a content.
+/// Splits a chunk at the end of a content of which `left` bytes are missing, and updates `left`.
 fn split<'a>(chunk: &'a [u8], left: &mut u64) -> (&'a [u8], &'a [u8]) {
     let length = usize::try_from(*left).unwrap_or(usize::MAX).min(chunk.len());
     *left -= length as u64;
@@ -289,7 +291,7 @@ fn of_path(path: &Path, error: &io::Error) -> io::Error {
 mod tests {
     use super::*;
 
-    /// What becomes of a commit with these files, as git would print them.
+    /// Returns the outcome of writing a commit with these files, from output as git prints it.
     fn written(files: &[(&str, &str, &[u8])]) -> (io::Result<()>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let outcome = (|| {

@@ -1,6 +1,6 @@
-//! A server that a source is fetched from: for the user, with the user's configuration and keys. What
-//! it sends is objects; no program that it names is run, and what is secret in its location is neither
-//! an argument of any program nor written to a file.
+//! Server from which a source is fetched for the user, with the user's configuration and keys. The
+//! server sends objects only; no program that it names is run. Secrets in its location are neither
+//! passed as arguments of a program nor written to a file.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::{export, git, prepare_environment};
 use crate::program::{self, Ended, Limits, RunError};
 use crate::secret::without_secrets;
 
-/// Variables that say how the user reaches servers.
+/// Variables with the user's settings for the connection to servers.
 const OF_TRANSPORT: [&str; 18] = [
     "GIT_SSH",
     "GIT_SSH_COMMAND",
@@ -33,7 +33,8 @@ const OF_TRANSPORT: [&str; 18] = [
     "GIT_PROXY_SSL_KEY",
 ];
 
-/// Those of the variables that name files: they hold wherever git is run.
+/// Variables of these and of the configuration that name files. A relative path is made absolute,
+/// since git runs in another folder.
 const PATHS: [&str; 9] = [
     "GIT_SSL_CAINFO",
     "GIT_SSL_CAPATH",
@@ -46,37 +47,37 @@ const PATHS: [&str; 9] = [
     "GIT_CONFIG_SYSTEM",
 ];
 
-/// Variables that hand user and password to the helper, which git asks for them.
+/// Variables that pass user and password to the credential helper that git calls.
 const USER: &str = "KILN_SOURCE_USER";
 const PASSWORD: &str = "KILN_SOURCE_PASSWORD";
 
-/// A credential helper that answers with these variables.
+/// Credential helper that answers with these variables.
 const HELPER: &str = "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \
                       \"$KILN_SOURCE_USER\" \"$KILN_SOURCE_PASSWORD\"; }; f";
 
-/// Slowest transfer by HTTP, in bytes per second: less is silence.
+/// Slowest transfer by HTTP, in bytes per second: a slower one counts as silence.
 const SLOWEST: u32 = 10;
 
-/// Most files of a checkout.
+/// Largest number of files of a checkout.
 const MOST_FILES: usize = 250_000;
 
-/// A location that can't be used, and why.
+/// Error for a location that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RemoteError(String);
 
-/// A repository somewhere else.
+/// Repository on a server or in another folder.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    /// Where it is, without user and password.
+    /// Location without user and password.
     location: String,
     transport: Transport,
-    /// How ssh is run, where the user has no other way.
+    /// Command that runs ssh; `None` if the user has configured one, or no ssh is used.
     ssh: Option<String>,
-    /// What git is configured to do beside what the user has configured.
+    /// Configuration of git beyond the user's.
     settings: Vec<(String, String)>,
     credentials: Option<Credentials>,
-    /// The folder that git works in.
+    /// Folder that git works in.
     folder: PathBuf,
 }
 
@@ -86,7 +87,7 @@ struct Credentials {
     password: String,
 }
 
-/// How a location is reached.
+/// Transport of a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transport {
     Https,
@@ -122,8 +123,8 @@ impl Transport {
         }
     }
 
-    /// The transports that redirects may lead to, and that the user's configuration may put in the place
-    /// of this one (`insteadOf`). None is weaker.
+    /// Returns the transports that redirects may lead to, and that the user's configuration may
+    /// replace this one with (`insteadOf`). None of them is weaker.
     fn allowed(self) -> &'static str {
         match self {
             Self::Https | Self::Ssh => "https:ssh",
@@ -135,8 +136,8 @@ impl Transport {
 }
 
 impl Remote {
-    /// Prepares to fetch from `location`, with git in the empty folder `folder`; the server may be silent
-    /// for so long.
+    /// Prepares to fetch from `location`; git runs in the empty folder `folder`. `silence` is the
+    /// longest time that the server may send nothing.
     ///
     /// # Errors
     /// When the location can't be used.
@@ -169,12 +170,12 @@ impl Remote {
         Ok(Self { location, transport, ssh, settings, credentials, folder })
     }
 
-    /// The location, without user and password.
+    /// Returns the location, without user and password.
     pub fn location(&self) -> &str {
         &self.location
     }
 
-    /// Returns what `git ls-remote` prints for these patterns.
+    /// Returns the output of `git ls-remote` for `patterns`.
     ///
     /// # Errors
     /// When git can't be run or exceeds its limits.
@@ -184,7 +185,7 @@ impl Remote {
         self.run(git, limits).await
     }
 
-    /// Clones the repository to the folder `clone` and checks nothing out.
+    /// Clones the repository to the folder `clone`, without checking anything out.
     ///
     /// # Errors
     /// When git can't be run or exceeds its limits.
@@ -195,7 +196,9 @@ impl Remote {
         self.run(git, limits).await
     }
 
-    /// Returns the commit that a clone has for a branch, a tag or the start of a digest.
+    /// Returns the commit id that a clone has for a branch, a tag or a commit id,
+    /// which may be abbreviated.
+    /// `None` if there is none.
     ///
     /// # Errors
     /// When git can't be run or exceeds its limits.
@@ -219,7 +222,7 @@ impl Remote {
         Ok(None)
     }
 
-    /// Checks a commit of a clone out, unless it has more than `most` bytes.
+    /// Checks out a commit of a clone, unless its files have more than `most` bytes.
     ///
     /// # Errors
     /// When git can't be run or exceeds its limits, or the commit is too large.
@@ -232,7 +235,7 @@ impl Remote {
     ) -> Result<Ended, RunError> {
         let mut listing = self.git_in(clone)?;
         listing.args(["ls-tree", "-r", "-z", "-l", "--full-tree", commit]);
-        // Few bytes can be objects that stand for any number of files.
+        // Few bytes of objects can describe any number of files.
         let listed = self.run(listing, limits.clone()).await?;
         if !listed.status.success() {
             return Ok(listed);
@@ -248,12 +251,11 @@ impl Remote {
         self.run(git, limits).await
     }
 
-    /// Has another program run git in the way that this does: it gets the same settings by its
-    /// environment.
+    /// Passes the same settings to another program that runs git, by its environment.
     pub fn lend_to(&self, command: &mut Command) {
         prepare_environment(command, &self.folder, &OF_TRANSPORT);
         self.set_environment(command, &super::ALWAYS);
-        // Unlike this program, others follow the submodules that a server names.
+        // Unlike Kiln, other programs follow the submodules that a server names.
         command.env("GIT_ALLOW_PROTOCOL", self.transport.allowed());
     }
 
@@ -264,12 +266,12 @@ impl Remote {
     fn git_in(&self, folder: &Path) -> Result<Command, RunError> {
         let mut git = git(folder, &OF_TRANSPORT).map_err(RunError::Start)?;
         self.set_environment(&mut git, &[]);
-        // A mirror on this machine may stand for a server by the user's `insteadOf`.
+        // The user's `insteadOf` may replace a server by a mirror on this machine.
         git.env("GIT_ALLOW_PROTOCOL", format!("{}:file", self.transport.allowed()));
         Ok(git)
     }
 
-    /// Sets what no argument may tell, and with it all other settings.
+    /// Sets the variables of all settings, including the secret ones that no argument may contain.
     fn set_environment(&self, command: &mut Command, more: &[(&str, &str)]) {
         for name in PATHS {
             if let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) {
@@ -297,8 +299,8 @@ impl Remote {
     }
 }
 
-/// Returns how ssh is to be run, unless the user has another way: it asks nobody anything, as nobody
-/// would hear it, and does not wait for ever.
+/// Returns a command that runs ssh without prompts, which nobody could answer, and with a timeout.
+/// `None` if the user has configured a command.
 fn ssh(folder: &Path, silence: Duration) -> Option<String> {
     let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     if is_set("GIT_SSH_COMMAND") || is_set("GIT_SSH") {
@@ -313,15 +315,15 @@ fn ssh(folder: &Path, silence: Duration) -> Option<String> {
     (!is_configured).then(|| format!("ssh -o BatchMode=yes -o ConnectTimeout={timeout}"))
 }
 
-/// Most bytes of a setting.
+/// Largest output of `git config`, in bytes.
 const LONGEST_SETTING: usize = 64 << 10;
 
-/// Whole seconds, one at least.
+/// Returns a time in whole seconds, at least one.
 fn seconds(time: Duration) -> u64 {
     time.as_secs().max(1)
 }
 
-/// A path made one that holds in any folder.
+/// Returns a path as an absolute one; a URL is returned unchanged.
 fn absolute(location: &str) -> String {
     if location.contains("://") {
         return location.to_owned();
@@ -332,7 +334,7 @@ fn absolute(location: &str) -> String {
 
 type Split = (String, Option<Credentials>, Vec<(String, String)>);
 
-/// Takes user and password out of a URL of HTTP, with what configures git to use them.
+/// Splits user and password off a URL of HTTP, and returns the settings by which git uses them.
 fn split_user_info(url: &str) -> Result<Split, RemoteError> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -355,7 +357,7 @@ fn split_user_info(url: &str) -> Result<Split, RemoteError> {
     let set = |key: &str, value: &str| (format!("credential.{place}.{key}"), value.to_owned());
     let location = format!("{place}{path}");
     match password {
-        // The user's own helpers must not keep it.
+        // The user's own helpers must not store the password.
         Some(password) => {
             let settings = vec![set("helper", ""), set("helper", HELPER)];
             Ok((location, Some(Credentials { user, password }), settings))
@@ -364,7 +366,7 @@ fn split_user_info(url: &str) -> Result<Split, RemoteError> {
     }
 }
 
-/// A part of a URL without its escapes.
+/// Decodes the percent escapes in a part of a URL.
 fn decoded(part: &str) -> Result<String, RemoteError> {
     let mut bytes = Vec::new();
     let mut rest = part.as_bytes();
@@ -388,7 +390,7 @@ fn decoded(part: &str) -> Result<String, RemoteError> {
     }
 }
 
-/// Tells a location of ssh or git that has a password in it.
+/// Returns true if a location of ssh or git contains a password.
 fn has_password(location: &str) -> bool {
     let Some((_, rest)) = location.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or_default();

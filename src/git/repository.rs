@@ -1,8 +1,8 @@
-//! A repository that is data: what it holds is read, and nothing that it configures is done.
+//! Repository that is read as data: its content is used, its configuration is not.
 //!
-//! Git is run with a git directory that Kiln makes: references, objects, index and excludes are links
-//! to those of the repository, and the configuration is Kiln's own. So there is no list of settings
-//! to be kept from doing harm; the user's own configuration holds, such as for what is ignored.
+//! Git runs with a git directory that Kiln creates: references, objects, index and excludes are
+//! links to those of the repository, and the configuration is Kiln's own. No list of dangerous
+//! settings is needed. The user's own configuration holds, for instance for ignored files.
 
 use std::fs;
 use std::io;
@@ -17,41 +17,41 @@ use super::{export, git};
 use crate::files::{open_regular, private_folder, read_text, refuse_irregular};
 use crate::program::{self, Limits, RunError};
 
-/// Longest time that git may take for an answer about a repository on this machine.
+/// Longest time for an answer of git about a repository on this machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Longest time that git may take for the contents of all files of a commit.
+/// Longest time for git to print the contents of all files of a commit.
 const EXPORT_WITHIN: Duration = Duration::from_secs(600);
 
-/// Most bytes of an answer.
+/// Largest answer, in bytes.
 const LONGEST_ANSWER: usize = 256 << 20;
 
-/// Most bytes of the small files of a git directory: links to other folders, HEAD and its like.
+/// Largest small file of a git directory, in bytes: links to other folders, HEAD and the like.
 const LONGEST_LINK: u64 = 4096;
 
-/// Most bytes of a configuration file.
+/// Largest configuration file, in bytes.
 const LONGEST_CONFIG: u64 = 1 << 20;
 
-/// The setting by which a bare repository is used only by those who name it.
+/// Setting that makes git use a bare repository only if it is named explicitly.
 const NO_BARE: [&str; 2] = ["-c", "safe.bareRepository=explicit"];
 
-/// Why a folder's repository can't be read.
+/// Reason why the repository of a folder can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// There is none.
+    /// The folder is in no repository.
     #[error("neither '{}' nor a folder above it has a .git", .0.display())]
     Missing(PathBuf),
-    /// There is one that is not to be trusted.
+    /// The repository is not trusted.
     #[error("{reason}")]
     Untrusted {
-        /// The folder that it was found in.
+        /// Folder in which it was found.
         top: PathBuf,
-        /// What is wrong with it.
+        /// Reason.
         reason: String,
-        /// The cure.
+        /// Cure.
         help: String,
     },
-    /// It can't be read.
+    /// The repository can't be read.
     #[error("{0}")]
     Unreadable(String),
 }
@@ -62,25 +62,27 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// A repository with a work tree.
+/// Repository with a work tree.
 pub struct Repository {
     place: Place,
     view: TempDir,
 }
 
 impl Repository {
-    /// Finds the repository that `folder` lies in.
+    /// Finds the repository that contains `folder`.
     ///
     /// # Errors
-    /// When there is none, or it is not where it belongs or belongs to somebody else.
+    /// When there is none, or its git directory is in an unexpected place or belongs to another
+    /// user.
     pub fn containing(folder: &Path) -> Result<Self, Refusal> {
         Self::new(Place::containing(folder)?)
     }
 
-    /// Finds the repository whose work tree begins with the folder `top`.
+    /// Finds the repository whose work tree has the top folder `top`.
     ///
     /// # Errors
-    /// When there is none, or it is not where it belongs or belongs to somebody else.
+    /// When there is none, or its git directory is in an unexpected place or belongs to another
+    /// user.
     pub fn at(top: &Path) -> Result<Self, Refusal> {
         let top = top.canonicalize()?;
         match Place::at(&top)? {
@@ -95,25 +97,25 @@ impl Repository {
         Ok(Self { place, view })
     }
 
-    /// The top folder of the work tree, without links.
+    /// Returns the top folder of the work tree, with links resolved.
     pub fn top(&self) -> &Path {
         &self.place.top
     }
 
-    /// Returns what git answers to a question.
+    /// Runs git with the arguments `question` and returns its output.
     ///
     /// # Errors
-    /// What it says against it.
+    /// When git fails; the text says what git reports.
     pub fn ask(&self, question: &[&str]) -> Result<String, String> {
         let mut git = self.git().map_err(|error| error.to_string())?;
         git.args(question);
         answer(git)
     }
 
-    /// Returns the commit that the user calls `reference`.
+    /// Returns the id of the commit that `reference` denotes.
     ///
     /// # Errors
-    /// What git says where there is none.
+    /// When there is none; the text says what git reports.
     pub fn commit(&self, reference: &str) -> Result<String, String> {
         let mut git = self.git().map_err(|error| error.to_string())?;
         if reference.contains("@{") {
@@ -128,11 +130,11 @@ impl Repository {
         answer(git).map(|commit| commit.trim_end().to_owned())
     }
 
-    /// Writes the files of a commit, as they are in its objects, to the new folder `target`, and has git
-    /// say of that folder what it says of the repository.
+    /// Writes the files of a commit, exactly as they are in its objects, to the new folder
+    /// `target`, and makes `target` a work tree of the repository.
     ///
     /// # Errors
-    /// When the commit can't be read, or a file of it can't be written.
+    /// When the commit can't be read, or one of its files can't be written.
     pub fn export(&self, commit: &str, target: &Path) -> Result<(), String> {
         let mut entries = export::Listing::new(export::MOST_ENTRIES);
         self.stream(&["ls-tree", "-r", "-z", "--full-tree", commit], Vec::new(), &mut |chunk| {
@@ -147,7 +149,7 @@ impl Repository {
         writer.finish().and_then(|()| self.lend_to(target)).map_err(|error| error.to_string())
     }
 
-    /// Makes `folder` a work tree of the repository, for as long as this value lives.
+    /// Makes `folder` a work tree of the repository, for the lifetime of this value.
     fn lend_to(&self, folder: &Path) -> io::Result<()> {
         let folder = folder.canonicalize()?;
         let git_file = folder.join(".git");
@@ -179,7 +181,7 @@ impl Repository {
     }
 }
 
-/// Prepares a git that reads what is on this machine: no transport, no fetching of what is missing.
+/// Prepares a git command that reads local data only: no transport, no fetching of missing objects.
 fn reading(folder: &Path) -> io::Result<Command> {
     let mut reading = git(folder, &[])?;
     reading.args(NO_BARE).env("GIT_ALLOW_PROTOCOL", "none").env("GIT_NO_LAZY_FETCH", "1");
@@ -191,7 +193,7 @@ fn limits() -> Limits {
     Limits { silence: ANSWER_WITHIN, total: ANSWER_WITHIN, output: LONGEST_ANSWER, folder: None }
 }
 
-/// Returns what git prints, or what it says where it fails.
+/// Returns the output of git, or its error message if it fails.
 fn answer(git: Command) -> Result<String, String> {
     match program::run(git, &limits()) {
         Ok(ended) if ended.status.success() => {
@@ -202,23 +204,23 @@ fn answer(git: Command) -> Result<String, String> {
     }
 }
 
-/// The folders of a repository.
+/// Folders of a repository.
 struct Place {
     top: PathBuf,
-    /// What belongs to this work tree alone: HEAD, the index.
+    /// Git directory of this work tree alone: HEAD, the index.
     git_dir: PathBuf,
-    /// What belongs to all work trees: references, objects.
+    /// Git directory of all work trees: references, objects.
     common: PathBuf,
 }
 
-/// The file of a git directory that names the `.git` of its work tree, where it is not in that.
+/// File of a git directory that names the `.git` of its work tree, if the work tree is elsewhere.
 const BACK_LINK: &str = "gitdir";
 
-/// The file of a git directory that names the folder with the references and objects.
+/// File of a git directory that names the folder with the references and objects.
 const COMMON_LINK: &str = "commondir";
 
 impl Place {
-    /// Looks upwards, as git does, within one file system.
+    /// Searches `folder` and its parents, as git does, within one file system.
     fn containing(folder: &Path) -> Result<Self, Refusal> {
         let folder = folder.canonicalize()?;
         let device = folder.metadata()?.dev();
@@ -240,7 +242,7 @@ impl Place {
         Err(Refusal::Missing(folder))
     }
 
-    /// The repository with this top, if there is one.
+    /// Returns the repository with the top folder `top`, if there is one.
     fn at(top: &Path) -> Result<Option<Self>, Refusal> {
         let git_dir = top.join(".git");
         let Ok(metadata) = git_dir.symlink_metadata() else { return Ok(None) };
@@ -259,9 +261,9 @@ impl Place {
         Self::linked(top, &target.canonicalize()?).map(Some)
     }
 
-    /// The repository of a work tree with a link to its git directory. What `git worktree add` and
-    /// `git submodule` make is taken: the git directory names the work tree in return, or is the
-    /// one that the repository around the work tree keeps for it.
+    /// Returns the repository of a work tree whose `.git` is a file. The layouts of `git worktree
+    /// add` and `git submodule` are accepted: either the git directory names the work tree in
+    /// return, or it is the one that the surrounding repository keeps for a submodule.
     fn linked(top: &Path, git_dir: &Path) -> Result<Self, Refusal> {
         let link = |name: &str| read_text(&git_dir.join(name), LONGEST_LINK).ok();
         let common = match link(COMMON_LINK) {
@@ -284,7 +286,7 @@ impl Place {
         Ok(Self { top: top.to_owned(), git_dir: git_dir.to_owned(), common })
     }
 
-    /// Refuses what belongs to somebody else, unless git takes it: it knows `safe.directory`.
+    /// Refuses a repository of another user, unless git accepts it because of `safe.directory`.
     fn refuse_foreign(&self) -> Result<(), Refusal> {
         let me = rustix::process::geteuid().as_raw();
         let is_mine = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.uid() == me);
@@ -301,13 +303,14 @@ impl Place {
         })
     }
 
-    /// Makes a git directory with what is in this one, and a configuration of Kiln's own.
+    /// Creates a git directory with links to the content of this one and a configuration of Kiln's
+    /// own.
     fn view(&self, formats: &[(String, String)]) -> io::Result<TempDir> {
         let view = private_folder("kiln-git-")?;
         let at = |name: &str| view.path().join(name);
         for head in HEADS {
             if let Ok(file) = open_regular(&self.git_dir.join(head)) {
-                // The first line counts.
+                // Only the first line matters.
                 let mut head_file = fs::File::create(at(head))?;
                 io::copy(&mut io::Read::take(file, LONGEST_LINK), &mut head_file)?;
             }
@@ -348,7 +351,7 @@ impl Place {
         Ok(view)
     }
 
-    /// Returns the formats of objects and references, where they are not the usual ones.
+    /// Returns the formats of objects and references, if they are not the default ones.
     fn formats(&self) -> Result<Vec<(String, String)>, Refusal> {
         let path = self.common.join("config");
         match read_text(&path, LONGEST_CONFIG) {
@@ -366,13 +369,13 @@ impl Place {
         Ok(known.collect())
     }
 
-    /// Returns settings of the repository whose names match a pattern. They are for names of formats,
-    /// branches and remotes: nothing that they say is run.
+    /// Returns the settings of the repository whose names match a pattern. It is used for names of
+    /// formats, branches and remotes only: none of their values is run.
     fn settings(&self, pattern: &str) -> io::Result<Vec<(String, String)>> {
         let mut git = reading(Path::new("/"))?;
         git.arg("config").arg("--file").arg(self.common.join("config"));
         git.args(["--no-includes", "-z", "--get-regexp", pattern]);
-        // Git fails where nothing matches.
+        // Git fails if nothing matches.
         let listed = answer(git).unwrap_or_default();
         let entry = |entry: &str| {
             let (name, value) = entry.split_once('\n').unwrap_or((entry, ""));
@@ -382,16 +385,16 @@ impl Place {
     }
 }
 
-/// Settings that tell how objects and references are kept.
+/// Settings with the formats of objects and references.
 const FORMATS: &str = r"^extensions\.(objectformat|refstorage)$";
 
-/// Settings that tell what `@{upstream}` stands for.
+/// Settings that define `@{upstream}`.
 const UPSTREAMS: &str = r"^(branch\..*\.(remote|merge)|remote\..*\.fetch)$";
 
-/// The formats of objects and references that there are.
+/// Known formats of objects and references.
 const KNOWN_FORMATS: [&str; 4] = ["sha1", "sha256", "files", "reftable"];
 
-/// References that stand in files of their own beside HEAD.
+/// References that are files of their own beside HEAD.
 const HEADS: [&str; 7] = [
     "HEAD",
     "FETCH_HEAD",
@@ -410,7 +413,7 @@ fn untrusted(top: &Path, reason: &str) -> Refusal {
     }
 }
 
-/// Tells a folder that git takes for a git directory.
+/// Returns true for a folder that git would take for a git directory.
 fn is_git_directory(folder: &Path) -> bool {
     let is_folder = |name: &str| folder.join(name).is_dir();
     folder.join("HEAD").symlink_metadata().is_ok() && is_folder("objects") && is_folder("refs")
