@@ -1,12 +1,12 @@
-//! How deep the expressions of a Python module go, told without reading them.
+//! Nesting depth of the expressions in a Python module, estimated without parsing it.
 //!
-//! A syntax tree is read, and even dropped, by a call within a call for each of its levels, and a stack
-//! ends the program where it ends. So a module that goes deeper than any table does is not read at all.
+//! The parser and the destructor of a syntax tree recurse; deeply nested input would overflow the
+//! stack. A module that is nested deeper than any known table is therefore not parsed.
 
-/// The deepest that expressions may go. Those of known releases go some twenty levels deep.
+/// Largest depth of expressions. Those of known releases have about twenty levels.
 const DEEPEST: usize = 500;
 
-/// Where a module goes deeper than it may: the first byte there.
+/// Returns the offset of the first byte at which a module is nested too deep, if it is.
 pub(super) fn too_deep(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut open = vec![Level::default()];
@@ -62,12 +62,12 @@ pub(super) fn too_deep(text: &str) -> Option<usize> {
     None
 }
 
-/// What is between two brackets.
+/// Depths within a pair of brackets.
 #[derive(Default)]
 struct Level {
-    /// How deep the part is that is being read, if all in it is within each other.
+    /// Depth of the current part, assuming that everything in it is nested.
     here: usize,
-    /// How deep the deepest of the parts before it is.
+    /// Depth of the deepest part before it.
     before: usize,
 }
 
@@ -92,7 +92,8 @@ fn end_of_word(bytes: &[u8], start: usize) -> usize {
     bytes[start..].iter().position(|byte| !is_part(byte)).map_or(bytes.len(), |end| start + end)
 }
 
-/// The end of the string that begins at `start`; that of the line if it has none.
+/// Returns the end of the string that begins at `start`, or of the line if the string is not
+/// closed.
 fn end_of_text(bytes: &[u8], start: usize) -> usize {
     let quote = bytes[start];
     let ends_long = |position: usize| bytes[position..].starts_with(&[quote; 3]);

@@ -1,7 +1,7 @@
-//! The tree and the profiles that the program carries, so that it works from any folder.
+//! Tree and profiles embedded in the program, so that it works in any folder.
 //!
 //! The build script packs both folders into one tar archive, which keeps the executable bits that
-//! a plain byte embedding would lose.
+//! embedding plain bytes would lose.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use super::{Content, Files, TreeFile};
 
 static ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tree.tar"));
 
-/// The files of the tree and of the profiles' folder.
+/// Returns the files of the tree and those of the folder of profiles.
 pub(super) fn load() -> (Files, Files) {
     let mut tree = Files::new();
     let mut profiles = Files::new();
@@ -26,7 +26,7 @@ pub(super) fn load() -> (Files, Files) {
     (tree, profiles)
 }
 
-/// The texts of the releases' tables, by file name.
+/// Returns the tables of the releases as JSON text, with their file names.
 pub(super) fn releases() -> Vec<(String, String)> {
     let of_releases = entries().filter_map(|(path, file)| {
         let text = String::from_utf8(file.read().ok()?).ok()?;
@@ -35,12 +35,11 @@ pub(super) fn releases() -> Vec<(String, String)> {
     of_releases.collect()
 }
 
-/// Writes the embedded tree to `folder/docker` and its profiles to `folder/profiles`.
-///
-/// Returns the number of files written.
+/// Writes the embedded tree to `folder/docker` and its profiles to `folder/profiles`. Returns the
+/// number of files written.
 ///
 /// # Errors
-/// When a file can't be written, or one of them is there already: nothing is overwritten.
+/// When a file can't be written, or one of the two folders exists: nothing is overwritten.
 pub fn export(folder: &Path) -> io::Result<usize> {
     for part in ["docker", "profiles"] {
         let target = folder.join(part);
@@ -63,7 +62,7 @@ pub fn export(folder: &Path) -> io::Result<usize> {
     Ok(written)
 }
 
-/// The regular files of the archive with their paths.
+/// Returns the regular files of the archive with their paths.
 fn entries() -> impl Iterator<Item = (String, TreeFile)> {
     const MADE_HERE: &str = "the archive was made by the build script";
     let mut archive = tar::Archive::new(ARCHIVE);

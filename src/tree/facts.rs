@@ -1,8 +1,9 @@
-//! What a released Kolla knows besides its templates: the tables of its Python package.
+//! Tables of a released Kolla beside its templates, read from its Python package.
 //!
 //! Base distros, options, profiles, users, sources and unbuildable images are Python values (and,
-//! of late, YAML), and have moved between files over the years. Each table is looked for in every
-//! place that it has ever been in, newest first, so that nobody needs to know the version first.
+//! in newer releases, YAML), and have moved between files over the years. Each table is looked for
+//! in every place that it has ever been in, newest first, so that the version need not be known in
+//! advance.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -20,106 +21,107 @@ const SOURCES_YAML: &str = "common/sources.yaml";
 const BUILD: &str = "image/build.py";
 const UNBUILDABLE: [&str; 2] = ["image/unbuildable.py", BUILD];
 
-/// The tables of a release.
+/// Tables of a release.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// The base distros, in Kolla's order.
+    /// Base distros, in Kolla's order.
     pub bases: Vec<String>,
-    /// The machine architectures.
+    /// Machine architectures.
     pub arches: Vec<String>,
-    /// The install types; none where the release has no such thing (16 and later).
+    /// Install types; empty for releases without install types (16 and later).
     pub install_types: Vec<String>,
-    /// The image that a base distro is built on unless the user says otherwise.
+    /// Default image that a base distro is built on, by base distro.
     pub base_images: BTreeMap<String, BaseImage>,
-    /// What `/etc/os-release` must say of a base distro: its pretty name, or up to 11 its release.
+    /// Text that `/etc/os-release` of a base distro must have: its pretty name, or up to 11 its
+    /// release.
     pub release_names: BTreeMap<String, String>,
-    /// The options of the command line and of configuration files, by the key they have in files.
+    /// Options of the command line and of configuration files, by their key in files.
     pub options: BTreeMap<String, Option_>,
-    /// The profiles: parts of image names.
+    /// Profiles: lists of parts of image names, by name.
     pub profiles: BTreeMap<String, Vec<String>>,
-    /// The service users, by name (without `-user`).
+    /// Service users, by name (without `-user`).
     pub users: BTreeMap<String, User>,
-    /// Where the sources of images, plugins and additions come from.
+    /// Sources of images, plugins and additions, by name.
     pub sources: BTreeMap<SourceName, SourceFacts>,
-    /// Images that can't be built and why not (or nothing), by the axes (`centos+source`,
-    /// `aarch64`) that they can't be built on.
+    /// Images that can't be built, with the reason or an empty text, by the axes on which they
+    /// can't be built (`centos+source`, `aarch64`).
     pub unbuildable: BTreeMap<String, BTreeMap<String, String>>,
-    /// The images that, with all that is built on them, are not the same for every install type.
+    /// Images that, with all images built on them, differ between install types.
     pub named_by_type: Vec<String>,
 }
 
-/// An image to build on.
+/// Image to build on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseImage {
-    /// Its name, perhaps with a registry.
+    /// Name, which may include a registry.
     pub name: String,
-    /// Its tag.
+    /// Tag of the image.
     pub tag: String,
 }
 
-/// An option. (`Option` means something else.)
+/// Option. (The name `Option` is taken.)
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Option_ {
-    /// Its class in oslo.config: `StrOpt`, `BoolOpt`, `ListOpt`...
+    /// Class in oslo.config: `StrOpt`, `BoolOpt`, `ListOpt`...
     pub kind: String,
-    /// Its default: `None` if none is given, [`Literal::Unknown`] where it depends on the machine
-    /// (`base_arch`, `debian_arch`), and a call of `cached_version_string` for the version of
-    /// Kolla (`tag` up to 22).
+    /// Default: `None` if none is given, [`Literal::Unknown`] if it depends on the machine
+    /// (`base_arch`, `debian_arch`), and a call of `cached_version_string` for the version of Kolla
+    /// (`tag` up to 22).
     pub default: Literal,
 }
 
-/// A service user.
+/// Service user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Numeric user id.
     pub uid: i64,
     /// Numeric group id.
     pub gid: i64,
-    /// The group's name, where it is not the user's.
+    /// Name of the group, if it differs from the user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
 
-/// Where a source comes from. Texts may name options (`$tarballs_base`).
+/// Origin of a source. Texts may refer to options (`$tarballs_base`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFacts {
-    /// Its kind: url, git or local.
+    /// Type: url, git or local.
     pub kind: String,
-    /// The URL, repository or path.
+    /// URL, repository or path.
     pub location: String,
-    /// The branch, tag or commit of a git source.
+    /// Branch, tag or commit of a git source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// Whether it is used, where the table says so; otherwise it is.
+    /// True if the source is used. `None` counts as true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// The version that the location names.
+    /// Version that the location refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The SHA-256 digests of the file, by the architecture's name in Debian.
+    /// SHA-256 digests of the file, by Debian's name of the architecture.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sha256: BTreeMap<String, String>,
 }
 
-/// Why a package's tables can't be read.
+/// Error in the tables of a package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {message}")]
 pub struct FactsError {
-    /// The file, relative to the package.
+    /// Path of the file, relative to the package.
     pub file: String,
-    /// The byte of the file that is meant.
+    /// Byte offset of the error in the file.
     pub offset: usize,
-    /// What is wrong.
+    /// Sentence that says what is wrong.
     pub message: String,
 }
 
 type Result<T> = std::result::Result<T, FactsError>;
 
-/// Reads the tables of a `kolla` Python package; `package` gives the text of one of its files
-/// (such as `common/config.py`), if there is such a file.
+/// Reads the tables of a `kolla` Python package. `package` returns the text of one of its files
+/// (such as `common/config.py`), or `None` if there is no such file.
 ///
 /// # Errors
-/// When a table is missing or of an unexpected shape, or a file can't be parsed.
+/// When a table is missing or has an unexpected shape, or a file can't be parsed.
 pub fn read(package: &dyn Fn(&str) -> Option<String>) -> Result<Facts> {
     let mut files = Files { package, texts: BTreeMap::new(), modules: BTreeMap::new() };
     let install_types = files.find("INSTALL_TYPE_CHOICES", &[CONFIG])?;
@@ -145,7 +147,8 @@ pub fn read(package: &dyn Fn(&str) -> Option<String>) -> Result<Facts> {
     })
 }
 
-/// The files of a package, each read when it is first asked for, and parsed when it may have the answer.
+/// Files of a package. Each is read on first use, and parsed only if its text contains the name of
+/// a table that is asked for.
 struct Files<'a> {
     package: &'a dyn Fn(&str) -> Option<String>,
     texts: BTreeMap<&'static str, Option<String>>,
@@ -153,7 +156,7 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// A Python file that speaks of `name`, if the package has it.
+    /// Returns the parsed Python file, if the package has it and its text contains `name`.
     fn module(&mut self, file: &'static str, name: &str) -> Result<Option<&Module>> {
         let text = self.texts.entry(file).or_insert_with(|| (self.package)(file)).as_deref();
         let Some(text) = text.filter(|text| text.contains(name)) else { return Ok(None) };
@@ -165,7 +168,7 @@ impl Files<'_> {
         }))
     }
 
-    /// The table `name` in the first of `places` that has it.
+    /// Returns the table `name` from the first of `places` that has it.
     fn find(&mut self, name: &'static str, places: &[&'static str]) -> Result<Option<Table>> {
         for &file in places {
             let Some(module) = self.module(file, name)? else { continue };
@@ -176,7 +179,7 @@ impl Files<'_> {
         Ok(None)
     }
 
-    /// A table that every release has.
+    /// Returns a table that every release has.
     fn need(&mut self, name: &'static str, places: &[&'static str]) -> Result<Table> {
         if let Some(table) = self.find(name, places)? {
             return Ok(table);
@@ -189,7 +192,7 @@ impl Files<'_> {
         Err(FactsError { file: file.to_owned(), offset: 0, message })
     }
 
-    /// The table of sources.
+    /// Returns the table of sources.
     fn sources(&mut self) -> Result<Table> {
         let Some(text) = (self.package)(SOURCES_YAML) else {
             return self.need("SOURCES", &SOURCES);
@@ -202,7 +205,7 @@ impl Files<'_> {
         Ok(Table { file: SOURCES_YAML, name: "SOURCES", offset: 0, value: literal(yaml) })
     }
 
-    /// The table of unbuildable images, with the comments that say why.
+    /// Returns the unbuildable images by key, with the comments that give the reasons.
     fn unbuildable(&mut self) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
         let table = self.need("UNBUILDABLE_IMAGES", &UNBUILDABLE)?;
         let remarks =
@@ -212,7 +215,7 @@ impl Files<'_> {
     }
 }
 
-/// A table and where it is.
+/// Table with its place.
 struct Table {
     file: &'static str,
     name: &'static str,
@@ -221,18 +224,18 @@ struct Table {
 }
 
 impl Table {
-    /// The error that the table `problem`.
+    /// Returns an error with the message that the table `problem`.
     fn wrong(&self, problem: &str) -> FactsError {
         let message = format!("the table {} {problem}", self.name);
         FactsError { file: self.file.to_owned(), offset: self.offset, message }
     }
 
-    /// The strings of a list.
+    /// Returns the strings of a list.
     fn texts(&self) -> Result<Vec<String>> {
         self.value.texts().ok_or_else(|| self.wrong("is not a list of strings"))
     }
 
-    /// The entries of a dictionary, each made of its key and value by `read`.
+    /// Returns the entries of a dictionary, each converted by `read` from its key and value.
     fn entries<T>(
         &self,
         read: impl Fn(&str, &Literal) -> Option<T>,
@@ -246,7 +249,8 @@ impl Table {
     }
 }
 
-/// What `DEFAULT_BASE_TAGS` has for a base distro: up to 11.2 a tag of the image of its name.
+/// Converts an entry of `DEFAULT_BASE_TAGS`: up to 11.2 the value is a tag only, and the name is
+/// that of the base distro.
 fn base_image(base: &str, value: &Literal) -> Option<BaseImage> {
     let (name, tag) = match value {
         Literal::Text(tag) => (base, tag.as_str()),
@@ -255,7 +259,7 @@ fn base_image(base: &str, value: &Literal) -> Option<BaseImage> {
     Some(BaseImage { name: name.to_owned(), tag: tag.to_owned() })
 }
 
-/// The options of a list of them.
+/// Converts a list of options.
 fn options(table: &Table) -> Result<BTreeMap<String, Option_>> {
     let list = table.value.list().ok_or_else(|| table.wrong("is not a list"))?;
     let options = list.iter().map(|literal| {
@@ -264,7 +268,7 @@ fn options(table: &Table) -> Result<BTreeMap<String, Option_>> {
     options.collect()
 }
 
-/// An option with the key it has in files.
+/// Converts an option; returns it with its key in files.
 fn option(literal: &Literal) -> Option<(String, Option_)> {
     let Literal::Call { name: kind, positional, keywords } = literal else { return None };
     let keyword =
@@ -277,7 +281,7 @@ fn option(literal: &Literal) -> Option<(String, Option_)> {
     Some((key, Option_ { kind: kind.clone(), default }))
 }
 
-/// The profiles: options whose defaults are lists.
+/// Converts the profiles: options whose defaults are lists.
 fn profiles(table: &Table) -> Result<BTreeMap<String, Vec<String>>> {
     let profile = |(name, option): (String, Option_)| match option.default.texts() {
         Some(names) => Ok((name, names)),
@@ -286,14 +290,14 @@ fn profiles(table: &Table) -> Result<BTreeMap<String, Vec<String>>> {
     options(table)?.into_iter().map(profile).collect()
 }
 
-/// The users; like Kolla's, an entry whose name doesn't end in `-user` is none.
+/// Converts the users; as in Kolla, an entry whose name doesn't end in `-user` is skipped.
 fn users(table: &Table) -> Result<BTreeMap<String, User>> {
     let users = table.entries(user)?;
     let named = |(key, user): (String, User)| Some((key.strip_suffix("-user")?.to_owned(), user));
     Ok(users.into_iter().filter_map(named).collect())
 }
 
-/// What `USERS` has for a user.
+/// Converts an entry of `USERS`.
 fn user(_: &str, value: &Literal) -> Option<User> {
     let id = |key| match value.field(key) {
         Some(Literal::Int(id)) => Some(*id),
@@ -302,7 +306,7 @@ fn user(_: &str, value: &Literal) -> Option<User> {
     Some(User { uid: id("uid")?, gid: id("gid")?, group: optional(value.field("group"))? })
 }
 
-/// The sources.
+/// Converts the sources.
 fn sources(table: &Table) -> Result<BTreeMap<SourceName, SourceFacts>> {
     let sources = table.entries(source)?;
     let named = |(name, source): (String, SourceFacts)| match SourceName::new(&name) {
@@ -315,7 +319,7 @@ fn sources(table: &Table) -> Result<BTreeMap<SourceName, SourceFacts>> {
     sources.into_iter().map(named).collect()
 }
 
-/// What `SOURCES` has for a source.
+/// Converts an entry of `SOURCES`.
 fn source(_: &str, value: &Literal) -> Option<SourceFacts> {
     let enabled = match value.field("enabled") {
         None | Some(Literal::None) => None,
@@ -337,7 +341,7 @@ fn source(_: &str, value: &Literal) -> Option<SourceFacts> {
     })
 }
 
-/// A string that may be missing; none at all if there is something else in its place.
+/// Returns the text of an optional value. The outer `None` means a value of another type.
 #[expect(clippy::option_option, reason = "the outer one is a failure")]
 fn optional(value: Option<&Literal>) -> Option<Option<String>> {
     match value {
@@ -346,7 +350,7 @@ fn optional(value: Option<&Literal>) -> Option<Option<String>> {
     }
 }
 
-/// A string or number as text: YAML makes a number of a version without quotes.
+/// Returns a string or number as text: an unquoted version in YAML is parsed as a number.
 fn scalar(value: &Literal) -> Option<String> {
     match value {
         Literal::Text(text) => Some(text.clone()),
@@ -356,7 +360,7 @@ fn scalar(value: &Literal) -> Option<String> {
     }
 }
 
-/// A value from a YAML file as if it had been one in Python.
+/// Converts a YAML value to the literal that Python would have.
 fn literal(yaml: Yaml) -> Literal {
     match yaml {
         Yaml::Null => Literal::None,
@@ -372,7 +376,7 @@ fn literal(yaml: Yaml) -> Literal {
     }
 }
 
-/// The byte at which a line (counted from 1) begins.
+/// Returns the byte offset of the beginning of a line (counted from 1).
 fn line_offset(text: &str, line: usize) -> usize {
     text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum()
 }

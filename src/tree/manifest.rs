@@ -1,4 +1,4 @@
-//! The manifest of a template tree, `tree.toml`: all that is particular to the tree and is no
+//! Manifest of a template tree, `tree.toml`: everything that is specific to the tree and is not a
 //! template.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,49 +12,50 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dialect::{Axis, Dialect};
 use crate::image::SourceName;
 
-/// The manifest's file name; a folder that has one is a tree.
+/// File name of the manifest; a folder that contains one is a tree.
 pub const FILE_NAME: &str = "tree.toml";
 
-/// What `tree.toml` says.
+/// Content of `tree.toml`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The folder of the profile files, relative to the manifest.
+    /// Folder of the profile files, relative to the manifest.
     pub profiles: Option<String>,
     /// Defaults of options, by option name.
     #[serde(default)]
     pub defaults: BTreeMap<String, Preset>,
-    /// The base distros, by name.
+    /// Base distros, by name.
     #[serde(default)]
     pub bases: BTreeMap<String, Base>,
     /// Variables given to every template.
     #[serde(default)]
     pub variables: toml::Table,
-    /// The service users, by name.
+    /// Service users, by name.
     #[serde(default)]
     pub users: BTreeMap<String, User>,
-    /// What is to be known about install types, by name.
+    /// Properties of install types, by name.
     #[serde(default)]
     pub install_types: BTreeMap<String, InstallType>,
-    /// What images of a type that fetches sources are made of, by image, plugin or addition.
+    /// Sources for install types that fetch sources, by the name of the image, plugin or addition.
     #[serde(default)]
     pub sources: BTreeMap<SourceName, SourceEntry>,
-    /// Where in the tree the site's CA certificates are put, if there are any.
+    /// Path in the tree where the site's CA certificates are put, if there are any.
     pub ca_certificates: Option<String>,
-    /// Images that some bases or install types can't supply.
+    /// Images that can't be built for some bases or install types.
     #[serde(default)]
     pub unbuildable: Vec<Unbuildable>,
-    /// For an image a command that shows that its program runs; for the tree's own checks.
+    /// Commands that show that the program of an image runs, by image; for the tree's own checks.
     #[serde(default)]
     pub checks: BTreeMap<String, String>,
-    /// What `kiln lint` is to leave alone.
+    /// Exceptions for `kiln lint`.
     #[serde(default)]
     pub lint: Lint,
-    /// The images that, with all that is built on them, keep the install type in their names where
-    /// others are named apart.
+    /// Images that, with all images built on them, keep the install type in their names when other
+    /// images are named without it.
     #[serde(skip)]
     pub named_by_type: Vec<String>,
-    /// The rules of the release of kolla-build that the manifest was made for.
+    /// Rules of the release of kolla-build that the manifest was made for; `None` for a
+    /// `tree.toml`.
     #[serde(skip)]
     pub dialect: Option<Dialect>,
     /// Images that run as root, each with the reason; for the tree's own checks.
@@ -62,11 +63,11 @@ pub struct Manifest {
     pub root: BTreeMap<String, String>,
 }
 
-/// Value of an option that is not given.
+/// Default of an option, given by the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "toml::Spanned<PresetValue>")]
 pub struct Preset {
-    /// The value.
+    /// Value of the default.
     pub value: PresetValue,
     /// Place in the manifest; `None` for the tables of a kolla-build.
     pub place: Option<Place>,
@@ -74,7 +75,7 @@ pub struct Preset {
 }
 
 impl Preset {
-    /// Returns a preset that stands in no manifest.
+    /// Returns a preset without a place in a manifest.
     pub fn of_tables(value: PresetValue) -> Self {
         Self { value, place: None, span: 0..0 }
     }
@@ -91,28 +92,28 @@ impl From<toml::Spanned<PresetValue>> for Preset {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum PresetValue {
-    /// One value.
+    /// Single value.
     Text(String),
-    /// The values of an option that takes several.
+    /// Values of an option that takes several.
     List(Vec<String>),
 }
 
-/// What `kiln lint` is to leave alone in a tree.
+/// Exceptions for `kiln lint` in a tree.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lint {
-    /// Rules that do not hold for the tree, each with the reason.
+    /// Rules that are switched off for the tree, each with the reason.
     #[serde(default)]
     pub allow: BTreeMap<String, String>,
 }
 
-/// An install type.
+/// Install type.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstallType {
-    /// The type that its images are named and rendered as, if not itself.
+    /// Type that its images are named and rendered as, if it is not the same.
     pub renders_as: Option<String>,
-    /// Whether its images are built from fetched sources.
+    /// True if its images are built from fetched sources.
     #[serde(default)]
     pub fetches_sources: bool,
     /// Variables given to templates for this type.
@@ -120,51 +121,52 @@ pub struct InstallType {
     pub variables: toml::Table,
 }
 
-/// A source of an image, with the keys that it has in configuration files.
+/// Source of an image, with the keys that it has in configuration files.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceEntry {
-    /// Its kind: url, git, local or pip.
+    /// Type: url, git, local or pip.
     pub r#type: String,
-    /// The URL, repository, path or requirement.
+    /// URL, repository, path or requirement.
     pub location: String,
-    /// The branch, tag or commit of a git source.
+    /// Branch, tag or commit of a git source.
     pub reference: Option<String>,
-    /// The SHA-256 digest of the file.
+    /// SHA-256 digest of the file.
     pub sha256: Option<String>,
-    /// Whether it is used.
+    /// True if the source is used. `None` counts as true.
     pub enabled: Option<bool>,
-    /// The version that the location may refer to.
+    /// Version that the location may refer to.
     #[serde(skip)]
     pub version: Option<String>,
-    /// The digests by the architecture's name with Debian, where there is one for each.
+    /// Digests by Debian's name of the architecture, if each architecture has its own.
     #[serde(skip)]
     pub sha256_by_arch: BTreeMap<String, String>,
-    /// Folder of the manifest, which local sources of it lie in; `None` where there is none.
+    /// Folder of the manifest, to which the paths of its local sources are relative; `None` if
+    /// there is no manifest.
     #[serde(skip)]
     pub folder: Option<PathBuf>,
 }
 
-/// A base distro.
+/// Base distro.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
-    /// The image to build on, without tag.
+    /// Image to build on, without tag.
     pub image: String,
-    /// Its tag.
+    /// Tag of that image.
     pub tag: String,
-    /// The kind of its packages, as templates ask for it (`rpm`, `deb`).
+    /// Package format, as templates query it (`rpm`, `deb`).
     pub package_type: String,
-    /// The program that installs them (`dnf`, `apt`).
+    /// Program that installs packages (`dnf`, `apt`).
     pub package_manager: String,
-    /// The install types that it has images for.
+    /// Install types that have images on this base.
     pub install_types: Vec<String>,
-    /// Variables given to templates on this base; they win over those of the whole tree.
+    /// Variables given to templates on this base; they override those of the whole tree.
     #[serde(default)]
     pub variables: toml::Table,
 }
 
-/// A service user of the images.
+/// Service user of the images.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
@@ -172,43 +174,44 @@ pub struct User {
     pub uid: i64,
     /// Numeric group id.
     pub gid: i64,
-    /// The group's name, where it is not the user's.
+    /// Name of the group, if it differs from the user's.
     pub group: Option<String>,
 }
 
-/// A [`User`] as templates see it.
+/// [`User`] in the form that templates get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UserVariables {
-    /// Numeric user id; none where a user was named and no id given.
+    /// Numeric user id; `None` if a configuration file names a user without an id.
     pub uid: Option<i64>,
-    /// Numeric group id.
+    /// Numeric group id; `None` as for `uid`.
     pub gid: Option<i64>,
-    /// The group's name.
+    /// Name of the group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
 
-/// Images that can't be built where all of the given axes match; an axis not given matches.
+/// Images that can't be built on certain axes: all given lists have to contain the axis's value,
+/// and a list that is not given matches any value.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unbuildable {
-    /// The images.
+    /// Names of the images.
     pub images: Vec<String>,
-    /// Bases.
+    /// Bases on which they can't be built.
     pub base: Option<Vec<String>>,
-    /// Install types.
+    /// Install types for which they can't be built.
     pub install_type: Option<Vec<String>>,
-    /// Machine architectures.
+    /// Machine architectures for which they can't be built.
     pub arch: Option<Vec<String>>,
-    /// A key of kolla-build's table, words joined by `+`, in place of the axes above.
+    /// Key of kolla-build's table, words joined by `+`, in place of the three lists above.
     #[serde(skip)]
     pub key: Option<String>,
-    /// Why not.
+    /// Reason, for messages.
     pub reason: String,
 }
 
 impl Unbuildable {
-    /// Whether the entry speaks of this axis.
+    /// Returns true if the entry applies to this axis.
     pub fn applies(&self, axis: Axis<'_>, package_manager: &str, dialect: Dialect) -> bool {
         let Axis { base, install_type, arch, .. } = axis;
         if let Some(key) = &self.key {
@@ -224,10 +227,10 @@ impl Unbuildable {
 }
 
 impl Manifest {
-    /// Reads a manifest's text; `path` is its name in messages.
+    /// Parses the text of a manifest; `path` is its name in messages.
     ///
     /// # Errors
-    /// When it is not TOML or not a manifest; the place is named.
+    /// When it is not TOML or not a manifest; the error has the place.
     pub fn parse(text: &str, path: &str) -> Result<Self> {
         let mut manifest: Self = toml::from_str(text).map_err(|error: toml::de::Error| {
             let diagnostic = Diagnostic::new(format!(
@@ -250,12 +253,12 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Refuses names of bases, install types and users that could be something else where they become
-    /// a folder, a part of an image's name or a word of an instruction; `place` finds a name in the
+    /// Refuses names of bases, install types and users that are not plain words: they become a
+    /// folder, a part of an image's name or a word of an instruction. `place` finds a name in the
     /// manifest's text.
     ///
     /// # Errors
-    /// Every such name.
+    /// All such names.
     pub fn check_names(&self, place: impl Fn(&str) -> Option<Place>) -> Result<()> {
         let of_bases = self.bases.values().flat_map(|base| &base.install_types);
         let rendered =
@@ -281,7 +284,8 @@ impl Manifest {
         if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
     }
 
-    /// Lays what an overlay's manifest says over this one: same names are replaced, others added.
+    /// Merges the manifest of an overlay into this one: entries of the same name are replaced,
+    /// others added.
     pub fn overlay(&mut self, over: Manifest) {
         self.defaults.extend(over.defaults);
         self.bases.extend(over.bases);
@@ -293,7 +297,7 @@ impl Manifest {
         self.lint.allow.extend(over.lint.allow);
     }
 
-    /// The users as templates see them.
+    /// Returns the users in the form that templates get.
     pub fn user_variables(&self) -> BTreeMap<String, UserVariables> {
         self.users
             .iter()
@@ -306,7 +310,8 @@ impl Manifest {
     }
 }
 
-/// Whether a name is made of letters, digits and `_.-` of ASCII, and begins with a letter or digit.
+/// Returns true if a name consists of ASCII letters, digits and `_.-`, and begins with a letter or
+/// digit.
 fn is_plain(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))

@@ -1,12 +1,11 @@
-//! The template tree as it is found: its files, its images' folders, its manifest.
+//! Template tree as input: its files, its image folders, its manifest.
 //!
-//! A tree is read once into a sorted list of files; whether these lie on disk, come from an
-//! overlay or are embedded in the program makes no difference to anyone after that. An image is
-//! a folder that holds a template in one of the [`Language`]s; the other files below that folder
-//! are its build context.
+//! A tree is read once into a sorted list of files. Files on disk, files of an overlay and files
+//! embedded in the program are then used alike. An image is a folder that holds a template in one
+//! of the [`Language`]s; the other files below that folder are its build context.
 //!
-//! A tree is either one with a manifest, or one of a release of kolla-build, whose manifest is
-//! made of what the Python files beside it say.
+//! A tree either has a manifest, or belongs to a release of kolla-build; then its manifest is
+//! generated from the tables in the Python files beside it.
 
 mod depth;
 mod embedded;
@@ -39,17 +38,17 @@ pub use manifest::{
 pub use release::{Release, repositories};
 pub use shipped::tables;
 
-/// The language of a template.
+/// Language of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     /// Tera.
     Tera,
-    /// Jinja2, with what kolla-build adds to it.
+    /// Jinja2, with the extensions of kolla-build.
     Jinja,
 }
 
 impl Language {
-    /// The file that makes a folder an image whose template is in this language.
+    /// Returns the name of the file that makes a folder an image with a template in this language.
     pub fn template(self) -> &'static str {
         match self {
             Self::Tera => "Dockerfile.tera",
@@ -58,21 +57,21 @@ impl Language {
     }
 }
 
-/// The ending of files that are templates in Tera.
+/// Suffix of files that are templates in Tera.
 const TERA_SUFFIX: &str = ".tera";
 
-/// The ending of profile files.
+/// Suffix of profile files.
 const PROFILE_SUFFIX: &str = ".list";
 
-/// The bytes of a template, a manifest or a table: a hundred times what the longest of known trees have.
-/// Other files are not read but sent, and may have any size.
+/// Largest size of a template, a manifest or a table, in bytes: a hundred times the largest of
+/// known trees. Other files are sent to the engine without being parsed, and may have any size.
 const LONGEST_TEXT: u64 = 4 << 20;
 
-/// The files and folders of a tree: a hundred times what large ones have. Links from folder to folder
-/// can make more of a few.
+/// Largest number of files and folders of a tree: a hundred times that of large trees. Links
+/// between folders can multiply a few files.
 const MOST_ENTRIES: usize = 200_000;
 
-/// Where a file's content is.
+/// Content of a file, or its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Content {
     Disk(PathBuf),
@@ -80,26 +79,26 @@ enum Content {
     Text(String),
 }
 
-/// A file of a tree.
+/// File of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeFile {
     content: Content,
-    /// Whether its owner may execute it; `None` where the file on disk says so itself.
+    /// True if its owner may execute it; `None` if the mode of the file on disk decides.
     executable: Option<bool>,
 }
 
 impl TreeFile {
-    /// A file at `path` on disk, not executable.
+    /// Returns a file at `path` on disk, not executable.
     pub fn on_disk(path: PathBuf) -> Self {
         Self { content: Content::Disk(path), executable: Some(false) }
     }
 
-    /// A file of this text, not executable.
+    /// Returns a file with the content `text`, not executable.
     pub fn of_text(text: String) -> Self {
         Self { content: Content::Text(text), executable: Some(false) }
     }
 
-    /// The file's bytes.
+    /// Returns the file's content.
     ///
     /// # Errors
     /// When a file on disk can't be read.
@@ -107,8 +106,8 @@ impl TreeFile {
         Ok(self.load()?.0)
     }
 
-    /// The file's bytes, and whether its owner may execute it: the one bit of its mode that a build
-    /// sees.
+    /// Returns the file's content, and true if its owner may execute it: the one bit of the mode
+    /// that affects a build.
     ///
     /// # Errors
     /// When a file on disk can't be read.
@@ -118,7 +117,7 @@ impl TreeFile {
                 let (file, metadata) = files::open_with_metadata(path)?;
                 let mut bytes = Vec::new();
                 bytes.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX))?;
-                // As something to take from, it is not asked for its length again.
+                // `Take` hides the file's length, so that it is not queried a second time.
                 file.take(u64::MAX).read_to_end(&mut bytes)?;
                 (bytes, is_executable(&metadata))
             }
@@ -128,10 +127,10 @@ impl TreeFile {
         Ok((bytes, self.executable.unwrap_or(on_disk)))
     }
 
-    /// The file's text; `name` is what messages call it.
+    /// Returns the file's content as text; `name` is its name in messages.
     ///
     /// # Errors
-    /// When it can't be read, is too long for a text that anyone writes, or is not UTF-8.
+    /// When it can't be read, is longer than the largest text, or is not UTF-8.
     pub fn text(&self, name: &str) -> Result<String> {
         let read = match &self.content {
             Content::Disk(path) => read_bounded(path),
@@ -145,31 +144,31 @@ impl TreeFile {
     }
 }
 
-/// Files by their path from the tree's root, `/` between the parts.
+/// Files by their path relative to the root of the tree, with `/` as separator.
 pub type Files = BTreeMap<String, TreeFile>;
 
-/// A folder that makes an image.
+/// Folder that contains the template of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFolder {
-    /// The image's name: the folder's.
+    /// Name of the image: that of the folder.
     pub name: ImageName,
-    /// The folder's path from the tree's root.
+    /// Path of the folder, relative to the root of the tree.
     pub path: String,
-    /// What its template is written in.
+    /// Language of the template.
     pub language: Language,
 }
 
 impl ImageFolder {
-    /// The path of the folder's template from the tree's root.
+    /// Returns the path of the folder's template, relative to the root of the tree.
     pub fn template(&self) -> String {
         format!("{}/{}", self.path, self.language.template())
     }
 }
 
-/// The files of a tree as messages show them.
+/// Files of a tree, for messages.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    /// Where the tree comes from, in words.
+    /// Origin of the tree, in words.
     origin: Arc<str>,
     files: Arc<Files>,
 }
@@ -179,7 +178,7 @@ impl Shown {
         Self { origin: origin.into(), files: files.into() }
     }
 
-    /// How the file at `path` within the tree is called: where it lies on disk.
+    /// Returns the name of the file at `path` within the tree: its path on disk if it has one.
     pub fn path(&self, path: &str) -> String {
         match self.files.get(path) {
             Some(TreeFile { content: Content::Disk(on_disk), .. }) => on_disk.display().to_string(),
@@ -187,13 +186,13 @@ impl Shown {
         }
     }
 
-    /// The text of the file at `path` within the tree; empty where it can't be had.
+    /// Returns the text of the file at `path` within the tree; empty if it can't be read.
     pub fn text(&self, path: &str) -> String {
         self.files.get(path).and_then(|file| file.text(path).ok()).unwrap_or_default()
     }
 }
 
-/// A template tree with its overlays.
+/// Template tree with its overlays.
 #[derive(Debug)]
 pub struct Tree {
     shown: Shown,
@@ -203,8 +202,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Reads the tree at `folder`, or at `folder/docker` where only that has a manifest; else the
-    /// tree of the kolla-build that is found in `folder`, in the `dialect` given or its own.
+    /// Opens the tree at `folder`, or at `folder/docker` if only that has a manifest. Without a
+    /// manifest, opens the tree of the kolla-build in `folder`, in the given `dialect` or its own.
     ///
     /// # Errors
     /// When there is no tree, or something in the folder can't be read.
@@ -257,7 +256,7 @@ impl Tree {
         })
     }
 
-    /// A tree of these files, without a manifest.
+    /// Returns a tree of `files`, without a manifest.
     pub fn of_files(files: Files) -> Self {
         Self {
             shown: Shown::new("memory", files),
@@ -267,12 +266,12 @@ impl Tree {
         }
     }
 
-    /// Whether `folder` holds a tree's manifest.
+    /// Returns true if `folder` contains the manifest of a tree.
     pub fn is_at(folder: &Path) -> bool {
         folder.join(FILE_NAME).is_file()
     }
 
-    /// The tree that the program carries.
+    /// Returns the tree embedded in the program.
     ///
     /// # Errors
     /// When its manifest is wrong.
@@ -285,8 +284,8 @@ impl Tree {
         Ok(Self { shown, profiles, manifest, release: None })
     }
 
-    /// Lays the files of `folder` over the tree: same paths are replaced, others added. What a
-    /// manifest in it says is laid over the tree's manifest, and its profiles over the profiles.
+    /// Adds the files of `folder` to the tree; a file at an existing path replaces it. If the
+    /// folder has a manifest, it is merged into the tree's, and its profiles are added likewise.
     ///
     /// # Errors
     /// When the folder or its manifest can't be read.
@@ -320,27 +319,29 @@ impl Tree {
         Ok(())
     }
 
-    /// Where the tree comes from, in words.
+    /// Returns the origin of the tree, in words.
     pub fn origin(&self) -> &str {
         &self.shown.origin
     }
 
-    /// The tree's manifest.
+    /// Returns the manifest of the tree.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// How the file at `path` within the tree is called in messages: where it lies on disk.
+    /// Returns the name of the file at `path` within the tree for messages: its path on disk if it
+    /// has one.
     pub fn display_path(&self, path: &str) -> String {
         self.shown.path(path)
     }
 
-    /// Its files as messages show them.
+    /// Returns the files of the tree, for messages.
     pub fn shown(&self) -> &Shown {
         &self.shown
     }
 
-    /// The text of the file at `path` within the tree, if it is one.
+    /// Returns the text of the file at `path` within the tree. `None` if there is no such file or
+    /// it is not UTF-8.
     ///
     /// # Errors
     /// When it can't be read.
@@ -352,17 +353,19 @@ impl Tree {
         Ok(String::from_utf8(bytes).ok())
     }
 
-    /// The release of kolla-build that the tree belongs to.
+    /// Returns the release of kolla-build that the tree belongs to; `None` for a tree with a
+    /// manifest.
     pub fn release(&self) -> Option<&Release> {
         self.release.as_ref()
     }
 
-    /// How the tree's templates are rendered and its images chosen.
+    /// Returns the dialect by which the tree's templates are rendered and its images selected; the
+    /// newest one for a tree with a manifest.
     pub fn dialect(&self) -> Dialect {
         self.release.as_ref().map_or_else(Dialect::newest, |release| release.dialect)
     }
 
-    /// Whether some of the tree's files lie in `folder`.
+    /// Returns true if any of the tree's files is below `folder`.
     pub fn lies_in(&self, folder: &Path) -> bool {
         let Ok(folder) = folder.canonicalize() else { return false };
         self.shown.files.values().any(|file| match &file.content {
@@ -371,15 +374,15 @@ impl Tree {
         })
     }
 
-    /// All files of the tree.
+    /// Returns all files of the tree.
     pub fn files(&self) -> Arc<Files> {
         Arc::clone(&self.shown.files)
     }
 
-    /// The folders that make images, by path.
+    /// Returns the folders of images, sorted by path.
     ///
     /// # Errors
-    /// Every folder with templates in two languages.
+    /// All folders with templates in two languages.
     pub fn images(&self) -> Result<Vec<ImageFolder>> {
         let mut folders: BTreeMap<&str, Vec<Language>> = BTreeMap::new();
         for path in self.shown.files.keys() {
@@ -403,8 +406,8 @@ impl Tree {
         }))
     }
 
-    /// The build context of an image, by path from its folder: all its files but the template; one
-    /// in Jinja2 is a part of it, as it is for kolla-build.
+    /// Returns the build context of an image, by path relative to its folder: all files below it
+    /// except a Tera template. A Jinja2 template is a part of the context, as in kolla-build.
     pub fn context(&self, folder: &ImageFolder) -> impl Iterator<Item = (String, TreeFile)> {
         let below = format!("{}/", folder.path);
         self.shown
@@ -415,7 +418,7 @@ impl Tree {
             .map(|(path, file)| (path.to_owned(), file.clone()))
     }
 
-    /// The text of every template in Tera, by path.
+    /// Returns the text of every template in Tera, by path.
     ///
     /// # Errors
     /// When one can't be read or is not UTF-8.
@@ -428,7 +431,7 @@ impl Tree {
             .collect()
     }
 
-    /// The text of every profile file, by the profile's name.
+    /// Returns the text of every profile file, by the profile's name.
     ///
     /// # Errors
     /// When one can't be read or is not UTF-8.
@@ -441,7 +444,7 @@ impl Tree {
     }
 }
 
-/// The manifest in the folder `root`, and the files of the profiles it names.
+/// Reads the manifest in the folder `root`, and the files of the folder of profiles that it names.
 fn read_manifest(root: &Path, file: &TreeFile) -> Result<(Manifest, Files)> {
     let path = root.join(FILE_NAME).display().to_string();
     let mut manifest = Manifest::parse(&file.text(&path)?, &path)?;
@@ -449,7 +452,7 @@ fn read_manifest(root: &Path, file: &TreeFile) -> Result<(Manifest, Files)> {
         source.folder = Some(root.to_owned());
     }
     let profiles = match &manifest.profiles {
-        // Profiles may lie beside the tree: nothing but names of images is made of them.
+        // Profiles may be beside the tree: they only select images by name.
         Some(folder) if leads_down(folder.strip_prefix("../").unwrap_or(folder)) => {
             walk_if_there(&root.join(folder))?
         }
@@ -463,7 +466,7 @@ fn read_manifest(root: &Path, file: &TreeFile) -> Result<(Manifest, Files)> {
     Ok((manifest, profiles))
 }
 
-/// Whether a path stays below the folder that it is taken from.
+/// Returns true if a relative path has no part `..` and so stays below its base folder.
 pub fn leads_down(path: &str) -> bool {
     use std::path::Component::{CurDir, Normal};
     Path::new(path).components().all(|part| matches!(part, Normal(_) | CurDir))
@@ -473,7 +476,7 @@ fn walk_if_there(folder: &Path) -> Result<Files> {
     if folder.is_dir() { walk(folder) } else { Ok(Files::new()) }
 }
 
-/// All files below `folder`. Symbolic links are followed as long as they stay within it.
+/// Returns all files below `folder`. Symbolic links are followed if they stay within it.
 fn walk(folder: &Path) -> Result<Files> {
     walk_up_to(MOST_ENTRIES, folder)
 }
@@ -487,19 +490,19 @@ fn walk_up_to(most: usize, folder: &Path) -> Result<Files> {
     Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-/// The walk through a folder, of which each part goes its own way.
+/// Walk through a folder, whose entries are walked in parallel.
 struct Walk<'a> {
     folder: &'a Path,
-    /// The same without links.
+    /// Canonical path of `folder`.
     root: PathBuf,
-    /// How many entries there may be.
+    /// Largest number of entries.
     most: usize,
-    /// How many have been seen.
+    /// Number of entries seen so far.
     seen: AtomicUsize,
 }
 
 impl Walk<'_> {
-    /// The files that `start` is or holds.
+    /// Returns the files below `start`, or `start` itself if it is a file.
     fn below(&self, start: &Path) -> Result<Vec<(String, TreeFile)>> {
         let mut files = Vec::new();
         for entry in WalkDir::new(start).follow_links(true) {
@@ -525,7 +528,7 @@ impl Walk<'_> {
         Ok(files)
     }
 
-    /// The path of a file from the folder.
+    /// Returns the path of a file relative to the folder.
     fn name(&self, path: &Path) -> Result<String> {
         let relative = path.strip_prefix(self.folder).expect("walked from the folder");
         let name = relative.to_str().ok_or_else(|| {
@@ -535,8 +538,8 @@ impl Walk<'_> {
         Ok(name.to_owned())
     }
 
-    /// Refuses a link that leaves the folder, or leads back to it: a part of the walk only knows what
-    /// it came by itself.
+    /// Refuses a link that leaves the folder or leads back to its root. Each parallel part of the
+    /// walk detects only cycles among its own ancestors.
     fn refuse_link(&self, link: &Path) -> Result<()> {
         let target = link.canonicalize().map_err(|error| unreadable(link, &error))?;
         if target == self.root {
@@ -573,11 +576,11 @@ fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
     Diagnostic::new(format!("'{}' can't be read: {error}", path.display()))
 }
 
-/// What almost all templates are shorter than, so that they are read in one piece without being asked how
-/// long they are.
+/// Initial size of the buffer, in bytes. Almost all templates are shorter, so that they are read at
+/// once without a query of their length.
 const LENGTH_OF_MOST: usize = 8 << 10;
 
-/// The bytes of a file that is to be a text.
+/// Returns the content of a regular file, up to the size limit of texts.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(LENGTH_OF_MOST);
     files::open_regular(path)?.take(LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
@@ -588,12 +591,12 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a file; none if it can't be had or is too long.
+/// Returns the text of a file; `None` if it can't be read, is too long or is not UTF-8.
 fn text_at(path: &Path) -> Option<String> {
     String::from_utf8(read_bounded(path).ok()?).ok()
 }
 
-/// The line, from 1, that whatever follows `bytes` is on.
+/// Returns the number of the line, from 1, of the byte that follows `bytes`.
 fn line_after(bytes: &[u8]) -> usize {
     1 + bytes.iter().filter(|byte| **byte == b'\n').count()
 }

@@ -1,8 +1,9 @@
-//! Literals of a Python module: what its top-level names are set to, read off the syntax tree.
+//! Literals of a Python module: the values of its top-level names, read from the syntax tree.
 //!
-//! Kolla keeps tables (base distros, users, sources, options) as Python values. Nothing here runs
-//! Python: a value that only running the module could tell is [`Literal::Unknown`], as is one that
-//! is changed under an `if` or the like, or by a call. Functions and classes are not looked into.
+//! Kolla stores tables (base distros, users, sources, options) as Python values. No Python is run:
+//! a value that is known only by running the module is [`Literal::Unknown`], and so is one that is
+//! changed under an `if` or another compound statement, or by a call. Functions and classes are
+//! ignored.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,7 +18,7 @@ use ruff_text_size::{Ranged, TextRange};
 
 use super::depth::too_deep;
 
-/// A Python value, as far as it can be told without running anything.
+/// Python value, as far as it is known without running anything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Literal {
@@ -25,34 +26,34 @@ pub enum Literal {
     None,
     /// `True` or `False`.
     Bool(bool),
-    /// An integer.
+    /// Integer.
     Int(i64),
-    /// A number with a fraction.
+    /// Floating-point number.
     Float(f64),
-    /// A string; strings side by side, or joined by `+`, are one.
+    /// String; adjacent strings, and strings joined by `+`, are one.
     Text(String),
-    /// A list, tuple or set.
+    /// List, tuple or set.
     List(Vec<Literal>),
-    /// A dictionary, in the order it is written in.
+    /// Dictionary, in source order.
     #[serde(skip)]
     Dict(Vec<(Literal, Literal)>),
-    /// A call of a function that the module doesn't hold as a literal itself.
+    /// Call of a function, as long as its first name is not assigned in the module.
     #[serde(skip)]
     Call {
-        /// The function's name without what leads to it: `StrOpt` for `cfg.StrOpt(...)`.
+        /// Last name of the function: `StrOpt` for `cfg.StrOpt(...)`.
         name: String,
-        /// The arguments without a name.
+        /// Positional arguments.
         positional: Vec<Literal>,
-        /// The arguments by name.
+        /// Keyword arguments.
         keywords: Vec<(String, Literal)>,
     },
-    /// Anything else.
+    /// Any other value.
     #[serde(skip)]
     Unknown,
 }
 
 impl Literal {
-    /// The string, if it is one.
+    /// Returns the text of a string; `None` for another value.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -61,7 +62,7 @@ impl Literal {
         }
     }
 
-    /// The elements, if it is a list, tuple or set.
+    /// Returns the elements of a list, tuple or set; `None` for another value.
     #[must_use]
     pub fn list(&self) -> Option<&[Literal]> {
         match self {
@@ -70,20 +71,21 @@ impl Literal {
         }
     }
 
-    /// The elements of a list of nothing but strings.
+    /// Returns the strings of a list; `None` if it is no list or has other elements.
     #[must_use]
     pub fn texts(&self) -> Option<Vec<String>> {
         self.list()?.iter().map(|element| element.text().map(str::to_owned)).collect()
     }
 
-    /// Names and values, if it is a dictionary whose keys are all strings.
+    /// Returns keys and values of a dictionary; `None` if it is no dictionary or has a key that is
+    /// no string.
     #[must_use]
     pub fn entries(&self) -> Option<Vec<(&str, &Literal)>> {
         let Self::Dict(items) = self else { return None };
         items.iter().map(|(key, value)| Some((key.text()?, value))).collect()
     }
 
-    /// What a dictionary has under `key`; of equal keys the last counts.
+    /// Returns the value of `key` in a dictionary; of duplicate keys the last one counts.
     #[must_use]
     pub fn field(&self, key: &str) -> Option<&Literal> {
         let Self::Dict(items) = self else { return None };
@@ -91,45 +93,45 @@ impl Literal {
     }
 }
 
-/// Why a text is no Python module.
+/// Error for a text that is no Python module.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ParseError {
-    /// What is wrong.
+    /// Sentence that says what is wrong.
     pub message: String,
-    /// The byte of the text where it is wrong.
+    /// Byte offset of the error in the text.
     pub offset: usize,
 }
 
-/// A string and the comment beside it.
+/// String, and the comment beside it.
 pub type Remark = (String, String);
 
-/// The names that a module sets at its top level.
+/// Names that a module assigns at its top level.
 #[derive(Debug, Default)]
 pub struct Module {
-    /// By name: where it is set last, and what to.
+    /// Last assignment of each name.
     names: BTreeMap<String, Assigned>,
-    /// The module's text, for its comments.
+    /// Text of the module, for its comments.
     text: String,
-    /// Where the comments are, in order.
+    /// Ranges of the comments in bytes, in order.
     comments: Vec<Range<usize>>,
 }
 
-/// An assignment.
+/// Assignment of a name.
 #[derive(Debug)]
 struct Assigned {
-    /// The first byte of the statement.
+    /// Byte offset of the statement.
     offset: usize,
-    /// The value.
+    /// Assigned value.
     value: Literal,
-    /// What the value was read from, if it is what the statement says and no more.
+    /// Expression of the value; `None` if the statement is not a plain assignment.
     source: Option<Expr>,
 }
 
-/// Reads the literals of a module.
+/// Parses a module and evaluates its literals.
 ///
 /// # Errors
-/// When the text is not Python, or goes deeper than any table.
+/// When the text is not Python, or is nested too deep.
 pub fn parse(text: &str) -> Result<Module, ParseError> {
     if let Some(offset) = too_deep(text) {
         return Err(ParseError { message: "it goes too deep".to_owned(), offset });
@@ -146,32 +148,32 @@ pub fn parse(text: &str) -> Result<Module, ParseError> {
     Ok(module)
 }
 
-/// Where the comments of a module are.
+/// Returns the ranges of the comments of a module, in bytes.
 fn comments(parsed: &Parsed<ModModule>) -> Vec<Range<usize>> {
     let comments = parsed.tokens().iter().filter(|token| token.kind() == TokenKind::Comment);
     comments.map(|token| bytes(token.range())).collect()
 }
 
-/// A range as Rust has them.
+/// Converts a range of the parser to one of Rust.
 fn bytes(range: TextRange) -> Range<usize> {
     range.start().to_usize()..range.end().to_usize()
 }
 
 impl Module {
-    /// What `name` is set to, if the module sets it.
+    /// Returns the value of `name`, if the module assigns it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Literal> {
         self.names.get(name).map(|assigned| &assigned.value)
     }
 
-    /// The byte at which the statement that sets `name` begins.
+    /// Returns the byte offset of the statement that assigns `name`.
     #[must_use]
     pub fn offset(&self, name: &str) -> Option<usize> {
         self.names.get(name).map(|assigned| assigned.offset)
     }
 
-    /// The strings of a dictionary of lists or sets of strings, each with the comment that ends
-    /// its line (without `#`), or an empty one. None if `name` is nothing of the kind.
+    /// Returns the strings of a dictionary of lists or sets of strings, each with the comment at
+    /// the end of its line (without `#`), or an empty text. `None` if `name` has no such value.
     #[must_use]
     pub fn remarks(&self, name: &str) -> Option<Vec<(String, Vec<Remark>)>> {
         let Expr::Dict(table) = self.names.get(name)?.source.as_ref()? else { return None };
@@ -186,7 +188,7 @@ impl Module {
         table.items.iter().map(entry).collect()
     }
 
-    /// The comment that ends the line of the byte at `offset`.
+    /// Returns the comment at the end of the line that contains the byte at `offset`; may be empty.
     fn comment_after(&self, offset: usize) -> &str {
         let next = self.comments.partition_point(|comment| comment.start < offset);
         match self.comments.get(next) {
@@ -197,7 +199,7 @@ impl Module {
         }
     }
 
-    /// Remembers what a statement sets.
+    /// Records the assignments of a statement.
     fn take(&mut self, statement: Stmt) {
         let offset = statement.start().to_usize();
         match statement {
@@ -227,7 +229,8 @@ impl Module {
         }
     }
 
-    /// Remembers what a target is set to, if it is a plain name.
+    /// Records the assignment of a value to a target. If the target is not a plain name, the names
+    /// that it changes become unknown.
     fn set(&mut self, offset: usize, target: &Expr, value: Literal, source: Option<Expr>) {
         if let Expr::Name(name) = target {
             self.names.insert(name.id.to_string(), Assigned { offset, value, source });
@@ -238,14 +241,14 @@ impl Module {
         }
     }
 
-    /// Remembers that nobody can tell any longer what `name` is.
+    /// Sets the value of `name` to unknown, if it was assigned.
     fn forget(&mut self, offset: usize, name: &str) {
         if let Some(assigned) = self.names.get_mut(name) {
             *assigned = Assigned { offset, value: Literal::Unknown, source: None };
         }
     }
 
-    /// The value of an expression, given the names set so far.
+    /// Evaluates an expression, given the names assigned so far.
     fn evaluate(&self, expression: &Expr) -> Literal {
         match expression {
             Expr::NoneLiteral(_) => Literal::None,
@@ -271,13 +274,14 @@ impl Module {
         }
     }
 
-    /// The value of a list, tuple or set.
+    /// Evaluates a list, tuple or set.
     fn list(&self, expression: &Expr) -> Literal {
         let elements = elements(expression).unwrap_or_default();
         Literal::List(elements.iter().map(|element| self.evaluate(element)).collect())
     }
 
-    /// A call, unless it is one of a method of a literal or has `**` arguments.
+    /// Evaluates a call. `None` if the callee begins with a name of the module, or if there are
+    /// `**` arguments.
     fn call(&self, call: &ExprCall) -> Option<Literal> {
         let (root, name) = callee(&call.func)?;
         if self.names.contains_key(root) {
@@ -294,7 +298,7 @@ impl Module {
     }
 }
 
-/// The names that a statement may change, where it is none that sets them outright.
+/// Names that a statement may change, for statements other than top-level assignments.
 #[derive(Default)]
 struct Changed(Vec<String>);
 
@@ -317,7 +321,7 @@ impl StatementVisitor<'_> for Changed {
     }
 }
 
-/// The names that begin a target such as `a`, `a.b`, `a['b']` or `a, b`.
+/// Returns the first names of a target such as `a`, `a.b`, `a['b']` or `a, b`.
 fn roots(target: &Expr) -> Vec<&str> {
     match target {
         Expr::Name(name) => vec![&name.id],
@@ -331,7 +335,7 @@ fn roots(target: &Expr) -> Vec<&str> {
     }
 }
 
-/// The first and the last name of a callee such as `a.b.c`.
+/// Returns the first and the last name of a callee such as `a.b.c`.
 fn callee(function: &Expr) -> Option<(&str, &str)> {
     match function {
         Expr::Name(name) => Some((&name.id, &name.id)),
@@ -340,7 +344,8 @@ fn callee(function: &Expr) -> Option<(&str, &str)> {
     }
 }
 
-/// The elements of a list, tuple, set or (an empty set is written so) empty dictionary.
+/// Returns the elements of a list, tuple, set or empty dictionary (`{}` may be meant as an empty
+/// set).
 fn elements(expression: &Expr) -> Option<&[Expr]> {
     match expression {
         Expr::List(list) => Some(&list.elts),
@@ -351,7 +356,7 @@ fn elements(expression: &Expr) -> Option<&[Expr]> {
     }
 }
 
-/// The value of a number.
+/// Converts a number; a complex number or an integer beyond 64 bits is unknown.
 fn number(number: &Number) -> Literal {
     match number {
         Number::Int(int) => int.as_i64().map_or(Literal::Unknown, Literal::Int),
@@ -360,7 +365,7 @@ fn number(number: &Number) -> Literal {
     }
 }
 
-/// The value less than zero that `value` is more.
+/// Returns the negative of a number.
 fn negate(value: &Literal) -> Literal {
     match value {
         Literal::Int(int) => int.checked_neg().map_or(Literal::Unknown, Literal::Int),
@@ -369,7 +374,7 @@ fn negate(value: &Literal) -> Literal {
     }
 }
 
-/// Two strings or two lists as one.
+/// Returns the concatenation of two strings or two lists.
 fn add(sides: (Literal, Literal)) -> Literal {
     match sides {
         (Literal::Text(left), Literal::Text(right)) => Literal::Text(left + &right),

@@ -1,9 +1,9 @@
-//! The tree of a release of kolla-build: where its parts lie, which release it is, and the
-//! manifest that its tables amount to.
+//! Tree of a release of kolla-build: the places of its parts, its version, and the manifest
+//! generated from its tables.
 //!
-//! The parts belong together but lie apart: templates, repositories of packages, and the Python
-//! package whose modules hold the tables. They are found in a checkout, in the prefix of an
-//! installation (a virtual environment), and from the folder of the templates alone.
+//! Its parts are in different folders: templates, package repositories, and the Python package
+//! whose modules hold the tables. They are found in a checkout, in the prefix of an installation (a
+//! virtual environment), and from the folder of the templates alone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,36 +20,37 @@ use crate::dialect::yaml::{self, Yaml};
 use crate::dialect::{Axis, Dialect, Tables, Version};
 use crate::git::Repository;
 
-/// The folder of templates, and that of the Python package if there is one.
+/// Folder of the templates, and that of the Python package if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The folder of the templates.
+    /// Folder of the templates.
     pub(super) templates: PathBuf,
     package: Option<PathBuf>,
 }
 
-/// A release of kolla-build as it lies on disk.
+/// Release of kolla-build on disk.
 #[derive(Debug)]
 pub struct Release {
-    /// How it renders and chooses.
+    /// Rules by which templates are rendered and images selected.
     pub dialect: Dialect,
-    /// The version as the release itself tells it.
+    /// Version as the release states it; without such a statement, that of its dialect or of the
+    /// embedded tables.
     pub version: String,
-    /// The commit of a checkout, short, where the release tells that in place of the version.
+    /// Abbreviated commit id of a checkout, for dialects that print it in place of the version.
     pub commit: Option<String>,
-    /// How the version was guessed, where nothing tells it.
+    /// Message that the version was guessed; `None` if it is known or the dialect was given.
     pub guess: Option<String>,
-    /// The repositories of packages that it knows.
+    /// Package repositories that the release knows.
     pub tables: Tables,
 }
 
-/// The folder of the image that all others stand on: what has it is a folder of templates.
+/// Template of the root image: a folder that contains it is a folder of templates.
 const ROOT_IMAGE: &str = "base/Dockerfile.j2";
 
-/// The name of the Python package.
+/// Name of the Python package.
 const PACKAGE: &str = "kolla";
 
-/// The module that every such package has.
+/// Module that every such package has.
 const CONFIG_MODULE: &str = "common/config.py";
 
 /// Finds the parts in a checkout, a prefix, or a folder of templates.
@@ -64,7 +65,7 @@ pub(super) fn find(folder: &Path) -> Option<Place> {
     Some(Place { templates, package })
 }
 
-/// The Python packages in a checkout or prefix.
+/// Returns the Python packages in a checkout or prefix.
 fn packages_below(folder: &Path) -> Vec<PathBuf> {
     let mut site_packages: Vec<PathBuf> = ["lib", "lib64", "local/lib"]
         .iter()
@@ -83,8 +84,8 @@ fn is_package(folder: &Path) -> bool {
     folder.join(CONFIG_MODULE).is_file()
 }
 
-/// The Python package that a folder of templates belongs to: above it, or in the prefix whose
-/// share it is of.
+/// Returns the Python package of a folder of templates: in the parent folder, or in the prefix that
+/// the templates are installed in.
 fn package_beside(templates: &Path) -> Option<PathBuf> {
     let templates = templates.canonicalize().ok()?;
     let above = templates.parent()?;
@@ -94,10 +95,10 @@ fn package_beside(templates: &Path) -> Option<PathBuf> {
     above.ancestors().take(4).find_map(|folder| packages_below(folder).into_iter().next())
 }
 
-/// Reads which release it is, in the `dialect` given or its own, and its tables.
+/// Reads the version of a release, unless `dialect` is given, and its tables.
 ///
 /// # Errors
-/// When the release can't be told or a table can't be read.
+/// When the version is unknown or a table can't be read.
 pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, Facts)> {
     let Some(package) = &place.package else {
         return read_bare(place, dialect);
@@ -123,8 +124,8 @@ pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, 
     Ok((Release { dialect, version, commit, guess, tables: tables? }, facts))
 }
 
-/// Reads a folder of templates that nothing stands beside, with the tables that the program
-/// carries for the nearest release.
+/// Reads a folder of templates without a Python package, with the embedded tables of the nearest
+/// release.
 fn read_bare(place: &Place, dialect: Option<Dialect>) -> Result<(Release, Facts)> {
     let (dialect, guess) = match dialect {
         Some(dialect) => (dialect, None),
@@ -139,7 +140,7 @@ fn read_bare(place: &Place, dialect: Option<Dialect>) -> Result<(Release, Facts)
     Ok((Release { dialect, version, commit: None, guess, tables }, facts))
 }
 
-/// What is said where the release was guessed.
+/// Returns the message for a guessed release.
 fn told_as_guess(dialect: Dialect) -> String {
     format!(
         "the templates look like those of the last release {} of kolla-build; --dialect says which it is",
@@ -167,8 +168,8 @@ fn unreadable(package: &Path, error: &facts::FactsError) -> Diagnostic {
     }
 }
 
-/// The version in the metadata of an installation or a built checkout, else what git says of a
-/// checkout.
+/// Returns the version in the metadata of an installation or a built checkout; without metadata,
+/// the nearest tag of a git checkout.
 fn version_beside(package: &Path) -> Option<String> {
     let above = package.parent()?;
     let metadata = fs::read_dir(above).ok()?.filter_map(|entry| {
@@ -187,18 +188,19 @@ fn version_beside(package: &Path) -> Option<String> {
     of_metadata.or_else(|| described_by_git(above))
 }
 
-/// The nearest tag of a checkout.
+/// Returns the nearest tag of a checkout.
 fn described_by_git(checkout: &Path) -> Option<String> {
     said_by_git(checkout, &["describe", "--tags", "--abbrev=0", "--match", "[0-9]*"])
 }
 
-/// What git says of a checkout; only where the folder is the top of one.
+/// Returns the answer of git about a checkout; `None` if the folder is not the top of one.
 fn said_by_git(checkout: &Path, question: &[&str]) -> Option<String> {
     let answer = Repository::at(checkout).ok()?.ask(question).ok()?.trim().to_owned();
     (!answer.is_empty()).then_some(answer)
 }
 
-/// The dialect that what is in the templates speaks for, with the services' release if known.
+/// Guesses the dialect from the content of the templates, and from the release of the services if
+/// it is known.
 fn guess(place: &Place, release: &str) -> Result<Dialect> {
     let read = |path: &str| text_at(&place.templates.join(path)).unwrap_or_default();
     let Some(major) = Dialect::guess_major(&read("macros.j2"), &read(ROOT_IMAGE), release) else {
@@ -212,7 +214,7 @@ fn guess(place: &Place, release: &str) -> Result<Dialect> {
     Ok(Dialect::of(Version { major, minor: u32::MAX, patch: u32::MAX }))
 }
 
-/// The repositories of packages in a YAML file.
+/// Reads the package repositories in a YAML file.
 ///
 /// # Errors
 /// When it can't be read or is not YAML.
@@ -226,7 +228,7 @@ pub fn repositories(path: &Path) -> Result<Yaml> {
     })
 }
 
-/// The repositories in the YAML files beside the package's own templates.
+/// Reads the package repositories in the YAML files of the package's folder `template`.
 fn read_tables(package: &Path) -> Result<Tables> {
     let folder = package.join("template");
     let mut tables = Tables::default();
@@ -241,7 +243,7 @@ fn read_tables(package: &Path) -> Result<Tables> {
     Ok(tables)
 }
 
-/// What the tables of a release amount to.
+/// Returns the manifest that corresponds to the tables of a release.
 pub(super) fn manifest(release: &Release, facts: &Facts) -> Manifest {
     let dialect = release.dialect;
     Manifest {
@@ -302,7 +304,7 @@ pub(super) fn manifest(release: &Release, facts: &Facts) -> Manifest {
     }
 }
 
-/// The defaults of options: the release's own, but for those that follow from others.
+/// Returns the defaults of options: those of the release, except for options derived from others.
 fn defaults(release: &Release, facts: &Facts) -> BTreeMap<String, Preset> {
     const FOLLOW_FROM_OTHERS: [&str; 2] = ["base_tag", "base_image"];
     let simple = |literal: &Literal| match literal {
@@ -320,7 +322,7 @@ fn defaults(release: &Release, facts: &Facts) -> BTreeMap<String, Preset> {
         )),
         _ => None,
     };
-    // Where a release has no default for a text, one of another release does not hold.
+    // If a release has no default for a text option, the default of another release must not apply.
     let preset = |option: &facts::Option_| match (&option.default, option.kind.as_str()) {
         (Literal::None, "StrOpt") => Some(PresetValue::Text(String::new())),
         (default, _) => simple(default),
@@ -408,7 +410,7 @@ mod tests {
         root
     }
 
-    /// Where the parts are found, as paths from the root.
+    /// Returns the places of the parts, as paths relative to `root`.
     fn found(root: &Path, from: &str) -> Option<(String, Option<String>)> {
         let place = find(&root.join(from))?;
         let shown = |path: PathBuf| {
