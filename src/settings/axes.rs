@@ -1,4 +1,4 @@
-//! The axes of one run: every combination of the bases, install types and platforms asked for.
+//! Axes of a run: all combinations of the requested bases, install types and platforms.
 
 use super::layers::{Given, Layers};
 use super::platform::Platform;
@@ -6,25 +6,25 @@ use super::{Profiles, Settings, Values, settle_values, words};
 use crate::diagnostic::{Diagnostics, Result, collect};
 use crate::tree::Manifest;
 
-/// The options that take several words for one run over several axes.
+/// Options that take several words and so make a run have several axes.
 const OF_AXES: [&str; 3] = ["base", "install_type", PLATFORM];
 
 const PLATFORM: &str = "platform";
 
-/// What one axis has of its own.
+/// Properties by which an axis differs from the other axes of the run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OneOf {
-    /// What tells its images from those of other axes; `None` where there are no others.
+    /// Label that tells its images from those of other axes; `None` if there is one axis only.
     pub(super) label: Option<String>,
-    /// What follows the tag of its images, if there are several platforms.
+    /// Suffix of the tag of its images, if there are several platforms.
     pub(super) tag_suffix: Option<String>,
 }
 
-/// Settles the options for every axis asked for, on a tree with this `manifest` and these
+/// Resolves the options for every requested axis, on a tree with this `manifest` and these
 /// `profiles`.
 ///
 /// # Errors
-/// Every value that is wrong, shown where it was written, once.
+/// All wrong values, shown where they were written, each once.
 pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Result<Vec<Settings>> {
     collect(axes(layers, manifest).into_iter().map(|(layers, one_of)| {
         settle_values(Values { one_of, ..Values::new(&layers, manifest) }, profiles)
@@ -32,7 +32,7 @@ pub fn settle(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Resu
     .map_err(Diagnostics::distinct)
 }
 
-/// What was given, narrowed to one axis after the other.
+/// Returns the layers narrowed to each axis in turn, with the properties of the axis.
 pub(super) fn axes(layers: &Layers, manifest: &Manifest) -> Vec<(Layers, OneOf)> {
     let mut axes = vec![(Vec::new(), OneOf::default())];
     for option in OF_AXES {
@@ -55,7 +55,7 @@ pub(super) fn axes(layers: &Layers, manifest: &Manifest) -> Vec<(Layers, OneOf)>
 
 type Chosen = (Vec<(&'static str, Given)>, OneOf);
 
-/// An axis that has this word for this option, too.
+/// Returns an axis extended by one word for one more option.
 fn with((chosen, one_of): &Chosen, option: &'static str, word: &Given) -> Chosen {
     let mut chosen = chosen.clone();
     chosen.push((option, word.clone()));

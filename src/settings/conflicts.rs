@@ -1,11 +1,12 @@
-//! Options that can't hold together: refused before anything is done, with what to change.
+//! Refusal of options that contradict each other, before anything is done; the error says what to
+//! change.
 
 use super::platform::Platform;
 use super::{Building, Given, Origin, Task, Values};
 use crate::diagnostic::Diagnostic;
 
 impl Values<'_> {
-    /// Refuses what was asked for together and does not go together.
+    /// Refuses combinations of options that contradict each other.
     pub(super) fn refuse_conflicts(&mut self, building: &Building, task: &Task) {
         self.refuse_squashing_by_buildkit(building);
         self.refuse_platform_of_another_arch(building);
@@ -32,8 +33,8 @@ impl Values<'_> {
         }
     }
 
-    /// Whoever wants a graph on the command line wants no build. A file may say once how graphs are
-    /// written.
+    /// Refuses a graph format on the command line without a request for a graph. A file may set the
+    /// format for every run.
     fn refuse_format_of_no_graph(&mut self, task: &Task) {
         let given = self.layers.early("graph_format");
         let given = given.filter(|given| matches!(given.origin, Origin::Flag(_)));
@@ -71,7 +72,7 @@ impl Values<'_> {
         self.refuse(refused.help(cure));
     }
 
-    /// The platform to build for.
+    /// Returns the platform to build for, if one is given.
     pub(super) fn platform(&mut self) -> Option<Platform> {
         let given = self.given("platform").filter(|given| !given.value.is_empty())?;
         let platform = given.value.parse();

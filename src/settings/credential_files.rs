@@ -1,4 +1,4 @@
-//! Where the clients of container engines keep credentials for registries.
+//! Places in which the clients of container engines store credentials for registries.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::Layers;
 
-/// The files to look through for credentials, the first first: those of the client of the engine in
-/// use, then those of the other.
+/// Returns the files to search for credentials, in order: those of the client of the engine in use,
+/// then those of the other.
 ///
-/// Docker's client has one file, in `DOCKER_CONFIG` or `~/.docker`. Podman's has `REGISTRY_AUTH_FILE`
-/// if that is set, else one for the time until the next boot and one in the user's configuration, as
-/// containers-auth.json(5) tells.
+/// Docker's client has one file, in `DOCKER_CONFIG` or `~/.docker`. Podman uses
+/// `REGISTRY_AUTH_FILE` if it is set; otherwise a file that lasts until the next boot and one in
+/// the user's configuration, as specified in containers-auth.json(5).
 pub(super) fn credential_files(layers: &Layers, is_podman: bool) -> Vec<PathBuf> {
     let (dockers, podmans) = (of_docker(layers), of_podman(layers));
     if is_podman { [podmans, dockers].concat() } else { [dockers, podmans].concat() }
@@ -32,7 +32,7 @@ fn of_podman(layers: &Layers) -> Vec<PathBuf> {
     [for_now, kept].into_iter().flatten().map(|folder| folder.join("auth.json")).collect()
 }
 
-/// Where Docker's client keeps its configuration.
+/// Returns the configuration folder of Docker's client.
 pub(super) fn client_folder(layers: &Layers) -> Option<PathBuf> {
     folder(layers, "DOCKER_CONFIG").or_else(|| Some(home(layers)?.join(".docker")))
 }
@@ -45,7 +45,7 @@ fn folder(layers: &Layers, variable: &str) -> Option<PathBuf> {
     layers.variable(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The id of the user that this process runs as.
+/// Returns the id of the user that this process runs as.
 fn user_id() -> Option<String> {
     fs::metadata("/proc/self").ok().map(|process| process.uid().to_string())
 }

@@ -1,5 +1,5 @@
-//! Finds the engine that the user means, as the Docker client does: `DOCKER_HOST`, else the context
-//! that `DOCKER_CONTEXT` or the client's configuration names, else the usual socket.
+//! Selection of the engine in the same way as the Docker client does: `DOCKER_HOST`, else the
+//! context that `DOCKER_CONTEXT` or the client's configuration names, else the default socket.
 
 use std::fs;
 use std::io;
@@ -14,25 +14,25 @@ use crate::diagnostic::Diagnostic;
 use crate::endpoint::{ACCEPTED, Endpoint, Identity, TlsFiles};
 use crate::files::{self, MOST_OF_CONFIGURATION};
 
-/// Where an engine listens if nothing else is said.
+/// Address of the engine if nothing else is configured.
 const USUAL_ADDRESS: &str = "unix:///var/run/docker.sock";
 
-/// The context that is none: the usual socket.
+/// Name of the context that stands for the default socket.
 const DEFAULT_CONTEXT: &str = "default";
 
-/// What the Docker client calls the files of TLS.
+/// Names of the files for TLS in the Docker client's folders.
 const CA_FILE: &str = "ca.pem";
 const CERTIFICATE_FILE: &str = "cert.pem";
 const KEY_FILE: &str = "key.pem";
 
-/// The client's configuration, as far as it matters here.
+/// Configuration of the Docker client, as far as it is used here.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct ClientConfiguration {
     current_context: String,
 }
 
-/// What is kept about a context.
+/// Metadata of a context.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Meta {
@@ -56,10 +56,10 @@ struct DockerEndpoint {
     skip_tls_verify: bool,
 }
 
-/// The engine of the Docker client in this environment.
+/// Returns the engine that the Docker client would use in this environment.
 ///
 /// # Errors
-/// When an address makes no sense, a context is not there, or its files can't be read.
+/// When an address is invalid, a context does not exist, or its files can't be read.
 pub(super) fn of_docker_client(layers: &Layers) -> Result<Endpoint, Diagnostic> {
     let environment = Environment { layers };
     if let Some(host) = environment.variable("DOCKER_HOST") {
@@ -76,10 +76,10 @@ pub(super) fn of_docker_client(layers: &Layers) -> Result<Endpoint, Diagnostic> 
     store.endpoint(&name).map_err(|error| error.note(format!("the context comes from {origin}")))
 }
 
-/// The engine at the address that an option gives.
+/// Returns the engine at the address given by an option.
 ///
 /// # Errors
-/// When the address makes no sense.
+/// When the address is invalid.
 pub(super) fn of_option(
     name: &str,
     given: &Given,
@@ -90,13 +90,13 @@ pub(super) fn of_option(
     })
 }
 
-/// The variables that the Docker client heeds.
+/// Environment variables that the Docker client reads.
 struct Environment<'a> {
     layers: &'a Layers,
 }
 
 impl Environment<'_> {
-    /// A variable that is set to something.
+    /// Returns a variable, unless it is empty.
     fn variable(&self, name: &str) -> Option<&str> {
         self.layers.variable(name).filter(|value| !value.is_empty())
     }
@@ -112,7 +112,7 @@ impl Environment<'_> {
         Endpoint::parse(address, asked_for, || files_in(&folder))
     }
 
-    /// The context to use, and who chose it.
+    /// Returns the context to use, and the place that names it.
     fn chosen_context(&self) -> Result<(String, String), Diagnostic> {
         if let Some(name) = self.variable("DOCKER_CONTEXT") {
             return Ok((name.to_owned(), "$DOCKER_CONTEXT".to_owned()));
@@ -130,7 +130,7 @@ impl Environment<'_> {
     }
 }
 
-/// The contexts of the client.
+/// Contexts of the Docker client.
 struct Store {
     folder: PathBuf,
 }
@@ -166,7 +166,7 @@ impl Store {
         })
     }
 
-    /// The names of all contexts.
+    /// Returns the names of all contexts.
     fn names(&self) -> Vec<String> {
         let folders = fs::read_dir(self.folder.join("meta")).into_iter().flatten().flatten();
         let metas = folders.filter_map(|folder| {
@@ -179,17 +179,17 @@ impl Store {
     }
 }
 
-/// The folder of a context's files.
+/// Returns the name of the folder with a context's files: the SHA-256 of its name.
 fn folder_name(context: &str) -> String {
     Sha256::digest(context.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The files of TLS that a folder has, by their usual names.
+/// Returns the files for TLS in a folder, by their usual names.
 fn files_in(folder: &Path) -> TlsFiles {
     let existing = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
     let identity = match (existing(CERTIFICATE_FILE), existing(KEY_FILE)) {
         (None, None) => None,
-        // What is missing is told by whoever reads it.
+        // A missing file is reported by the code that reads it.
         _ => Some(Identity {
             certificate: folder.join(CERTIFICATE_FILE),
             key: folder.join(KEY_FILE),
@@ -198,7 +198,7 @@ fn files_in(folder: &Path) -> TlsFiles {
     TlsFiles { ca: existing(CA_FILE), identity }
 }
 
-/// What a file of the Docker client says; `None` where there is no such file.
+/// Parses a JSON file of the Docker client; `None` if there is no such file or it is empty.
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, Diagnostic> {
     let refuse = |reason: String| {
         let path = path.display();
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// The endpoint in this environment, in which `@` stands for the client's folder.
+    /// Returns the endpoint in an environment in which `@` stands for the client's folder.
     fn found(folder: &Path, variables: &[(&str, &str)]) -> Result<Endpoint, Diagnostic> {
         let folder = folder.to_str().unwrap();
         let environment: BTreeMap<String, String> = [("DOCKER_CONFIG", "@")]

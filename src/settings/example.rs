@@ -1,10 +1,10 @@
-//! `build.conf.example`: every option with its meaning and default, ready to be uncommented.
+//! Generator of `build.conf.example`: every option with its meaning and default, commented out.
 
 use std::fmt::Write as _;
 
 use super::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt};
 
-/// The text of the example file.
+/// Returns the text of the example file.
 pub fn example() -> String {
     let mut text = String::from(
         "# Options of kiln build. Copy this file to build.conf and take the '#' from the lines you\n\
@@ -53,7 +53,7 @@ pub fn example() -> String {
     text
 }
 
-/// What is to be known about the option's values.
+/// Returns a note about the values of an option, if there is something to add to its help.
 fn note(option: &Opt) -> Option<String> {
     match (option.kind, option.default) {
         (Kind::Many | Kind::Paths, _) => {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::settings::ini;
 
-    /// The example with every line uncommented is a file that is understood.
+    /// The example with every line uncommented has to be a valid file.
     #[test]
     fn the_example_is_understood_by_its_reader() {
         let uncommented: String = example()

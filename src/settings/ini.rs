@@ -1,11 +1,11 @@
-//! Reads INI files by the rules of oslo.config, which kolla-build's files are written for.
+//! Parser of INI files by the rules of oslo.config, the format of kolla-build's files.
 //!
-//! Sections, `key = value` or `key: value`, continuation lines that begin with white space,
-//! comments only at the start of a line, one pair of quotes around a value, and repeated keys.
-//! No crate on crates.io keeps the continuation and quoting rules and tells line numbers, so this
-//! is written by hand. Keys and values are kept with their place, for messages.
+//! The format has sections, `key = value` or `key: value`, continuation lines that begin with white
+//! space, comments only at the start of a line, one pair of quotes around a value, and repeated
+//! keys. No crate on crates.io implements these continuation and quoting rules and returns line
+//! numbers, so the parser is written by hand. Keys and values keep their place, for messages.
 //!
-//! `tests/oslo` holds it against oslo.config itself.
+//! `tests/oslo` compares it with oslo.config itself.
 
 use std::ops::Range;
 
@@ -15,28 +15,28 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 /// One `key = value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The section it stands in.
+    /// Name of the section that contains it.
     pub section: String,
-    /// The key.
+    /// Key without surrounding white space.
     pub key: String,
-    /// The value; continuation lines are joined by line feeds.
+    /// Value; continuation lines are joined by line feeds.
     pub value: String,
-    /// The bytes of the file that the key takes.
+    /// Range of the key in the file, in bytes.
     pub key_span: Range<usize>,
-    /// The bytes of the file that the value's first line takes.
+    /// Range of the first line of the value in the file, in bytes.
     pub value_span: Range<usize>,
 }
 
-/// A section's header.
+/// Header of a section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// The name between the brackets.
+    /// Name between the brackets.
     pub name: String,
-    /// The bytes of the file that the name takes.
+    /// Range of the name in the file, in bytes.
     pub span: Range<usize>,
 }
 
-/// What a file says, in order.
+/// Content of a file, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ini {
     /// All sections.
@@ -45,7 +45,7 @@ pub struct Ini {
     pub entries: Vec<Entry>,
 }
 
-/// Reads the text of the file called `path`.
+/// Parses the text of the file called `path`.
 ///
 /// # Errors
 /// At the first line that is neither a section, an entry, a continuation nor a comment.
@@ -57,7 +57,7 @@ pub fn parse(text: &str, path: &str) -> Result<Ini> {
     Ok(reader.ini)
 }
 
-/// The lines of a text with where they start, without what ends them: a line feed, a carriage
+/// Returns the lines of a text with their offsets, without line ends: a line feed, a carriage
 /// return, or both.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut next = 0;
@@ -70,17 +70,17 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// A file while it is read.
+/// Parser state.
 struct Reader<'a> {
     text: &'a str,
     path: &'a str,
     ini: Ini,
-    /// Whether the last value may be continued.
+    /// True if the last value may be continued.
     open: bool,
 }
 
 impl Reader<'_> {
-    /// Reads a line that starts at `start` and has no white space at its end.
+    /// Parses a line that begins at offset `start` and has no trailing white space.
     fn line(&mut self, start: usize, line: &str) -> Result<()> {
         if line.starts_with([' ', '\t']) {
             return self.continuation(start, line);
@@ -158,13 +158,13 @@ impl Reader<'_> {
     }
 }
 
-/// The bytes of a part that starts at `start`, less the white space around it.
+/// Returns the byte range of a part at offset `start`, without the white space around it.
 fn inner(start: usize, part: &str) -> Range<usize> {
     let begin = start + part.len() - part.trim_start_matches(is_space).len();
     begin..begin + strip(part).len()
 }
 
-/// Takes one pair of like quotes from around a value. A quote alone is both of its pair.
+/// Removes one pair of equal quotes around a value. A single quote character counts as a pair.
 fn unquote(value: &str) -> &str {
     match (value.chars().next(), value.chars().next_back()) {
         (Some(first @ ('"' | '\'')), Some(last)) if first == last => {

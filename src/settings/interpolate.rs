@@ -1,15 +1,16 @@
-//! References to other options within a value: `$name` and `${name}`, as oslo.config reads them.
+//! References to other options within a value: `$name` and `${name}`, with the syntax of
+//! oslo.config.
 
-/// `text` with every reference replaced by what `value_of` makes of the name; `$$` and `\\$` are a
-/// dollar sign, and a dollar sign before anything else stands for itself.
+/// Returns `text` with every reference replaced by the result of `value_of` for its name. `$$` and
+/// `\\$` are a dollar sign, and a dollar sign before anything else stands for itself.
 ///
 /// # Errors
-/// The first that `value_of` has.
+/// The first error of `value_of`.
 pub(super) fn interpolate<E>(
     text: &str,
     mut value_of: impl FnMut(&str) -> Result<String, E>,
 ) -> Result<String, E> {
-    // Not both at once: the dollar sign that an escape leaves may stand after another one.
+    // Escapes are replaced first: the dollar sign of an escape may follow another one.
     let text = text.replace("\\$", "$$");
     let mut result = String::with_capacity(text.len());
     let mut rest = text.as_str();
@@ -30,7 +31,7 @@ pub(super) fn interpolate<E>(
     Ok(result)
 }
 
-/// The name that a text begins with, in braces or bare, and what comes after it.
+/// Returns the name at the beginning of a text, in braces or bare, and the rest of the text.
 fn name_at(text: &str) -> Option<(&str, &str)> {
     let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';

@@ -1,8 +1,8 @@
-//! Where the values of options come from, and which one holds.
+//! Layers of values of options, and the precedence between them.
 //!
 //! From the weakest to the strongest: the option's own default, the manifest of the tree,
-//! configuration files, the environment, the command line. Every value remembers its origin, so
-//! that a wrong one is shown where it was written.
+//! configuration files, the environment, the command line. Every value keeps its origin, so that a
+//! wrong one is shown where it was written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,16 +18,16 @@ use crate::files::{self, MOST_OF_CONFIGURATION};
 use crate::image::SourceName;
 use crate::tree::{Manifest, PresetValue};
 
-/// The section of a file that options stand in.
+/// Section of a file that contains the options.
 const OPTION_SECTION: &str = "DEFAULT";
 
-/// The section that adds and redefines profiles.
+/// Section that adds and redefines profiles.
 pub(super) const PROFILE_SECTION: &str = "profiles";
 
-/// What stands between the words of an option that takes several.
+/// Separator of the words of an option that takes several.
 pub(super) const SEPARATOR: &str = ",";
 
-/// Where a value was written.
+/// Origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The option's own default.
@@ -59,7 +59,7 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
-    /// Returns whose word the value is.
+    /// Returns the authority of whoever set the value.
     pub fn authority(&self) -> Authority {
         match self {
             Self::Default | Self::File(_) | Self::Environment(_) | Self::Flag(_) => Authority::User,
@@ -68,7 +68,7 @@ impl Origin {
         }
     }
 
-    /// Returns the place in a file, if it was written in one.
+    /// Returns the place in a file, if the value was written in one.
     pub fn place(&self) -> Option<&Place> {
         match self {
             Self::File(place) | Self::Checkout(place, _) => Some(place),
@@ -78,17 +78,17 @@ impl Origin {
     }
 }
 
-/// A value and its origin.
+/// Value and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
-    /// As it was written.
+    /// Value as it was written.
     pub value: String,
-    /// Where.
+    /// Origin of the value.
     pub origin: Origin,
 }
 
 impl Given {
-    /// An error about this value, shown where it was written.
+    /// Returns an error about this value, shown where it was written.
     pub fn refuse(&self, message: impl Into<String>) -> Diagnostic {
         let diagnostic = Diagnostic::new(message);
         match &self.origin {
@@ -105,20 +105,20 @@ impl Given {
 
 type Layer = BTreeMap<&'static str, Vec<Given>>;
 
-/// What a section says: its values by key.
+/// Values of a section, by key.
 pub(super) type Section = BTreeMap<String, Given>;
 
-/// Sections by their names in small letters, each with its name as it was written first.
+/// Sections by their names in lower case, each with its name as it was written first.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Sections(BTreeMap<String, (String, Section)>);
 
 impl Sections {
-    /// The section called `name`, in capital or small letters.
+    /// Returns the section called `name`, ignoring case.
     pub(super) fn get(&self, name: &str) -> Option<&Section> {
         self.0.get(&normalized(name)).map(|(_, section)| section)
     }
 
-    /// The names, as they were written, of the sections that are none of the `known`.
+    /// Returns the names, as they were written, of the sections that are not in `known`.
     pub(super) fn names_beside<'a>(
         &self,
         known: impl Iterator<Item = &'a (impl AsRef<str> + 'a)>,
@@ -131,19 +131,20 @@ impl Sections {
         self.0.values_mut().flat_map(|(_, section)| section.values_mut())
     }
 
-    /// The section called `name`, which may be new.
+    /// Returns the section called `name`, and creates it if it does not exist.
     fn entry(&mut self, name: &str) -> &mut Section {
         let new = || (name.to_owned(), Section::new());
         &mut self.0.entry(normalized(name)).or_insert_with(new).1
     }
 }
 
-/// A section's name as names are compared: in small letters, but for the one of the options.
+/// Returns a section's name in the form in which names are compared: in lower case, except for the
+/// section of the options.
 fn normalized(section: &str) -> String {
     if section == OPTION_SECTION { section.to_owned() } else { section.to_lowercase() }
 }
 
-/// All that was given from outside the tree.
+/// All values that were given outside of the tree.
 #[derive(Debug, Default, Clone)]
 pub struct Layers {
     files: Layer,
@@ -156,11 +157,11 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Gathers the values of `flags` (by option name), of the configuration `files` and of the
+    /// Collects the values of `flags` (by option name), of the configuration `files` and of the
     /// `environment`.
     ///
     /// # Errors
-    /// When a file can't be read or says something that is no option.
+    /// When a file can't be read or contains something unknown.
     pub fn gather(
         flags: BTreeMap<&'static str, Vec<String>>,
         files: &[PathBuf],
@@ -170,7 +171,7 @@ impl Layers {
         if errors.is_empty() { Ok(layers) } else { Err(Diagnostics(errors)) }
     }
 
-    /// The same, with what is wrong beside what can be used.
+    /// Does the same as [`Layers::gather`], but returns the errors together with the usable values.
     pub fn gather_all(
         flags: BTreeMap<&'static str, Vec<String>>,
         files: &[PathBuf],
@@ -255,34 +256,34 @@ impl Layers {
         Ok(())
     }
 
-    /// The profiles that files define.
+    /// Returns the profiles that files define.
     pub fn profiles(&self) -> &BTreeMap<String, Given> {
         &self.profiles
     }
 
-    /// The sections of files that describe sources, by name.
+    /// Returns the sections of files that describe sources, by name.
     pub(super) fn sources(&self) -> &Sections {
         &self.sources
     }
 
-    /// All values of files.
+    /// Returns all values of files.
     pub(super) fn files_mut(&mut self) -> impl Iterator<Item = &mut Given> {
         let of_sections =
             [&mut self.sources, &mut self.users].into_iter().flat_map(Sections::all_mut);
         self.files.values_mut().flatten().chain(self.profiles.values_mut()).chain(of_sections)
     }
 
-    /// The values of an option that files give.
+    /// Returns the values that files give to an option.
     pub(super) fn of_files(&self, option: &Opt) -> impl Iterator<Item = &Given> {
         self.files.get(option.name).into_iter().flatten()
     }
 
-    /// The value of an option before the tree is known.
+    /// Returns the value of an option without regard to the tree, which need not be known yet.
     pub fn early(&self, name: &str) -> Option<Given> {
         self.strongest(option(name)).and_then(|values| values.last().cloned())
     }
 
-    /// A line for each option that is given and has no effect, with the reason.
+    /// Returns a line with the reason for each option that is given and has no effect.
     pub fn without_effect(&self) -> Vec<String> {
         let line = |option: &Opt| {
             let Effect::Nothing(reason) = option.effect else { return None };
@@ -292,7 +293,8 @@ impl Layers {
         OPTIONS.iter().filter_map(line).collect()
     }
 
-    /// All values of an option that adds up.
+    /// Returns the values of all layers for an option that adds up, and those of the strongest
+    /// layer for another one.
     pub fn all(&self, name: &str) -> Vec<Given> {
         let option = option(name);
         if !option.adds_up() {
@@ -306,7 +308,8 @@ impl Layers {
             .collect()
     }
 
-    /// The value of an option that has one value, given what the tree's manifest asks for.
+    /// Returns the value of an option that has a single value: the given one, else the default of
+    /// the tree's manifest, of its dialect, or of the option.
     pub fn one(&self, name: &str, manifest: &Manifest) -> Option<Given> {
         self.early(name)
             .or_else(|| {
@@ -327,19 +330,19 @@ impl Layers {
             })
     }
 
-    /// The same, with one word for each of these options in place of what was given.
+    /// Returns the same layers, with one word for each of these options in place of its values.
     pub(super) fn narrowed(&self, chosen: impl IntoIterator<Item = (&'static str, Given)>) -> Self {
         let mut layers = self.clone();
         layers.flags.extend(chosen.into_iter().map(|(name, given)| (name, vec![given])));
         layers
     }
 
-    /// A variable of the environment that is no option.
+    /// Returns a variable of the environment.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// The sections of files that describe users, by the user's name.
+    /// Returns the sections of files that describe users, by the user's name.
     pub(super) fn users(&self) -> &Sections {
         &self.users
     }
@@ -352,13 +355,13 @@ impl Layers {
     }
 }
 
-/// Returns what the tree's manifest says of an option, if it is one that trees may set.
+/// Returns the default of the tree's manifest for an option, if trees may set that option.
 pub(super) fn of_tree<'a>(name: &str, manifest: &'a Manifest) -> Option<(&'a PresetValue, Origin)> {
     let preset = manifest.defaults.get(name).filter(|_| option(name).is_for_trees())?;
     Some((&preset.value, Origin::Manifest(preset.place.clone())))
 }
 
-/// A configuration file, for messages.
+/// Configuration file, for messages.
 struct File<'a> {
     path: &'a str,
     text: Arc<str>,
@@ -370,8 +373,8 @@ impl File<'_> {
         Given { value: entry.value.clone(), origin: Origin::File(place) }
     }
 
-    /// A section of any name may describe a source, and be empty; but not one whose name is nearly
-    /// another.
+    /// Returns errors for empty sections whose names are similar to that of a known section. Others
+    /// are accepted: a section of any name may describe a source.
     fn misspelt_sections(&self, ini: &Ini) -> Vec<Diagnostic> {
         ini.sections
             .iter()
@@ -385,7 +388,7 @@ impl File<'_> {
             .collect()
     }
 
-    /// The sections that describe sources and are called as no source can be.
+    /// Returns errors for sections that describe sources and whose names are invalid for a source.
     fn misnamed_sources(&self, ini: &Ini) -> Vec<Diagnostic> {
         let is_of_source = |entry: &Entry| {
             let (section, key) = (normalized(&entry.section), entry.key.as_str());
@@ -409,7 +412,8 @@ impl File<'_> {
             .collect()
     }
 
-    /// A key that a source does not have, in a section that is no other: one of the two is wrong.
+    /// Returns an error for an unknown key in a section of a source: either the key or the name of
+    /// the section is wrong.
     fn unknown_in_section(&self, entry: &Entry) -> Diagnostic {
         let diagnostic = Diagnostic::new(format!(
             "there is no key '{}' in a section like [{}], which describes a source",
@@ -432,7 +436,7 @@ impl File<'_> {
     }
 }
 
-/// The section that is meant by one of another name.
+/// Returns the known section that a misspelt name probably means.
 fn meant(section: &str) -> Option<&'static str> {
     let known = [OPTION_SECTION, PROFILE_SECTION];
     if known.contains(&normalized(section).as_str()) {

@@ -1,8 +1,8 @@
-//! Settles what is asked for, once and for all, before anything else happens.
+//! Resolution of all settings, before anything else is done.
 //!
-//! [`Layers`] gathers what was given; [`settle`] turns that and the manifest of the tree into one
-//! immutable [`Settings`], in which every value has its type and has been checked. Nothing after
-//! that reads the environment, a file or a default.
+//! [`Layers`] collects the given values; [`settle`] turns them and the manifest of the tree into
+//! one immutable [`Settings`], in which every value is typed and checked. No later code reads the
+//! environment, a configuration file or a default.
 
 mod axes;
 mod conflicts;
@@ -55,31 +55,31 @@ pub use show::{Shown, show};
 pub use templating::Templating;
 pub use trust::{check_found_file, check_manifest, checkout_of};
 
-/// What stands for standard output where a file is named.
+/// File name that stands for standard output.
 const STDOUT: &str = "-";
 
-/// What the images are built on.
+/// Base, install type and architecture that images are built for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Axis {
-    /// The base distro's name.
+    /// Name of the base distro.
     pub base: String,
-    /// Where the software comes from: the type that images are named and rendered as.
+    /// Install type that images are named and rendered as: the origin of the software.
     pub install_type: String,
-    /// The external image, without tag.
+    /// External image, without tag.
     pub base_image: String,
-    /// The external image's tag.
+    /// Tag of the external image.
     pub base_tag: String,
-    /// The machine architecture, as the kernel calls it.
+    /// Machine architecture, by the kernel's name.
     pub arch: String,
 }
 
 impl Axis {
-    /// The machine architecture as Debian calls it; the kernel's word where Debian has no other.
+    /// Returns Debian's name of the machine architecture; the kernel's name if Debian has no other.
     pub fn debian_arch(&self) -> &str {
         debian_arch(&self.arch)
     }
 
-    /// The axis in the words of [`dialect`].
+    /// Returns the axis as the type that [`dialect`] uses.
     pub fn as_dialects_ask(&self) -> dialect::Axis<'_> {
         dialect::Axis {
             base: &self.base,
@@ -90,111 +90,113 @@ impl Axis {
     }
 }
 
-/// How images are built and pushed.
+/// Settings of building and pushing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Building {
-    /// How many builds at once.
+    /// Largest number of concurrent builds.
     pub threads: usize,
-    /// Whether what most hangs on starts first; images start by name otherwise.
+    /// True if images with the longest remaining chain of builds start first; otherwise images
+    /// start in order of their names.
     pub priorities: bool,
-    /// The file that keeps how long builds took; `None` where there is no place for it.
+    /// File with the durations of earlier builds; `None` if there is no folder for it.
     pub durations_file: Option<PathBuf>,
-    /// How many pushes at once; `None` where nothing is pushed.
+    /// Largest number of concurrent pushes; `None` if nothing is pushed.
     pub push_threads: Option<usize>,
-    /// Whether nothing is pushed unless all is built.
+    /// True if images are pushed only after all have been built without a failure.
     pub push_all_or_none: bool,
-    /// How many tries follow a failed one.
+    /// Number of retries after a failure.
     pub retries: usize,
-    /// How long the engine may be silent.
+    /// Longest time that the engine, or a server of sources, may be silent.
     pub timeout: Duration,
-    /// Whether newer external images are asked for.
+    /// True if newer external images are pulled.
     pub pull: bool,
-    /// Whether the engine may use its cache.
+    /// True if the engine may use its build cache.
     pub cache: bool,
-    /// Whether containers of failed builds are kept.
+    /// True if containers of failed builds are kept.
     pub keep: bool,
-    /// Whether BuildKit is wanted where there is a choice.
+    /// True if BuildKit is used where the engine has it.
     pub buildkit: bool,
-    /// The network that builds run in.
+    /// Network that builds run in.
     pub network_mode: String,
-    /// Where an image has to be, unchanged, not to be built; `None` where all are.
+    /// Place where an unchanged image has to be for its build to be skipped; `None` if nothing is
+    /// skipped.
     pub skip_unchanged: Option<Whereabouts>,
-    /// How the layers of each image are made one, if they are.
+    /// Settings of squashing; `None` if images are not squashed.
     pub squash: Option<Squash>,
-    /// The platform to build for, if it is not the engine's own.
+    /// Platform to build for; `None` for the engine's own.
     pub platform: Option<Platform>,
-    /// Registries that the images are pushed to beside the one in their names.
+    /// Registries that images are pushed to in addition to the one in their names.
     pub registries: Vec<String>,
-    /// Whether the engine is said to be Podman.
+    /// True if the configured engine is Podman.
     pub is_podman: bool,
-    /// Where the engine listens; `None` where none is needed.
+    /// Address of the engine; `None` if no engine is needed.
     pub endpoint: Option<Endpoint>,
-    /// Where credentials for registries are looked up, the first first.
+    /// Files in which credentials for registries are looked up, in order.
     pub credential_files: Vec<PathBuf>,
     /// Images whose failure does not make the run fail.
     pub allowed_to_fail: Vec<String>,
-    /// The values of build arguments.
+    /// Values of build arguments, by name.
     pub build_args: BTreeMap<String, String>,
-    /// The second that what is made is dated, since 1970, if SOURCE_DATE_EPOCH says so.
+    /// Date of everything that is made, in seconds since 1970, if SOURCE_DATE_EPOCH is set.
     pub epoch: Option<i64>,
-    /// What builds may use and images do not keep.
+    /// Secrets and ssh agents that builds may use, and that images do not contain.
     pub lent: Lent,
 }
 
-/// How images are squashed.
+/// Settings of squashing an image's layers into one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Squash {
-    /// Whether the image that was squashed is removed.
+    /// True if the original image is removed after squashing.
     pub cleanup: bool,
-    /// The folder to work in; one of the system's if it is not said.
+    /// Temporary folder for squashing; `None` for one of the system's.
     pub tmp_dir: Option<PathBuf>,
 }
 
-/// What is to be done with the plan.
+/// Action to take on the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Build it.
     Build,
     /// List the images.
     ListImages,
-    /// Show what is built on what.
+    /// Print the dependencies between images.
     ListDependencies,
-    /// Tell what would be done, and why.
+    /// Print the plan, with reasons.
     Plan(PlanFormat),
-    /// Write what is built on what.
+    /// Write the dependency graph.
     SaveDependency(Target, GraphFormat),
-    /// Only write Dockerfiles and contexts.
+    /// Write Dockerfiles and contexts only.
     TemplateOnly,
 }
 
 impl Task {
-    /// Whether images are built, or it is told how they would be: what a build refuses is refused.
+    /// Returns true for a build and for the plan of one: both refuse the same options.
     pub fn is_of_build(&self) -> bool {
         matches!(self, Self::Build | Self::Plan(_))
     }
 }
 
-/// How it is told what would be done.
+/// Format of a printed plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
-/// How a graph is written.
+/// Format of a dependency graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraphFormat {
-    /// For Graphviz.
+    /// Format of Graphviz.
     Dot,
-    /// For programs.
+    /// JSON for programs.
     Json,
-    /// For Mermaid.
+    /// Format of Mermaid.
     Mermaid,
 }
 
-/// Where something is written.
+/// Destination of an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// Standard output.
@@ -203,39 +205,39 @@ pub enum Target {
     File(PathBuf),
 }
 
-/// How much is said.
+/// Amount of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
     /// Failures only.
     Quiet,
-    /// What happens.
+    /// Failures and progress.
     Normal,
-    /// And the images' logs.
+    /// Failures, progress and the logs of images.
     Debug,
 }
 
-/// What is said about a run, and where.
+/// Settings of the output of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// How much is said.
+    /// Amount of output.
     pub verbosity: Verbosity,
-    /// The folder of the images' logs.
+    /// Folder for the logs of images.
     pub logs_dir: Option<PathBuf>,
-    /// Whether there is a summary.
+    /// True if a summary is printed.
     pub summary: bool,
-    /// Whether the summary goes to standard output as JSON.
+    /// True if the summary is written to standard output as JSON.
     pub json: bool,
-    /// The file for the summary as JSON.
+    /// File for the summary as JSON.
     pub summary_json_file: Option<PathBuf>,
-    /// The file for the page about the run.
+    /// File for the HTML report.
     pub report: Option<PathBuf>,
-    /// The file for the JUnit report.
+    /// File for the JUnit report.
     pub junit: Option<PathBuf>,
-    /// The service for continuous integration that keeps what is said.
+    /// Service for continuous integration whose log the output becomes.
     pub ci: Option<Service>,
 }
 
-/// A service for continuous integration.
+/// Service for continuous integration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// GitHub Actions.
@@ -244,52 +246,54 @@ pub enum Service {
     GitLab,
 }
 
-/// All that is settled before the work begins.
+/// All resolved settings of a run on one axis.
 #[derive(Debug)]
 pub struct Settings {
-    /// What the images are built on.
+    /// Base, install type and architecture that images are built for.
     pub axis: Axis,
-    /// What the manifest says about the base.
+    /// Entry of the manifest for the base.
     pub base: Base,
-    /// What tells the images of this axis from those of others in the run, if there are others.
+    /// Label that tells the images of this axis from those of others; `None` if there is one axis
+    /// only.
     pub label: Option<String>,
-    /// How images are called.
+    /// Rule for the names of images.
     pub naming: Naming,
-    /// How the manifest lists are called that join the images of several platforms.
+    /// Rule for the names of the manifest lists that join the images of several platforms.
     pub lists: Option<Naming>,
-    /// How those are called that are the same for every install type, if apart.
+    /// Rule for the names of images that are the same for every install type, if they have one of
+    /// their own.
     pub naming_apart: Option<Naming>,
-    /// Who looks after them.
+    /// Maintainer of the images: a label.
     pub maintainer: String,
-    /// What the manifest says about the install type.
+    /// Entry of the manifest for the install type.
     pub install_type: InstallType,
-    /// What templates are given beside that.
+    /// Further values for templates.
     pub templating: Templating,
-    /// The service users, by name.
+    /// Service users, by name.
     pub users: BTreeMap<String, UserVariables>,
-    /// All sources, by name; empty where the install type fetches none.
+    /// All sources, sorted by name; empty if the install type fetches none.
     pub sources: Vec<Source>,
-    /// The file with the site's CA certificates.
+    /// File with the CA certificates of the site.
     pub ca_certificates: Option<PathBuf>,
-    /// Searched in image names; `None` selects all.
+    /// Regular expressions that are searched in image names; `None` selects all images.
     pub patterns: Option<Vec<Regex>>,
-    /// Build what is said to be unbuildable, too.
+    /// True if images that are declared unbuildable are built, too.
     pub enable_unbuildable: bool,
-    /// The commit since which an image has to have changed to be built.
+    /// Commit to compare with: images that have not changed since are left out.
     pub changed_since: Option<String>,
-    /// Leave out what the engine has.
+    /// True if images that the engine has are left out.
     pub skip_existing: bool,
-    /// Leave out what others are built on.
+    /// True if images that are parents of others are left out.
     pub skip_parents: bool,
-    /// How images are built and pushed.
+    /// Settings of building and pushing.
     pub building: Building,
-    /// What is to be done.
+    /// Action to take on the plan.
     pub task: Task,
-    /// The day of the run, as `20260131`.
+    /// Day of the run, as `20260131`.
     pub today: String,
-    /// Where Dockerfiles and contexts are written.
+    /// Folder that Dockerfiles and contexts are written to.
     pub work_dir: Option<PathBuf>,
-    /// What is said, and where.
+    /// Settings of the output.
     pub output: Output,
 }
 
@@ -348,8 +352,8 @@ fn settle_values(mut values: Values<'_>, profiles: &Profiles) -> Result<Settings
     }
 }
 
-/// What is wrong with configuration files for a tree, also in what a build would not use. What they
-/// leave to the command line may be missing.
+/// Returns all errors of configuration files for a tree, including those in values that a build
+/// would not use. Options that the files leave to the command line may be missing.
 pub fn check(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Vec<Diagnostic> {
     let mut errors = profiles.wrong(References::new(layers, manifest));
     for (layers, one_of) in axes::axes(layers, manifest) {
@@ -363,17 +367,18 @@ pub fn check(layers: &Layers, manifest: &Manifest, profiles: &Profiles) -> Vec<D
     Diagnostics(errors).distinct().0
 }
 
-/// The folders that are laid over a tree with this `manifest`.
+/// Returns the folders that are laid over a tree with this `manifest`.
 ///
 /// # Errors
-/// When one refers to an option that there is not.
+/// When one refers to an unknown option.
 pub fn overlays(layers: &Layers, manifest: &Manifest) -> Result<Vec<PathBuf>> {
     let mut values = Values::new(layers, manifest);
     let folders = values.all("docker_dir").into_iter().map(|given| given.value.into()).collect();
     if values.errors.is_empty() { Ok(folders) } else { Err(Diagnostics(values.errors)) }
 }
 
-/// The naming of the images that are the same for every install type.
+/// Returns the rule for the names of images that are the same for every install type; `None` if
+/// they follow the common rule.
 fn apart(
     naming: &Naming,
     axis: &Axis,
@@ -384,12 +389,12 @@ fn apart(
     (knows && templating.infra_rename).then(|| naming.with_prefix(&format!("{}-infra-", axis.base)))
 }
 
-/// The second that SOURCE_DATE_EPOCH names.
+/// Returns the value of SOURCE_DATE_EPOCH, in seconds since 1970.
 fn epoch(layers: &Layers) -> Option<i64> {
     layers.variable("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.trim().parse().ok())
 }
 
-/// The day: the one that SOURCE_DATE_EPOCH names, else today's.
+/// Returns the day of the run: that of SOURCE_DATE_EPOCH in UTC, else today in local time.
 fn today(layers: &Layers) -> String {
     let named = epoch(layers).and_then(|seconds| Timestamp::from_second(seconds).ok());
     let day = match named {
@@ -399,21 +404,21 @@ fn today(layers: &Layers) -> String {
     day.strftime("%Y%m%d").to_string()
 }
 
-/// The time zone of the machine, or the one that TZ names. To look one up by its name is to list all
-/// that the machine has, which takes longer than to read hundreds of templates: so the file that is the
-/// machine's own zone is read by itself.
+/// Returns the time zone of the machine, or the one that TZ names. A lookup by name lists all zones
+/// of the machine, which takes longer than reading hundreds of templates, so the machine's own zone
+/// is read directly from its file.
 fn local_time_zone(layers: &Layers) -> TimeZone {
     let is_named = layers.variable("TZ").is_some();
     let own = (!is_named).then(|| std::fs::read("/etc/localtime").ok()).flatten();
     own.and_then(|zone| TimeZone::tzif("", &zone).ok()).unwrap_or_else(TimeZone::system)
 }
 
-/// The words in the value of an option that takes several.
+/// Returns the words in the value of an option that takes several.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(layers::SEPARATOR).map(types::strip).filter(|word| !word.is_empty())
 }
 
-/// A machine architecture as Debian calls it.
+/// Returns Debian's name of a machine architecture.
 fn debian_arch(arch: &str) -> &str {
     match arch {
         "x86_64" => "amd64",
@@ -423,13 +428,13 @@ fn debian_arch(arch: &str) -> &str {
     }
 }
 
-/// Reads values by type and collects what is wrong with them.
+/// Reader of typed values; collects the errors.
 struct Values<'a> {
     layers: &'a Layers,
     manifest: &'a Manifest,
     errors: Vec<Diagnostic>,
     one_of: OneOf,
-    /// Whether an option that has to be set may be missing.
+    /// True if a required option may be missing.
     is_partial: bool,
 }
 
@@ -442,19 +447,19 @@ impl<'a> Values<'a> {
         References::new(self.layers, self.manifest)
     }
 
-    /// The value of an option, its references to other options replaced.
+    /// Returns the value of an option, with its references to other options replaced.
     fn given(&mut self, name: &str) -> Option<Given> {
         let given = self.layers.one(name, self.manifest)?;
         Some(self.complete(name, given))
     }
 
-    /// All values of an option that adds up, their references replaced.
+    /// Returns all values of an option that adds up, with their references replaced.
     fn all(&mut self, name: &str) -> Vec<Given> {
         let given = self.layers.all(name).into_iter();
         given.map(|given| self.complete(name, given)).collect()
     }
 
-    /// A value of the option `name`, its references to other options replaced.
+    /// Returns a value of the option `name`, with its references to other options replaced.
     fn complete(&mut self, name: &str, given: Given) -> Given {
         let completed = self.references().complete(name, given.clone()).and_then(|completed| {
             if option(name).is_path() {
@@ -468,14 +473,14 @@ impl<'a> Values<'a> {
         })
     }
 
-    /// Adds what is wrong, unless it was told before: an option may be read more than once.
+    /// Records an error, unless it is recorded already: an option may be read more than once.
     fn refuse(&mut self, error: Diagnostic) {
         if !self.errors.contains(&error) {
             self.errors.push(error);
         }
     }
 
-    /// Reads every option, also those that something else leaves without use.
+    /// Reads every option, including those that have no effect because of others.
     fn check_all(&mut self) {
         for option in OPTIONS {
             match option.kind {
@@ -490,7 +495,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The values of an option that takes a list, their references replaced.
+    /// Returns the values of an option that takes a list, with their references replaced.
     fn list(&mut self, name: &str) -> Vec<String> {
         if self.layers.early(name).is_none()
             && let Some((PresetValue::List(values), _)) = layers::of_tree(name, self.manifest)
@@ -500,7 +505,7 @@ impl<'a> Values<'a> {
         self.given(name).map(|given| types::list(&given.value)).unwrap_or_default()
     }
 
-    /// The value of an option, or what follows from others where it is not given.
+    /// Returns the value of an option, or the value derived from other options if it is not given.
     fn text_or_derived(&mut self, name: &str) -> String {
         let given = self.text(name);
         given.or_else(|| self.references().derived(name)).unwrap_or_default()
@@ -510,7 +515,7 @@ impl<'a> Values<'a> {
         self.given(name).map(|given| given.value).filter(|value| !value.is_empty())
     }
 
-    /// The words of an option that takes several.
+    /// Returns the words of an option that takes several.
     fn words(&mut self, name: &str) -> Vec<String> {
         let given = self.given(name);
         given.map(|given| words(&given.value).map(str::to_owned).collect()).unwrap_or_default()
@@ -520,7 +525,7 @@ impl<'a> Values<'a> {
         self.text(name).map(PathBuf::from)
     }
 
-    /// The value of an option that a tree's manifest or the user has to set.
+    /// Returns the value of an option that either the tree's manifest or the user has to set.
     fn required(&mut self, name: &str) -> Option<Given> {
         let given = self.given(name).filter(|given| !given.value.is_empty());
         if given.is_none() && !self.is_partial {
@@ -624,7 +629,8 @@ impl<'a> Values<'a> {
         Some((axis, base, about))
     }
 
-    /// How images are called, and the manifest lists that join them with those of other platforms.
+    /// Returns the rule for the names of images, and that for the manifest lists that join several
+    /// platforms.
     fn naming(&mut self, axis: &Axis) -> Option<(Naming, Option<Naming>)> {
         let namespace = self.required("namespace")?;
         if let Err(error) = trust::check_namespace(&namespace) {
@@ -658,7 +664,8 @@ impl<'a> Values<'a> {
         .ok()
     }
 
-    /// The patterns on the command line or in a file, else those of the chosen profiles.
+    /// Returns the patterns on the command line or in a file, else those of the chosen profiles;
+    /// `None` if neither is given.
     fn patterns(&mut self, profiles: &Profiles) -> Option<Vec<Regex>> {
         let asked = self.all("regex");
         let chosen = self.all("profile");
@@ -681,7 +688,7 @@ impl<'a> Values<'a> {
         Some(patterns)
     }
 
-    /// The sources of all images, their references to options replaced.
+    /// Returns the sources of all images, with their references to options replaced.
     fn sources(&mut self) -> Vec<Source> {
         let debian_arch = self.text_or_derived("debian_arch");
         let locals_base = self.path("locals_base").unwrap_or_default();
@@ -694,7 +701,8 @@ impl<'a> Values<'a> {
         sources::sources(self.layers, self.manifest, &surroundings, &mut self.errors)
     }
 
-    /// The build arguments: the user's, those of pip, and the proxies of the environment.
+    /// Returns the build arguments: the user's, the settings of pip, and the proxies of the
+    /// environment.
     fn build_args(&mut self, templating: &Templating) -> BTreeMap<String, String> {
         let mut build_args = self.dictionary("build_args");
         let others = templating.pip_arguments.iter().map(|(name, value)| (name, value));
@@ -704,13 +712,13 @@ impl<'a> Values<'a> {
         build_args
     }
 
-    /// An option whose value is `name:value` pairs.
+    /// Returns the `name:value` pairs of an option.
     fn dictionary(&mut self, name: &str) -> BTreeMap<String, String> {
         let Some(given) = self.given(name) else { return BTreeMap::new() };
         match types::dictionary(&given.value) {
             Ok(pairs) => pairs,
             Err(wrong) => {
-                // Neither the value nor the line that it stands in is shown where it may be a secret.
+                // Neither the value nor its line is shown if it may contain a secret.
                 let error = if types::names_a_secret(&given.value) {
                     Diagnostic::new(format!("{name} of {} holds what is no pair", given.origin))
                 } else {
@@ -762,8 +770,8 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Where the engine listens, if one is needed. What files are checked for may be used elsewhere
-    /// than here: there the Docker client's own settings don't matter.
+    /// Returns the address of the engine, if one is needed. A check of files ignores the Docker
+    /// client's settings on this machine, since the files may be used on another one.
     fn endpoint(&mut self, is_needed: bool) -> Option<Endpoint> {
         let found = match self.choice("engine").as_str() {
             "podman" => {
@@ -782,7 +790,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Where several are asked for, the one that kolla-build would do.
+    /// Returns the task; if several are requested, the one that kolla-build would choose.
     fn task(&mut self) -> Task {
         if self.flag("template_only") {
             Task::TemplateOnly
@@ -817,8 +825,8 @@ impl<'a> Values<'a> {
         Task::SaveDependency(target, format)
     }
 
-    /// The format of the plan: text, unless JSON is asked for. That the summary's is JSON by default
-    /// says nothing about the plan.
+    /// Returns the format of the plan: text, unless JSON is requested explicitly. The default of
+    /// the option, JSON, holds for the summary only.
     fn plan_format(&mut self) -> PlanFormat {
         match self.given("format") {
             Some(Given { value, origin }) if value == "json" && origin != Origin::Default => {
@@ -848,7 +856,8 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The service that is named, or else that says in the environment that it runs this.
+    /// Returns the service that is named by the option, or else detected by its environment
+    /// variable.
     fn service(&mut self) -> Option<Service> {
         if self.given("ci").is_some() {
             return match self.choice("ci").as_str() {
@@ -898,7 +907,7 @@ mod tests {
         install_types = ["binary", "source", "variant"]
     "#;
 
-    /// Settles these flags, this file and these variables.
+    /// Resolves settings from flags, the text of a file and variables.
     fn settled(
         flags: &[(&'static str, &str)],
         file: &str,

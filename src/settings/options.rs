@@ -1,24 +1,24 @@
-//! Every option there is, once: its spelling, kind, default and meaning.
+//! Table of all options: spelling, kind, default and meaning of each.
 //!
 //! The command line, the keys of build.conf, the environment variables, `build.conf.example` and
-//! the resolved settings are all made from this table. Names are kolla-build's.
+//! the resolved settings are all derived from this table. The names are kolla-build's.
 
 use super::types::boolean;
 
-/// What values an option takes.
+/// Kind of the values of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `--name` and `--noname`; true or false in a file.
     Bool,
-    /// A whole number of at least this.
+    /// Whole number of at least this.
     Count(usize),
     /// Any text.
     Text,
-    /// A path; in a file, relative to the working folder.
+    /// Path; in a file, relative to the working folder.
     Path,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// One of these words, the second of which is meant where none is given.
+    /// One of these words; the flag without a word means the second.
     Degree(&'static [&'static str]),
     /// Texts separated by commas.
     List,
@@ -26,16 +26,17 @@ pub enum Kind {
     Several,
     /// Pairs of name and value, with a colon between them and separated by commas.
     Dict,
-    /// Any number of texts: the option is repeated, a file's and the command line's add up.
+    /// Any number of texts: the option may be repeated, and the values of files and command line
+    /// add up.
     Many,
     /// Like `Many`, for paths.
     Paths,
-    /// The words of the command line that belong to no option; they replace a file's.
+    /// Words of the command line that belong to no option; they replace a file's.
     Positional,
 }
 
 impl Kind {
-    /// Whether there is one value, which may stand within a text.
+    /// Returns true if the option has a single value, to which other texts can refer.
     pub fn is_of_one_value(self) -> bool {
         match self {
             Self::Bool
@@ -50,72 +51,72 @@ impl Kind {
     }
 }
 
-/// What holds where an option is not given.
+/// Value of an option that is not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
-    /// Nothing.
+    /// No value.
     Unset,
     /// This text.
     Is(&'static str),
-    /// What the manifest of the tree says, under `[defaults]` or for the base.
+    /// Value from the tree's manifest, under `[defaults]` or for the base.
     OfTree,
-    /// Something found out at run time, described here.
+    /// Value found at run time, described here.
     Found(&'static str),
 }
 
-/// What comes of giving an option.
+/// Effect of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// What its help says.
+    /// The option does what its help says.
     AsSaid,
-    /// Nothing, for this reason: it is accepted since kolla-build has it.
+    /// No effect, for this reason: the option is accepted for compatibility with kolla-build.
     Nothing(&'static str),
 }
 
-/// Least trusted of those that may set an option.
+/// Least trusted party that may set an option.
 ///
-/// A template tree and a configuration file that came along with one are data from someone else: they
-/// decide on images, and not on what becomes of the machine that builds these.
+/// A template tree and a configuration file that came along with one are data from someone else:
+/// they may define images, but not what happens on the machine that builds these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Authority {
-    /// The user alone: the command line, the environment, and configuration files outside of the
-    /// checkout that is worked in or named with `--config-file`.
+    /// Only the user: on the command line, in the environment, and in configuration files that are
+    /// outside of the current checkout or named with `--config-file`.
     User,
-    /// Also a configuration file found in a checkout, where a path leads to no place outside of it.
+    /// Also a configuration file found in a checkout; its paths may not leave the checkout.
     Checkout,
     /// Also the manifest of a template tree.
     Tree,
 }
 
-/// Which heading of the help an option stands under.
+/// Group of options, with a heading in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// What the images are, and how they are called.
+    /// Base, type and names of images.
     Images,
-    /// The templates they are made of.
+    /// Templates.
     Templates,
-    /// What is in them.
+    /// Content of images.
     Contents,
-    /// Where their packages come from.
+    /// Package repositories.
     Packages,
-    /// Which of them are wanted.
+    /// Selection of images.
     Selection,
-    /// How they are built.
+    /// Course of a build.
     Build,
-    /// By what they are built.
+    /// Container engine.
     Engine,
-    /// Where they go.
+    /// Pushing to registries.
     Push,
-    /// What is shown instead of building.
+    /// Output of lists in place of a build.
     Listing,
-    /// What is said about a run.
+    /// Output of a run.
     Output,
-    /// What kolla-build has, and Kiln has no use for.
+    /// Options of kolla-build that have no effect in Kiln.
     Compatibility,
 }
 
 impl Group {
-    /// The heading.
+    /// Returns the heading.
     pub fn heading(self) -> &'static str {
         match self {
             Self::Images => "What the images are",
@@ -133,43 +134,44 @@ impl Group {
     }
 }
 
-/// An option.
+/// Option of `kiln build`.
 #[derive(Debug, Clone, Copy)]
 pub struct Opt {
-    /// Its key in a file.
+    /// Key in a file.
     pub name: &'static str,
-    /// Its spelling on the command line, without the two hyphens.
+    /// Spelling on the command line, without the two hyphens.
     pub flag: &'static str,
-    /// Its short form.
+    /// Short form.
     pub short: Option<char>,
-    /// What it takes.
+    /// Kind of its values.
     pub kind: Kind,
-    /// What holds without it.
+    /// Value if it is not given.
     pub default: Fallback,
-    /// How its value is called in the help.
+    /// Placeholder of the value in the help.
     pub value: &'static str,
-    /// Where it stands in the help.
+    /// Group in the help.
     pub group: Group,
-    /// What it means, in a sentence.
+    /// Meaning, in a sentence.
     pub help: &'static str,
-    /// What comes of giving it.
+    /// Effect of giving it.
     pub effect: Effect,
-    /// Least trusted of those that may set it.
+    /// Least trusted party that may set it.
     pub authority: Authority,
 }
 
 impl Opt {
-    /// The name of the environment variable that sets it.
+    /// Returns the name of the environment variable that sets the option.
     pub fn environment(&self) -> String {
         format!("KILN_{}", self.name.to_ascii_uppercase())
     }
 
-    /// Whether the manifest of a template tree may set it, and values of a tree may refer to it.
+    /// Returns true if the manifest of a template tree may set the option, and values of a tree may
+    /// refer to it.
     pub fn is_for_trees(&self) -> bool {
         self.authority == Authority::Tree
     }
 
-    /// Whether a value says no more than what holds without it.
+    /// Returns true if `value` means the same as not giving the option.
     pub fn is_default(&self, value: &str) -> bool {
         match (self.default, self.kind) {
             (Fallback::Is(default), Kind::Bool) => boolean(default) == boolean(value),
@@ -178,21 +180,21 @@ impl Opt {
         }
     }
 
-    /// Whether its values are paths.
+    /// Returns true if the values are paths.
     pub fn is_path(&self) -> bool {
         matches!(self.kind, Kind::Path | Kind::Paths)
     }
 
-    /// Whether values from several places add up instead of replacing each other.
+    /// Returns true if values from several layers add up instead of replacing each other.
     pub fn adds_up(&self) -> bool {
         matches!(self.kind, Kind::Many | Kind::Paths)
     }
 }
 
-/// The option called `name`.
+/// Returns the option called `name`.
 ///
 /// # Panics
-/// When there is none: the names are written in the program.
+/// When there is none: all names passed are constants of the program.
 pub fn option(name: &str) -> &'static Opt {
     OPTIONS
         .iter()
@@ -223,13 +225,13 @@ impl Opt {
         self
     }
 
-    /// Lets the manifests of trees set it, too.
+    /// Allows the manifests of trees to set the option, too.
     const fn for_trees(mut self) -> Self {
         self.authority = Authority::Tree;
         self
     }
 
-    /// Keeps configuration files that came with a checkout from setting it.
+    /// Forbids configuration files of a checkout to set the option.
     const fn for_users_alone(mut self) -> Self {
         self.authority = Authority::User;
         self

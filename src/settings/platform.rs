@@ -1,9 +1,9 @@
-//! Platforms, as image tools write them.
+//! Platforms in the notation of image tools.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// An operating system and an architecture, perhaps with a variant of it: `linux/arm/v7`.
+/// Operating system and architecture, optionally with a variant: `linux/arm/v7`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
     os: String,
@@ -11,7 +11,7 @@ pub struct Platform {
     variant: Option<String>,
 }
 
-/// Architectures, as image tools and as the kernel call them, where the two differ.
+/// Names of architectures in image tools and in the kernel, where they differ.
 const ARCHITECTURES: &[(&str, &str)] = &[
     ("amd64", "x86_64"),
     ("arm64", "aarch64"),
@@ -21,13 +21,13 @@ const ARCHITECTURES: &[(&str, &str)] = &[
 ];
 
 impl Platform {
-    /// The architecture as the kernel calls it.
+    /// Returns the kernel's name of the architecture.
     pub fn kernel_arch(&self) -> &str {
         let known = ARCHITECTURES.iter().find(|(tools, _)| *tools == self.architecture);
         known.map_or(self.architecture.as_str(), |(_, kernels)| kernels)
     }
 
-    /// What tells this platform's images from those of others, as a part of a tag.
+    /// Returns the part of a tag that tells this platform's images from those of others.
     pub fn tag_suffix(&self) -> String {
         match &self.variant {
             Some(variant) => format!("{}-{variant}", self.architecture),
@@ -39,8 +39,8 @@ impl Platform {
 impl FromStr for Platform {
     type Err = ();
 
-    /// Reads `os/architecture`, `os/architecture/variant` or an architecture of Linux, in whichever
-    /// words.
+    /// Parses `os/architecture`, `os/architecture/variant`, or an architecture alone, which is one
+    /// of Linux. Architectures may have the name of image tools or that of the kernel.
     fn from_str(text: &str) -> Result<Self, ()> {
         let is_word = |part: &&str| {
             !part.is_empty()

@@ -9,23 +9,22 @@ use super::references::References;
 use super::types::list;
 use crate::diagnostic::{Diagnostic, Result, collect};
 
-/// All profiles there are, by name.
+/// All profiles, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profiles(BTreeMap<String, Profile>);
 
-/// Where the patterns of a profile come from.
+/// Patterns of a profile, by their origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Profile {
-    /// A file beside the tree.
+    /// File beside the tree.
     File(Vec<String>),
-    /// A section of a configuration file: a list, whose references are yet to be replaced.
+    /// Section of a configuration file: a list in which references have not been replaced yet.
     Section(Given),
 }
 
 impl Profiles {
-    /// The profiles in `files` (text by name; one pattern a line, `#` begins a comment), with
-    /// those that configuration files define added, or put in their place where the name is the
-    /// same.
+    /// Returns the profiles in `files` (text by name; one pattern a line, `#` begins a comment),
+    /// together with those of configuration files, which replace profiles of the same name.
     pub fn new(files: BTreeMap<String, String>, layers: &Layers) -> Self {
         let of_files = files.into_iter().map(|(name, text)| {
             let lines = text.lines().map(str::trim);
@@ -39,7 +38,7 @@ impl Profiles {
         Self(of_files.chain(of_sections).collect())
     }
 
-    /// The patterns of the profile that `asked` names.
+    /// Returns the patterns of the profile that `asked` names.
     ///
     /// # Errors
     /// When there is no such profile, it is empty, or one of its patterns is wrong.
@@ -59,10 +58,10 @@ impl Profiles {
         Ok(patterns)
     }
 
-    /// The patterns of all that are files beside the tree.
+    /// Returns the patterns of all profiles that are files beside the tree.
     ///
     /// # Errors
-    /// Every pattern that is wrong.
+    /// All wrong patterns.
     pub fn of_tree(files: BTreeMap<String, String>) -> Result<Vec<Regex>> {
         let profiles = Self::new(files, &Layers::default());
         let compiled = profiles.0.iter().map(|(name, profile)| match profile {
@@ -72,7 +71,8 @@ impl Profiles {
         Ok(collect(compiled)?.concat())
     }
 
-    /// What is wrong with those that configuration files define, whether they are chosen or not.
+    /// Returns the errors of all profiles in configuration files, including those that are not
+    /// chosen.
     pub(super) fn wrong(&self, references: References<'_>) -> Vec<Diagnostic> {
         let written = self.0.iter().filter(|(_, profile)| matches!(profile, Profile::Section(_)));
         written.filter_map(|(name, profile)| profile.compiled(name, references).err()).collect()
@@ -89,7 +89,7 @@ impl Profile {
             Self::File(patterns) => patterns.clone(),
             Self::Section(given) => {
                 let given = references.complete_in(Some(PROFILE_SECTION), name, given.clone())?;
-                // An empty one would be found in the name of every image.
+                // An empty pattern would match every image.
                 list(&given.value).into_iter().filter(|pattern| !pattern.is_empty()).collect()
             }
         };
@@ -100,7 +100,7 @@ impl Profile {
     }
 }
 
-/// The patterns of the profile called `name`; `refuse` makes an error of a message.
+/// Compiles the patterns of the profile called `name`; `refuse` makes an error of a message.
 fn compiled(
     name: &str,
     patterns: &[String],
@@ -116,12 +116,12 @@ fn compiled(
     compiled.collect()
 }
 
-/// The error for a pattern that is none.
+/// Returns the error for a pattern that is not a regular expression.
 pub(super) fn bad_regex(given: &Given, error: &regex::Error) -> Diagnostic {
     given.refuse(format!("'{}' is not a regular expression", given.value)).note(last_line(error))
 }
 
-/// The part of a pattern's error that says what is wrong.
+/// Returns the part of a regular expression's error that says what is wrong.
 fn last_line(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();

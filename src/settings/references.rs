@@ -1,4 +1,4 @@
-//! What a reference in a value stands for, and which options follow from others.
+//! References in values, and options whose values are derived from others.
 
 use super::interpolate::interpolate;
 use super::layers::{Given, Layers, Origin, PROFILE_SECTION};
@@ -9,39 +9,38 @@ use crate::diagnostic::{Diagnostic, nearest};
 use crate::dialect::Dialect;
 use crate::tree::Manifest;
 
-/// Why a reference leads nowhere.
+/// Reason why a reference can't be replaced.
 enum Dangling {
-    /// There is no option of this name.
+    /// No option has this name.
     Unknown(String),
-    /// The option of this name takes several values, which no text can stand for.
+    /// The option of this name takes several values, which can't be a part of a text.
     Several(String),
-    /// The value of the option of this name is made of itself.
+    /// The value of the option of this name refers to itself: a cycle.
     Circle(String),
-    /// The option of this name is not for the author of the value that refers to it.
+    /// The author of the referring value may not read the option of this name.
     Confidential(String),
 }
 
-/// The options being looked up, each because of the one before: their sections, if they are in
-/// one, and names.
+/// Options being resolved, each referred to by the one before: section, if there is one, and name.
 type Trail = Vec<(Option<String>, String)>;
 
-/// What an option or a key of a section holds.
+/// Kind and value of an option, or of a key of a section.
 pub(super) struct Held {
     pub(super) kind: Kind,
-    /// As it was written, if it was given or there is a default.
+    /// Value as it was written, if it was given or there is a default.
     pub(super) text: Option<Text>,
-    /// Whether everybody may refer to it, whoever gave it.
+    /// True if every author may refer to it, whoever gave it.
     pub(super) is_public: bool,
 }
 
-/// A value as it was written, and by whom.
+/// Value as it was written, with its author.
 pub(super) struct Text {
     pub(super) value: String,
     pub(super) author: Authority,
 }
 
 impl Text {
-    /// Returns a value that the tree or Kiln itself has.
+    /// Returns a value of the tree or of Kiln itself.
     pub(super) fn of_tree(value: String) -> Self {
         Self { value, author: Authority::Tree }
     }
@@ -57,7 +56,7 @@ impl From<Given> for Text {
     }
 }
 
-/// Follows references.
+/// Resolver of references.
 #[derive(Clone, Copy)]
 pub(super) struct References<'a> {
     layers: &'a Layers,
@@ -69,18 +68,19 @@ impl<'a> References<'a> {
         Self { layers, manifest }
     }
 
-    /// A value of an option, its references to others replaced.
+    /// Returns a value of an option, with its references to others replaced.
     ///
     /// # Errors
-    /// The first reference that leads nowhere.
+    /// The first reference that can't be replaced.
     pub(super) fn complete(&self, name: &str, given: Given) -> Result<Given, Diagnostic> {
         self.complete_in(None, name, given)
     }
 
-    /// A value of a key in a `section`, whose other keys go before the options.
+    /// Returns a value of a key in a `section`, with its references replaced. A key of the same
+    /// section takes precedence over an option of the same name.
     ///
     /// # Errors
-    /// The first reference that leads nowhere.
+    /// The first reference that can't be replaced.
     pub(super) fn complete_in(
         &self,
         section: Option<&str>,
@@ -95,7 +95,7 @@ impl<'a> References<'a> {
         }
     }
 
-    /// What holds for an option that follows from others and is not given.
+    /// Returns the value of an option that is not given, if it is derived from others.
     pub(super) fn derived(&self, name: &str) -> Option<String> {
         self.follow(name, &mut vec![(None, name.to_owned())]).ok().flatten()
     }
@@ -109,7 +109,7 @@ impl<'a> References<'a> {
         interpolate(&text.value, |name| self.referred_to(section, name, text.author, trail))
     }
 
-    /// What `$name` in a value of the `section` stands for, where that was written by `author`.
+    /// Returns the text for `$name` in a value of the `section` that was written by `author`.
     fn referred_to(
         &self,
         section: Option<&str>,
@@ -145,7 +145,7 @@ impl<'a> References<'a> {
         Ok(text.map(|text| as_written(held.kind, text)).unwrap_or_default())
     }
 
-    /// What there is of this name in a section, or among the options.
+    /// Returns the kind and value of a key in a section, or of an option; `None` if there is none.
     fn held(&self, section: Option<&str>, key: &str) -> Option<Held> {
         let Some(section) = section else {
             let option = OPTIONS.iter().find(|option| option.name == key)?;
@@ -163,7 +163,8 @@ impl<'a> References<'a> {
         }
     }
 
-    /// What holds for an option that is not given.
+    /// Returns the derived value of an option that is not given; `None` if it is not a derived
+    /// option.
     fn follow(&self, name: &str, trail: &mut Trail) -> Result<Option<String>, Dangling> {
         let mut value = |name: &str| self.referred_to(None, name, Authority::User, trail);
         Ok(match name {
@@ -192,8 +193,8 @@ impl<'a> References<'a> {
     }
 }
 
-/// A value as Python writes it into a text: what is wrong about it is told elsewhere. Of several
-/// words it is the first.
+/// Returns a value as Python formats it in a text. An invalid value is returned unchanged, since
+/// the error is reported elsewhere. Of several words the first is returned.
 fn as_written(kind: Kind, text: String) -> String {
     match kind {
         Kind::Bool => match types::boolean(&text) {
@@ -207,12 +208,12 @@ fn as_written(kind: Kind, text: String) -> String {
     }
 }
 
-/// The branch of the services' sources that belongs to a release.
+/// Returns the branch of the services' sources that belongs to a release.
 fn branch(release: &str) -> String {
     if release == "master" { release.to_owned() } else { format!("stable-{release}") }
 }
 
-/// The error for a reference that leads nowhere, in the value `given` for `key`.
+/// Returns the error for a reference that can't be replaced, in the value `given` for `key`.
 fn refuse(dangling: &Dangling, section: Option<&str>, key: &str, given: &Given) -> Diagnostic {
     let whose = match section {
         Some(section) => format!("{key} in [{section}]"),

@@ -1,8 +1,8 @@
-//! What builds are lent and images never keep: secrets and the agents of ssh, as `docker buildx`
-//! spells them.
+//! Secrets and ssh agents that builds may use and images never contain, with the syntax of
+//! `docker buildx`.
 //!
-//! No message repeats a specification as a whole: whoever mistakes `--secret` may have written the
-//! secret itself.
+//! No message repeats a whole specification: a user who misunderstands `--secret` may have written
+//! the secret itself.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,42 +14,42 @@ use super::layers::Given;
 use crate::diagnostic::Diagnostic;
 use crate::secret::Secret;
 
-/// The variable that names the socket of the user's agent.
+/// Variable that names the socket of the user's ssh agent.
 const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
 
-/// The keys of a secret.
+/// Keys of a secret.
 const KEYS: [&str; 5] = ["id", "src", "source", "env", "type"];
 
 const SECRET_SYNTAX: &str = "write id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]";
 
 const AGENT_SYNTAX: &str = "write default or ID[=SOCKET]";
 
-/// Where the value of a secret comes from.
+/// Origin of the value of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// A file, which is read when the building begins.
+    /// File, which is read when building begins.
     File(PathBuf),
-    /// A variable of the environment, with this value.
+    /// Variable of the environment, with this value.
     Variable(Secret),
 }
 
-/// What builds may ask for.
+/// Secrets and ssh agents that builds may request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lent {
-    /// The secrets, by id.
+    /// Secrets, by id.
     pub secrets: BTreeMap<String, SecretSource>,
-    /// The sockets of ssh agents, by id.
+    /// Sockets of ssh agents, by id.
     pub agents: BTreeMap<String, PathBuf>,
 }
 
 impl Lent {
-    /// Whether there is nothing.
+    /// Returns true if there are neither secrets nor agents.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty() && self.agents.is_empty()
     }
 }
 
-/// A secret as it is written.
+/// Parsed specification of a secret.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Spec {
     id: String,
@@ -58,7 +58,8 @@ struct Spec {
 }
 
 impl Values<'_> {
-    /// What builds are lent; files and sockets have to be there if there is to be a build.
+    /// Returns the secrets and agents for builds. For a build, their files and sockets have to
+    /// exist.
     pub(super) fn lent(&mut self, is_build: bool) -> Lent {
         let mut lent = Lent::default();
         for given in self.all("secret") {
@@ -83,7 +84,7 @@ impl Values<'_> {
         self.refuse(given.refuse(format!("the id '{id}' is given twice")));
     }
 
-    /// The classic builder lends nothing.
+    /// Refuses secrets and agents for the classic builder, which supports neither.
     fn refuse_without_buildkit(&mut self) {
         let cure = match (self.flag("buildkit"), self.flag("squash")) {
             (false, _) => "leave out --nobuildkit",
@@ -164,7 +165,7 @@ fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-/// What is wrong with a specification.
+/// Error in a specification.
 #[derive(Debug, PartialEq, Eq)]
 enum Wrong {
     NoPair,
@@ -191,7 +192,7 @@ impl Wrong {
     }
 }
 
-/// Reads what stands behind `--secret`.
+/// Parses the value of `--secret`.
 fn spec(text: &str) -> Result<Spec, Wrong> {
     let (mut id, mut src, mut env, mut kind) = (None, None, None, None);
     for pair in text.split(',') {

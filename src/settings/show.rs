@@ -1,4 +1,4 @@
-//! What holds for every option, and where it comes from: for people to look at.
+//! Values and origins of all options, for people.
 
 use super::layers::{Given, Layers, Origin, of_tree};
 use super::options::Fallback;
@@ -11,19 +11,19 @@ use crate::tree::Manifest;
 /// Text in place of a value whose name looks like that of a secret.
 const HIDDEN: &str = "***";
 
-/// A value that holds for an option.
+/// Resolved value of an option.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    /// The option.
+    /// Option that has the value.
     pub option: &'static Opt,
-    /// The value as it is understood, its references to other options replaced; empty for none.
+    /// Value in normalized form, with its references to other options replaced; empty for none.
     pub value: String,
-    /// Where it was written.
+    /// Origin of the value.
     pub origin: Origin,
 }
 
-/// What holds for every option, in the order of the table. An option whose values add up is there
-/// once for each of them, and one that takes pairs once for each pair.
+/// Returns the values of all options, in the order of the table. An option whose values add up has
+/// an entry for each of them, and one that takes pairs has an entry for each pair.
 pub fn show(layers: &Layers, manifest: &Manifest, settings: &Settings) -> Vec<Shown> {
     let mut values = Values::new(layers, manifest);
     OPTIONS.iter().flat_map(|option| values.shown(option, settings)).collect()
@@ -47,7 +47,7 @@ impl Values<'_> {
             let nothing = match (option.default, shown.pop()) {
                 (Fallback::Is(_) | Fallback::OfTree, Some(shown)) => shown.origin,
                 (_, Some(shown)) if !matches!(shown.origin, Origin::Manifest(_)) => shown.origin,
-                // The tree says what would hold without it.
+                // An empty text of the tree is the same as no value.
                 _ => Origin::Default,
             };
             let follows = follows(option.name, settings);
@@ -78,7 +78,7 @@ impl Values<'_> {
     }
 }
 
-/// A value in the spelling that all that mean the same have.
+/// Returns the normalized form of a value: the same for all spellings with the same meaning.
 fn understood(kind: Kind, value: String) -> String {
     match kind {
         Kind::Bool => boolean(&value).map_or(value, |truth| truth.to_string()),
@@ -87,7 +87,7 @@ fn understood(kind: Kind, value: String) -> String {
     }
 }
 
-/// The value of an option that is not given, where that follows from others.
+/// Returns the value of an option that is not given, if it is derived from others.
 fn follows(name: &str, settings: &Settings) -> Option<(String, Origin)> {
     let Settings { axis, base, naming, templating, .. } = settings;
     let has_release = !templating.release.is_empty();

@@ -1,5 +1,5 @@
-//! Sources of images: what the manifest of the tree says, changed by sections of configuration
-//! files key by key, as kolla-build's sections are.
+//! Sources of images: those of the tree's manifest, changed key by key by sections of configuration
+//! files, as in kolla-build.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::image::SourceName;
 use crate::source::{Digest, Kind, Source};
 use crate::tree::{Manifest, SourceEntry, leads_down};
 
-/// The keys of a section that describes a source.
+/// Keys of a section that describes a source.
 pub(super) const KEYS: [(&str, options::Kind); 6] = [
     ("type", options::Kind::Text),
     ("location", options::Kind::Text),
@@ -23,15 +23,16 @@ pub(super) const KEYS: [(&str, options::Kind); 6] = [
     ("version", options::Kind::Text),
 ];
 
-/// Key of the location, which may hold a password.
+/// Key of the location, which may contain a password.
 const LOCATION: &str = "location";
 
-/// What the key of that name takes, if there is one.
+/// Returns the kind of the key's values; `None` if there is no such key.
 pub(super) fn kind_of(key: &str) -> Option<options::Kind> {
     KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
 }
 
-/// What a key of the source called `name` holds.
+/// Returns the kind and value of a key of the source called `name`; `None` if there is no such key
+/// or source.
 pub(super) fn held(layers: &Layers, manifest: &Manifest, name: &str, key: &str) -> Option<Held> {
     let kind = kind_of(key)?;
     let (entry, section) = (manifest.sources.get(name), layers.sources().get(name));
@@ -51,24 +52,26 @@ pub(super) fn held(layers: &Layers, manifest: &Manifest, name: &str, key: &str) 
     Some(Held { kind, text, is_public: key != LOCATION })
 }
 
-/// What a source depends on beside its own values.
+/// Values that a source depends on in addition to its own.
 pub(super) struct Surroundings<'a> {
-    /// What references to options and to other sources stand for.
+    /// Resolver of references to options and to other sources.
     pub(super) references: References<'a>,
-    /// The architecture as Debian calls it.
+    /// Debian's name of the architecture.
     pub(super) debian_arch: &'a str,
-    /// The folder that the paths of local sources start from.
+    /// Folder that the paths of local sources are relative to.
     pub(super) locals_base: &'a Path,
-    /// Whether that folder was given, and is no default.
+    /// True if that folder was given and is not the default.
     pub(super) is_base_given: bool,
 }
 
 impl Surroundings<'_> {
-    /// Returns the location of a source, a path on this machine with the folder that it starts from: where
-    /// the tree wrote it, that is `folder`, the tree's own, unless the user has named one.
+    /// Returns the location of a source; a path on this machine is joined to its base folder. The
+    /// base folder of a location from the tree is `folder`, the tree's own, unless the user has
+    /// given one.
     ///
     /// # Errors
-    /// When the tree or a file of a checkout names a place on this machine that is not its own.
+    /// When the tree, or a file of a checkout, names a place on this machine outside of its own
+    /// folder.
     fn place(
         &self,
         name: &SourceName,
@@ -99,7 +102,7 @@ impl Surroundings<'_> {
     }
 }
 
-/// Returns the path by which a location leads to a file or folder of this machine, if it does.
+/// Returns the path if a location leads to a file or folder of this machine.
 fn place_on_this_machine(kind: Kind, location: &str) -> Option<&str> {
     const FILE: &str = "file:";
     let of_url =
@@ -127,7 +130,7 @@ fn place_on_this_machine(kind: Kind, location: &str) -> Option<&str> {
     }
 }
 
-/// All enabled sources, by name. What is wrong is added to `errors`.
+/// Returns all enabled sources, sorted by name. Errors are added to `errors`.
 pub(super) fn sources(
     layers: &Layers,
     manifest: &Manifest,
@@ -136,7 +139,7 @@ pub(super) fn sources(
 ) -> Vec<Source> {
     let given = layers.sources();
     let mut names: Vec<SourceName> = manifest.sources.keys().cloned().collect();
-    // A section with another name has been refused where it stands.
+    // A section with an invalid name has been refused already.
     let of_files = given.names_beside(manifest.sources.keys());
     names.extend(of_files.filter_map(|name| SourceName::new(name).ok()));
     names.sort();
@@ -189,7 +192,7 @@ fn source(
     };
     let folder = entry.and_then(|entry| entry.folder.as_deref());
     let location = surroundings.place(name, kind, location, folder)?;
-    // A reference or digest of the tree's belongs to the tree's location and version.
+    // The tree's reference and digest hold for the tree's location and version only.
     let changed = ["location", "version"].iter().any(|key| section.contains_key(*key));
     let of_tree = entry.filter(|_| !changed);
     let reference = value("reference", of_tree.and_then(|entry| entry.reference.as_ref()))?;
@@ -207,7 +210,7 @@ fn source(
     }))
 }
 
-/// The kind that is given for the source called `name`.
+/// Parses the type of the source called `name`.
 fn kind(name: &str, given: Option<&Given>) -> Result<Kind, Diagnostic> {
     let word = given.map_or("", |given| &given.value);
     Kind::named(word).ok_or_else(|| {
@@ -221,7 +224,8 @@ fn kind(name: &str, given: Option<&Given>) -> Result<Kind, Diagnostic> {
     })
 }
 
-/// The digest that the tree has for a source, which it may use on some architectures only.
+/// Returns the tree's digest of a source for `arch`. The tree may use the source on some
+/// architectures only.
 fn digest_of_entry(entry: &SourceEntry, arch: &str) -> Digest {
     match (&entry.sha256, entry.sha256_by_arch.get(arch)) {
         (Some(digest), _) | (None, Some(digest)) => Digest::Sha256(digest.clone()),
@@ -230,10 +234,11 @@ fn digest_of_entry(entry: &SourceEntry, arch: &str) -> Digest {
     }
 }
 
-/// The digest in a text: the text itself, or what pairs of architecture and digest have for `arch`.
+/// Returns the digest in a text: either the text itself, or the entry for `arch` in pairs of
+/// architecture and digest.
 ///
 /// # Errors
-/// When there are pairs and none is for `arch`: nothing would be compared.
+/// When there are pairs but none for `arch`: nothing would be compared.
 fn digest_for(given: &Given, arch: &str) -> Result<Digest, Diagnostic> {
     const HELP: &str = "write one digest, or amd64:digest, arm64:digest";
     match dictionary(&given.value) {

@@ -1,15 +1,15 @@
-//! Where a run keeps what later runs go by.
+//! Place of the state that a run keeps for later runs.
 
 use std::path::{Path, PathBuf};
 
 use super::{Layers, Values};
 
-/// The file that keeps how long builds took.
+/// Name of the file with the durations of builds.
 const DURATIONS: &str = "durations.json";
 
 impl Values<'_> {
-    /// The file that keeps how long builds took: in the folder that is asked for, else in the user's
-    /// for states, as the XDG Base Directory Specification tells.
+    /// Returns the path of the file with the durations of builds: in the folder of the option, else
+    /// in the user's state folder, as defined by the XDG Base Directory Specification.
     pub(super) fn durations_file(&mut self) -> Option<PathBuf> {
         let folder = self.path("state_dir").or_else(|| folder_of_user(self.layers));
         folder.map(|folder| folder.join(DURATIONS))

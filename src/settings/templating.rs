@@ -1,11 +1,11 @@
-//! What templates are given beside the axis and the images' names.
+//! Values for templates in addition to the axis and the names of images.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Values;
 
-/// The variables of the environment that templates may see: what a proxy is called.
+/// Variables of the environment that templates may see: those of proxies.
 const VISIBLE_ENVIRONMENT: [&str; 8] = [
     "http_proxy",
     "https_proxy",
@@ -17,45 +17,45 @@ const VISIBLE_ENVIRONMENT: [&str; 8] = [
     "NO_PROXY",
 ];
 
-/// The settings of pip that builds may be given, as build arguments.
+/// Settings of pip that builds may get, as build arguments.
 const PIP_OPTIONS: [&str; 3] = ["pip_index_url", "pip_trusted_host", "pip_extra_index_url"];
 
-/// What templates are given.
+/// Values for templates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Templating {
-    /// The release of the services.
+    /// Release of the services.
     pub release: String,
-    /// The release's code name.
+    /// Code name of the release.
     pub codename: Option<String>,
-    /// The branch of the services' sources.
+    /// Branch of the services' sources.
     pub branch: String,
-    /// The branch as git calls it.
+    /// Name of the branch in git.
     pub branch_slashed: String,
-    /// Where the services' source archives lie.
+    /// URL below which the services' source archives are.
     pub tarballs_base: String,
     /// Templates laid over those of all images.
     pub overrides: Vec<PathBuf>,
     /// The user's file of package repositories.
     pub repos_yaml: Option<PathBuf>,
-    /// What sets up package sources on bases with rpm.
+    /// Files and URLs that set up package repositories on bases with rpm.
     pub rpm_setup_config: Vec<String>,
     /// The user's sources.list.
     pub apt_sources_list: Option<PathBuf>,
     /// The user's preferences of apt.
     pub apt_preferences: Option<PathBuf>,
-    /// Whether no caches of packages are to stay.
+    /// True if package caches are removed.
     pub clean_package_cache: bool,
-    /// Whether containers start with dumb-init.
+    /// True if containers start with dumb-init.
     pub use_dumb_init: bool,
-    /// Whether images get the scripts of health checks.
+    /// True if images get the scripts of health checks.
     pub healthchecks: bool,
-    /// Whether images that are the same for every type are named apart.
+    /// True if images that are the same for every install type have a name prefix of their own.
     pub infra_rename: bool,
-    /// The folder of patches.
+    /// Folder of patches.
     pub patches_path: Option<PathBuf>,
-    /// The settings of pip, as build arguments with their values.
+    /// Settings of pip, as build arguments with their values.
     pub pip_arguments: Vec<(String, String)>,
-    /// What templates see of the environment.
+    /// Variables of the environment that templates see.
     pub environment: BTreeMap<String, String>,
 }
 

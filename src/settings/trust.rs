@@ -1,10 +1,11 @@
-//! What template trees and configuration files of a checkout may decide.
+//! Limits on the settings of template trees and of configuration files in a checkout.
 //!
-//! Both are data from someone else. A tree's manifest sets the options that the table lists for trees, and
-//! no others. A configuration file that was found in a checkout sets what is not the user's alone, and its
-//! paths lead to no place outside of the checkout. Values of either refer to nothing that their authors
-//! could not have written themselves, but for options that trees may set: what only the user knows, such as
-//! an index with a password, does not come into an address that a tree chooses.
+//! Both are data from someone else. A tree's manifest may set only the options that the table marks
+//! for trees. A configuration file that was found in a checkout may set all options except those
+//! reserved for the user, and its paths may not leave the checkout. Values of either may refer only
+//! to values that their authors could have written themselves, and to options that trees may set.
+//! So a value that only the user knows, such as an index with a password, never becomes a part of
+//! an address that a tree chooses.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 use crate::image::ImageRef;
 use crate::tree::Manifest;
 
-/// Checks that the manifest of a tree sets nothing but options that are for trees. What the tables of a
-/// kolla-build say beside these is left alone, and has no effect.
+/// Checks that the manifest of a tree sets only options that are for trees. Other options in the
+/// tables of a kolla-build are accepted, and have no effect.
 ///
 /// # Errors
-/// Every other key under `[defaults]`, at its place.
+/// All other keys under `[defaults]`, at their places.
 pub fn check_manifest(manifest: &Manifest) -> Result<()> {
     let written = manifest.defaults.iter().filter_map(|(name, preset)| {
         let place = preset.place.clone()?;
@@ -29,7 +30,7 @@ pub fn check_manifest(manifest: &Manifest) -> Result<()> {
     if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
 }
 
-/// Returns why the manifest of a tree can't set `name`, if it can't.
+/// Returns the error for a manifest that sets `name`; `None` if a tree may set it.
 fn refusal_of_default(name: &str) -> Option<Diagnostic> {
     let for_trees = || OPTIONS.iter().filter(|option| option.is_for_trees());
     match OPTIONS.iter().find(|option| option.name == name) {
@@ -58,10 +59,11 @@ fn refusal_of_default(name: &str) -> Option<Diagnostic> {
 }
 
 impl Layers {
-    /// Takes the values of files for those of a file found in the checkout with the top folder `top`.
+    /// Marks the values of files as those of a file found in the checkout with the top folder
+    /// `top`.
     ///
     /// # Errors
-    /// Every option that such a file can't set, where it is set.
+    /// All values of options that such a file can't set, at their places.
     pub fn confine(&mut self, top: &Path) -> Result<()> {
         let top: Arc<Path> = top.into();
         for given in self.files_mut() {
@@ -86,10 +88,10 @@ fn refusal_in_checkout(option: &Opt, given: &Given) -> Diagnostic {
     )))
 }
 
-/// Refuses a path, of the option or key `name`, by which a file of a checkout leads out of it.
+/// Refuses a path of a file in a checkout that leaves the checkout; `name` is the option or key.
 ///
 /// # Errors
-/// When the path is the word of such a file, and its place is not below the checkout's top folder.
+/// When the path comes from such a file, and its place is not below the checkout's top folder.
 pub(super) fn check_path(name: &str, given: &Given) -> std::result::Result<(), Diagnostic> {
     let Origin::Checkout(_, top) = &given.origin else { return Ok(()) };
     if given.value.is_empty() || lies_below(top, Path::new(&given.value)) {
@@ -101,10 +103,11 @@ pub(super) fn check_path(name: &str, given: &Given) -> std::result::Result<(), D
     ))))
 }
 
-/// Refuses a namespace by which a tree names a registry: what is pushed goes where the user says.
+/// Refuses a namespace by which a tree names a registry: only the user decides where images are
+/// pushed to.
 ///
 /// # Errors
-/// When the namespace is the tree's, and begins with what a reference has for a registry.
+/// When the namespace is the tree's, and begins with a registry.
 pub(super) fn check_namespace(given: &Given) -> std::result::Result<(), Diagnostic> {
     let registry = || {
         let reference: ImageRef = format!("{}/image", given.value).parse().ok()?;
@@ -126,18 +129,18 @@ fn with_cure(diagnostic: Diagnostic) -> Diagnostic {
         .help("if you trust the file, name it: --config-file build.conf")
 }
 
-/// Whether a path leads to a place below `top`, links followed, and not into the data of git.
+/// Returns true if a path, with links resolved, is below `top` and not in its git directory.
 fn lies_below(top: &Path, path: &Path) -> bool {
     let (Ok(top), Some(place)) = (top.canonicalize(), place_of(path)) else { return false };
     let Ok(below) = place.strip_prefix(top) else { return false };
     below.components().all(|part| part.as_os_str() != GIT_FOLDER)
 }
 
-/// Folder of a checkout that git keeps its data in.
+/// Folder of a checkout that contains git's data.
 const GIT_FOLDER: &str = ".git";
 
-/// Returns the place that a path leads to with all links followed, also where the last parts are yet to
-/// be made; `None` for a path through what is not there, or through a link that leads nowhere.
+/// Returns the place of a path with all links resolved. The last parts of the path need not exist.
+/// `None` if the path leads through a dangling link, or has a `..` after a missing folder.
 fn place_of(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     if path.symlink_metadata().is_ok() {
@@ -147,8 +150,8 @@ fn place_of(path: &Path) -> Option<PathBuf> {
     Some(place_of(path.parent()?)?.join(name))
 }
 
-/// Refuses a configuration file of a git repository that is a link to a place outside of the repository:
-/// errors in it would show lines of whatever file that is.
+/// Refuses a configuration file in a git repository that is a link to a place outside of the
+/// repository: messages about errors in it would show lines of that file.
 ///
 /// # Errors
 /// When the file at `path` is such a link.
@@ -167,8 +170,8 @@ pub fn check_found_file(path: &Path) -> std::result::Result<(), Diagnostic> {
     }
 }
 
-/// Returns the top folder of the checkout that a configuration file found in `folder` came with: that of
-/// the git repository, or the folder itself where the template tree lies below it.
+/// Returns the top folder of the checkout that a configuration file found in `folder` belongs to:
+/// that of the git repository, or `folder` itself if the template tree is below it.
 pub fn checkout_of(folder: &Path, tree: Option<&Path>) -> Option<PathBuf> {
     let folder = folder.canonicalize().ok()?;
     let of_git = folder.ancestors().find(|above| above.join(GIT_FOLDER).symlink_metadata().is_ok());

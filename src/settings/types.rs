@@ -1,20 +1,20 @@
-//! The types of values, as oslo.config makes them of a text.
+//! Conversion of texts to typed values, by the rules of oslo.config.
 
 use std::collections::BTreeMap;
 
 use crate::secret::is_secret_name;
 
-/// Whether Python takes a character for white space: four separators that Unicode does not.
+/// Returns true for white space as Python defines it: Unicode's, and four separators besides.
 pub(super) fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
-/// A text without the white space around it.
+/// Returns a text without the white space around it.
 pub(super) fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
 
-/// The truth of a word.
+/// Parses a boolean; `None` for an unknown word.
 pub(super) fn boolean(word: &str) -> Option<bool> {
     match word.to_ascii_lowercase().as_str() {
         "true" | "1" | "on" | "yes" => Some(true),
@@ -23,8 +23,8 @@ pub(super) fn boolean(word: &str) -> Option<bool> {
     }
 }
 
-/// The whole number that a text is; there may be single underscores between digits. The four
-/// separators are no white space here.
+/// Parses a whole number; single underscores between digits are allowed. The four separators are
+/// not white space here.
 pub(super) fn integer(text: &str) -> Option<i64> {
     let text = text.trim();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -32,7 +32,7 @@ pub(super) fn integer(text: &str) -> Option<i64> {
     digits.split('_').all(is_number).then(|| text.replace('_', "").parse().ok())?
 }
 
-/// The values in a list: commas at its end are none of it, empty values between others are.
+/// Splits a list: commas at its end are ignored, empty values before them are kept.
 pub(super) fn list(text: &str) -> Vec<String> {
     let text = strip(text).trim_end_matches(',');
     if text.is_empty() {
@@ -41,10 +41,10 @@ pub(super) fn list(text: &str) -> Vec<String> {
     text.split(',').map(|value| strip(value).to_owned()).collect()
 }
 
-/// The pairs in a dictionary's text. A part without a colon belongs to the name of the next pair.
+/// Parses a dictionary. A part without a colon belongs to the name of the next pair.
 ///
 /// # Errors
-/// The part that is no pair, or whose name is empty or was there before.
+/// The part that is no pair, or whose name is empty or a duplicate.
 pub(super) fn dictionary(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut pairs = BTreeMap::new();
     let text = strip(text);
@@ -65,11 +65,11 @@ pub(super) fn dictionary(text: &str) -> Result<BTreeMap<String, String>, String>
         pairs.insert(name.to_owned(), strip(value).to_owned());
         begun.clear();
     }
-    // Each part that is left has a comma after it.
+    // Each remaining part is followed by a comma.
     begun.pop().map_or(Ok(pairs), |_| Err(strip(&begun).to_owned()))
 }
 
-/// Returns whether the name of a pair, well or badly written, looks like that of a secret.
+/// Returns true if the name of a pair, valid or not, looks like that of a secret.
 pub(super) fn names_a_secret(dictionary: &str) -> bool {
     dictionary.split(',').any(|pair| {
         let is_of_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';

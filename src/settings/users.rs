@@ -1,4 +1,4 @@
-//! The service users: what the tree says, changed and added to by sections of configuration files.
+//! Service users: those of the tree, changed and extended by sections of configuration files.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use super::types::{integer, strip};
 use crate::diagnostic::Diagnostic;
 use crate::tree::{Manifest, UserVariables};
 
-/// The keys of a section that describes a user.
+/// Keys of a section that describes a user.
 const KEYS: [(&str, Kind); 3] =
     [("uid", Kind::Count(0)), ("gid", Kind::Count(0)), ("group", Kind::Text)];
 
-/// The ending of such a section's name.
+/// Suffix of such a section's name.
 const SUFFIX: &str = "-user";
 
-/// The user that the section called `section` describes.
+/// Returns the name of the user that a section describes; `None` for another section.
 pub(super) fn of(section: &str) -> Option<&str> {
     let (name, suffix) = section.split_at_checked(section.len().checked_sub(SUFFIX.len())?)?;
     (suffix.eq_ignore_ascii_case(SUFFIX) && !name.is_empty()).then_some(name)
 }
 
-/// What the key of that name takes, if there is one.
+/// Returns the kind of the key's values; `None` if there is no such key.
 pub(super) fn kind_of(key: &str) -> Option<Kind> {
     KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
 }
 
-/// What a key of a user holds.
+/// Returns the kind and value of a key of a user; `None` if there is no such key.
 pub(super) fn held(layers: &Layers, manifest: &Manifest, user: &str, key: &str) -> Option<Held> {
     let kind = kind_of(key)?;
     let given = layers.users().get(user).and_then(|section| section.get(key));
@@ -46,7 +46,7 @@ pub(super) fn held(layers: &Layers, manifest: &Manifest, user: &str, key: &str) 
     Some(Held { kind, text, is_public: true })
 }
 
-/// All users, by name. What is wrong is added to `errors`.
+/// Returns all users, by name. Errors are added to `errors`.
 pub(super) fn users(
     layers: &Layers,
     manifest: &Manifest,
@@ -70,7 +70,7 @@ pub(super) fn users(
     users
 }
 
-/// Gives a user what its section says for a key.
+/// Changes a key of a user to the value of its section.
 fn change(user: &mut UserVariables, key: &str, given: &Given) -> Result<(), Diagnostic> {
     if key == "group" {
         user.group = Some(given.value.clone());
