@@ -196,9 +196,8 @@ impl Remote {
         self.run(git, limits).await
     }
 
-    /// Returns the commit id that a clone has for a branch, a tag or a commit id,
-    /// which may be abbreviated.
-    /// `None` if there is none.
+    /// Returns the commit id that a clone has for a branch, a tag or a commit id, which
+    /// may be abbreviated. `None` if there is none.
     ///
     /// # Errors
     /// When git can't be run or exceeds its limits.

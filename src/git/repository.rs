@@ -261,9 +261,9 @@ impl Place {
         Self::linked(top, &target.canonicalize()?).map(Some)
     }
 
-    /// Returns the repository of a work tree whose `.git` is a file. The layouts of `git worktree
-    /// add` and `git submodule` are accepted: either the git directory names the work tree in
-    /// return, or it is the one that the surrounding repository keeps for a submodule.
+    /// Returns the repository of a work tree whose `.git` is a file. The layouts of
+    /// `git worktree add` and `git submodule` are accepted: either the git directory names the work
+    /// tree in return, or it is the one that the surrounding repository keeps for a submodule.
     fn linked(top: &Path, git_dir: &Path) -> Result<Self, Refusal> {
         let link = |name: &str| read_text(&git_dir.join(name), LONGEST_LINK).ok();
         let common = match link(COMMON_LINK) {
