@@ -1,9 +1,9 @@
-//! What rendering may take: text, memory and time.
+//! Limits of rendering: text, memory and time.
 //!
-//! Templates are data from someone else, and a language with loops says in one line what takes longer
-//! than anyone lives. Jinja2's engine counts its steps, Tera's does not, and neither counts what it
-//! keeps in memory. So a thread looks on while templates are rendered, and gives the run up where one
-//! takes too much: nobody else can end a loop that is in an engine.
+//! Templates come from third parties, and one line with nested loops can run practically forever.
+//! Jinja2's engine counts its steps, Tera's does not, and neither counts the memory that it holds.
+//! So a watchdog thread observes rendering and ends the run when a template exceeds a limit:
+//! nothing else can end a loop inside an engine.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,29 +11,30 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The bytes of a Dockerfile: a hundred times what the longest of known trees have.
+/// Largest size of a Dockerfile, in bytes: a hundred times the longest one of known trees.
 const LONGEST_DOCKERFILE: usize = 4 << 20;
 
-/// What is said of a longer one.
+/// Error message for a Dockerfile that is larger than [`LONGEST_DOCKERFILE`].
 pub(super) const TOO_LONG: &str = "it makes more than 4 MiB of text";
 
-/// What a run may take while it renders.
+/// Limits of a run while it renders.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Seconds that a processor spends on one template, so that a busy machine refuses nothing. Whole
-    /// trees take less than one.
+    /// Processor seconds per template. Processor time is measured, so that a busy machine refuses
+    /// no template. Whole trees take less than one second.
     seconds: u64,
-    /// Bytes of memory that come to what was taken before. Hundreds of images take a tenth.
+    /// Bytes of memory that the process may gain while it renders. Hundreds of images take a tenth
+    /// of it.
     memory: u64,
 }
 
-/// The limits that hold.
+/// Limits that the program applies.
 pub(super) const LIMITS: Limits = Limits { seconds: 10, memory: 1 << 30 };
 
-/// How often is looked: memory can't be filled faster than some MB in that time.
+/// Interval between two checks: memory can't grow by more than some MB in that time.
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// What is rendered now, as seen by the thread that looks on.
+/// Templates that are being rendered, shared with the watchdog thread.
 #[derive(Default)]
 pub(super) struct Watch {
     state: Mutex<State>,
@@ -46,24 +47,25 @@ struct State {
     running: Vec<Running>,
 }
 
-/// A template that is being rendered.
+/// Template that is being rendered.
 struct Running {
     path: String,
     thread: Option<PathBuf>,
-    /// The seconds that the thread had been at work when it was first looked at.
+    /// Processor seconds of the thread at the first check of this template; `None` before that
+    /// check.
     before: Option<u64>,
 }
 
-/// Ends what [`Watch::over`] began to look at.
+/// Guard that ends the observation begun by [`Watch::over`].
 pub(super) struct Rendering<'a> {
     watch: &'a Watch,
     path: &'a str,
 }
 
 impl Watch {
-    /// Does `work` with a thread looking on, which has `give_up` say which template takes more than
-    /// the limits, and why. In a program that does not return. Nobody waits for the thread: it ends
-    /// after the work does, by itself.
+    /// Runs `work` while a watchdog thread observes it. The thread calls `give_up` with the path of
+    /// the template that exceeds a limit, and the limit. In the program `give_up` does not return.
+    /// The thread is not joined: it ends by itself after `work` does.
     pub(super) fn during<T>(
         limits: Limits,
         give_up: impl Fn(&str, String) + Send + 'static,
@@ -76,7 +78,7 @@ impl Watch {
         work(&watch)
     }
 
-    /// Looks at the rendering of the template at `path` on this thread, until what it returns is
+    /// Observes the rendering of the template at `path` on this thread until the returned guard is
     /// dropped.
     pub(super) fn over<'a>(&'a self, path: &'a str) -> Rendering<'a> {
         let thread = THIS_THREAD.with(Clone::clone);
@@ -113,14 +115,14 @@ impl Watch {
         }
     }
 
-    /// Waits for the end of all work, for so long at most.
+    /// Waits at most `time` for the end of all work. Returns true if it has ended.
     fn ends_within(&self, time: Duration) -> bool {
         let waited = self.ended.wait_timeout_while(self.state(), time, |state| !state.ended);
         waited.unwrap_or_else(PoisonError::into_inner).0.ended
     }
 }
 
-/// Ends looking on, however the work ends.
+/// Guard that ends the watchdog, even if the work panics.
 struct End<'a>(&'a Watch);
 
 impl Drop for End<'_> {
@@ -140,7 +142,7 @@ impl Drop for Rendering<'_> {
 }
 
 impl Running {
-    /// The seconds that have been spent on it since it was first looked at.
+    /// Returns the processor seconds spent since the first check of this template.
     fn seconds(&mut self) -> u64 {
         let now = seconds_at_work(self.thread.as_ref());
         now.saturating_sub(*self.before.get_or_insert(now))
@@ -148,21 +150,21 @@ impl Running {
 }
 
 thread_local! {
-    /// Where the system tells of this thread; `None` where it does not.
+    /// Path of this thread's `schedstat` in `/proc`; `None` where the system has none.
     static THIS_THREAD: Option<PathBuf> = {
         let thread = std::fs::read_link("/proc/thread-self").ok();
         thread.map(|thread| PathBuf::from("/proc").join(thread).join("schedstat"))
     };
 }
 
-/// How long a thread has been on a processor; 0 where the system does not tell.
+/// Returns the processor time of a thread in whole seconds; 0 where the system does not report it.
 fn seconds_at_work(thread: Option<&PathBuf>) -> u64 {
     let told = thread.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
     let nanoseconds = told.split(' ').next().and_then(|first| first.parse::<u64>().ok());
     nanoseconds.unwrap_or(0) / 1_000_000_000
 }
 
-/// The bytes of memory that the program has; 0 where the system does not tell.
+/// Returns the resident memory of the process in bytes; 0 where the system does not report it.
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -170,7 +172,7 @@ fn memory() -> u64 {
     kib.unwrap_or(0) << 10
 }
 
-/// The text of a Dockerfile while it is written.
+/// Text of a Dockerfile while it is written; refuses more than [`LONGEST_DOCKERFILE`] bytes.
 #[derive(Default)]
 pub(super) struct Text {
     bytes: Vec<u8>,
@@ -178,7 +180,8 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// The text, unless writing it failed; `too_long` is said where it became too long.
+    /// Returns the text if `written` is `Ok`. The error is `too_long()` if the text became too
+    /// long, and that of `written` otherwise.
     pub(super) fn written<E>(
         self,
         written: Result<(), E>,
@@ -211,7 +214,8 @@ impl Write for Text {
 mod tests {
     use super::*;
 
-    /// What the watch gives up while this thread is busy with a template.
+    /// Returns the path and the reason that the watchdog reports while this thread is busy with a
+    /// template.
     fn given_up(limits: Limits, mut step: impl FnMut()) -> (String, String) {
         let told = Arc::new(Mutex::new(None));
         let heard = Arc::clone(&told);

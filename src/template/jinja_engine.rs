@@ -1,11 +1,11 @@
-//! `Dockerfile.j2`, rendered by minijinja as Jinja2 renders it for kolla-build: undefined
-//! variables are empty text, nothing is escaped, one newline at the end of a template is dropped.
+//! Engine for `Dockerfile.j2`: minijinja, set up to render as Jinja2 does for kolla-build.
+//! Undefined variables are empty text, nothing is escaped, one newline at the end of a template is
+//! dropped.
 //!
-//! Where the two differ in what template trees rely on, the difference is made up for here: the
-//! length of something undefined is 0, texts and lists put together are sequences, line ends are
-//! normalised, and a no-break space inside a tag
-//! is a space. Templates are data from someone else: they reach the files of the tree and nothing
-//! else.
+//! Owns the differences between the two engines that template trees rely on: the length of an
+//! undefined value is 0, strings and concatenated lists are sequences, line ends are normalised,
+//! and a no-break space inside a tag is a space. Templates come from third parties: they can read
+//! the files of the tree and nothing else.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,16 +25,16 @@ use crate::dialect::Functions;
 use crate::image::ImageName;
 use crate::tree::{Files, Tree};
 
-/// The name under which templates that the user lays over all images are known to the engine.
+/// Prefix of the engine's names for the user's override templates.
 const OVERRIDE_PREFIX: &str = "override:";
 
-/// How deep templates may call each other.
+/// Largest depth of calls between templates.
 const RECURSION_LIMIT: usize = 200;
 
-/// How many steps a template may take: far more than any that ends.
+/// Largest number of steps of one template: far more than any template that ends takes.
 const FUEL: u64 = 50_000_000;
 
-/// The templates of a tree, parsed when they are first asked for.
+/// Templates of a tree, each parsed at its first use.
 pub(super) struct JinjaEngine<'a> {
     environment: Environment<'static>,
     tree: &'a Tree,
@@ -42,7 +42,8 @@ pub(super) struct JinjaEngine<'a> {
 }
 
 impl<'a> JinjaEngine<'a> {
-    /// Makes the templates of `tree` ready, with what they are given.
+    /// Creates an engine with the templates of `tree` and with the variables, functions and
+    /// overrides that they are given.
     pub(super) fn new(
         tree: &'a Tree,
         ingredients: &Ingredients,
@@ -67,7 +68,7 @@ impl<'a> JinjaEngine<'a> {
         Ok(engine)
     }
 
-    /// Joins what the user lays over all images into one template.
+    /// Joins the user's overrides into one template and adds it to the environment.
     fn lay_over(&mut self, overrides: &[Override]) -> Result<()> {
         let Some((first, others)) = overrides.split_first() else { return Ok(()) };
         let mut text = first.text.clone();
@@ -81,8 +82,8 @@ impl<'a> JinjaEngine<'a> {
         Ok(())
     }
 
-    /// Says what minijinja says, with the paths as the user knows them: the innermost place first,
-    /// then the way there.
+    /// Converts an error of minijinja into a diagnostic with the paths that the user knows: the
+    /// innermost place first, then its callers.
     fn explain(&self, template: &str, error: &Error) -> Diagnostic {
         let mut chain = vec![error];
         while let Some(inner) = chain.last().and_then(|error| {
@@ -112,8 +113,9 @@ impl<'a> JinjaEngine<'a> {
         self.add_caller(diagnostic, template)
     }
 
-    /// Adds where `template` calls the macro in which the error is. The engine keeps no calls, so
-    /// this is read off the text; where several calls come into question, all are named.
+    /// Adds the place where `template` calls the macro that holds the error. The engine keeps no
+    /// call stack, so the call is searched for in the text; if several calls are possible, all are
+    /// named.
     fn add_caller(&self, diagnostic: Diagnostic, template: &str) -> Diagnostic {
         let shown = self.display_path(template);
         if diagnostic.places.iter().any(|place| place.path == shown) {
@@ -136,7 +138,8 @@ impl<'a> JinjaEngine<'a> {
         }
     }
 
-    /// The text of an image's own template, by which it is one.
+    /// Returns the text of an image's own template, which exists because it is what makes the
+    /// folder an image.
     fn source(&self, path: &str) -> std::result::Result<String, Error> {
         Ok(source(&self.tree.files(), path)?.unwrap_or_default())
     }
@@ -170,7 +173,7 @@ impl Renderer for JinjaEngine<'_> {
                 .environment
                 .get_template(name)
                 .and_then(|template| template.render_captured_to(context, &mut text).map(|_| ())),
-            // Nobody else asks for it, so that it is not kept.
+            // Only this image uses its template, so the environment does not keep it.
             None => self.source(path).and_then(|source| {
                 let template = self.environment.template_from_named_str(path, &source)?;
                 template.render_captured_to(context, &mut text).map(|_| ())
@@ -185,7 +188,8 @@ impl Renderer for JinjaEngine<'_> {
     }
 }
 
-/// The text of a template as the engine is to read it; `None` where there is none.
+/// Returns the text of a template in the form that the engine reads; `None` if there is no such
+/// file.
 fn source(files: &Files, path: &str) -> std::result::Result<Option<String>, Error> {
     let Some(file) = files.get(path) else { return Ok(None) };
     let text = file.text(path).map_err(|error| {
@@ -199,7 +203,7 @@ fn source(files: &Files, path: &str) -> std::result::Result<Option<String>, Erro
     Ok(Some(as_jinja2_reads(text)))
 }
 
-/// A template's text with line ends and tags as Jinja2 takes them.
+/// Returns a template's text with line ends and white space in tags as Jinja2 reads them.
 fn as_jinja2_reads(mut text: String) -> String {
     const NO_BREAK_SPACE: char = '\u{a0}';
     if text.contains('\r') {
@@ -224,7 +228,8 @@ fn as_jinja2_reads(mut text: String) -> String {
     read + rest
 }
 
-/// Where `caller` calls the macro of `library` that holds the byte `offset`, or one that calls it.
+/// Returns the calls in `caller` of the macro of `library` that holds the byte `offset`. If there
+/// are none, returns the calls of a macro that calls that one, directly or not.
 fn calls_of_macro(library: &str, offset: usize, caller: &str) -> Vec<Range<usize>> {
     let definition = Regex::new(r"\{%-?\s*macro\s+(\w+)").expect("a literal");
     let macros: Vec<(usize, &str)> = definition
@@ -247,7 +252,7 @@ fn calls_of_macro(library: &str, offset: usize, caller: &str) -> Vec<Range<usize
     Vec::new()
 }
 
-/// A template without the lines that say what it extends.
+/// Returns a template without the lines of its `extends` tags.
 fn without_extends(text: &str) -> String {
     let extends = |line: &str| {
         line.ends_with('\n')
@@ -267,13 +272,13 @@ fn add_filters(environment: &mut Environment<'static>, lists: &Arc<Lists>) {
     environment.add_test("sequence", |value: Value| is_sequence(&value));
 }
 
-/// Whether a value has a length and members: what Jinja2 calls a sequence.
+/// Returns true if a value has a length and members: Jinja2's definition of a sequence.
 fn is_sequence(value: &Value) -> bool {
     use ValueKind::{Iterable, Map, Seq, String, Undefined};
     matches!(value.kind(), Seq | Iterable | Map | String | Undefined)
 }
 
-/// The length of a value; 0 of what is undefined.
+/// Returns the length of a value; 0 if it is undefined.
 fn length(value: &Value) -> std::result::Result<usize, Error> {
     if value.is_undefined() {
         return Ok(0);
@@ -283,8 +288,8 @@ fn length(value: &Value) -> std::result::Result<usize, Error> {
     })
 }
 
-/// A list as the variables `<image>_<what>_override`, `_append` and `_remove` change it. What is
-/// undefined stays so.
+/// Applies the variables `<image>_<what>_override`, `_append` and `_remove` to a list. An undefined
+/// list stays undefined.
 fn customizable(
     state: &State,
     list: Value,
@@ -335,7 +340,7 @@ fn add_functions(environment: &mut Environment<'static>, functions: &Arc<Functio
     environment.add_function("cleanup_repos", move || known.cleanup_repos().map_err(refuse));
 }
 
-/// The members of a list as text; none of what is undefined.
+/// Returns the members of a list as text; an undefined list has none.
 fn texts(list: &Value) -> std::result::Result<Vec<String>, Error> {
     if list.is_undefined() {
         return Ok(Vec::new());

@@ -1,8 +1,8 @@
-//! Keeps Jinja2's filters from making a text or a list of any size in one step.
+//! Bounds the size of a text or a list that one call of a Jinja2 filter can make.
 //!
-//! What grows step by step is seen by who looks on; memory that is asked for at once, and not there,
-//! ends the program without a word on where. The engine bounds what `*` and `range` make. What else
-//! takes a number for a size is bounded here.
+//! The watchdog notices memory that grows step by step. A single allocation that is too large
+//! aborts the process without naming a template. The engine bounds the results of `*` and `range`;
+//! this module bounds everything else that takes a size as a number.
 
 use std::sync::LazyLock;
 
@@ -11,18 +11,19 @@ use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use regex::bytes::Regex;
 
-/// The largest width, depth or number of parts that a template may ask for.
+/// Largest width, depth or number of parts that a template may ask for.
 const LARGEST: u64 = 10_000;
 
-/// Widths and precisions in a format that are larger than that, or given beside it. What they stand
-/// between is any bytes: a class of all characters but one takes longer to make than all formats to read.
+/// Widths and precisions in a format that have five or more digits, or that are passed as
+/// arguments. The pattern matches bytes: compiling a class of all characters but one takes longer
+/// than reading all formats.
 static WIDE: LazyLock<Regex> = LazyLock::new(|| {
     let pattern =
         r"(?-u)%(\([^)]*\))?[-+ #0]*([0-9]*\.)?(\*|[0-9]{5,})|\{[^{}]*:[^{}]*([0-9]{5,}|\{)";
     Regex::new(pattern).expect("a literal")
 });
 
-/// Bounds the filters and the methods of `environment` that make something of a size.
+/// Bounds the filters and methods of `environment` that take a size.
 pub(super) fn add(environment: &mut Environment<'static>) {
     let sized = [
         ("batch", Value::from_function(filters::batch)),
@@ -72,7 +73,8 @@ fn too_large(name: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
 }
 
-/// Whether an argument, or one of the named arguments that it stands for, is too large a number.
+/// Returns true if an argument, or one of the named arguments that it holds, is a number above
+/// [`LARGEST`].
 fn holds_large(argument: &Value) -> bool {
     if argument.is_kwargs() {
         let names = argument.try_iter().into_iter().flatten();

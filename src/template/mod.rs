@@ -1,9 +1,8 @@
-//! Renders the templates of a tree: one Dockerfile's text for every image.
+//! Renders the templates of a tree: one Dockerfile for every image.
 //!
-//! Two engines hold the templates of a tree, parsed once: one for `Dockerfile.tera`, one for
-//! `Dockerfile.j2`; rendering is then one independent piece of work for each image and runs on
-//! all processors. What templates are given is the same for both engines, and so is what users lay
-//! over them.
+//! Two engines parse the templates of a tree once: one for `Dockerfile.tera`, one for
+//! `Dockerfile.j2`. Each image is then rendered independently, on all processors. Both engines get
+//! the same variables and functions, and the same overrides of the user.
 
 mod bounds;
 mod jinja_engine;
@@ -36,28 +35,29 @@ use tera_override::blocks_of_image;
 pub use origin::origin_line;
 pub use overrides::Override;
 
-/// What templates are given, by name.
+/// Variables of templates, by name.
 pub type Variables = Map<String, Value>;
 
-/// All that goes into the templates of a tree.
+/// Everything that rendering needs besides the tree.
 #[derive(Debug)]
 pub struct Ingredients {
-    /// The variables of all images; each image's name comes to them.
+    /// Variables of all images; each image's name is added to them.
     pub variables: Variables,
-    /// What templates call.
+    /// Functions that templates call.
     pub functions: Arc<Functions>,
-    /// Templates that the user lays over every image, as one, in this order.
+    /// Templates that the user lays over every image; they apply together, in this order.
     pub overrides: Vec<Override>,
-    /// Build arguments to declare at the start of every Dockerfile.
+    /// Build arguments that are declared at the start of every Dockerfile.
     pub build_arguments: Vec<String>,
-    /// Says something that is no error.
+    /// Reports a warning.
     pub warn: fn(&str),
-    /// Says why rendering does not come to an end, and ends the program.
+    /// Reports the template that exceeds a limit of rendering, and ends the program.
     pub give_up: fn(Diagnostic),
 }
 
 impl Ingredients {
-    /// What there is for a template that is rendered by itself.
+    /// Returns the ingredients for a template that is rendered by itself: no variables and no
+    /// overrides.
     fn bare() -> Self {
         let functions = Functions {
             dialect: Dialect::newest(),
@@ -79,10 +79,10 @@ impl Ingredients {
     }
 }
 
-/// Renders one template that is the whole of a tree but for the file `other`, a path and a text.
+/// Renders one template in a tree with only one other file: `other`, a path and a text.
 ///
 /// # Errors
-/// When it can't be rendered.
+/// When the template can't be rendered.
 pub fn rendered_alone(language: Language, text: &str, other: (&str, &str)) -> Result<String> {
     let files = [(format!("image/{}", language.template()).as_str(), text), other]
         .map(|(path, text)| (path.to_owned(), TreeFile::of_text(text.to_owned())));
@@ -93,25 +93,26 @@ pub fn rendered_alone(language: Language, text: &str, other: (&str, &str)) -> Re
     Ok(rendered.into_iter().map(|image| image.text).collect())
 }
 
-/// An engine with the templates of a tree.
+/// Engine that holds the templates of a tree.
 trait Renderer: Sync {
-    /// The text that the template at `path` (from the tree's root) makes for `image`.
+    /// Renders the template at `path` (from the tree's root) for `image`, and returns the text.
     fn render(&self, path: &str, image: &ImageName) -> Result<String>;
 }
 
-/// An image with its Dockerfile.
+/// Image with its Dockerfile.
 #[derive(Debug, Clone)]
 pub struct Rendered {
-    /// The folder it comes from.
+    /// Folder that the image comes from.
     pub folder: ImageFolder,
-    /// The Dockerfile's text.
+    /// Text of the Dockerfile.
     pub text: String,
 }
 
-/// Renders every image of `tree`, and makes of each what is wanted `then`, in the order of their paths.
+/// Renders every image of `tree` and passes it to `then`. The results are in the order of the
+/// images' paths.
 ///
 /// # Errors
-/// Every template that fails, each with its place, and all that `then` has to say.
+/// Every template that fails, each with its place, and every error of `then`.
 pub fn render_all<T: Send>(
     tree: &Tree,
     ingredients: &Ingredients,
@@ -123,10 +124,11 @@ pub fn render_all<T: Send>(
     Ok(made)
 }
 
-/// Renders each image of `tree`, whatever becomes of the others, in the order of their paths.
+/// Renders each image of `tree`, even if others fail. The results are in the order of the images'
+/// paths.
 ///
 /// # Errors
-/// When it can't be told what the images are.
+/// When the images of the tree can't be listed.
 pub fn render_each(
     tree: &Tree,
     ingredients: &Ingredients,
@@ -145,33 +147,34 @@ pub fn render_each(
     }))
 }
 
-/// Has templates rendered within bounds.
+/// Runs `rendering` under the watchdog, within the limits of [`bounds`].
 fn watched<T>(tree: &Tree, ingredients: &Ingredients, rendering: impl FnOnce(&Watch) -> T) -> T {
     let (shown, give_up) = (tree.shown().clone(), ingredients.give_up);
     let give_up = move |path: &str, what: String| give_up(too_much_for(&shown, path, &what));
     Watch::during(bounds::LIMITS, give_up, rendering)
 }
 
-/// What is said of a template that rendering does not get done with.
+/// Returns the error for a template that exceeds a limit of rendering; `what` is the limit.
 fn too_much_for(tree: &Shown, path: &str, what: &str) -> Diagnostic {
     Diagnostic::new(format!("the template takes {what} to render"))
         .at(place_of_loop(tree, path))
         .help("it has a loop, or a text that grows, which comes to no end in useful time")
 }
 
-/// Where a template has its first loop, if any; else where it begins.
+/// Returns the place of a template's first loop, or its start if there is none.
 fn place_of_loop(tree: &Shown, path: &str) -> Place {
     place_of_tag(tree, path, "for")
 }
 
-/// Where a template has its first tag of this kind, if any; else where it begins.
+/// Returns the place of a template's first tag `word`, or its start if there is none.
 fn place_of_tag(tree: &Shown, path: &str, word: &str) -> Place {
     let text = tree.text(path);
     let span = outline::first_tag(&text, word).unwrap_or(0..0);
     Place::new(tree.path(path), text, span)
 }
 
-/// Renders every image while `watch` looks on, and says what of the overrides changes nothing.
+/// Renders every image under the watchdog. Also returns a warning for each part of the overrides
+/// that has no effect.
 fn render_and_tell<T: Send>(
     tree: &Tree,
     ingredients: &Ingredients,
@@ -199,7 +202,7 @@ fn render_and_tell<T: Send>(
     Ok((made, warnings))
 }
 
-/// The engines for the languages of a tree, as far as its templates can be made ready for them.
+/// Engines for the languages of a tree; the error if a language's engine can't be created.
 type Engines<'a> = Vec<(Language, Result<Box<dyn Renderer + 'a>>)>;
 
 fn engines<'a>(
@@ -237,7 +240,7 @@ fn render(
     Ok(Rendered { folder, text: declare(text, &ingredients.build_arguments) })
 }
 
-/// An engine with the templates of `tree` in `language`, and with what is laid over them.
+/// Creates an engine with the templates of `tree` in `language` and with the overrides.
 fn engine<'a>(
     language: Language,
     tree: &'a Tree,
@@ -251,7 +254,7 @@ fn engine<'a>(
     })
 }
 
-/// The names of all blocks that images have.
+/// Returns the names of all blocks that images have.
 fn blocks(tree: &Tree, images: &[ImageFolder]) -> BTreeSet<String> {
     let mut blocks = blocks_of(tree);
     for image in images.iter().filter(|image| image.language == Language::Tera) {
@@ -262,7 +265,8 @@ fn blocks(tree: &Tree, images: &[ImageFolder]) -> BTreeSet<String> {
     blocks
 }
 
-/// Says a fault in what many templates share once, with how many it keeps from being rendered.
+/// Merges errors with the same message and first place into one, with the number of images that it
+/// affects.
 fn one_for_each_place(errors: Diagnostics) -> Diagnostics {
     let mut kept: Vec<(Diagnostic, usize)> = Vec::new();
     for error in errors.0 {
@@ -284,21 +288,21 @@ fn one_for_each_place(errors: Diagnostics) -> Diagnostics {
     Diagnostics(told.collect())
 }
 
-/// How a user changes a list: the endings of the variables that do it.
+/// Endings of the variables by which a user changes a list.
 const CUSTOMIZES: [&str; 3] = ["_override", "_append", "_remove"];
 
-/// The variable by which a user changes the list `what` of an image: `how` is `override`, `append`
-/// or `remove`.
+/// Returns the name of the variable by which a user changes the list `what` of an image; `how` is
+/// `override`, `append` or `remove`.
 fn customization(image: &str, what: &str, how: &str) -> String {
     format!("{}_{what}_{how}", image.replace('-', "_"))
 }
 
-/// Whether a variable of this name changes a list.
+/// Returns true if a variable of this name changes a list.
 fn is_customization(name: &str) -> bool {
     CUSTOMIZES.iter().any(|ending| name.ends_with(ending))
 }
 
-/// A list with what is appended, and without the first of each value that is removed.
+/// Appends to a list, then removes the first occurrence of each value in `remove`.
 fn customized<T: PartialEq>(mut list: Vec<T>, append: Vec<T>, remove: &[T]) -> Vec<T> {
     list.extend(append);
     for unwanted in remove {

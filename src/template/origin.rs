@@ -1,14 +1,14 @@
-//! Where in a template a line of its rendered text comes from.
+//! Maps a line of rendered text to the line of the template that it comes from.
 //!
-//! Neither engine tells, so it is read off the two texts. A rendered line is the template's line of
-//! the same text, or the one that it could have been made of: whose text outside of its tags is
-//! there, in that order. What is found in neither way (a component's lines, those of a loop) comes
-//! from the place where the lines before it come from.
+//! Neither engine reports this, so it is derived from the two texts. A rendered line comes from the
+//! template's line with the same text, or from one that could have produced it: a line whose text
+//! outside of its tags occurs in the rendered line, in that order. A line for which there is
+//! neither (a line of a component or of a loop) gets the origin of the lines before it.
 
-/// The line of `template` that line `line` of `rendered` comes from; both count from 1.
+/// Returns the line of `template` that line `line` of `rendered` comes from; both count from 1.
 ///
-/// A best guess, which is never outside of the template and never behind the next line that is
-/// certain.
+/// The result is a best guess. It is never outside of the template and never after the next line
+/// whose origin is certain.
 pub fn origin_line(template: &str, rendered: &str, line: usize) -> usize {
     let sought: Vec<Sought> = sought(template);
     let rendered: Vec<&str> = rendered.lines().map(str::trim).collect();
@@ -21,7 +21,8 @@ pub fn origin_line(template: &str, rendered: &str, line: usize) -> usize {
             continue;
         }
         if text.is_empty() {
-            // Empty lines are all alike: one comes from that behind the line before it, or is made.
+            // All empty lines are equal: one comes from the empty line that follows the last
+            // origin, if there is one; otherwise a tag produced it.
             origin += usize::from(sought.get(origin).is_some_and(|next| next.text.is_empty()));
             continue;
         }
@@ -36,21 +37,21 @@ pub fn origin_line(template: &str, rendered: &str, line: usize) -> usize {
     origin
 }
 
-/// A line of a template.
+/// Line of a template.
 struct Sought<'a> {
-    /// All of it.
+    /// The whole line, trimmed.
     text: &'a str,
-    /// What of it is outside of tags, in order.
+    /// Parts of the line that are outside of tags, in order.
     pieces: Vec<&'a str>,
 }
 
-/// Lines, counted from 1, that are `text` word for word.
+/// Returns the lines, counted from 1, that are equal to `text`.
 fn verbatim<'a>(sought: &'a [Sought<'_>], text: &'a str) -> impl Iterator<Item = usize> + 'a {
     let same = move |line: &Sought<'_>| !text.is_empty() && line.text == text;
     sought.iter().enumerate().filter(move |(_, line)| same(line)).map(|(index, _)| index + 1)
 }
 
-/// Lines, counted from 1, that `text` can have been made of.
+/// Returns the lines, counted from 1, that `text` can have been rendered from.
 fn possible<'a>(sought: &'a [Sought<'_>], text: &'a str) -> impl Iterator<Item = usize> + 'a {
     let fits = move |line: &Sought<'_>| fits(&line.pieces, text);
     sought.iter().enumerate().filter(move |(_, line)| fits(line)).map(|(index, _)| index + 1)
@@ -61,8 +62,8 @@ fn the_only(mut found: impl Iterator<Item = usize>) -> Option<usize> {
     found.next().is_none().then_some(first)
 }
 
-/// Whether the pieces, which begin and end where a line does, are in `text` with anything between
-/// them. Pieces without a word fit nothing.
+/// Returns true if `text` consists of the pieces, in order, with anything between them: it begins
+/// with the first and ends with the last. Pieces without a letter or digit match nothing.
 fn fits(pieces: &[&str], text: &str) -> bool {
     let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return false };
     let has_word = |piece: &&str| piece.chars().any(char::is_alphanumeric);
@@ -77,24 +78,24 @@ fn fits(pieces: &[&str], text: &str) -> bool {
     text.ends_with(last.trim())
 }
 
-/// The tags of both languages, each with its end.
+/// Tags of both languages, each with its end.
 const TAGS: [(&str, &str); 3] = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")];
 
-/// The lines of a template.
+/// Splits a template into lines.
 fn sought(template: &str) -> Vec<Sought<'_>> {
     let mut open = None;
     let line = |text| Sought { text: str::trim(text), pieces: outside_of_tags(text, &mut open) };
     template.lines().map(line).collect()
 }
 
-/// What of a line is outside of tags; `open` is the end of the one that the line begins in, and then
-/// that of the one that it ends in.
+/// Returns the parts of a line that are outside of tags. `open` is the end mark of the tag that the
+/// line begins in, and is set to that of the tag that it ends in.
 fn outside_of_tags<'a>(line: &'a str, open: &mut Option<&'static str>) -> Vec<&'a str> {
     let mut pieces = Vec::new();
     let mut rest = line.trim();
     loop {
         if let Some(end) = *open {
-            // The piece before a tag that the line begins with is empty.
+            // A line that begins with a tag has an empty piece before it.
             if pieces.is_empty() {
                 pieces.push("");
             }

@@ -1,50 +1,49 @@
-//! What a template is made of, read off its tags: what it extends, its blocks, what it defines and
-//! sets outside of them. Tera and Jinja2 have the same tags as far as this goes.
+//! Reads the structure of a template from its tags: the template that it extends, its blocks, and
+//! the definitions and variables outside of them. Tera and Jinja2 share these tags.
 //!
-//! Neither engine shows the tree that it parses a template into, so the tags are found here:
-//! outside of comments and `raw`, and with their ends outside of texts. Whether a template is right
-//! is for the engines to say.
+//! Neither engine exposes its syntax tree, so the tags are found here: outside of comments and
+//! `raw`, with end marks inside of strings ignored. The engines decide if a template is valid.
 
 use std::ops::Range;
 
-/// What a template is made of.
+/// Structure of a template.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outline {
-    /// What it extends.
+    /// First tag `extends`; `None` if there is none.
     pub(super) extends: Option<Extends>,
-    /// Its blocks that are in no other block, in order.
+    /// Blocks that are in no other block, in order.
     pub(super) blocks: Vec<Block>,
-    /// Its components or macros.
+    /// Components or macros.
     pub(super) definitions: Vec<Range<usize>>,
-    /// The variables that it sets outside of blocks and definitions, in order.
+    /// Variables that are set outside of blocks and definitions, in order.
     pub(super) sets: Vec<Set>,
 }
 
-/// A tag `extends`.
+/// Tag `extends`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Extends {
-    /// The tag.
+    /// Bytes of the tag.
     pub(super) span: Range<usize>,
-    /// What is written behind the word.
+    /// Text after the word `extends`.
     pub(super) parent: String,
 }
 
-/// A block.
+/// Block.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) name: String,
-    /// From its first tag to its last.
+    /// Bytes from the first tag to the end of the last.
     pub(super) span: Range<usize>,
-    /// The names of the blocks in it.
+    /// Names of the blocks inside of this one.
     pub(super) inner: Vec<String>,
 }
 
-/// A tag `set`.
+/// Tag `set`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Set {
     pub(super) name: String,
     pub(super) span: Range<usize>,
-    /// Whether it is in an `if` or a `for`, so that it may not come about.
+    /// True if the tag is in an `if` or a `for`, so that it may not be executed.
     pub(super) conditional: bool,
 }
 
@@ -95,20 +94,21 @@ impl Outline {
         }
     }
 
-    /// The names of all its blocks.
+    /// Returns the names of all blocks.
     pub(super) fn block_names(&self) -> impl Iterator<Item = &str> {
         self.blocks.iter().flat_map(Block::names)
     }
 }
 
 impl Block {
-    /// Its own name and those of the blocks in it.
+    /// Returns the name of the block, followed by those of the blocks inside of it.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.name).chain(&self.inner).map(String::as_str)
     }
 }
 
-/// `text` with spaces for all in `spans`, so that the rest keeps its line and column.
+/// Replaces everything in `spans` with spaces, so that the rest of `text` keeps its lines and
+/// columns.
 pub(super) fn blanked<'a>(text: &str, spans: impl IntoIterator<Item = &'a Range<usize>>) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for span in spans {
@@ -121,7 +121,7 @@ pub(super) fn blanked<'a>(text: &str, spans: impl IntoIterator<Item = &'a Range<
     String::from_utf8(bytes).expect("tags begin and end with ASCII")
 }
 
-/// All of `text` that is outside of `spans`, which are in order.
+/// Returns the ranges of `text` that are outside of `spans`, which are in order.
 pub(super) fn all_but<'a>(
     text: &str,
     spans: impl IntoIterator<Item = &'a Range<usize>>,
@@ -136,12 +136,12 @@ pub(super) fn all_but<'a>(
     others
 }
 
-/// The first tag of a template that begins with this word.
+/// Returns the bytes of a template's first tag `word`; `None` if there is none.
 pub(super) fn first_tag(text: &str, word: &str) -> Option<Range<usize>> {
     tags(text).into_iter().find(|tag| tag.word == word).map(|tag| tag.span)
 }
 
-/// A tag `{% word argument %}`.
+/// Tag `{% word argument %}`.
 struct Tag<'a> {
     span: Range<usize>,
     word: &'a str,
@@ -162,13 +162,13 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// The identifier that `text` begins with.
+/// Returns the identifier that `text` begins with.
 fn identifier(text: &str) -> &str {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     &text[..text.find(|c| !is_part(c)).unwrap_or(text.len())]
 }
 
-/// All tags of a template but `raw` and `endraw`.
+/// Returns all tags of a template but `raw` and `endraw`.
 fn tags(text: &str) -> Vec<Tag<'_>> {
     codes(text)
         .filter(|span| text[span.clone()].starts_with("{%"))
@@ -176,7 +176,7 @@ fn tags(text: &str) -> Vec<Tag<'_>> {
         .collect()
 }
 
-/// Where a template has tags and expressions, but `raw` and `endraw`.
+/// Returns the bytes of each tag and expression of a template, but `raw` and `endraw`.
 fn codes(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut position = 0;
     std::iter::from_fn(move || {
@@ -205,17 +205,19 @@ fn codes(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Whether this tag is `raw`.
+/// Returns true if this tag is `raw`.
 fn begins_with_raw(tag: &str) -> bool {
     let code = tag[2..].trim_start_matches(['-', '+']).trim_start();
     code.starts_with("raw") && identifier(code) == "raw"
 }
 
-/// How many operators an expression may have, and how many `elif` a template: a hundred times what
-/// anyone writes. Engines follow each by a call within a call, and their stacks end.
+/// Largest number of operators of an expression, and of `elif` tags of a template: a hundred times
+/// what real templates have. Engines recurse for each of them, and deep recursion would overflow
+/// the stack.
 const MOST_LINKS: usize = 500;
 
-/// Refuses what is put together of more parts than an engine can follow: the line, from 1, and why.
+/// Refuses a template with more operators or `elif` tags than [`MOST_LINKS`]. The error is the
+/// line, from 1, and the reason.
 pub(super) fn check_depth(text: &str) -> Result<(), (usize, String)> {
     if links_at_most(text) <= MOST_LINKS {
         return Ok(());
@@ -224,7 +226,7 @@ pub(super) fn check_depth(text: &str) -> Result<(), (usize, String)> {
     for span in codes(text) {
         let code = &text[span.clone()];
         alternatives += usize::from(has_any && Tag::at(text, span.clone()).word == "elif");
-        // Each operator has a length.
+        // A text of N bytes has at most N operators, so that short ones need no count.
         let what = if code.len() > MOST_LINKS && operators(code) > MOST_LINKS {
             format!("it has an expression of more than {MOST_LINKS} operators")
         } else if alternatives > MOST_LINKS {
@@ -237,8 +239,9 @@ pub(super) fn check_depth(text: &str) -> Result<(), (usize, String)> {
     Ok(())
 }
 
-/// How many operators and tags `elif` a template can have, whatever of it is code: every sign that is an
-/// operator somewhere, and every word that begins like one.
+/// Returns an upper bound for the operators and `elif` tags of a template, without finding its
+/// tags: counts every character that is an operator somewhere, and every word that begins with the
+/// letter of one.
 fn links_at_most(text: &str) -> usize {
     let mut before = 0;
     let counted = text.bytes().map(|byte| {
@@ -250,8 +253,8 @@ fn links_at_most(text: &str) -> usize {
     counted.sum()
 }
 
-/// What a byte can be, each a bit: an operator or the beginning of one, a part of a word, the first of a
-/// word that is an operator or `elif`.
+/// Bits for the kinds of a byte: an operator or the start of one, part of a word, first letter of a
+/// word operator or of `elif`.
 const SIGN: u8 = 1;
 const OF_WORD: u8 = 2;
 const FIRST: u8 = 4;
@@ -276,7 +279,7 @@ const fn kind(byte: u8) -> u8 {
     }
 }
 
-/// How many operators there are in a tag or an expression, outside of texts.
+/// Returns the number of operators in a tag or an expression, outside of strings.
 fn operators(code: &str) -> usize {
     const WORDS: [&str; 7] = ["and", "else", "if", "in", "is", "not", "or"];
     let (mut count, mut quote, mut word) = (0, None, 0);
@@ -304,12 +307,12 @@ fn operators(code: &str) -> usize {
     count
 }
 
-/// The end of the next `mark`, or that of the text.
+/// Returns the end of the next `mark`, or that of the text.
 fn past(text: &str, from: usize, mark: &str) -> usize {
     text[from..].find(mark).map_or(text.len(), |at| from + at + mark.len())
 }
 
-/// The end of the next `mark` that is not within quotes, or that of the text.
+/// Returns the end of the next `mark` outside of quotes, or that of the text.
 fn past_code(text: &str, from: usize, mark: &str) -> usize {
     let (bytes, first) = (text.as_bytes(), mark.as_bytes()[0]);
     let mut position = from;
@@ -327,10 +330,10 @@ fn past_code(text: &str, from: usize, mark: &str) -> usize {
     text.len()
 }
 
-/// What texts are put in.
+/// Quotes of strings.
 const QUOTES: [u8; 3] = [b'"', b'\'', b'`'];
 
-/// The end of what is in quotes that open at `from`, or that of the text.
+/// Returns the end of the string whose quote opens at `from`, or that of the text.
 fn past_quoted(bytes: &[u8], from: usize) -> usize {
     let quote = bytes[from];
     let mut position = from + 1;
@@ -344,7 +347,7 @@ fn past_quoted(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// The end of the next `endraw`, or that of the text.
+/// Returns the end of the next `endraw`, or that of the text.
 fn past_raw(text: &str, from: usize) -> usize {
     let mut position = from;
     while let Some(tag) = text[position..].find("{%") {

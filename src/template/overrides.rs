@@ -1,8 +1,8 @@
-//! What users lay over the images of a tree, in either language: the files, which images they are
-//! for, and what of them changes nothing.
+//! Overrides that users lay over the images of a tree, in either language: the files, the language
+//! that they apply to, and the parts that have no effect.
 //!
-//! A name that nothing in the tree has is left out of account, as one file may be meant for several
-//! trees and bases. It may as well be a slip, so it is told.
+//! Names that are not in the tree are ignored, as one file may be meant for several trees and
+//! bases. They may also be typing errors, so a warning names them.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -12,27 +12,27 @@ use super::{CUSTOMIZES, is_customization};
 use crate::diagnostic::{Place, nearest};
 use crate::tree::{Language, Tree};
 
-/// A template that the user lays over every image.
+/// Template that the user lays over every image.
 #[derive(Debug, Clone)]
 pub struct Override {
-    /// Where it lies.
+    /// Path of the file.
     pub path: String,
-    /// Its text.
+    /// Text of the file.
     pub text: String,
 }
 
-/// What an override extends: each image's own template.
+/// Parent that an override extends: it stands for each image's own template.
 pub(super) const PARENT: &str = "parent_template";
 
-/// Whether a template is to be laid over images. Such a file may well lie in the tree.
+/// Returns true if a template is an override. Such a file may be inside of the tree.
 pub(super) fn is_override(text: &str) -> bool {
     text.contains(PARENT)
         && Outline::of(text).extends.is_some_and(|extends| extends.parent == PARENT)
 }
 
 impl Override {
-    /// Whether it is for images in `language`, in a tree that has images in both: its name says so
-    /// if it ends as the templates of one do.
+    /// Returns true if the override is for images in `language`, in a tree with images in both. A
+    /// file name that ends in `.tera` or `.j2` restricts the override to that language.
     fn is_for(&self, language: Language) -> bool {
         match self.path.rsplit_once('.') {
             Some((_, "tera")) => language == Language::Tera,
@@ -42,7 +42,7 @@ impl Override {
     }
 }
 
-/// The overrides for the images in `language`, of a tree with images in these languages.
+/// Returns the overrides for the images in `language`, of a tree with images in `languages`.
 pub(super) fn overrides_for(
     language: Language,
     languages: &[Language],
@@ -51,19 +51,19 @@ pub(super) fn overrides_for(
     all.iter().filter(|file| languages.len() == 1 || file.is_for(language)).cloned().collect()
 }
 
-/// The lists that templates let users change, by the start of the variables' names, as they come up
-/// while images are rendered.
+/// Lists that templates let users change, collected while images are rendered: the start of their
+/// variables' names.
 #[derive(Debug, Default)]
 pub(super) struct Lists(Mutex<BTreeSet<String>>);
 
 impl Lists {
-    /// Remembers the list `what` of an image.
+    /// Records the list `what` of an image.
     pub(super) fn note(&self, image: &str, what: &str) {
         let name = format!("{}_{what}", image.replace('-', "_"));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
     }
 
-    /// The variables that change these lists.
+    /// Returns the names of the variables that change these lists.
     pub(super) fn variables(&self) -> BTreeSet<String> {
         let lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all = lists.iter().flat_map(|list| CUSTOMIZES.map(|ending| format!("{list}{ending}")));
@@ -71,7 +71,7 @@ impl Lists {
     }
 }
 
-/// The names of all blocks in the templates of a tree.
+/// Returns the names of all blocks in the templates of a tree.
 pub(super) fn blocks_of(tree: &Tree) -> BTreeSet<String> {
     let files = tree.files();
     let templates =
@@ -83,7 +83,8 @@ pub(super) fn blocks_of(tree: &Tree) -> BTreeSet<String> {
     texts.filter(|text| !is_override(text)).flat_map(names).collect()
 }
 
-/// What of the overrides changes nothing, where images have these blocks and lists: a line each.
+/// Returns one line for each block and variable of the overrides that has no effect, given the
+/// blocks of the images and the variables that change their lists.
 pub(super) fn without_effect(
     overrides: &[Override],
     mut blocks: BTreeSet<String>,
@@ -124,7 +125,7 @@ fn without_effect_in(
     found.into_iter().map(told).collect()
 }
 
-/// What a name was probably meant to be, as the rest of a sentence.
+/// Returns the end of a sentence that suggests the nearest known name; empty if there is none.
 fn near(name: &str, known: &BTreeSet<String>) -> String {
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     nearest(name, &known).map_or(String::new(), |near| format!("; did you mean '{near}'?"))

@@ -1,8 +1,8 @@
-//! `Dockerfile.tera`, rendered by Tera 2: undefined variables are errors, nothing is escaped.
+//! Engine for `Dockerfile.tera`: Tera 2. Undefined variables are errors, nothing is escaped.
 //!
 //! All `*.tera` files of the tree are loaded under their paths, so that templates may extend and
-//! include each other and share components. Templates are data from someone else: none of Tera's
-//! ways to the environment or the file system is registered.
+//! include each other and share components. Templates come from third parties: none of Tera's
+//! functions that read the environment or the file system is registered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::dialect::Functions;
 use crate::image::ImageName;
 use crate::tree::{ImageFolder, Tree};
 
-/// The templates of a tree, parsed.
+/// Parsed templates of a tree.
 pub(super) struct TeraEngine<'a> {
     tera: Tera,
     sources: BTreeMap<String, String>,
@@ -36,8 +36,7 @@ pub(super) struct TeraEngine<'a> {
 }
 
 impl<'a> TeraEngine<'a> {
-    /// Parses every template of `tree`, and makes ready what they are given and what is laid over
-    /// them.
+    /// Parses every template of `tree`, and adds the variables, functions and overrides.
     pub(super) fn new(
         tree: &'a Tree,
         ingredients: &Ingredients,
@@ -71,7 +70,7 @@ impl<'a> TeraEngine<'a> {
         Ok(engine)
     }
 
-    /// Adds the templates that are made of the overrides.
+    /// Adds the templates that are generated from the overrides.
     fn lay_over(&mut self, images: &[ImageFolder]) -> Result<()> {
         tera_override::add_function(&mut self.tera);
         let whole: Vec<_> = self.layers.whole().collect();
@@ -83,7 +82,7 @@ impl<'a> TeraEngine<'a> {
         Ok(())
     }
 
-    /// Says what Tera says, with the paths as the user knows them.
+    /// Converts an error of Tera into a diagnostic with the paths that the user knows.
     fn explain(&self, template: Option<&str>, error: &Error) -> Diagnostic {
         match error.kind() {
             ErrorKind::SyntaxError(report) => {
@@ -106,7 +105,8 @@ impl<'a> TeraEngine<'a> {
         }
     }
 
-    /// Says what Tera says of a template without a place, with that of the tag which it is about.
+    /// Converts an error of Tera that has no place into a diagnostic, at the template's first tag
+    /// `word`.
     fn of_template(&self, template: &str, word: &str, error: &Error) -> Diagnostic {
         let said = self.layers.in_words_of_user(&error.to_string());
         let said = format!("the template can't be rendered: {}", lower_first(&said));
@@ -116,7 +116,7 @@ impl<'a> TeraEngine<'a> {
         }
     }
 
-    /// Where the user finds a template.
+    /// Returns the path of a template as the user knows it.
     fn path(&self, template: &str) -> String {
         match self.layers.origin(template) {
             Some((file, _)) => file.path.clone(),
@@ -156,7 +156,7 @@ impl Renderer for TeraEngine<'_> {
     }
 }
 
-/// Errors read as sentences that go on from our own words.
+/// Lowers the first letter: Tera's message follows a colon.
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
@@ -165,7 +165,7 @@ fn lower_first(text: &str) -> String {
     }
 }
 
-/// The functions and filters that templates of both languages have.
+/// Registers the functions and filters that templates of both languages have.
 fn add_functions(tera: &mut Tera, functions: &Arc<Functions>, lists: &Arc<Lists>) {
     let lists = Arc::clone(lists);
     tera.register_filter("customizable", move |list: Vec<Value>, given: Kwargs, state: &State| {
@@ -189,7 +189,7 @@ fn add_functions(tera: &mut Tera, functions: &Arc<Functions>, lists: &Arc<Lists>
     });
 }
 
-/// The variables among these that change a list; of two with one name the last.
+/// Returns the variables that change a list; of two with the same name the last wins.
 fn customizations<'a>(
     variables: impl IntoIterator<Item = (&'a String, &'a serde_json::Value)>,
 ) -> Customizations<'a> {
@@ -197,7 +197,7 @@ fn customizations<'a>(
     all.filter(|(name, _)| is_customization(name)).collect()
 }
 
-/// A list as the variables `<image>_<what>_override`, `_append` and `_remove` change it.
+/// Applies the variables `<image>_<what>_override`, `_append` and `_remove` to a list.
 fn customizable(
     list: Vec<Value>,
     given: &Kwargs,

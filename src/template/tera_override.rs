@@ -1,14 +1,16 @@
-//! Lays the user's templates over images in Tera, as Jinja2 does by itself: one file says
-//! `extends parent_template`, fills blocks and sets variables for any number of images.
+//! Lays the user's overrides over images in Tera, as Jinja2 does natively: one file says `extends
+//! parent_template`, fills blocks and sets variables for any number of images.
 //!
-//! Tera wants to know by name what a template extends, wants all its blocks to be known there, and
-//! sets no variables in it. So every file is taken apart: for each image that has some of its blocks
-//! there is a template with those, which extends the image's own, or what an earlier file made of
-//! it; and what is outside of blocks and definitions is a template of its own, rendered for each
-//! image to learn what it sets.
+//! Tera requires the literal name of the template that is extended, requires that template to have
+//! all the blocks that are filled, and sets no variables in a child. So every file is split. For
+//! each image that has some of the file's blocks, a template with these blocks is generated; it
+//! extends the image's own template, or the one generated from an earlier file. The rest, outside
+//! of blocks and definitions, becomes a settings template, which is rendered for each image to find
+//! out the variables that it sets.
 //!
-//! An image need not write down the blocks that all images have, `<image>_header`, `<image>_footer`
-//! and `footer`: what fills them is rendered apart and put into the Dockerfile where they belong.
+//! An image need not define the blocks that all images have: `<image>_header`, `<image>_footer` and
+//! `footer`. Their contents are rendered separately and inserted into the Dockerfile where they
+//! belong.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,25 +26,25 @@ use crate::dockerfile;
 use crate::image::ImageName;
 use crate::tree::{ImageFolder, Language};
 
-/// The name under which components see the variables that change lists.
+/// Name under which components see the variables that change lists.
 pub(super) const CUSTOMIZATIONS: &str = "customizations";
 
 /// Variables that change lists, by name.
 pub(super) type Customizations<'a> = BTreeMap<&'a str, &'a serde_json::Value>;
 
-/// What the names of templates made of overrides begin with.
+/// Prefix of the names of templates that are generated from overrides.
 const OVERRIDE_PREFIX: &str = "override:";
 
-/// What the names of templates with nothing but the blocks of all images begin with.
+/// Prefix of the names of templates that hold only the blocks of all images.
 const FRAME_PREFIX: &str = "frame:";
 
-/// The function that tells which variables are set.
+/// Name of the function that returns the variables that are set.
 const VARIABLES_SET: &str = "variables_set";
 
-/// Stands between the texts of a template that makes several.
+/// Separator between the parts that one template renders.
 const SEPARATOR: &str = "\0";
 
-/// All that is laid over the images in Tera.
+/// Overrides of the images in Tera, and the templates that are generated from them.
 #[derive(Default)]
 pub(super) struct Layers {
     layers: Vec<Layer>,
@@ -50,26 +52,27 @@ pub(super) struct Layers {
     starts: BTreeMap<String, usize>,
 }
 
-/// One file that is laid over images.
+/// One override file.
 struct Layer {
     file: Override,
     outline: Outline,
 }
 
-/// What is rendered instead of an image's template.
+/// Templates that are rendered for an image in place of its own.
 #[derive(Default)]
 struct Pile {
-    /// The last template that extends the image's.
+    /// Last template that extends the image's own; `None` if no file fills one of its blocks.
     top: Option<String>,
-    /// The last one that extends the blocks of all images.
+    /// Last template that extends the frame, which has the blocks of all images; `None` if no file
+    /// fills one of them.
     frame: Option<String>,
 }
 
-/// Templates to give to Tera: names and texts.
+/// Templates to add to Tera: names and texts.
 type Templates = Vec<(String, String)>;
 
 impl Layers {
-    /// Takes the files apart.
+    /// Reads the structure of the files.
     pub(super) fn new(overrides: Vec<Override>) -> Result<Self> {
         let layers = collect(overrides.into_iter().enumerate().map(|(index, file)| {
             let outline = Outline::of(&file.text);
@@ -79,8 +82,8 @@ impl Layers {
         Ok(Self { layers, ..Self::default() })
     }
 
-    /// For each file one template of all there is in it, to be checked and for the components that
-    /// it defines, and one of what it sets.
+    /// Returns for each file two templates: the whole file without `extends`, which has Tera check
+    /// it and defines its components, and the settings template.
     pub(super) fn whole(&self) -> impl Iterator<Item = Templates> {
         self.layers.iter().enumerate().map(|(index, Layer { file, outline })| {
             let extends = outline.extends.iter().map(|extends| &extends.span);
@@ -95,7 +98,7 @@ impl Layers {
         })
     }
 
-    /// The templates that extend those of images, whose texts are in `sources`.
+    /// Generates the templates that extend those of `images`, whose texts are in `sources`.
     pub(super) fn pile_up(
         &mut self,
         images: &[ImageFolder],
@@ -116,7 +119,8 @@ impl Layers {
         templates
     }
 
-    /// Lays all files on the template `root`, which has these blocks.
+    /// Generates for each file a template with its blocks that are `known`, on top of the template
+    /// `root`. Returns the name of the last one; `None` if no file has such a block.
     fn lay_on(
         &mut self,
         root: &str,
@@ -141,8 +145,8 @@ impl Layers {
         top
     }
 
-    /// Those of the blocks of all images that a file fills and the image does not have by itself,
-    /// and the template that has them.
+    /// Returns those blocks of all images that a file fills and the image does not define itself,
+    /// and the text of a template with them; `None` if there are none.
     fn frame(
         &self,
         image: &ImageName,
@@ -163,7 +167,8 @@ impl Layers {
         (!blocks.is_empty()).then(|| (blocks, parts.join(SEPARATOR)))
     }
 
-    /// What the files set for the image that `context` is of; a later one sees what is set before.
+    /// Returns the variables that the files set for the image of `context`; a later file sees those
+    /// of the earlier ones.
     pub(super) fn variables(
         &self,
         tera: &Tera,
@@ -191,8 +196,8 @@ impl Layers {
         Ok(all)
     }
 
-    /// Renders the template at `path` with all that is laid over it. Lists that a file's own
-    /// instructions install at the start or the end of an image are not those of the image.
+    /// Renders the template at `path` with all overrides. The variables that change the image's
+    /// lists do not apply to the header and footers, which are the user's own instructions.
     pub(super) fn render(
         &self,
         tera: &Tera,
@@ -213,14 +218,15 @@ impl Layers {
         Ok(dockerfile::insert(&text, header, &footers.join("\n\n")))
     }
 
-    /// The file that a template was made of, and at which of the template's bytes it begins.
+    /// Returns the file that a template was generated from, and the byte of the template at which
+    /// the file's text begins.
     pub(super) fn origin(&self, template: &str) -> Option<(&Override, usize)> {
         let index = template.strip_prefix(OVERRIDE_PREFIX)?.split('/').next()?;
         let layer = self.layers.get(index.parse::<usize>().ok()?)?;
         Some((&layer.file, self.starts.get(template).copied().unwrap_or(0)))
     }
 
-    /// A sentence of Tera with the files as the user knows them.
+    /// Replaces generated template names in a message of Tera with the paths of the files.
     pub(super) fn in_words_of_user(&self, sentence: &str) -> String {
         let name = Regex::new(&format!("{OVERRIDE_PREFIX}[0-9]+(/[^:`']*)?")).expect("a literal");
         let told = |found: &regex::Captures<'_>| match self.origin(&found[0]) {
@@ -232,8 +238,8 @@ impl Layers {
 }
 
 impl Layer {
-    /// Refuses to set a variable to something that is not defined: Tera would say so only where the
-    /// variable is used, and nowhere if it is one that changes a list.
+    /// Refuses a variable that is set to an undefined value: Tera would report it only where the
+    /// variable is used, and never for a variable that changes a list.
     fn refuse_undefined(&self, set: &Variables) -> Result<()> {
         let sure = self.outline.sets.iter().filter(|tag| !tag.conditional);
         let Some(tag) = sure.into_iter().find(|tag| !set.contains_key(&tag.name)) else {
@@ -246,13 +252,14 @@ impl Layer {
     }
 }
 
-/// The blocks that an image has at its start and at its end without writing them down.
+/// Returns the names of the header block and the footer blocks that an image has without defining
+/// them.
 pub(super) fn blocks_of_image(image: &ImageName) -> (String, [String; 2]) {
     let name = image.as_str().replace('-', "_");
     (format!("{name}_header"), [format!("{name}_footer"), "footer".to_owned()])
 }
 
-/// Registers what tells which variables a file sets.
+/// Registers the function that returns the variables that a file sets, as JSON.
 pub(super) fn add_function(tera: &mut Tera) {
     tera.register_function(VARIABLES_SET, |given: Kwargs, state: &State<'_>| {
         let mut found = BTreeMap::new();
@@ -265,15 +272,14 @@ pub(super) fn add_function(tera: &mut Tera) {
     });
 }
 
-/// What a template comes to.
+/// Renders a template within the size limit of a Dockerfile.
 fn rendered(tera: &Tera, template: &str, context: &Context) -> TeraResult<String> {
     let mut text = Text::default();
     let written = tera.render_to(template, context, &mut text);
     text.written(written, || Error::message(TOO_LONG))
 }
 
-/// Refuses a file that does not extend what it is laid over. For all but the first that goes
-/// without saying.
+/// Refuses a file that extends anything but [`PARENT`]. Only the first file has to have the tag.
 fn check_parent(file: &Override, outline: &Outline, is_first: bool) -> Result<()> {
     let wrong = match &outline.extends {
         Some(extends) if extends.parent == PARENT => return Ok(()),
@@ -287,7 +293,7 @@ fn check_parent(file: &Override, outline: &Outline, is_first: bool) -> Result<()
         .into())
 }
 
-/// The blocks of a template and of those that it extends.
+/// Returns the blocks of a template and of those that it extends.
 fn blocks_in_line(path: &str, sources: &BTreeMap<String, String>) -> BTreeSet<String> {
     let mut blocks = BTreeSet::new();
     let mut seen = BTreeSet::new();
@@ -316,7 +322,7 @@ mod tests {
     use super::super::testing::{fault, rendered, told};
     const EXTENDS: &str = "{% extends parent_template %}\n";
 
-    /// What an override makes of one image.
+    /// Renders one image with these overrides.
     fn one(template: &str, overrides: &[&str]) -> String {
         let overrides: Vec<String> =
             overrides.iter().map(|text| format!("{EXTENDS}{text}")).collect();

@@ -1,4 +1,4 @@
-//! Renders small trees, for the tests of both engines.
+//! Test helpers that render small trees, for both engines.
 
 use std::fs;
 
@@ -6,7 +6,8 @@ use super::{Ingredients, Override, Watch, render_and_tell, watched};
 use crate::diagnostic::Diagnostic;
 use crate::tree::Tree;
 
-/// What the images of these files, `(path, text)`, come to, and what is warned of.
+/// Renders a tree of `files`, `(path, text)`. Returns the Dockerfiles of the images, and the
+/// warnings.
 pub fn rendered_and_told(
     files: &[(&str, &str)],
     overrides: &[&str],
@@ -32,7 +33,7 @@ pub fn rendered_and_told(
     Ok((rendered.into_iter().map(|image| image.text).collect(), warnings))
 }
 
-/// What the images of these files come to.
+/// Renders a tree of `files`, and returns the Dockerfiles of the images.
 pub fn rendered(
     files: &[(&str, &str)],
     overrides: &[&str],
@@ -41,12 +42,12 @@ pub fn rendered(
     rendered_and_told(files, overrides, variables).map(|(texts, _)| texts)
 }
 
-/// The first error of files that can't be rendered.
+/// Returns the first error of a tree that can't be rendered.
 pub fn fault(files: &[(&str, &str)], overrides: &[&str]) -> Diagnostic {
     rendered(files, overrides, &serde_json::json!({})).unwrap_err().remove(0)
 }
 
-/// The places of an error as `file:line:column`, without folders.
+/// Returns the places of an error as `file:line:column`, without folders.
 pub fn told(error: &Diagnostic) -> Vec<String> {
     let place = |place: &crate::diagnostic::Place| {
         let before = &place.source[..place.span.start];
