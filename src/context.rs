@@ -1,9 +1,9 @@
-//! The build context of an image: the rendered Dockerfile and the files beside its template.
+//! Build context of an image: the rendered Dockerfile and the files beside its template.
 //!
-//! Packed as a tar archive whose bytes follow from the contents alone: entries sorted, times
-//! zero, owned by root, modes reduced to the executable bit. The same tree gives the same archive
-//! on every machine, whoever checked it out and whenever. What a `.dockerignore` among the files
-//! covers stays here, as it does with Docker's own client.
+//! The context is packed as a tar archive whose bytes depend on the contents only: entries are
+//! sorted, times are zero, the owner is root, and modes are reduced to the executable bit. The same
+//! tree gives the same archive on every machine, no matter who checked it out and when. Files that
+//! a `.dockerignore` covers are not sent, as with Docker's own client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,17 +15,17 @@ use crate::fingerprint::{FILE, Parts, digest};
 use crate::patterns::Patterns;
 use crate::tree::TreeFile;
 
-/// The name of the Dockerfile within a context.
+/// Path of the Dockerfile within a context.
 pub const DOCKERFILE: &str = "Dockerfile";
 
-/// The file that tells what of a context is not sent.
+/// Path of the file with the patterns of files that are not sent.
 const IGNORE_FILE: &str = ".dockerignore";
 
-/// What an engine is sent to build one image.
+/// Files that an engine is sent to build one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     files: BTreeMap<String, Content>,
-    /// What the Dockerfile counts as, if not as its own text.
+    /// Text that stands for the Dockerfile in [`Context::parts`]; `None` for its own text.
     known_as: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Content {
         Ok(self.load()?.0)
     }
 
-    /// Its bytes and its mode.
+    /// Returns the bytes and the mode.
     fn load(&self) -> io::Result<(Vec<u8>, u32)> {
         let (bytes, executable) = match self {
             Self::Text(text) => (text.as_bytes().to_vec(), false),
@@ -53,8 +53,8 @@ impl Content {
 }
 
 impl Context {
-    /// The context of `dockerfile`, a text, and `files` by their path. The text takes the place
-    /// of a file of its name.
+    /// Creates a context of the text `dockerfile` and of `files` by path. The text replaces a file
+    /// with the path [`DOCKERFILE`].
     pub fn new(dockerfile: Arc<str>, files: impl IntoIterator<Item = (String, TreeFile)>) -> Self {
         let files = files.into_iter().map(|(path, file)| (path, Content::File(file)));
         let mut files: BTreeMap<_, _> = files.collect();
@@ -62,8 +62,8 @@ impl Context {
         Self { files, known_as: None }
     }
 
-    /// The same, with another text that the Dockerfile counts as where it is asked whether it
-    /// changed: one without what follows the clock.
+    /// Sets the text that stands for the Dockerfile when the context is checked for changes: one
+    /// without the parts that depend on the clock.
     #[must_use]
     pub fn known_as(self, text: Option<String>) -> Self {
         Self { known_as: text, ..self }
@@ -74,12 +74,12 @@ impl Context {
         self.files.insert(path, Content::File(file));
     }
 
-    /// Adds a folder at `path`, for an instruction that wants it even if nothing is in it.
+    /// Adds a folder at `path`, for an instruction that requires it even if it is empty.
     pub fn add_folder(&mut self, path: String) {
         self.files.insert(path, Content::Folder);
     }
 
-    /// The paths of the files and folders that are sent, the Dockerfile's among them.
+    /// Returns the paths of the files and folders that are sent, including the Dockerfile.
     ///
     /// # Errors
     /// When the context's `.dockerignore` can't be read.
@@ -87,8 +87,8 @@ impl Context {
         Ok(self.sent()?.map(|(path, _)| path.as_str()))
     }
 
-    /// What an engine is to see: without what the `.dockerignore` covers, which may be neither that
-    /// file nor the Dockerfile.
+    /// Returns the entries that an engine gets: those that the `.dockerignore` does not cover, and
+    /// always that file itself and the Dockerfile.
     fn sent(&self) -> io::Result<impl Iterator<Item = (&String, &Content)>> {
         let ignored = match self.files.get(IGNORE_FILE) {
             Some(file) => Some(patterns(file).map_err(|error| in_file(IGNORE_FILE, &error))?),
@@ -101,11 +101,11 @@ impl Context {
         Ok(self.files.iter().filter(move |(path, _)| is_sent(path)))
     }
 
-    /// What the context is made of: a digest of each file's bytes and mode, by `file <path>`; that of
-    /// the Dockerfile is by its name.
+    /// Returns the parts of the context: a digest of each file's bytes and mode, with the key `file
+    /// <path>`. The Dockerfile's key is its name.
     ///
     /// # Errors
-    /// When a file of the tree can't be read; it is named.
+    /// When a file of the tree can't be read; the error names it.
     pub fn parts(&self) -> io::Result<Parts> {
         let part = |(path, content): (&String, &Content)| {
             let is_dockerfile = path == DOCKERFILE;
@@ -123,7 +123,7 @@ impl Context {
     /// Writes the context as a tar archive, in which every folder has an entry.
     ///
     /// # Errors
-    /// When a file of the tree can't be read (it is named), or `out` can't be written.
+    /// When a file of the tree can't be read (the error names it), or `out` can't be written.
     pub fn pack<W: Write>(&self, out: W) -> io::Result<W> {
         let mut archive = tar::Builder::new(out);
         for (path, content) in with_folders(self.sent()?)? {
@@ -142,10 +142,10 @@ impl Context {
         archive.into_inner()
     }
 
-    /// Writes the context's files into `folder`, which is made.
+    /// Writes the context's files into `folder`, which is created.
     ///
     /// # Errors
-    /// When a file can't be read or written; it is named.
+    /// When a file can't be read or written; the error names it.
     pub fn write_to(&self, folder: &Path) -> io::Result<()> {
         let mut made = BTreeSet::new();
         let mut make = |folder: &Path| {
@@ -168,17 +168,17 @@ impl Context {
     }
 }
 
-/// The patterns in a `.dockerignore`.
+/// Returns the patterns in a `.dockerignore`.
 fn patterns(file: &Content) -> io::Result<Patterns> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let text = String::from_utf8_lossy(&file.read()?).into_owned();
     Patterns::of_ignore_file(&text).map_err(invalid)
 }
 
-/// These files with the folders that they lie in.
+/// Adds the parent folders of the files.
 ///
 /// # Errors
-/// When one lies outside of the context.
+/// When a path leads out of the context.
 fn with_folders<'a>(
     files: impl Iterator<Item = (&'a String, &'a Content)>,
 ) -> io::Result<BTreeMap<&'a str, &'a Content>> {
@@ -202,7 +202,7 @@ fn refuse_leaving(path: &str) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
-/// Writes a file that has `mode` whatever the process takes away from modes.
+/// Writes a file with exactly `mode`, whatever the umask of the process.
 fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let mut file =
@@ -225,7 +225,7 @@ mod tests {
     use crate::tree::Tree;
     use std::os::unix::fs::PermissionsExt as _;
 
-    /// The context of the one image of a tree made in `root`.
+    /// Returns the context of the one image of a tree that is created in `root`.
     fn context(root: &Path) -> Context {
         fs::create_dir_all(root.join("app/sub")).unwrap();
         fs::write(root.join("tree.toml"), "").unwrap();

@@ -1,8 +1,8 @@
-//! What differs between the releases of kolla-build in how templates are rendered and images are
-//! chosen: one small dialect for each difference, chosen by the exact release.
+//! Differences between the releases of kolla-build in how templates are rendered and images are
+//! selected: one function for each difference, decided by the exact release.
 //!
-//! The dialects are functions of the release and of plain values. What a release keeps as tables
-//! (bases, users, sources and so on) is not here: it is read from where it stands.
+//! The functions depend on the release and on plain values only. Data that a release keeps as
+//! tables (bases, users, sources and so on) is not here: it is read from the release's own files.
 
 mod packages;
 mod repos;
@@ -14,41 +14,41 @@ use regex::Regex;
 pub use repos::{DEFAULT_FILE as DEFAULT_TABLE, Tables};
 pub use version::Version;
 
-/// The variable under which templates find what the base's release calls itself.
+/// Names of the template variable that holds the name of the base's release.
 const RELEASE_NAME_SINCE_12: &str = "supported_distro_name";
 const RELEASE_NAME_BEFORE_12: &str = "supported_distro_release";
 
-/// How a release renders and chooses.
+/// Rules of one release for rendering and selecting images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
     version: Version,
 }
 
-/// What the images of a run are built on, as dialects ask for it.
+/// Base distro, architecture and install type of a run's images.
 #[derive(Debug, Clone, Copy)]
 pub struct Axis<'a> {
-    /// The base distro's name.
+    /// Name of the base distro.
     pub base: &'a str,
-    /// The tag of the base image.
+    /// Tag of the base image.
     pub base_tag: &'a str,
-    /// The machine architecture, as the kernel calls it.
+    /// Machine architecture, in the kernel's spelling.
     pub arch: &'a str,
-    /// The install type that images are named after.
+    /// Install type that images are named after.
     pub install_type: &'a str,
 }
 
 impl Dialect {
-    /// The dialect of a release.
+    /// Creates the dialect of a release.
     pub fn of(version: Version) -> Self {
         Self { version }
     }
 
-    /// The dialect of trees that are of no release: the newest there is.
+    /// Creates the dialect of trees that belong to no release: the newest one.
     pub fn newest() -> Self {
         Self { version: Version { major: u32::MAX, minor: u32::MAX, patch: u32::MAX } }
     }
 
-    /// The release.
+    /// Returns the release.
     pub fn version(self) -> Version {
         self.version
     }
@@ -57,8 +57,9 @@ impl Dialect {
         self.version >= Version { major, minor, patch: 0 }
     }
 
-    /// The series that templates are of, by what the macros and the template of the base image
-    /// hold, and by the services' release in the tables beside them.
+    /// Returns the series that a tree's templates belong to, or `None` if `release` has a point but
+    /// is not a release since 2023.1. `macros` and `base` are the texts of the macros and of the
+    /// base image's template; `release` is the release of the services in the tables beside them.
     pub fn guess_major(macros: &str, base: &str, release: &str) -> Option<u32> {
         // Since 16 there is one series for each of the two releases a year.
         if let Some((year, number)) = release.split_once('.') {
@@ -85,53 +86,54 @@ impl Dialect {
         })
     }
 
-    /// Whether the release tells binary from source images.
+    /// Returns true if the release distinguishes binary from source images.
     pub fn has_install_types(self) -> bool {
         !self.since(15, 0)
     }
 
-    /// Whether the install type has a second name that templates ask for.
+    /// Returns true if templates use a second name of the install type.
     pub fn has_install_metatype(self) -> bool {
         !self.since(13, 0)
     }
 
-    /// Whether images that need no release of the services may be named apart.
+    /// Returns true if images that do not depend on the services' release may have a separate name
+    /// prefix.
     pub fn has_infra_prefix(self) -> bool {
         self.since(11, 0) && !self.since(15, 0)
     }
 
-    /// Returns the default of an option where it is not the one that Kiln has, and is for no tree to say.
+    /// Returns the default of an option if it differs from Kiln's and trees can't set it.
     pub fn default_of(self, option: &str) -> Option<&'static str> {
-        // Builds were in the engine's own network before 12.
+        // Before 12, builds used the engine's own network.
         (option == "network_mode" && !self.since(12, 0)).then_some("")
     }
 
-    /// Whether templates know a branch beside the release.
+    /// Returns true if templates know a branch besides the release.
     pub fn has_branches(self) -> bool {
         self.since(14, 1)
     }
 
-    /// Whether templates know the release's code name.
+    /// Returns true if templates know the release's code name.
     pub fn has_codename(self) -> bool {
         self.since(21, 0)
     }
 
-    /// Whether a checkout calls itself by its commit.
+    /// Returns true if the version of a checkout includes its commit.
     pub fn tells_commit(self) -> bool {
         self.since(15, 0)
     }
 
-    /// Whether templates know the day.
+    /// Returns true if templates know the date of the build.
     pub fn has_build_date(self) -> bool {
         !self.since(23, 0)
     }
 
-    /// Whether templates take repositories of packages from tables.
+    /// Returns true if templates take package repositories from tables.
     pub fn has_repositories(self) -> bool {
         self.since(10, 0)
     }
 
-    /// Whether templates know which repositories file the user gave.
+    /// Returns true if templates know the user's file of repositories.
     pub fn has_repos_yaml(self) -> bool {
         match self.version.major {
             ..12 => false,
@@ -142,42 +144,42 @@ impl Dialect {
         }
     }
 
-    /// Whether images have a folder of patches.
+    /// Returns true if images have a folder of patches.
     pub fn has_patches(self) -> bool {
         self.since(20, 0)
     }
 
-    /// Whether templates know if images get health checks.
+    /// Returns true if templates know if images get health checks.
     pub fn has_healthchecks(self) -> bool {
         self.since(10, 0)
     }
 
-    /// Whether a user has a group of another name.
+    /// Returns true if a user's group may have another name than the user.
     pub fn has_groups(self) -> bool {
         self.since(12, 1)
     }
 
-    /// Whether the settings of pip are declared as build arguments in each Dockerfile.
+    /// Returns true if the settings of pip are declared as build arguments in each Dockerfile.
     pub fn declares_pip_arguments(self) -> bool {
         self.since(23, 0)
     }
 
-    /// Whether rendering alone leaves all images, selected or not.
+    /// Returns true if a run that only renders keeps all images, selected or not.
     pub fn renders_all(self) -> bool {
         !self.since(10, 0)
     }
 
-    /// Whether images are tagged with release, base and base tag, and not with the version.
+    /// Returns true if images are tagged with release, base and base tag, and not with the version.
     pub fn tags_by_release(self) -> bool {
         self.since(23, 0)
     }
 
-    /// The variable for what the base's release calls itself.
+    /// Returns the name of the template variable for the name of the base's release.
     pub fn release_name_variable(self) -> &'static str {
         if self.since(12, 0) { RELEASE_NAME_SINCE_12 } else { RELEASE_NAME_BEFORE_12 }
     }
 
-    /// Why the release has no images for an axis, if it says so.
+    /// Returns the reason why the release has no images for an axis; `None` if it has some.
     pub fn refusal(self, axis: Axis<'_>) -> Option<&'static str> {
         let Axis { base, base_tag, arch, install_type } = axis;
         let is_binary = self.has_install_types() && install_type == "binary";
@@ -190,12 +192,12 @@ impl Dialect {
         None
     }
 
-    /// The kind of packages of a base.
+    /// Returns the package type of a base: `deb` or `rpm`.
     pub fn package_type(self, base: &str) -> &'static str {
         if matches!(base, "debian" | "ubuntu") { "deb" } else { "rpm" }
     }
 
-    /// The program that installs packages on a base.
+    /// Returns the package manager of a base.
     pub fn package_manager(self, axis: Axis<'_>) -> &'static str {
         let is_old = || axis.base_tag.split('.').next().and_then(|n| n.parse().ok()) < Some(8_u32);
         match self.package_type(axis.base) {
@@ -205,7 +207,7 @@ impl Dialect {
         }
     }
 
-    /// The version of Python that a base has, where templates ask for it.
+    /// Returns the version of Python of a base; `None` for releases whose templates do not use it.
     pub fn python_version(self, axis: Axis<'_>) -> Option<&'static str> {
         let Axis { base, base_tag, .. } = axis;
         let noble =
@@ -225,11 +227,11 @@ impl Dialect {
         })
     }
 
-    /// The commands by which templates set up the package sources of `config` (`.rpm` and `.repo`
-    /// files and URLs).
+    /// Returns the instructions by which templates set up the package sources of `config` (`.rpm`
+    /// and `.repo` files and URLs).
     ///
     /// # Errors
-    /// The entry that is neither.
+    /// The first entry that is neither.
     pub fn rpm_setup(self, config: &[String]) -> Result<Vec<String>, String> {
         let manager = if self.since(10, 0) { "dnf" } else { "yum" };
         let command = |entry: &String| {
@@ -247,7 +249,8 @@ impl Dialect {
         config.iter().map(command).collect()
     }
 
-    /// Whether a key of the table of unbuildable images, words joined by `+`, speaks of an axis.
+    /// Returns true if a key of the table of unbuildable images applies to an axis. A key is one or
+    /// more words joined by `+`, and all of them have to match.
     pub fn unbuildable_key_applies(self, key: &str, axis: Axis<'_>, package_manager: &str) -> bool {
         let base = match (axis.base, axis.base_tag) {
             ("centos", "stream9") if self.version.major == 14 && self.since(14, 10) => "centos9",
@@ -272,22 +275,22 @@ impl Dialect {
     }
 }
 
-/// The functions that templates call, with all that they depend on.
+/// Functions that templates call, with all values that they depend on.
 #[derive(Debug)]
 pub struct Functions {
-    /// The dialect they speak.
+    /// Dialect of the release.
     pub dialect: Dialect,
-    /// The repositories of packages.
+    /// Package repositories.
     pub tables: Tables,
-    /// The kind of the base's packages.
+    /// Package type of the base: `deb` or `rpm`.
     pub package_type: String,
-    /// The base distro's name.
+    /// Name of the base distro.
     pub base: String,
-    /// The tag of the base image.
+    /// Tag of the base image.
     pub base_tag: String,
-    /// The machine architecture.
+    /// Machine architecture.
     pub arch: String,
-    /// The code name of the services' release.
+    /// Code name of the services' release.
     pub codename: Option<String>,
 }
 
@@ -303,23 +306,25 @@ impl Functions {
         }
     }
 
-    /// The commands that install `packages` (names, and URLs of packages) with apt.
+    /// Returns the commands that install `packages` (names, and URLs of packages) with apt; `clean`
+    /// removes the downloaded files afterwards.
     pub fn install_packages(&self, packages: &[String], clean: bool) -> String {
         packages::debian_package_install(self.dialect.version, packages, clean)
     }
 
-    /// The instruction that enables or disables (`mode`) the repositories called `names`.
+    /// Returns the instruction that enables or disables (`mode`) the repositories called `names`.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is no such instruction.
     pub fn handle_repos(&self, names: &[String], mode: &str) -> Result<String, String> {
         repos::handle_repos(&self.tables, &self.about(), names, mode)
     }
 
-    /// The instruction that takes away what was enabled for the build alone.
+    /// Returns the instruction that undoes changes to repositories that were meant for the build
+    /// only.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is no such instruction.
     pub fn cleanup_repos(&self) -> Result<String, String> {
         repos::cleanup_repos(&self.tables, &self.about())
     }

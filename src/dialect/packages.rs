@@ -1,11 +1,12 @@
-//! The commands that install Debian packages, as Kolla's `debian_package_install` words them.
+//! Commands that install Debian packages, in the wording of Kolla's `debian_package_install`.
 
 use super::version::Version;
 
-/// The commands that install packages, joined by `&&`; nothing for no packages.
+/// Returns the commands that install `packages`, joined by `&&`; empty for no packages.
 ///
-/// Names go to `apt-get` in one run, followed by the removal of what it downloaded if `clean`;
-/// what starts with `http` is the address of a package file and is fetched and installed by itself.
+/// Names are installed by one run of `apt-get`, followed by the removal of the downloaded files if
+/// `clean`. A package that starts with `http` is the URL of a package file: it is downloaded and
+/// installed by itself.
 pub fn debian_package_install(version: Version, packages: &[String], clean: bool) -> String {
     let (urls, names): (Vec<&str>, Vec<&str>) =
         packages.iter().map(String::as_str).partition(|package| package.starts_with("http"));
@@ -27,7 +28,7 @@ pub fn debian_package_install(version: Version, packages: &[String], clean: bool
     commands.join(" && ")
 }
 
-/// Later releases stop when any one source of packages can't be reached.
+/// Returns the update command; later releases fail if any one package source can't be reached.
 fn update_command(version: Version) -> &'static str {
     let strict = match version.major {
         ..=11 => false,

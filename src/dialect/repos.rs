@@ -1,12 +1,16 @@
-//! The commands that enable and disable package repositories, as Kolla's `handle_repos` and
-//! `cleanup_repos` word them.
+//! Commands that enable and disable package repositories, in the wording of Kolla's `handle_repos`
+//! and `cleanup_repos`.
 //!
-//! A tree keeps tables of repositories beside its templates, and each series of Kolla makes other
-//! commands of them. Four dialects are told apart: 10 to 12, where an entry is a word or a line;
-//! 13 to 20, where a deb entry has fields; 21 and 22, where every entry has, and a repository is
-//! to be known; and 23, where a site's file is laid over the tree's and what was only meant for
-//! the build is undone. What the tables leave out is an error or is passed over just where Python
-//! would raise or go on, for templates count on both. Nothing is read from disk here.
+//! A tree keeps tables of repositories beside its templates, and the series of Kolla derive
+//! different commands from them. There are four dialects:
+//! - 10 to 12: an entry is a word or a line.
+//! - 13 to 20: a deb entry has fields.
+//! - 21 and 22: every entry has fields, and an unknown repository is an error.
+//! - 23: a site's file is laid over the tree's, and changes that are meant for the build only are
+//!   undone.
+//!
+//! A gap in the tables is an error where Python raises one and is skipped where Python continues,
+//! since templates rely on both. Nothing is read from disk here.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::version::Version;
 use super::yaml::{Yaml, set};
 
-/// The one that every tree with tables has.
+/// File name of the table that every tree with tables has.
 pub const DEFAULT_FILE: &str = "repos.yaml";
 const NOBLE_FILE: &str = "repos-noble.yaml";
 const EL10_FILE: &str = "repos-el10.yaml";
@@ -25,38 +29,39 @@ const YUM_FOLDER: &str = "/etc/yum.repos.d";
 const BACKUP: &str = "/tmp/kolla-repos-backup";
 const ADDRESSES: [&str; 3] = ["baseurl", "metalink", "mirrorlist"];
 
-/// The repository files of a tree.
+/// Repository tables of a tree.
 #[derive(Debug, Clone, Default)]
 pub struct Tables {
-    /// The tree's own, by file name.
+    /// Files of the tree, by name.
     pub files: BTreeMap<String, Yaml>,
-    /// The site's file (`repos_yaml`): stands in for the tree's before 23, is laid over it since.
+    /// Parsed file of the site (`repos_yaml`). Before 23 it replaces the tree's file; since 23 it
+    /// is laid over it.
     pub site: Option<Yaml>,
 }
 
-/// What the commands are for.
+/// Release and base that the commands are for.
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
-    /// The release of Kolla that the tree is from.
+    /// Release of Kolla that the tree belongs to.
     pub version: Version,
-    /// `rpm` or `deb`; for anything else there are no commands.
+    /// Package type, `rpm` or `deb`; for anything else there are no commands.
     pub package_type: &'a str,
-    /// The base distro.
+    /// Name of the base distro.
     pub distro: &'a str,
-    /// The machine architecture.
+    /// Machine architecture.
     pub arch: &'a str,
-    /// The tag of the base image.
+    /// Tag of the base image.
     pub distro_tag: &'a str,
-    /// The code name of the services' release, from 21 on.
+    /// Code name of the services' release, from 21 on.
     pub codename: Option<&'a str>,
 }
 
-/// The instruction that enables or disables repositories, by the names that the tables give them;
-/// empty if there is nothing to do.
+/// Returns the instruction that enables or disables repositories, given by their names in the
+/// tables; empty if there is nothing to do.
 ///
 /// # Errors
-/// One line that says why there are no commands: the mode is unknown (to 20), a table, repository
-/// (from 21) or field is missing or not what it should be.
+/// One line with the reason: the mode is unknown (to 20), or a table, a repository (from 21) or a
+/// field is missing or of the wrong type.
 pub fn handle_repos(
     tables: &Tables,
     about: &About,
@@ -77,10 +82,12 @@ pub fn handle_repos(
     Ok(run(commands))
 }
 
-/// The instruction that puts back what building replaced, empty if it replaced nothing.
+/// Returns the instruction that restores the files that the build replaced; empty if it replaced
+/// none.
 ///
 /// # Errors
-/// One line that says what is wrong with the tables, or that Kolla had none of this before 23.
+/// One line that says what is wrong with the tables, or that Kolla has no `cleanup_repos` before
+/// 23.
 pub fn cleanup_repos(tables: &Tables, about: &About) -> Result<String, String> {
     match about.version.major {
         ..=22 => Err(format!("Kolla {} knows no cleanup_repos", about.version.major)),
@@ -92,15 +99,15 @@ fn run(commands: String) -> String {
     if commands.is_empty() { commands } else { format!("RUN {commands}") }
 }
 
-// Where a table is found.
+// Choice of the table.
 
 type Entries = [(String, Yaml)];
 
-/// Repositories by their names. Templates ask for some of them hundreds of times, so that what is
-/// as a file has it is borrowed.
+/// Repositories by name. Templates ask for some of them hundreds of times, so entries that are
+/// unchanged from a file are borrowed.
 type Repositories<'a> = Vec<(Cow<'a, str>, Cow<'a, Yaml>)>;
 
-/// The file that counts before 23, whole.
+/// Returns the one file that applies before 23.
 fn chosen_file<'a>(tables: &'a Tables, about: &About) -> Result<&'a Entries, String> {
     match (&tables.site, about.version.major, about.version.minor) {
         (Some(site), 12, 3..) | (Some(site), 13 | 14, 2..) | (Some(site), 15.., _) => {
@@ -121,7 +128,7 @@ fn tree_file<'a>(tables: &'a Tables, about: &About) -> Result<&'a Entries, Strin
     entries(tables.files.get(name).ok_or_else(|| format!("the tree has no {name}"))?, name)
 }
 
-/// The distro's name in section titles.
+/// Returns the distro's name in section titles.
 fn section_name<'a>(about: &About<'a>) -> &'a str {
     let stream9 = about.distro == "centos" && about.distro_tag.starts_with("stream9");
     match (about.version.major, about.version.minor) {
@@ -130,7 +137,8 @@ fn section_name<'a>(about: &About<'a>) -> &'a str {
     }
 }
 
-/// To 20: the section of distro and architecture, and only if there is none that of the distro.
+/// Returns the table up to 20: the section of distro and architecture, or that of the distro if
+/// there is none.
 fn single_table<'a>(tables: &'a Tables, about: &About) -> Result<&'a Yaml, String> {
     let file = chosen_file(tables, about)?;
     let distro = section_name(about);
@@ -139,7 +147,8 @@ fn single_table<'a>(tables: &'a Tables, about: &About) -> Result<&'a Yaml, Strin
         .ok_or_else(|| format!("the table of repositories has no section '{distro}'"))
 }
 
-/// From 21: the sections together, in order; `join` makes one entry of two of the same name.
+/// Returns the table from 21 on: the entries of all matching sections, in order. `join` merges two
+/// entries of the same name.
 fn flattened<'a>(
     file: &'a Entries,
     about: &About,
@@ -171,9 +180,10 @@ fn entries<'a>(value: &'a Yaml, what: &str) -> Result<&'a Entries, String> {
     value.as_map().ok_or_else(|| format!("{what} is no mapping"))
 }
 
-// The dialects to 20: names are switched in one command, or each has its file.
+// Dialects up to 20: rpm repositories are switched by one command, deb repositories have a file
+// each.
 
-/// What enables a deb repository, if its entry is complete.
+/// Returns the commands that enable a deb repository; `None` if its entry is incomplete.
 type DebCommands = fn(&About, &str, &Yaml) -> Result<Option<String>, String>;
 
 fn by_switches(
@@ -208,12 +218,12 @@ fn by_switches(
     })
 }
 
-/// 10 to 12: the entry is the line itself.
+/// Returns the command for 10 to 12, where the entry is the line itself.
 fn one_line_list(_: &About, name: &str, entry: &Yaml) -> Result<Option<String>, String> {
     Ok(Some(format!("echo \"{}\" >{APT_FOLDER}/{name}.list", entry.python_str())))
 }
 
-/// 13 to 20: the entry has fields; without all of them it does not count.
+/// Returns the commands for 13 to 20, where the entry has fields; `None` if one is missing.
 fn sources_or_nothing(about: &About, name: &str, entry: &Yaml) -> Result<Option<String>, String> {
     let repo = Repo::of(name, entry)?;
     let Ok(mut lines) = repo.sources() else { return Ok(None) };
@@ -225,11 +235,12 @@ fn sources_or_nothing(about: &About, name: &str, entry: &Yaml) -> Result<Option<
     Ok(Some(written(&repo.sources_file(), &lines)))
 }
 
-// The dialects from 21: every entry has fields, and a repository is switched or described by them.
+// Dialects from 21: every entry has fields, and a repository is switched by name or described by
+// its fields.
 
-/// The commands for repositories of which each must be known; `enable` makes those of one, if
-/// any. What is enabled is parted by `&&`, also from what then says nothing; what is disabled is
-/// not.
+/// Returns the commands for repositories, all of which must be in the table; `enable` returns those
+/// for one, or `None`. Enabling commands are separated by `&&`, even if the repositories that
+/// follow have no commands; disabling commands are not.
 fn by_entries(
     table: &Repositories,
     about: &About,
@@ -260,7 +271,8 @@ fn by_entries(
     Ok(commands)
 }
 
-/// 21 and 22: addresses count even for what the distro has.
+/// Returns the commands for 21 and 22, which write addresses even for repositories that the distro
+/// has.
 fn enabling(about: &About, repo: &Repo) -> Result<String, String> {
     if about.package_type == "deb" {
         let mut lines = repo.sources()?;
@@ -276,7 +288,8 @@ fn enabling(about: &About, repo: &Repo) -> Result<String, String> {
     Ok(repo.switch("enable")? + &addresses.collect::<String>())
 }
 
-/// 23: the table with the site's file laid over it, in order, and the tree's alone.
+/// Tables for 23: those of the tree with the site's file laid over them, in order, and those of the
+/// tree alone.
 struct Merged<'a> {
     repos: Repositories<'a>,
     shipped: Repositories<'a>,
@@ -312,8 +325,8 @@ impl<'a> Merged<'a> {
         })
     }
 
-    /// A distro's file goes when one of its repositories is described anew, so the others that
-    /// are in it can't be switched on any more.
+    /// Refuses to replace only some of the distro's repositories that share a file. The file is
+    /// removed when one of them is described anew, so the others could not be enabled any more.
     fn refuse_half_replaced_files(&self) -> Result<(), String> {
         let repos = self.repos.iter().map(|(name, fields)| Repo::of(name, fields));
         let (switched, described): (Vec<_>, Vec<_>) =
@@ -339,7 +352,7 @@ impl<'a> Merged<'a> {
         Repo::of(name, find_repository(&self.shipped, name)?).ok()
     }
 
-    /// The distro's file that a repository is in, or would be.
+    /// Returns the name of the distro's file that a repository is in, or would be in.
     fn home(&self, repo: &Repo) -> String {
         let group = |repo: &Repo| {
             repo.field("file_group").filter(|group| group.is_truthy()).map(Yaml::python_str)
@@ -349,8 +362,8 @@ impl<'a> Merged<'a> {
             .unwrap_or_else(|| format!("{}.repo", repo.name))
     }
 
-    /// The commands for a repository that the distro does not have, with its former file put by
-    /// if it is only for the build.
+    /// Returns the commands for a repository that the distro does not have. If it is for the build
+    /// only, its former file is backed up first.
     fn description_for_now(
         &self,
         repo: &Repo,
@@ -406,7 +419,7 @@ impl<'a> Merged<'a> {
     }
 }
 
-/// Lays a section over that of the same name, if there is one.
+/// Lays a section over the one of the same name, or adds it if there is none.
 fn lay_over(file: &mut Vec<(String, Yaml)>, section: &str, over: &Yaml) -> Result<(), String> {
     let laid = match find(file, section) {
         Some(former) => Yaml::Map(both(former, over, section)?),
@@ -423,7 +436,8 @@ fn owned(table: Repositories<'_>) -> Repositories<'static> {
     table.into_iter().map(owned).collect()
 }
 
-/// The fields of both entries; what then has an address is not the distro's any more.
+/// Merges the fields of two entries. If the result has an address, the repository is not the
+/// distro's any more, so the field `distro` is dropped.
 fn combined<'a>(name: &str, former: &Yaml, fields: &Yaml) -> Result<Cow<'a, Yaml>, String> {
     let mut combined = both(former, fields, &format!("the entry of the repository '{name}'"))?;
     if combined.iter().any(|(field, _)| field == "url" || ADDRESSES.contains(&field.as_str())) {
@@ -432,7 +446,7 @@ fn combined<'a>(name: &str, former: &Yaml, fields: &Yaml) -> Result<Cow<'a, Yaml
     Ok(Cow::Owned(Yaml::Map(combined)))
 }
 
-/// What is in either of two mappings, and from the second what is in both.
+/// Merges two mappings; the second one wins for keys that are in both.
 fn both(former: &Yaml, over: &Yaml, what: &str) -> Result<Vec<(String, Yaml)>, String> {
     let mut both = entries(former, what)?.to_vec();
     for (key, value) in entries(over, what)? {
@@ -441,7 +455,8 @@ fn both(former: &Yaml, over: &Yaml, what: &str) -> Result<Vec<(String, Yaml)>, S
     Ok(both)
 }
 
-/// 23: the commands for a deb repository, with its former file put by if it is only for the build.
+/// Returns the commands of 23 for a deb repository. If it is for the build only, its former file is
+/// backed up first.
 fn sources_for_now(
     about: &About,
     repo: &Repo,
@@ -464,7 +479,8 @@ fn sources_for_now(
     Ok(commands + &written(&repo.sources_file(), &lines))
 }
 
-/// Copies a file that may be there aside, marked so that it is known to be put back; ends in `&&`.
+/// Returns the commands, ending in `&&`, that back up a file if it exists and create a mark that
+/// says to restore it.
 fn put_by(folder: &str, file: &str, mark: &str) -> String {
     format!(
         "mkdir -p {BACKUP} && cp {folder}/{file} {BACKUP}/{file} 2>/dev/null || true \
@@ -472,7 +488,7 @@ fn put_by(folder: &str, file: &str, mark: &str) -> String {
     )
 }
 
-/// Puts a marked file back, or removes it if there was none.
+/// Returns the command that restores a marked file, or removes it if there was none.
 fn put_back(folder: &str, file: &str, mark: &str) -> String {
     format!(
         "[ -f {BACKUP}/{mark}.enabled ] && ( mv {BACKUP}/{file} {folder}/{file} 2>/dev/null \
@@ -480,14 +496,14 @@ fn put_back(folder: &str, file: &str, mark: &str) -> String {
     )
 }
 
-/// The commands that write lines to a new file.
+/// Returns the commands that write lines to a new file.
 fn written(file: &str, lines: &[String]) -> String {
     let echo =
         |(index, line)| format!("echo '{line}' {}{file}", if index == 0 { ">" } else { ">>" });
     lines.iter().enumerate().map(echo).collect::<Vec<_>>().join(" && ")
 }
 
-/// A repository whose entry has fields.
+/// Repository whose entry has fields.
 struct Repo<'a> {
     name: &'a str,
     fields: &'a Entries,
@@ -512,12 +528,12 @@ impl<'a> Repo<'a> {
         self.field(field).ok_or_else(missing)
     }
 
-    /// A field as it prints.
+    /// Returns a required field in Python's spelling.
     fn shown(&self, field: &str) -> Result<String, String> {
         self.required(field).map(Yaml::python_str)
     }
 
-    /// A field that must be text.
+    /// Returns a required field that must be text.
     fn text(&self, field: &str) -> Result<&'a str, String> {
         let other = || format!("the {field} of the repository '{}' is no text", self.name);
         self.required(field)?.as_text().ok_or_else(other)
@@ -531,12 +547,12 @@ impl<'a> Repo<'a> {
         format!("{YUM_FOLDER}/{}.repo", self.name)
     }
 
-    /// The command that enables or disables a repository that the distro has.
+    /// Returns the command that enables or disables a repository that the distro has.
     fn switch(&self, mode: &str) -> Result<String, String> {
         Ok(format!("dnf config-manager --{mode} {} || true", self.shown("name")?))
     }
 
-    /// The lines of apt's sources file, with suite and key as they are in the table.
+    /// Returns the lines of apt's sources file, with suite and key as they are in the table.
     fn sources(&self) -> Result<Vec<String>, String> {
         let key = format!("{APT_KEYS}/{}", self.shown("gpg_key")?);
         self.sources_with(&self.shown("suite")?, &key)
@@ -552,12 +568,12 @@ impl<'a> Repo<'a> {
         ])
     }
 
-    /// The line of architectures, if there is such a field, be it empty or not.
+    /// Returns the line of architectures if the field exists, even if it is empty.
     fn architectures(&self) -> Option<String> {
         self.field("arch").map(|arch| format!("Architectures: {}", arch.python_str()))
     }
 
-    /// The lines of dnf's repository file, but for the addresses.
+    /// Returns the lines of dnf's repository file, except for the addresses.
     fn description(&self) -> Result<Vec<String>, String> {
         let name = self.shown("name")?;
         let mut lines = vec![format!("[{name}]"), format!("name={name}"), "enabled=1".to_owned()];
@@ -572,7 +588,8 @@ impl<'a> Repo<'a> {
         Ok(lines)
     }
 
-    /// The field that says where the packages are: the first of three that there is.
+    /// Returns the name of the field with the packages' address: the first of [`ADDRESSES`] that
+    /// exists.
     fn address(&self) -> Option<&'static str> {
         ADDRESSES.into_iter().find(|address| self.field(address).is_some())
     }
@@ -587,7 +604,7 @@ impl<'a> Repo<'a> {
         }
     }
 
-    /// The lines of a field that must be text, ended by what ends a line in Python.
+    /// Returns the lines of a field that must be text, split at Python's line ends.
     fn lines(&self, field: &str) -> Result<Vec<String>, String> {
         const ENDS: [char; 10] =
             ['\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}'];
@@ -653,7 +670,7 @@ debian-aarch64:
         handle_repos(tables, &about, &names, mode)
     }
 
-    /// What is to be echoed to a file, as shell commands.
+    /// Returns the shell commands that write `lines` to a file.
     fn echoed(file: &str, lines: &[&str]) -> String {
         let lines: Vec<_> = lines.iter().map(|&line| line.to_owned()).collect();
         written(file, &lines)

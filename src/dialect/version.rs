@@ -1,25 +1,25 @@
-//! The version of a release of kolla-build.
+//! Version of a release of kolla-build.
 
 use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
 
-/// A version: what is left open when it is written stands for the largest there is.
+/// Version of a release. A part that is not written counts as the largest number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    /// The series.
+    /// Series.
     pub major: u32,
-    /// The release within the series.
+    /// Release within the series.
     pub minor: u32,
-    /// The correction of that release.
+    /// Patch level of that release.
     pub patch: u32,
 }
 
 impl FromStr for Version {
     type Err = ParseIntError;
 
-    /// Reads `14`, `14.11` or `14.11.0`, and what Python's tools make of a version between two
-    /// releases, as `14.11.1.dev3`.
+    /// Parses `14`, `14.11` or `14.11.0`, and versions between two releases in the spelling of
+    /// Python's tools, such as `14.11.1.dev3`.
     fn from_str(text: &str) -> Result<Self, ParseIntError> {
         let mut numbers = text.trim().splitn(4, '.');
         let major = numbers.next().unwrap_or_default().parse()?;

@@ -1,49 +1,49 @@
-//! YAML as Kolla reads its own files: version 1.1, with the values that PyYAML's `safe_load`
-//! makes of plain scalars.
+//! YAML as Kolla reads its own files: version 1.1, with plain scalars resolved as PyYAML's
+//! `safe_load` does.
 //!
-//! Owns the step from a parser's events to values. It exists because the value crates read
-//! YAML 1.2, to which `yes` is a word, while Kolla's files and those of its users count on the
-//! older rules; and because what becomes of a value in a Dockerfile is what Python's `str()` makes
-//! of it. Dates and times, fractions in base sixty and numbers beyond 64 bits stay text.
+//! Owns the step from a parser's events to values. Existing crates for values read YAML 1.2, in
+//! which `yes` is a string, while Kolla's files and those of its users rely on the older rules.
+//! Values are also printed in Dockerfiles as Python's `str()` prints them. Dates and times,
+//! fractions in base 60 and numbers beyond 64 bits stay text.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
-/// How deep a document may nest; files of this kind nest three or four levels.
+/// Largest depth of a document; files of this kind nest three or four levels.
 const DEEPEST: usize = 100;
 
-/// How many values a document may have, those that aliases stand for counted each time; files of this
-/// kind have some thousands. A few lines of aliases of aliases come to more than any memory holds.
+/// Largest number of values of a document, with the values of an alias counted at each use. Files
+/// of this kind have some thousands; a few lines of aliases of aliases would exceed any memory.
 const MOST_VALUES: usize = 50_000;
 
-/// A value.
+/// YAML value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Yaml {
-    /// No value: nothing at all, `~` or `null`.
+    /// Null value: empty, `~` or `null`.
     Null,
-    /// A truth value.
+    /// Boolean.
     Bool(bool),
-    /// A whole number.
+    /// Integer.
     Int(i64),
-    /// A fraction.
+    /// Floating-point number.
     Float(f64),
-    /// Everything quoted, every block scalar, and all that is nothing else.
+    /// Text: quoted scalars, block scalars, and plain scalars of no other type.
     Text(String),
-    /// A sequence.
+    /// Sequence.
     List(Vec<Yaml>),
-    /// A mapping in the order of the file; a key occurs once, and is text as `str()` prints it.
+    /// Mapping in the order of the file. Keys are unique and are text as `str()` prints it.
     Map(Vec<(String, Yaml)>),
 }
 
-/// Why a text is not a YAML document.
+/// Reason why a text is not a YAML document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct YamlError {
-    /// What is wrong.
+    /// Description of the error.
     pub message: String,
-    /// The line where it is, counted from 1.
+    /// Line of the error, counted from 1.
     pub line: usize,
 }
 
@@ -53,11 +53,11 @@ impl From<ScanError> for YamlError {
     }
 }
 
-/// Reads the one document of a text; a text without one is [`Yaml::Null`].
+/// Parses the one document of a text; a text without one is [`Yaml::Null`].
 ///
 /// # Errors
-/// When it is not YAML, has a second document, nests too deep, or uses what `safe_load` refuses:
-/// tags of its own, aliases that contain themselves, keys that are no scalars.
+/// When it is not YAML, has a second document, nests too deep, has too many values, or uses what
+/// `safe_load` refuses: custom tags, aliases that contain themselves, keys that are not scalars.
 pub fn parse(text: &str) -> Result<Yaml, YamlError> {
     let mut reader = Reader {
         events: Parser::new_from_str(text),
@@ -83,22 +83,22 @@ pub fn parse(text: &str) -> Result<Yaml, YamlError> {
 }
 
 impl Yaml {
-    /// The value of a key; none if there is no such key or this is no mapping.
+    /// Returns the value of a key; `None` if there is no such key or this is no mapping.
     pub fn get(&self, key: &str) -> Option<&Yaml> {
         self.as_map()?.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    /// The entries, if this is a mapping.
+    /// Returns the entries of a mapping; `None` for another value.
     pub fn as_map(&self) -> Option<&[(String, Yaml)]> {
         if let Self::Map(entries) = self { Some(entries) } else { None }
     }
 
-    /// The text, if this is one.
+    /// Returns the text; `None` for another value.
     pub fn as_text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 
-    /// How many values it is.
+    /// Returns the number of values: this one, and all that it contains, with the keys of mappings.
     fn values(&self) -> usize {
         1 + match self {
             Self::List(items) => items.iter().map(Self::values).sum(),
@@ -107,7 +107,7 @@ impl Yaml {
         }
     }
 
-    /// Whether Python takes it for true.
+    /// Returns true if the value is true for Python.
     pub fn is_truthy(&self) -> bool {
         match self {
             Self::Null => false,
@@ -120,7 +120,7 @@ impl Yaml {
         }
     }
 
-    /// What Python's `str()` prints for it.
+    /// Returns the value as Python's `str()` prints it.
     pub fn python_str(&self) -> String {
         if let Self::Text(text) = self { text.clone() } else { self.python_repr() }
     }
@@ -148,7 +148,7 @@ impl Yaml {
     }
 }
 
-/// Rust and Python agree on a float's digits, but not on how to write an exponent.
+/// Prints a float as Python does. Rust has the same digits, but another notation for exponents.
 fn float_repr(value: f64) -> String {
     let text = format!("{value:?}");
     match text.split_once('e') {
@@ -179,12 +179,12 @@ fn text_repr(text: &str) -> String {
     repr
 }
 
-/// Makes values of a parser's events.
+/// Converts a parser's events into values.
 struct Reader<'a> {
     events: Parser<'a, StrInput<'a>>,
     anchors: HashMap<usize, Yaml>,
     line: usize,
-    /// How many values may still come.
+    /// Number of values that the document may still have.
     left: usize,
 }
 
@@ -204,7 +204,7 @@ impl<'a> Reader<'a> {
         Err(YamlError { message: message.into(), line: self.line })
     }
 
-    /// The value that begins with an event.
+    /// Returns the value that begins with an event.
     fn node(&mut self, event: Event<'a>, depth: usize) -> Result<Yaml, YamlError> {
         if depth > DEEPEST {
             return self.refuse("this nests too deep");
@@ -237,7 +237,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// Counts values that come to the document.
+    /// Adds to the number of values of the document.
     fn count(&mut self, values: usize) -> Result<(), YamlError> {
         match self.left.checked_sub(values) {
             Some(left) => {
@@ -258,7 +258,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The entries of a mapping; what it merges comes first and gives way to its own.
+    /// Returns the entries of a mapping; merged entries come first, and the mapping's own replace
+    /// them.
     fn entries(&mut self, depth: usize) -> Result<Vec<(String, Yaml)>, YamlError> {
         let (mut entries, mut own) = (Vec::new(), Vec::new());
         loop {
@@ -284,7 +285,7 @@ impl<'a> Reader<'a> {
         Ok(entries)
     }
 
-    /// Adds what stands behind `<<`: a mapping, or a list of them of which the first wins.
+    /// Adds the value of a `<<` key: a mapping, or a list of mappings of which the first wins.
     fn merge(&self, entries: &mut Vec<(String, Yaml)>, value: Yaml) -> Result<(), YamlError> {
         match value {
             Yaml::Map(merged) => {
@@ -311,7 +312,8 @@ impl<'a> Reader<'a> {
         Ok(if resolves { plain(text) } else { Yaml::Text(text.to_owned()) })
     }
 
-    /// The kind of value that a tag asks for, of those that there are; `!` asks for none.
+    /// Returns the one of `kinds` that a tag asks for; `None` for no tag and for `!`. Any other tag
+    /// is an error.
     fn kind<'t>(&self, tag: Option<&'t Tag>, kinds: &[&str]) -> Result<Option<&'t str>, YamlError> {
         match tag.map(|tag| (tag, tag.suffix.as_str())) {
             Some((tag, kind)) if tag.is_yaml_core_schema() && kinds.contains(&kind) => {
@@ -325,7 +327,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Sets the value of a key: where the key is if it is there, at the end if not.
+/// Sets the value of a key: in place if the key exists, at the end if not.
 pub fn set(entries: &mut Vec<(String, Yaml)>, key: &str, value: Yaml) {
     match entries.iter_mut().find(|(known, _)| known == key) {
         Some(entry) => entry.1 = value,
@@ -333,7 +335,7 @@ pub fn set(entries: &mut Vec<(String, Yaml)>, key: &str, value: Yaml) {
     }
 }
 
-/// The value of a plain scalar.
+/// Returns the value of a plain scalar.
 fn plain(text: &str) -> Yaml {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Yaml::Null,
@@ -375,7 +377,8 @@ fn in_base(base: u32, digits: &str) -> Option<i64> {
     if known { i64::from_str_radix(&digits, base).ok() } else { None }
 }
 
-/// A number in decimal that begins with no zero, alone or as `hours:minutes:seconds`.
+/// Parses a decimal number without a leading zero, alone or in base 60 such as
+/// `hours:minutes:seconds`.
 fn in_sixties(digits: &str) -> Option<i64> {
     if !digits.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
@@ -388,8 +391,8 @@ fn in_sixties(digits: &str) -> Option<i64> {
     })
 }
 
-/// A number with a point; an exponent needs its sign, and without digits before the point there
-/// is no sign before it.
+/// Parses a number with a point. An exponent requires a sign, and a sign before the number requires
+/// digits before the point.
 fn float(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     match unsigned {
