@@ -1,11 +1,11 @@
-//! Reads from a Dockerfile's text which images it needs, and from where in the text.
+//! Finds the images that a Dockerfile refers to, with their places in the text.
 //!
-//! A pure function: the text and the build args go in, stages and references come out. It knows
-//! only what decides about references (continuation lines, comments, here-documents, the `escape`
-//! directive, `ARG` before the first `FROM`, stage names); everything else about an instruction
-//! is the engine's business. Written by hand because the parsers on crates.io either resolve no
-//! arguments or do not know `RUN --mount` and here-documents. Follows the Dockerfile reference
-//! of the Docker project.
+//! Parsing is a pure function from the text and the build arguments to stages and references. It
+//! knows only the syntax that affects references (continuation lines, comments, here-documents, the
+//! `escape` directive, `ARG` before the first `FROM`, stage names); everything else about an
+//! instruction is left to the engine. The parser is written by hand because those on crates.io
+//! either resolve no arguments or do not know `RUN --mount` and here-documents. It follows the
+//! Dockerfile reference of the Docker project.
 
 mod insertion;
 mod instruction;
@@ -18,7 +18,7 @@ use crate::image::ImageRef;
 
 pub use insertion::insert;
 
-/// Which instruction refers to an image.
+/// Instruction that refers to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Via {
     /// `FROM image`
@@ -30,7 +30,7 @@ pub enum Via {
 }
 
 impl Via {
-    /// The instruction as it is spelled.
+    /// Returns the instruction as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::From => "FROM",
@@ -40,50 +40,52 @@ impl Via {
     }
 }
 
-/// An image outside of the Dockerfile that the Dockerfile needs.
+/// Image outside of the Dockerfile that the Dockerfile needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
-    /// The image.
+    /// Image that is referred to.
     pub image: ImageRef,
-    /// How it is referred to.
+    /// Instruction that refers to the image.
     pub via: Via,
-    /// The bytes of the text that name it.
+    /// Bytes of the text that name the image.
     pub span: Range<usize>,
 }
 
-/// What a stage is built on.
+/// Base of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StageBase {
-    /// Nothing.
+    /// Empty base, `scratch`.
     Scratch,
-    /// An earlier stage, by index.
+    /// Earlier stage, by index.
     Stage(usize),
-    /// An image, by its index in [`Dockerfile::references`].
+    /// Image, by its index in [`Dockerfile::references`].
     Image(usize),
 }
 
-/// One `FROM` and what follows it.
+/// One `FROM` and the instructions that follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// The name after `AS`, in lower case.
+    /// Name after `AS`, in lower case.
     pub name: Option<String>,
-    /// What it is built on.
+    /// Base that the stage starts from.
     pub base: StageBase,
-    /// The value of `--platform`.
+    /// Value of `--platform`.
     pub platform: Option<String>,
 }
 
-/// What a Dockerfile refers to.
+/// Stages and references of a Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dockerfile {
-    /// The stages, in order; at least one.
+    /// Stages, in order; at least one.
     pub stages: Vec<Stage>,
-    /// Every image it needs, in order of appearance; an image may appear more than once.
+    /// All images that the Dockerfile needs, in order of appearance; an image may appear more than
+    /// once.
     pub references: Vec<Reference>,
 }
 
 impl Dockerfile {
-    /// The image that the last stage stands on, if any: what is commonly called the parent.
+    /// Returns the parent: the image that the last stage is based on, directly or through other
+    /// stages. `None` for `scratch`.
     pub fn parent(&self) -> Option<&Reference> {
         let mut stage = self.stages.last()?;
         loop {
@@ -95,29 +97,30 @@ impl Dockerfile {
         }
     }
 
-    /// Whether a stage is for a platform that is named here.
+    /// Returns true if the `FROM` of a stage names a platform.
     pub fn names_platforms(&self) -> bool {
         self.stages.iter().any(|stage| stage.platform.is_some())
     }
 }
 
-/// Why a text is not a usable Dockerfile.
+/// Reason why a text is not a usable Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
-    /// What is wrong.
+    /// Description of the error.
     pub message: String,
-    /// The bytes of the text that are wrong.
+    /// Bytes of the text that are wrong.
     pub span: Range<usize>,
-    /// What to do about it, where that can be said.
+    /// Suggested fix; `None` if there is none.
     pub help: Option<String>,
 }
 
-/// Finds the stages and references of a Dockerfile.
+/// Parses the stages and references of a Dockerfile.
 ///
 /// `build_args` override the defaults of `ARG` instructions before the first `FROM`.
 ///
 /// # Errors
-/// When there is no `FROM`, a reference can't be resolved to an image, or a name is not one.
+/// When there is no `FROM`, a reference can't be resolved to an image, or a name is not a valid
+/// one.
 pub fn parse(text: &str, build_args: &BTreeMap<String, String>) -> Result<Dockerfile, ParseError> {
     let mut reader = Reader::new(build_args);
     for instruction in instructions(text) {
@@ -133,8 +136,8 @@ pub fn parse(text: &str, build_args: &BTreeMap<String, String>) -> Result<Docker
     Ok(Dockerfile { stages: reader.stages, references: reader.references })
 }
 
-/// The line, from 1, at which the instruction stands that an engine calls `instruction`; `None` where
-/// no instruction begins like it. Engines write continued lines as one and may fill in variables.
+/// Returns the line, from 1, of the instruction that an engine prints as `instruction`; `None` if
+/// no instruction begins like it. Engines join continued lines and may substitute variables.
 pub fn line_of(text: &str, instruction: &str) -> Option<usize> {
     let wanted: Vec<&str> = instruction.split_whitespace().collect();
     let alike = |instruction: &Instruction<'_>| {
@@ -143,7 +146,7 @@ pub fn line_of(text: &str, instruction: &str) -> Option<usize> {
             .zip(&wanted)
             .take_while(|(word, wanted)| word.text.eq_ignore_ascii_case(wanted));
         let same = same.count();
-        // The longer of two that begin alike is not the one.
+        // Of two with the same beginning, the one with the nearest number of words matches.
         (same, Reverse(instruction.words().count().abs_diff(wanted.len())))
     };
     let instructions = instructions(text);
@@ -156,21 +159,21 @@ pub fn line_of(text: &str, instruction: &str) -> Option<usize> {
     is_it.then(|| text[..nearest.keyword.start].matches('\n').count() + 1)
 }
 
-/// An instruction: what it says, each part with its place in the text. Its words are looked for when
-/// they are asked for, since most instructions are asked for none but the first.
+/// Instruction with the places of its parts in the text. Its words are split on demand, since most
+/// instructions are only asked for the first one.
 pub struct Instruction<'a> {
     keyword: Word<'a>,
-    /// Its lines, without here-documents.
+    /// Bytes of its lines, without here-documents.
     lines: Range<usize>,
-    /// What stands in its lines, without comments and what continues a line.
+    /// Text of its lines, without comments and continuation characters.
     pieces: Vec<Line<'a>>,
-    /// Whether it has here-documents.
+    /// True if it has here-documents.
     has_documents: bool,
-    /// Whether its last line is to be continued.
+    /// True if its last line ends in a continuation without a next line.
     is_open: bool,
 }
 
-/// A run of characters without white space; quotes are kept.
+/// Run of characters without unquoted white space; quotes are kept.
 #[derive(Clone)]
 struct Word<'a> {
     text: &'a str,
@@ -183,7 +186,7 @@ impl Word<'_> {
     }
 }
 
-/// Splits a Dockerfile into instructions, leaving out comments and the bodies of here-documents.
+/// Splits a Dockerfile into instructions, without comments and the bodies of here-documents.
 pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
     let escape = escape_directive(text);
     let mut lines = Lines { text, position: 0, have_ends: true };
@@ -212,7 +215,7 @@ pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
         let span = first.start..lines.position;
         let has_documents = false;
         let mut instruction = Instruction { keyword, lines: span, pieces, has_documents, is_open };
-        // Once one has no end no other is looked for: the engine refuses the whole file.
+        // After one without an end, no other is searched for: the engine refuses the whole file.
         for document in here_documents(&instruction) {
             instruction.has_documents = true;
             if lines.have_ends && !lines.skip_past(&document) {
@@ -239,7 +242,7 @@ impl<'a> Line<'a> {
 struct Lines<'a> {
     text: &'a str,
     position: usize,
-    /// Whether all here-documents so far have an end.
+    /// True if all here-documents so far have an end.
     have_ends: bool,
 }
 
@@ -252,7 +255,7 @@ impl<'a> Lines<'a> {
         Some(Line { text: line, start })
     }
 
-    /// Skips the body of a here-document, if it has an end.
+    /// Skips the body of a here-document. Returns false, and skips nothing, if it has no end.
     fn skip_past(&mut self, document: &HereDocument) -> bool {
         let before = self.position;
         while let Some(line) = self.next_line() {
@@ -274,10 +277,10 @@ struct HereDocument {
     strip_tabs: bool,
 }
 
-/// What opens a here-document.
+/// Mark that opens a here-document.
 const OPENS_DOCUMENT: &str = "<<";
 
-/// The here-documents that an instruction opens, in order.
+/// Returns the here-documents that an instruction opens, in order.
 fn here_documents(instruction: &Instruction<'_>) -> Vec<HereDocument> {
     let opens = ["RUN", "COPY", "ADD"].iter().any(|keyword| instruction.is(keyword))
         && instruction.pieces.iter().any(|piece| piece.text.contains(OPENS_DOCUMENT));
@@ -302,7 +305,8 @@ fn here_document(word: &str) -> Option<HereDocument> {
     is_name.then(|| HereDocument { terminator: bare.to_owned(), strip_tabs })
 }
 
-/// The escape character that the directives at the very top of the file ask for.
+/// Returns the escape character that the directives at the top of the file set; a backslash by
+/// default.
 fn escape_directive(text: &str) -> char {
     for line in text.lines() {
         let Some(directive) = line.trim().strip_prefix('#') else { break };
@@ -317,10 +321,10 @@ fn escape_directive(text: &str) -> char {
     '\\'
 }
 
-/// The words of a line: what white space outside of quotes parts.
+/// Words of a line, separated by white space outside of quotes.
 struct Words<'a> {
     line: Line<'a>,
-    /// The byte of the line up to which it is read.
+    /// Byte of the line at which the next word is searched for.
     position: usize,
 }
 
@@ -331,7 +335,7 @@ impl<'a> Iterator for Words<'a> {
         let rest = &self.line.text[self.position..];
         let begin = self.position + rest.find(|c: char| !c.is_whitespace())?;
         let rest = &self.line.text[begin..];
-        // What is quoted goes on to the same quote again, or to the end of the line.
+        // A quoted part ends at the same quote, or at the end of the line.
         let mut quote = None;
         let is_end = |c: char| match quote {
             Some(open) => {
@@ -354,12 +358,12 @@ struct Reader<'a> {
     args: BTreeMap<String, Option<String>>,
     stages: Vec<Stage>,
     references: Vec<Reference>,
-    /// How many bytes of values may still be put in the place of names.
+    /// Number of bytes that the values of arguments may still add.
     left: usize,
 }
 
-/// The bytes that all values of arguments may come to where they are used. A few lines in which each is
-/// twice the one before come to more than any memory holds.
+/// Largest total size of the argument values that are substituted, in bytes. A few lines in which
+/// each value is twice the previous one would exceed any memory.
 const MOST_OF_VALUES: usize = 1 << 20;
 
 impl<'a> Reader<'a> {
@@ -388,7 +392,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `ARG name[=default]...` before the first `FROM`.
+    /// Reads `ARG name[=default]...` before the first `FROM`.
     fn declare<'w>(&mut self, words: impl Iterator<Item = Word<'w>>) -> Result<(), ParseError> {
         for word in words {
             let (name, default) = match word.text.split_once('=') {
@@ -499,13 +503,14 @@ impl<'a> Reader<'a> {
         Ok(self.references.len() - 1)
     }
 
-    /// The last stage of that name among the first `before`.
+    /// Returns the index of the last stage of that name among the first `before`.
     fn stage_called(&self, name: &str, before: usize) -> Option<usize> {
         let name = name.to_ascii_lowercase();
         self.stages[..before].iter().rposition(|stage| stage.name.as_deref() == Some(name.as_str()))
     }
 
-    /// Replaces `$name`, `${name}`, `${name:-word}` and `${name:+word}` by the args declared so far.
+    /// Replaces `$name`, `${name}`, `${name:-word}` and `${name:+word}` with the arguments declared
+    /// so far.
     fn expand(&mut self, text: &str, word: &Word<'_>) -> Result<String, ParseError> {
         let mut expanded = String::new();
         let mut rest = text;
@@ -558,17 +563,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a word at the start of an instruction's words is a flag.
+/// Returns true if a word at the start of an instruction's words is a flag.
 fn is_flag(word: &Word<'_>) -> bool {
     word.text.starts_with("--")
 }
 
-/// The words that are flags, up to the first that is not.
+/// Returns the flags: all words before the first one that is not a flag.
 fn flags<'a>(words: impl Iterator<Item = Word<'a>>) -> Vec<Word<'a>> {
     words.take_while(is_flag).collect()
 }
 
-/// The values of every `name=value` among `flags`, each with its place.
+/// Returns the value of every `name=value` among `flags`, with its bytes in the text.
 fn flag_values<'a>(
     flags: &'a [Word<'a>],
     name: &'a str,
@@ -582,7 +587,7 @@ fn flag_values<'a>(
     })
 }
 
-/// Takes one pair of quotes from around a word.
+/// Removes one pair of quotes around a word.
 fn unquote(word: &str) -> &str {
     ['"', '\'']
         .iter()
@@ -594,7 +599,7 @@ fn unquote(word: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// Every reference as `via image`, which is what the table below is about.
+    /// Returns every reference as `via image`, the form of the table below.
     fn references(text: &str) -> Vec<String> {
         let parsed = parse(text, &BTreeMap::new()).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
         for reference in &parsed.references {

@@ -1,7 +1,7 @@
-//! What reads data from elsewhere, by name: for the fuzzers in `fuzz/`, and for the test that goes
-//! through what these have found.
+//! Readers of data from third parties, by name: for the fuzzers in `fuzz/`, and for the test that
+//! replays the inputs that these have found.
 //!
-//! Each reader takes any bytes and holds what it makes of them against what has to be true of it.
+//! Each reader takes any bytes and checks the invariants of the result.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -19,10 +19,10 @@ use crate::template;
 use crate::tree::{Language, Manifest};
 use crate::visible;
 
-/// Takes any bytes, and panics where what it makes of them is wrong.
+/// Function that takes any bytes and panics if the result violates an invariant.
 pub type Reader = fn(&[u8]);
 
-/// All readers by their names.
+/// All readers, by name.
 pub const READERS: &[(&str, Reader)] = &[
     ("archive", archive),
     ("challenge", challenge),
@@ -37,7 +37,7 @@ pub const READERS: &[(&str, Reader)] = &[
     ("yaml", yaml_file),
 ];
 
-/// A configuration file.
+/// Reads a configuration file.
 pub fn ini_file(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match ini::parse(text, "build.conf") {
@@ -51,7 +51,7 @@ pub fn ini_file(bytes: &[u8]) {
     }
 }
 
-/// A Dockerfile.
+/// Reads a Dockerfile.
 pub fn dockerfile_text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match dockerfile::parse(text, &BTreeMap::new()) {
@@ -66,7 +66,7 @@ pub fn dockerfile_text(bytes: &[u8]) {
     dockerfile::insert(text, "RUN a", "RUN b");
 }
 
-/// The reference of an image.
+/// Reads the reference of an image.
 pub fn reference(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(read) = text.parse::<ImageRef>() {
@@ -79,7 +79,7 @@ pub fn reference(bytes: &[u8]) {
     }
 }
 
-/// The header by which a registry asks for an authorization.
+/// Reads the header by which a registry asks for an authorization.
 pub fn challenge(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for challenge in registry::challenges(text) {
@@ -90,7 +90,7 @@ pub fn challenge(bytes: &[u8]) {
     }
 }
 
-/// A tree's manifest.
+/// Reads the manifest of a tree.
 pub fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(errors) = Manifest::parse(text, "tree.toml") {
@@ -98,8 +98,8 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// The name of a source, and after a NUL a reference of git: neither leads anywhere but down one step.
-/// The whole is a path in a commit, too.
+/// Reads the name of a source and, after a NUL, a reference of git: each must be a single path
+/// component. All bytes together are also read as a path in a commit.
 pub fn names(bytes: &[u8]) {
     if let Ok(path) = git::usable_path(bytes) {
         assert!(path.is_relative() && path.components().count() > 0);
@@ -125,7 +125,7 @@ pub fn names(bytes: &[u8]) {
     }
 }
 
-/// A file of repositories.
+/// Reads a file of repositories.
 pub fn yaml_file(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(read) = yaml::parse(text) {
@@ -133,12 +133,14 @@ pub fn yaml_file(bytes: &[u8]) {
     }
 }
 
-/// A template in Jinja2; after a NUL one that it may include, import or extend as `other.j2`.
+/// Renders a template in Jinja2; the text after a NUL is one that it may include, import or extend
+/// as `other.j2`.
 pub fn jinja(bytes: &[u8]) {
     template_text(Language::Jinja, "other.j2", bytes);
 }
 
-/// A template in Tera; after a NUL one that it may include or extend as `other.tera`.
+/// Renders a template in Tera; the text after a NUL is one that it may include or extend as
+/// `other.tera`.
 pub fn tera(bytes: &[u8]) {
     template_text(Language::Tera, "other.tera", bytes);
 }
@@ -151,14 +153,14 @@ fn template_text(language: Language, other: &str, bytes: &[u8]) {
     }
 }
 
-/// The archive of a plugin.
+/// Reads the archive of a plugin.
 pub fn archive(bytes: &[u8]) {
     if let Ok(bundle) = source::bundled("plugins", bytes) {
         unpack(&bundle);
     }
 }
 
-/// Text that is written where people and a service read it; what stands behind a NUL is another part of it.
+/// Writes text to an output that people and a CI service read; a NUL separates its parts.
 pub fn writer(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let parts = || text.split('\0').map(str::to_owned);
@@ -190,7 +192,8 @@ pub fn writer(bytes: &[u8]) {
     assert!(!command.contains('\n'));
 }
 
-/// No control character but newlines and tabs is in it, and no line of it is a command, nor holds one.
+/// Asserts that a text has no control character but newlines and tabs, and no command of a CI
+/// service at the start of a line or within one.
 fn check_shown(text: &str) {
     assert!(!text.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{text:?}");
     assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{200b}', '\u{2028}']), "{text:?}");
@@ -198,14 +201,14 @@ fn check_shown(text: &str) {
     assert!(!text.split('\n').any(|line| line.trim_start().starts_with("::")), "{text:?}");
 }
 
-/// Every place of an error can be shown.
+/// Asserts that every place of an error can be shown.
 fn check_places(errors: &Diagnostics) {
     for Place { source, span, .. } in errors.0.iter().flat_map(|error| &error.places) {
         assert!(source.get(span.clone()).is_some());
     }
 }
 
-/// Unpacks a bundle in the mind, with links followed wherever they lead: nothing leaves its folder.
+/// Unpacks a bundle without a disk, and follows every link: nothing may leave its folder.
 fn unpack(bundle: &[u8]) {
     let (mut links, mut files) = (BTreeMap::new(), BTreeSet::new());
     for entry in tar::Archive::new(bundle).entries().expect("an archive") {
@@ -227,7 +230,7 @@ fn unpack(bundle: &[u8]) {
     }
 }
 
-/// Where a path leads; `None` if it leads nowhere.
+/// Returns the target of a path, with links resolved; `None` if there are too many links.
 fn resolved(path: &Path, links: &BTreeMap<PathBuf, PathBuf>, depth: usize) -> Option<PathBuf> {
     const MOST_LINKS: usize = 40;
     if depth > MOST_LINKS {
@@ -257,7 +260,7 @@ mod tests {
     use super::writer;
     use proptest::prelude::*;
 
-    /// Pieces of sequences and commands, in many orders harmful.
+    /// Parts of control sequences and commands, many combinations of which are harmful.
     const PIECES: [&str; 32] = [
         "#",
         "##",

@@ -164,7 +164,8 @@ impl Dialect {
         self.since(23, 0)
     }
 
-    /// Returns true if a run that only renders keeps all images, selected or not.
+    /// Returns true if a run that only renders leaves all images in the work folder, selected or
+    /// not.
     pub fn renders_all(self) -> bool {
         !self.since(10, 0)
     }

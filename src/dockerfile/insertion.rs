@@ -1,16 +1,16 @@
-//! Puts instructions into a Dockerfile at the two places where a user's own ones belong: at the
-//! start of the image and at its end.
+//! Inserts a user's instructions into a Dockerfile, at the start of the image and at its end.
 //!
-//! The start is behind the last `FROM` and the labels that follow it; what comes before that
-//! belongs to stages that the image only copies from. The end is before the instructions that say
-//! how a container runs (`USER`, `CMD`, `ENTRYPOINT`), so that what is put there is done as the user
+//! The start is after the last `FROM` and the labels that follow it; everything before that belongs
+//! to stages that the image only copies from. The end is before the instructions that say how a
+//! container runs (`USER`, `CMD`, `ENTRYPOINT`), so that the inserted instructions run as the user
 //! that builds the image.
 
 use std::ops::Range;
 
 use super::{Instruction, instructions};
 
-/// A Dockerfile with `header` at its start and `footer` at its end. Blank ones change nothing.
+/// Returns a Dockerfile with `header` inserted at its start and `footer` at its end. A blank one
+/// changes nothing.
 pub fn insert(text: &str, header: &str, footer: &str) -> String {
     let found = instructions(text);
     let end = end_of_image(text, &found);
@@ -23,7 +23,7 @@ pub fn insert(text: &str, header: &str, footer: &str) -> String {
     whole
 }
 
-/// `before` and `after` with `added` between them, if it is anything, and blank lines around it.
+/// Joins `before`, `added` and `after` with blank lines; a blank `added` is left out.
 fn joined(before: &str, added: &str, after: &str) -> String {
     let added = added.trim();
     if added.is_empty() {
@@ -56,7 +56,7 @@ fn end_of_image(text: &str, found: &[Instruction<'_>]) -> usize {
 }
 
 impl Instruction<'_> {
-    /// From its keyword to its last word.
+    /// Returns the bytes from the keyword to the last word.
     fn span(&self) -> Range<usize> {
         let keyword = self.keyword.span();
         keyword.start..self.words().last().map_or(keyword.end, |word| word.span().end)

@@ -1,41 +1,41 @@
-//! What an instruction says, for those who look at more of it than its references.
+//! Parts of an instruction, for modules that need more than its references.
 
 use std::ops::Range;
 
 use super::{Instruction, Word, is_flag};
 
 impl<'a> Instruction<'a> {
-    /// All its words.
+    /// Returns all words, including the keyword.
     pub(super) fn words(&self) -> impl Iterator<Item = Word<'a>> {
         self.pieces.iter().flat_map(|piece| piece.words())
     }
 
-    /// Its first word, as it is written.
+    /// Returns the first word, as it is written.
     pub fn keyword(&self) -> &'a str {
         self.keyword.text
     }
 
-    /// Whether that is its keyword.
+    /// Returns true if this is the keyword, in any case.
     pub fn is(&self, keyword: &str) -> bool {
         self.keyword().eq_ignore_ascii_case(keyword)
     }
 
-    /// The bytes of the text that its lines are, without the bodies of here-documents.
+    /// Returns the bytes of its lines, without the bodies of here-documents.
     pub fn lines(&self) -> Range<usize> {
         self.lines.clone()
     }
 
-    /// The flags behind its keyword.
+    /// Returns the flags after the keyword.
     pub fn flags(&self) -> impl Iterator<Item = &'a str> {
         self.words().skip(1).take_while(is_flag).map(|word| word.text)
     }
 
-    /// The words behind its keyword and its flags.
+    /// Returns the words after the keyword and the flags.
     pub fn arguments(&self) -> impl Iterator<Item = &'a str> {
         self.words().skip(1).skip_while(is_flag).map(|word| word.text)
     }
 
-    /// All behind its keyword and its flags in one line, as a shell is given it.
+    /// Returns the text after the keyword and the flags in one line, as a shell is given it.
     pub fn code(&self) -> String {
         let whole: String = self.pieces.iter().map(|piece| piece.text).collect();
         let mut rest = whole.trim_start();
@@ -45,12 +45,12 @@ impl<'a> Instruction<'a> {
         rest.trim_end().to_owned()
     }
 
-    /// Whether it has here-documents.
+    /// Returns true if it has here-documents.
     pub fn has_documents(&self) -> bool {
         self.has_documents
     }
 
-    /// Whether the text ends where its last line is to be continued.
+    /// Returns true if the text ends although the last line is continued.
     pub fn is_open(&self) -> bool {
         self.is_open
     }

@@ -1,20 +1,20 @@
-//! What templates ask to be left alone: `kiln-lint: allow RULE...` anywhere in a file.
+//! Rules that templates silence: `kiln-lint: allow RULE...` anywhere in a file.
 
 use std::collections::BTreeMap;
 
 use super::{Findings, Remark, Rule, Subject};
 use crate::diagnostic::nearest;
 
-/// What a file says where it silences rules.
+/// Mark before the names of the silenced rules.
 const MARK: &str = "kiln-lint: allow ";
 
-/// The rules that are silenced, by the file that says so.
+/// Silenced rules, by the file that names them.
 pub(super) struct Allowed<'a> {
     subject: &'a Subject<'a>,
     rules: BTreeMap<&'a str, Vec<Rule>>,
 }
 
-/// Reads what is silenced, and adds a finding for each rule that there is not.
+/// Reads the silenced rules, and adds a finding for each unknown rule.
 pub(super) fn read<'a>(subject: &'a Subject<'a>, findings: &mut Findings<'_>) -> Allowed<'a> {
     let mut rules: BTreeMap<&str, Vec<Rule>> = BTreeMap::new();
     for (path, file) in subject.files {
@@ -31,7 +31,7 @@ pub(super) fn read<'a>(subject: &'a Subject<'a>, findings: &mut Findings<'_>) ->
     Allowed { subject, rules }
 }
 
-/// The rules that a line names.
+/// Returns the rules that a line names.
 fn names(line: &str) -> impl Iterator<Item = &str> {
     let named = line.split_once(MARK).map_or("", |(_, named)| named);
     let words = named.split([' ', '\t', ',']).filter(|word| !word.is_empty());
@@ -50,7 +50,8 @@ fn unknown(name: &str) -> Remark {
 }
 
 impl Allowed<'_> {
-    /// Whether the file at `path`, or the template of the image that it is for, silences `rule`.
+    /// Returns true if the file at `path`, or the template of the image whose folder it is in,
+    /// silences `rule`.
     pub(super) fn silence(&self, path: &str, rule: Rule) -> bool {
         let says = |path: &str| self.rules.get(path).is_some_and(|rules| rules.contains(&rule));
         says(path) || self.subject.folder_of(path).is_some_and(|folder| says(&folder.template()))

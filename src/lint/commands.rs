@@ -1,13 +1,13 @@
-//! The commands of a `RUN`, as far as installations can be told from them.
+//! Commands of a `RUN`, parsed as far as package installations need it.
 
-/// The words of each simple command, without what stands before its program.
+/// Returns the words of each simple command, from its program on.
 pub(super) fn commands(code: &str) -> Vec<Vec<&str>> {
     let parts = code.split(['\n', ';', '(', ')', '|', '&']);
     let commands = parts.map(|part| part.split_whitespace().skip_while(|w| is_before(w)).collect());
     commands.filter(|words: &Vec<&str>| !words.is_empty()).collect()
 }
 
-/// Whether a word stands before the program that is called.
+/// Returns true if a word can precede the program in a command.
 fn is_before(word: &str) -> bool {
     let is_variable = word.split_once('=').is_some_and(|(name, _)| {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -17,24 +17,24 @@ fn is_before(word: &str) -> bool {
     is_variable || words.contains(&word)
 }
 
-/// A command of a package manager.
+/// Command of a package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PackageCommand<'a> {
-    /// The package manager.
+    /// Package manager.
     pub(super) manager: &'a str,
-    /// Whether it installs packages.
+    /// True if the command installs packages.
     pub(super) installs: bool,
-    /// Whether it fetches the lists of packages.
+    /// True if the command fetches the package lists.
     pub(super) updates: bool,
-    /// Whether it does so without a question.
+    /// True if the command asks no questions.
     pub(super) is_unattended: bool,
-    /// Whether all that it installs is named by path.
+    /// True if the command installs only packages that are given by path.
     pub(super) is_of_files: bool,
 }
 
 const MANAGERS: [&str; 5] = ["apt-get", "apt", "dnf", "yum", "microdnf"];
 
-/// What a command does, if it is one of a package manager.
+/// Parses the command of a package manager; `None` for any other command.
 pub(super) fn package_command<'a>(words: &[&'a str]) -> Option<PackageCommand<'a>> {
     let (program, rest) = words.split_first()?;
     let manager = program.rsplit('/').next()?;
@@ -54,7 +54,7 @@ pub(super) fn package_command<'a>(words: &[&'a str]) -> Option<PackageCommand<'a
     })
 }
 
-/// Whether an option answers all questions.
+/// Returns true if an option answers all questions.
 fn says_yes(word: &str) -> bool {
     let is_cluster = word.starts_with('-') && !word.starts_with("--");
     ["--yes", "--assume-yes", "--assumeyes"].contains(&word)
@@ -62,7 +62,7 @@ fn says_yes(word: &str) -> bool {
 }
 
 impl PackageCommand<'_> {
-    /// Whether it is a command of apt.
+    /// Returns true if this is a command of apt.
     pub(super) fn is_apt(self) -> bool {
         self.manager.starts_with("apt")
     }

@@ -1,4 +1,4 @@
-//! Files of a tree that nothing refers to.
+//! Files and templates of a tree that nothing refers to.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use super::{Axis, Findings, Remark, Rule, Subject, below};
 use crate::dockerfile;
 use crate::tree::ImageFolder;
 
-/// Names of files that are there for those who look after the tree.
+/// Prefixes of the names of files that are for the tree's maintainers.
 const FOR_PEOPLE: [&str; 4] = ["README", "LICENSE", "CHANGELOG", ".git"];
 
 /// Adds the files and templates that nothing refers to.
@@ -39,7 +39,7 @@ fn without_comments(text: &str) -> String {
     COMMENT.replace_all(text, "").into_owned()
 }
 
-/// Whether no instruction copies the file on any axis, and no template mentions it.
+/// Returns true if no instruction copies the file on any axis, and no template mentions it.
 fn is_unused(
     subject: &Subject<'_>,
     templates: &[(&str, String)],
@@ -67,7 +67,7 @@ fn is_unused(
     !is_mentioned && !templates.iter().any(|(_, text)| mentions(text, path))
 }
 
-/// Whether `word` is in `text` as a name of its own.
+/// Returns true if `word` is in `text` as a whole name.
 fn mentions(text: &str, word: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     text.match_indices(word).any(|(at, _)| {
@@ -78,14 +78,14 @@ fn mentions(text: &str, word: &str) -> bool {
 static TAG: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?s)\{\{.*?\}\}|\{%.*?%\}").expect("a literal"));
 
-/// What stands for a tag in a word.
+/// Placeholder for a tag in a word.
 const HOLE: char = '\0';
 
-/// How much of a name has to be written down to tell it.
+/// Smallest number of literal letters and digits that identify a name which contains tags.
 const TELLING: usize = 3;
 
-/// Whether `text` has a name that is put together by tags and, going by its start and its end, can
-/// come to `name`.
+/// Returns true if `text` has a word with tags that can be rendered as `name`, judged by the word's
+/// literal start and end.
 fn makes(text: &str, name: &str) -> bool {
     let text = TAG.replace_all(text, HOLE.to_string());
     let is_between = |c: char| c.is_whitespace() || "\"'/,=".contains(c);
@@ -98,7 +98,8 @@ fn makes(text: &str, name: &str) -> bool {
     })
 }
 
-/// What the image of a folder copies on all axes; `None` where it came to a Dockerfile on none.
+/// Returns the files that the image of a folder copies, on all axes; `None` if it has a Dockerfile
+/// on none.
 fn copies_of_folder(subject: &Subject<'_>, folder: &ImageFolder) -> Option<BTreeSet<String>> {
     let of_axis = |axis: &'_ Axis| {
         let image = axis.images.iter().find(|image| axis.folders[&image.name] == folder.path)?;
@@ -118,7 +119,7 @@ static USES: LazyLock<Regex> = LazyLock::new(|| {
 static COMPONENT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\{%-?\s*component\s+([A-Za-z_][\w.]*)").expect("a literal"));
 
-/// Whether a file outside of all images is a template that no other uses.
+/// Returns true if a file outside of all images is a template that no other uses.
 fn is_unused_template(templates: &[(&str, String)], path: &str) -> bool {
     let Some((_, text)) = templates.iter().find(|(one, _)| *one == path) else { return false };
     if text.contains("parent_template") {
@@ -134,7 +135,7 @@ fn is_unused_template(templates: &[(&str, String)], path: &str) -> bool {
     !templates.iter().any(|(other, text)| *other != path && uses(text))
 }
 
-/// Whether a text has a call `<component ...`.
+/// Returns true if a text has a call `<component ...`.
 fn calls(text: &str, component: &str) -> bool {
     text.match_indices(component).any(|(at, _)| {
         let before = text[..at].trim_end();

@@ -1,10 +1,10 @@
-//! Checks a tree of templates: what can't be right, what is of no use, and what builders, package
-//! managers or readers stumble over.
+//! Checks a tree of templates for errors, for files that are not used, and for text that causes
+//! problems to builders, package managers or readers.
 //!
-//! A pure function from the tree's files and what they render to, on every axis asked for, to
-//! findings; only the question whether a command is shell is put to a shell, by whoever calls. A rule
-//! is here because what it finds is almost never meant; where it is, the template says so
-//! (`kiln-lint: allow RULE`). `docs/linting.md` lists the rules.
+//! The check is a pure function from the tree's files and their rendered Dockerfiles, on every
+//! requested axis, to findings. Only the question if a command is valid shell is answered by a
+//! shell, which the caller runs. A rule exists only if its findings are almost never intended;
+//! where one is, the template says so (`kiln-lint: allow RULE`). `docs/linting.md` lists the rules.
 
 mod allow;
 mod commands;
@@ -27,81 +27,81 @@ use crate::tree::ImageFolder;
 pub use rendered::{Shell, ShellCommand};
 pub use rule::Rule;
 
-/// What there is to check.
+/// Input of a check.
 pub struct Subject<'a> {
-    /// The files of the tree, by path from its root.
+    /// Files of the tree, by path from its root.
     pub files: &'a BTreeMap<String, File>,
-    /// The folders that make images.
+    /// Folders of the images.
     pub folders: &'a [ImageFolder],
-    /// What becomes of the images on every axis.
+    /// Rendered images of every axis.
     pub axes: &'a [Axis],
-    /// The patterns of the tree's profiles; empty where it has none.
+    /// Patterns of the tree's profiles; empty if there are none.
     pub profiles: &'a [Regex],
-    /// The kinds of packages that bases have, as templates ask for them.
+    /// Package types of the bases, as templates ask for them.
     pub package_types: &'a BTreeSet<String>,
-    /// Which images are looked at.
+    /// Returns true for the name of an image that is checked.
     pub is_selected: &'a (dyn Fn(&str) -> bool + Sync),
-    /// Whether that is all of them, and with them what belongs to none.
+    /// True if all images are checked, and with them the files that belong to none.
     pub is_whole: bool,
-    /// What a shell has to say against a command.
+    /// Returns a shell's error for a command; `None` if the shell accepts it.
     pub objection: &'a (dyn Fn(&ShellCommand) -> Option<String> + Sync),
 }
 
-/// A file of a tree.
+/// File of a tree.
 #[derive(Debug, Clone)]
 pub struct File {
-    /// Its path as the user knows it.
+    /// Path as the user knows it.
     pub shown: String,
-    /// Its text, if it is one.
+    /// Text; `None` for a binary file.
     pub text: Option<String>,
 }
 
-/// What becomes of the images on one axis.
+/// Results of rendering the images on one axis.
 #[derive(Debug, Default)]
 pub struct Axis {
-    /// What tells it from other axes of the run; empty where there are none.
+    /// Label that distinguishes the axis from the others of the run; empty if there is only one.
     pub label: String,
-    /// The images whose templates came to a Dockerfile.
+    /// Images whose templates rendered to a Dockerfile.
     pub images: Vec<graph::Image>,
-    /// The folder that each is made by.
+    /// Folder of each image.
     pub folders: BTreeMap<ImageName, String>,
-    /// The paths of the files that each may copy.
+    /// Paths of the files that each image may copy.
     pub contexts: BTreeMap<ImageName, BTreeSet<String>>,
-    /// The images that the axis can't supply; what they would be built by is not looked at.
+    /// Images that can't be built on this axis; their instructions are not checked.
     pub unbuildable: BTreeSet<ImageName>,
-    /// What is wrong with the other images.
+    /// Errors of the other images.
     pub failures: Vec<Failure>,
 }
 
-/// Why a template came to no Dockerfile.
+/// Errors of a template that did not render to a Dockerfile.
 #[derive(Debug)]
 pub struct Failure {
-    /// The image's folder.
+    /// Folder of the image.
     pub folder: ImageFolder,
-    /// What was rendered, if it is that which is wrong.
+    /// Rendered text, if that is where the errors are; `None` if rendering failed.
     pub text: Option<Arc<str>>,
-    /// What is wrong.
+    /// Errors of the image.
     pub errors: Vec<Diagnostic>,
 }
 
-/// Something that a rule is against.
+/// Violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The file, as the user knows it.
+    /// Path of the file as the user knows it.
     pub path: String,
-    /// The line in it, from 1.
+    /// Line in the file, from 1.
     pub line: usize,
-    /// The rule.
+    /// Rule that is violated.
     pub rule: Rule,
-    /// What is wrong, in one line.
+    /// Description of the problem, in one line.
     pub message: String,
-    /// What to do about it, where that can be said.
+    /// Suggested fix; `None` if there is none.
     pub help: Option<String>,
-    /// The axes on which it is so; empty where it does not depend on them, or there is one alone.
+    /// Axes with this finding; empty if it does not depend on them, or if there is only one.
     pub axes: BTreeSet<String>,
 }
 
-/// What the `rules` find, by path and line.
+/// Returns the findings of the `rules`, sorted by path and line.
 pub fn check(subject: &Subject<'_>, rules: &BTreeSet<Rule>) -> Vec<Finding> {
     let mut findings = Findings { files: subject.files, found: BTreeMap::new() };
     failures(subject, &mut findings);
@@ -115,16 +115,16 @@ pub fn check(subject: &Subject<'_>, rules: &BTreeSet<Rule>) -> Vec<Finding> {
     findings.sorted(|file, rule| rules.contains(&rule) && !allowed.silence(file, rule))
 }
 
-/// What was found so far.
+/// Findings of the checks so far.
 struct Findings<'a> {
     files: &'a BTreeMap<String, File>,
     found: BTreeMap<Key, (Option<String>, BTreeSet<String>)>,
 }
 
-/// What makes two findings the same: file, line, rule and message.
+/// Identity of a finding: file, line, rule and message.
 type Key = (String, usize, Rule, String);
 
-/// What is wrong, and what to do about it.
+/// Description of a problem, with a suggested fix.
 struct Remark {
     rule: Rule,
     message: String,
@@ -142,7 +142,7 @@ impl Remark {
 }
 
 impl Findings<'_> {
-    /// Adds a remark on a line of the file `path` of the tree, on the axis called `axis`.
+    /// Adds a remark on a line of the tree's file `path`, for the axis with the label `axis`.
     fn add(&mut self, path: &str, line: usize, axis: &str, remark: Remark) {
         let key = (path.to_owned(), line, remark.rule, remark.message);
         let (_, axes) = self.found.entry(key).or_insert((remark.help, BTreeSet::new()));
@@ -168,19 +168,19 @@ impl Subject<'_> {
         self.files.get(path).and_then(|file| file.text.as_deref()).unwrap_or_default()
     }
 
-    /// The file that the user knows as `shown`.
+    /// Returns the path in the tree of the file that the user knows as `shown`.
     fn path_of<'a>(&'a self, shown: &'a str) -> &'a str {
         let found = self.files.iter().find(|(_, file)| file.shown == shown);
         found.map_or(shown, |(path, _)| path)
     }
 
-    /// The innermost folder of an image that `path` lies in.
+    /// Returns the innermost image folder that contains `path`.
     fn folder_of(&self, path: &str) -> Option<&ImageFolder> {
         let holds = |folder: &&ImageFolder| below(&folder.path, path).is_some();
         self.folders.iter().filter(holds).max_by_key(|folder| folder.path.len())
     }
 
-    /// Whether something in this file is to be told of.
+    /// Returns true if findings in this file are reported.
     fn is_of_interest(&self, path: &str) -> bool {
         match self.folder_of(path) {
             Some(folder) => (self.is_selected)(folder.name.as_str()),
@@ -188,14 +188,14 @@ impl Subject<'_> {
         }
     }
 
-    /// The templates of the tree, with their texts.
+    /// Returns the templates of the tree, with their texts.
     fn templates(&self) -> impl Iterator<Item = (&str, &str)> {
         let is_template = |path: &str| [".tera", ".j2"].iter().any(|end| path.ends_with(end));
         let files = self.files.iter().filter(move |(path, _)| is_template(path));
         files.filter_map(|(path, file)| Some((path.as_str(), file.text.as_deref()?)))
     }
 
-    /// The images that are looked at, of all axes, each with the path of its template.
+    /// Returns the checked images of all axes, each with the path of its template.
     fn images(&self) -> impl Iterator<Item = (&Axis, &graph::Image, String)> {
         self.axes.iter().flat_map(move |axis| {
             let images = axis.images.iter().filter(|image| (self.is_selected)(image.name.as_str()));
@@ -209,12 +209,12 @@ impl Subject<'_> {
     }
 }
 
-/// The path of `path` within `folder`, if it is below it.
+/// Returns the part of `path` below `folder`; `None` if it is not inside of it.
 fn below<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
     path.strip_prefix(folder)?.strip_prefix('/')
 }
 
-/// What can't be rendered, or comes to no Dockerfile.
+/// Adds the templates that can't be rendered, or do not render to a Dockerfile.
 fn failures(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     for axis in subject.axes {
         let failures = axis.failures.iter();
@@ -241,7 +241,7 @@ fn failures(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// What the images refer to, among each other and outside.
+/// Adds the errors in the references between images.
 fn connections(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     same_names(subject, findings);
     for axis in subject.axes {
@@ -274,12 +274,12 @@ fn connections(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// Whether an image is in the tree and only comes to nothing.
+/// Returns true if an image is in the tree but has no Dockerfile.
 fn names_a_failure(axis: &Axis, name: &str) -> bool {
     axis.failures.iter().any(|failure| failure.folder.name.as_str() == name)
 }
 
-/// A message without the axis that images are called by.
+/// Removes the axis label from the image names in a message.
 fn without_axis(message: &str, label: &str) -> String {
     if label.is_empty() { message.to_owned() } else { message.replace(&format!("{label}/"), "") }
 }
@@ -299,7 +299,7 @@ fn same_names(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// What is wrong with single lines of templates, whatever becomes of them.
+/// Adds the errors of single lines of templates, which do not depend on the rendered text.
 fn lines(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     for (path, text) in subject.templates().filter(|(path, _)| subject.is_of_interest(path)) {
         let lines = text.lines().zip(1..);
@@ -310,7 +310,7 @@ fn lines(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// Images that no profile selects, neither themselves nor for what is built on them.
+/// Adds the images that no profile selects, neither directly nor as a parent of a selected image.
 fn profiles(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     if subject.profiles.is_empty() {
         return;
@@ -348,7 +348,7 @@ fn axis_of(axis: &Axis) -> Option<&str> {
     (!axis.label.is_empty()).then_some(axis.label.as_str())
 }
 
-/// The line, from 1, that the byte `offset` of `text` is in.
+/// Returns the line, from 1, that the byte `offset` of `text` is in.
 fn line_at(text: &str, offset: usize) -> usize {
     1 + text[..offset.min(text.len())].matches('\n').count()
 }

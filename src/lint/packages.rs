@@ -1,8 +1,8 @@
-//! Lists of packages in templates, in both languages: `NAME_packages = [...]`, and what components
-//! are given as `packages` or by the name of a kind of packages.
+//! Lists of packages in templates of both languages: `NAME_packages = [...]`, and the arguments of
+//! components that are called `packages` or have the name of a package type.
 //!
-//! Read off the text, since what is rendered is sorted or put together. Only what stands there as a
-//! plain text is looked at.
+//! The lists are read from the template's text, since rendered ones may be sorted or concatenated.
+//! Only plain strings are checked.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use regex::Regex;
 
 use super::{Findings, Remark, Rule, Subject, line_at};
 
-/// Adds what is wrong with lists of packages.
+/// Adds the errors in lists of packages.
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     for (path, text) in subject.templates().filter(|(path, _)| subject.is_of_interest(path)) {
         for list in lists(text, subject.package_types) {
@@ -23,7 +23,7 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// A list with the texts in it, each with its place.
+/// List with its strings, each with its byte offset.
 struct List<'a> {
     name: &'a str,
     texts: Vec<(usize, &'a str)>,
@@ -31,7 +31,7 @@ struct List<'a> {
 
 fn remarks(list: &List<'_>) -> Vec<(usize, Remark)> {
     let List { name, texts } = list;
-    // A path is installed for what it holds, and may have its place.
+    // A path is installed for the files in it, so it may be anywhere in the list.
     let names: Vec<_> = texts.iter().filter(|(_, text)| !text.contains('/')).collect();
     let is_sorted = names.is_sorted_by_key(|(_, text)| *text);
     let is_behind = |pair: &&[&(usize, &str)]| pair[1].1.to_lowercase() < pair[0].1.to_lowercase();
@@ -54,7 +54,7 @@ static ASSIGNED: LazyLock<Regex> =
 static COMMENT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?s)\{#.*?#\}").expect("a literal"));
 
-/// The lists of packages of a template.
+/// Returns the lists of packages of a template.
 fn lists<'a>(text: &'a str, package_types: &BTreeSet<String>) -> Vec<List<'a>> {
     let comments: Vec<Range<usize>> = COMMENT.find_iter(text).map(|found| found.range()).collect();
     let mut found = Vec::new();
@@ -77,7 +77,8 @@ fn lists<'a>(text: &'a str, package_types: &BTreeSet<String>) -> Vec<List<'a>> {
     found
 }
 
-/// The texts of each list in the expression that `code` begins with; `end` is moved behind it.
+/// Returns the strings of each list in the expression that `code` begins with, and adds the
+/// expression's length to `end`.
 fn literals<'a>(code: &'a str, end: &mut usize) -> Vec<Vec<(usize, &'a str)>> {
     let mut reader = Reader { code, position: 0, lists: Vec::new() };
     reader.expression();
@@ -85,24 +86,24 @@ fn literals<'a>(code: &'a str, end: &mut usize) -> Vec<Vec<(usize, &'a str)>> {
     reader.lists
 }
 
-/// Reads an expression of either language as far as brackets and texts go.
+/// Reader of an expression of either language, limited to brackets and strings.
 struct Reader<'a> {
     code: &'a str,
     position: usize,
     lists: Vec<Vec<(usize, &'a str)>>,
 }
 
-/// An open bracket.
+/// Open bracket.
 struct Open<'a> {
-    /// What it is closed by.
+    /// Bracket that closes this one.
     close: char,
-    /// The texts in it so far, if it is a list.
+    /// Strings so far; `None` if this is not a list.
     texts: Option<Vec<(usize, &'a str)>>,
-    /// The element that is being read.
+    /// Element that is being read.
     element: Element<'a>,
 }
 
-/// An element of a list: as long as it is one text, that text.
+/// Element of a list: one string, or anything else.
 #[derive(Default)]
 enum Element<'a> {
     #[default]
@@ -115,7 +116,7 @@ impl<'a> Reader<'a> {
     fn expression(&mut self) {
         let mut open: Vec<Open<'a>> = Vec::new();
         let is_attribute = self.code.trim_start().starts_with('{');
-        // What stands before a bracket tells a list from an index.
+        // The character before a bracket distinguishes a list from an index.
         let mut before = ' ';
         while let Some(c) = self.code[self.position..].chars().next() {
             let rest = &self.code[self.position..];

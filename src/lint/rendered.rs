@@ -1,7 +1,8 @@
-//! What is wrong with the Dockerfiles that templates come to.
+//! Checks of the rendered Dockerfiles.
 //!
-//! What is found in a line of a Dockerfile is told of the template's line that it comes from, or of
-//! the component's where only that has the line: a fault in what all images share is one finding.
+//! A finding in a line of a Dockerfile is reported for the template's line that it comes from, or
+//! for the component's line if only a component contains it. So an error in a component that all
+//! images share is one finding.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use crate::dockerfile::{Instruction, Via, instructions};
 use crate::graph;
 use crate::template::origin_line;
 
-/// All instructions there are.
+/// All instructions of the Dockerfile format.
 const INSTRUCTIONS: [&str; 18] = [
     "ADD",
     "ARG",
@@ -37,20 +38,20 @@ const INSTRUCTIONS: [&str; 18] = [
     "WORKDIR",
 ];
 
-/// Where apt keeps the lists of packages.
+/// Folder in which apt keeps the package lists.
 const APT_LISTS: &str = "/var/lib/apt";
 
-/// A shell that commands may be written for.
+/// Shell that a command is written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shell {
-    /// The one that an image has by itself.
+    /// POSIX shell, the default of an image.
     Sh,
     /// Bash.
     Bash,
 }
 
 impl Shell {
-    /// The program.
+    /// Returns the name of the program.
     pub fn program(self) -> &'static str {
         match self {
             Self::Sh => "sh",
@@ -59,16 +60,16 @@ impl Shell {
     }
 }
 
-/// A command of a `RUN`.
+/// Command of a `RUN`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ShellCommand {
-    /// The shell that it is for.
+    /// Shell that runs the command.
     pub shell: Shell,
-    /// Its text.
+    /// Text of the command.
     pub code: String,
 }
 
-/// Adds what is wrong with the Dockerfiles of images that can be built.
+/// Adds the errors in the Dockerfiles of images that can be built.
 pub(super) fn check(subject: &Subject<'_>, rules: &BTreeSet<Rule>, findings: &mut Findings<'_>) {
     let shells: Vec<_> = subject.axes.iter().map(shells).collect();
     let shell_of = |axis: &Axis, image: &graph::Image| {
@@ -104,21 +105,21 @@ pub(super) fn check(subject: &Subject<'_>, rules: &BTreeSet<Rule>, findings: &mu
     }
 }
 
-/// A remark on a line of a rendered text.
+/// Line of a rendered text, from 1, with a remark on it.
 type Found = (usize, Remark);
 
-/// The Dockerfile of an image.
+/// Dockerfile of an image.
 struct Sheet<'a> {
     axis: &'a Axis,
     image: &'a graph::Image,
     template: String,
     instructions: Vec<Instruction<'a>>,
-    /// The shell that the image below has it begin with; `None` if it is none that is known.
+    /// Shell at the start, inherited from the parent; `None` if it is unknown.
     shell: Option<Shell>,
 }
 
 impl Sheet<'_> {
-    /// The file and the line in it that a rendered line comes from.
+    /// Returns the file and the line in it that a rendered line comes from.
     fn origin<'b>(
         &'b self,
         subject: &Subject<'_>,
@@ -153,7 +154,7 @@ impl Sheet<'_> {
         remarks.collect()
     }
 
-    /// What is wrong with how the lines of an instruction hang together.
+    /// Returns the errors in the continuation lines of an instruction.
     fn of_continuation(&self, instruction: &Instruction<'_>) -> Vec<Found> {
         let first = self.line_of(instruction);
         let lines: Vec<&str> = self.image.text[instruction.lines()].lines().collect();
@@ -205,7 +206,7 @@ impl Sheet<'_> {
         found.collect()
     }
 
-    /// What depends on what was said before in the same stage.
+    /// Returns the errors that depend on earlier instructions of the same stage.
     fn of_stages(&self) -> Vec<Found> {
         let mut found = Vec::new();
         let mut is_settled = false;
@@ -229,7 +230,8 @@ impl Sheet<'_> {
         found
     }
 
-    /// The commands of `RUN` that a shell is given, each with its instruction.
+    /// Returns each `RUN` with the command that a shell runs; `None` for the exec form,
+    /// here-documents, an unknown shell or no command.
     fn shell_commands(&self) -> Vec<(&Instruction<'_>, Option<ShellCommand>)> {
         let mut shell = self.shell;
         let mut found = Vec::new();
@@ -266,7 +268,8 @@ impl Sheet<'_> {
     }
 }
 
-/// What is wrong with the installations of a `RUN`; `keeps_lists` if the lists of apt are mounted.
+/// Returns the errors in the installations of a `RUN`; `keeps_lists` is true if apt's lists are in
+/// a mount.
 fn installations(packages: &[PackageCommand<'_>], code: &str, keeps_lists: bool) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let mut of = |rule, message: String, help: String| {
@@ -297,13 +300,14 @@ fn installations(packages: &[PackageCommand<'_>], code: &str, keeps_lists: bool)
     remarks
 }
 
-/// Whether an image is named with its tag or digest, or in a way that does not tell.
+/// Returns true if an image is written with a tag or digest, or with a variable that may contain
+/// one.
 fn is_tagged(written: &str) -> bool {
     let name = written.rsplit('/').next().unwrap_or(written);
     name.contains([':', '@', '$'])
 }
 
-/// What is wrong with an instruction's keyword, or that there is nothing else.
+/// Returns the error in an instruction's keyword, or that its arguments are missing.
 fn word(instruction: &Instruction<'_>) -> Option<Remark> {
     let keyword = instruction.keyword();
     let upper = keyword.to_ascii_uppercase();
@@ -323,7 +327,7 @@ fn word(instruction: &Instruction<'_>) -> Option<Remark> {
     is_empty.then(|| Remark::new(Rule::EmptyInstruction, format!("{upper} says nothing")))
 }
 
-/// The files of the context that an instruction copies, as it names them.
+/// Returns the files of the context that an instruction copies, as they are written.
 pub(super) fn sources(instruction: &Instruction<'_>) -> Vec<String> {
     let copies = instruction.is("COPY") || instruction.is("ADD");
     if !copies || instruction.flags().any(|flag| flag.starts_with("--from")) {
@@ -344,7 +348,8 @@ pub(super) fn sources(instruction: &Instruction<'_>) -> Vec<String> {
     words.into_iter().filter(|word| !is_elsewhere(word)).collect()
 }
 
-/// Whether a source of `COPY` means the file at `path` of the context, or a folder that it is in.
+/// Returns true if a source of `COPY` matches the file at `path` of the context, or a folder that
+/// contains it.
 pub(super) fn copied(source: &str, path: &str) -> bool {
     let source = source.trim_start_matches("./").trim_matches('/');
     if source.is_empty() || source == "." || path == source {
@@ -356,7 +361,7 @@ pub(super) fn copied(source: &str, path: &str) -> bool {
     source.contains(['*', '?', '[']) && pattern(source).is_none_or(|one| one.is_match(path))
 }
 
-/// What a pattern of file names means; `None` if it is none that is known.
+/// Converts a pattern of file names into a regex; `None` if it is not valid.
 fn pattern(source: &str) -> Option<Regex> {
     let mut text = "^".to_owned();
     for c in source.chars() {
@@ -370,14 +375,15 @@ fn pattern(source: &str) -> Option<Regex> {
     Regex::new(&(text + "(/.*)?$")).ok()
 }
 
-/// The shell of a `SHELL` instruction, if it is one that is known.
+/// Returns the shell of a `SHELL` instruction; `None` if it is unknown.
 fn shell_of(instruction: &Instruction<'_>) -> Option<Shell> {
     let words: Vec<String> = serde_json::from_str(&instruction.code()).ok()?;
     let program = words.first()?.rsplit('/').next()?;
     [Shell::Sh, Shell::Bash].into_iter().find(|shell| shell.program() == program)
 }
 
-/// The shell that each image of an axis begins with, which is that of the image that it stands on.
+/// Returns the shell that each image of an axis begins with: the one that its nearest ancestor
+/// sets, or sh.
 fn shells(axis: &Axis) -> BTreeMap<&str, Option<Shell>> {
     let last_of = |image: &graph::Image| {
         let all = instructions(&image.text);
@@ -400,14 +406,14 @@ fn shells(axis: &Axis) -> BTreeMap<&str, Option<Shell>> {
     let begins_with = |name: &str| {
         let line =
             std::iter::successors(parents.get(name).copied(), |name| parents.get(name).copied());
-        // A line that never ends is a cycle, which is found elsewhere.
+        // A chain of parents that never ends is a cycle, which another rule finds.
         let mut line = line.take(parents.len() + 1);
         line.find_map(|name| set.get(name).copied()).unwrap_or(Some(Shell::Sh))
     };
     axis.images.iter().map(|one| (one.name.as_str(), begins_with(one.name.as_str()))).collect()
 }
 
-/// What shells have to say against the commands of all images.
+/// Returns the shells' errors for the commands of all images.
 fn objections(subject: &Subject<'_>, sheets: &[Sheet<'_>]) -> BTreeMap<ShellCommand, String> {
     let commands = sheets.iter().flat_map(Sheet::shell_commands);
     let commands: BTreeSet<ShellCommand> = commands.filter_map(|(_, command)| command).collect();

@@ -1,60 +1,60 @@
-//! The table of rules.
+//! Table of the rules.
 
-/// A rule.
+/// Rule of `kiln lint`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
-    /// A template can't be parsed or rendered.
+    /// Template that can't be parsed or rendered.
     RenderError,
-    /// A rendered text is no Dockerfile.
+    /// Rendered text that is not a Dockerfile.
     DockerfileError,
-    /// Two folders make images of one name.
+    /// Two folders that make images of the same name.
     DuplicateImage,
-    /// Images need each other.
+    /// Cycle of images.
     ImageCycle,
-    /// An image of the namespace that the tree does not have.
+    /// Reference to an image in the tree's namespace that the tree does not have.
     UnknownImage,
-    /// An external image without a tag.
+    /// External image without a tag.
     UntaggedBase,
-    /// `COPY` or `ADD` of what is not there.
+    /// `COPY` or `ADD` of a file that does not exist.
     MissingSource,
-    /// A file that nothing refers to.
+    /// File that nothing refers to.
     UnusedFile,
-    /// A template that is no image's and that no other uses.
+    /// Template that belongs to no image and that no other template uses.
     UnusedTemplate,
-    /// An image in no profile.
+    /// Image that no profile selects.
     NoProfile,
-    /// A word that is no instruction.
+    /// Word in the place of an instruction that is not one.
     UnknownInstruction,
-    /// An instruction that says nothing.
+    /// Instruction without arguments.
     EmptyInstruction,
-    /// A continued line that nothing continues.
+    /// Line that ends in a continuation without a next line.
     DanglingContinuation,
-    /// An empty line within an instruction.
+    /// Empty line within an instruction.
     BlankContinuation,
     /// White space at the end of a line.
     TrailingSpace,
-    /// A command that the shell can't read.
+    /// Command that the shell can't parse.
     ShellSyntax,
-    /// An installation that asks.
+    /// Installation that asks for confirmation.
     UnattendedInstall,
-    /// An installation from lists of an earlier layer.
+    /// Installation from package lists of an earlier layer.
     AptUpdate,
-    /// Lists of packages that stay in the image.
+    /// Package lists that stay in the image.
     AptLists,
-    /// A working folder that depends on the base.
+    /// Relative working folder, which depends on the parent.
     RelativeWorkdir,
-    /// An instruction out of use.
+    /// Deprecated instruction `MAINTAINER`.
     Maintainer,
-    /// A list of packages out of order.
+    /// List of packages that is not sorted.
     UnsortedPackages,
-    /// A package that is twice in a list.
+    /// Package that is twice in a list.
     RepeatedPackage,
-    /// A remark that allows a rule that there is not.
+    /// Remark that allows an unknown rule.
     UnknownRule,
 }
 
 impl Rule {
-    /// All rules, as they are listed.
+    /// All rules, in the order in which they are listed.
     pub const ALL: [Self; 24] = [
         Self::RenderError,
         Self::DockerfileError,
@@ -82,22 +82,22 @@ impl Rule {
         Self::UnknownRule,
     ];
 
-    /// The name that it is chosen and silenced by.
+    /// Returns the name by which the rule is selected and silenced.
     pub fn name(self) -> &'static str {
         self.row().0
     }
 
-    /// What it finds, as a part of a sentence.
+    /// Returns the description of the rule's findings, as a part of a sentence.
     pub fn finds(self) -> &'static str {
         self.row().1
     }
 
-    /// Why that is wrong.
+    /// Returns the reason for the rule.
     pub fn reason(self) -> &'static str {
         self.row().2
     }
 
-    /// The rule of that name.
+    /// Returns the rule with this name; `None` if there is none.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.name() == name)
     }
