@@ -1,4 +1,4 @@
-//! What is affected by a change, told and built, in real git repositories.
+//! Images that a change affects, reported and built, in real git repositories.
 
 mod support;
 
@@ -28,7 +28,7 @@ fn git(folder: &Path, arguments: &[&str]) {
     .expect(0);
 }
 
-/// The family in a repository, with a file for one of its images, committed.
+/// Creates the family in a repository, with a file for one of its images, and commits it.
 fn family() -> TestTree {
     committed(TestTree::new(FAMILY).in_namespace("family"))
 }
@@ -45,7 +45,7 @@ fn commit(tree: &TestTree) {
     git(tree.path(), &["commit", "--quiet", "--message=a commit"]);
 }
 
-/// Runs `kiln` in the tree's folder; an engine is out of reach.
+/// Runs `kiln` in the tree's folder, without a reachable engine.
 fn run(tree: &TestTree, arguments: &[&str]) -> Run {
     let mut command = kiln();
     command.args(arguments).current_dir(tree.path());
@@ -59,7 +59,7 @@ fn affected(tree: &TestTree, arguments: &[&str]) -> Run {
     run(tree, &[&["affected", "--since", "HEAD"], OPTIONS.as_slice(), arguments].concat())
 }
 
-/// What is told of the family after `change`.
+/// Returns the output of `kiln affected` for the family after `change`.
 #[track_caller]
 fn told(change: impl Fn(&TestTree)) -> String {
     let tree = family();
@@ -168,7 +168,8 @@ fn sources_are_what_is_said_of_them_and_local_ones_what_is_in_them() {
     assert_eq!(affected(), "lone: source lone changed\n");
 }
 
-/// Whatever lies in the repository is taken from it as it was, what is ignored or outside as it is.
+/// Files of the repository are compared with their committed version; ignored files and those
+/// outside are taken as they are now.
 #[test]
 fn files_beside_the_tree_have_a_past_too() {
     let tree = TestTree::new(FAMILY);
@@ -270,7 +271,7 @@ fn commit_all_again(tree: &TestTree) {
     commit(tree);
 }
 
-/// The repository is the same afterwards, whatever state it is in.
+/// The repository does not change, no matter what state it is in.
 #[test]
 fn the_repository_is_left_as_it_is() {
     let tree = family();
@@ -295,7 +296,7 @@ fn what_did_not_change_is_not_listed() {
     assert_eq!(build(&["--list-images", "^app$"]).expect(0).stdout, "1 : app\n");
     let dependencies = build(&["--list-dependencies"]).expect(0).stdout;
     let compact = dependencies.split_whitespace().collect::<String>();
-    // The top is shown for what stands on it.
+    // A parent that did not change is shown above the affected images.
     assert_eq!(compact, r#"{"base":[{"app":["app-extra"]}]}"#);
     let unknown = build(&["--list-images", "--changed-since", "nowhere"]).expect(2);
     assert!(unknown.stderr.contains("has no commit 'nowhere'"), "{unknown:?}");
@@ -331,12 +332,12 @@ fn what_changed_is_built_on_what_did_not() {
     assert_eq!(Engine::Docker.image_id(&tree.reference("base")), before);
     assert_eq!(Engine::Docker.file_in(&tree.reference("app"), "/run.sh"), "#!/bin/sh -e\n");
     assert_eq!(Engine::Docker.image_id(&tree.reference("other")), "");
-    // What carries its fingerprint already need not be built again.
+    // An image that carries the right fingerprint already is not built again.
     tree.build(&["--skip-unchanged", "^app-extra$"]).expect(0);
     assert_eq!(build(&["--skip-unchanged"]).0, nothing);
 }
 
-/// What is explained is what a build with the same options does.
+/// `explain` reports what a build with the same options does.
 #[test]
 fn an_image_that_did_not_change_is_explained() {
     let tree = family();

@@ -15,7 +15,7 @@ const FAMILY: &[(&str, &str)] = &[
     ("lone", "FROM debian:trixie\n"),
 ];
 
-/// What differs from run to run, put out of sight.
+/// Returns the output of a run without the parts that differ between runs.
 fn shown(tree: &TestTree, run: &Run) -> String {
     run.shown(&[(&regex::escape(&tree.path().display().to_string()), "TREE")])
 }
@@ -27,7 +27,7 @@ fn family() -> TestTree {
     tree
 }
 
-/// Runs `kiln build` on the family; an engine is out of reach.
+/// Runs `kiln build` on the family, without a reachable engine.
 fn build(tree: &TestTree, arguments: &[&str]) -> Run {
     let mut command = tree.command(arguments);
     command.env("DOCKER_HOST", "unix:///nonexistent/engine.sock");
@@ -264,7 +264,7 @@ fn the_program_works_from_any_folder() {
     assert!(run.stderr.contains("nothing is overwritten"), "{run:?}");
 }
 
-/// The embedded tree and the one on disk are the same to an engine, executable bits included.
+/// The embedded tree and the one on disk give an engine the same files, including executable bits.
 #[test]
 fn the_embedded_tree_is_the_tree_on_disk() {
     let out = tempfile::tempdir().unwrap();
@@ -404,7 +404,7 @@ fn the_name_of_kolla_build_stands_for_the_command() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
 }
 
-/// `kiln config` in the folder of a tree with these configuration files.
+/// Runs `kiln config` in the folder of a tree.
 fn config(tree: &TestTree, arguments: &[&str]) -> Run {
     let mut command = kiln();
     command.arg("config").args(arguments).args(["--tree", "."]).current_dir(tree.path());
@@ -449,7 +449,7 @@ fn a_configuration_file_is_checked() {
     insta::assert_snapshot!("config-check-unused", unused.shown(&[]));
 }
 
-/// What kolla-build has and Kiln has no use for is accepted.
+/// Options of kolla-build that have no effect in Kiln are accepted.
 #[test]
 fn options_without_effect_say_so() {
     let tree = family();
@@ -516,7 +516,7 @@ fn the_files_of_a_configuration_folder_are_read_in_order() {
     assert_eq!(files["said/Dockerfile"], "FROM x\nLABEL two two");
 }
 
-/// Runs `kiln build` on a family with packages, with a file laid over its images.
+/// Runs `kiln build` on a family with packages and an override.
 fn with_override(text: &str, arguments: &[&str]) -> String {
     let tree = family();
     tree.image("packed", "FROM @base\nRUN add {{ [\"a\"] | customizable(of=\"packages\") }}\n");
@@ -546,7 +546,7 @@ fn a_wrong_override_is_shown() {
     insta::assert_snapshot!("override-undefined", list(&undefined));
 }
 
-/// The work folder is emptied, so it may hold nothing that the tree is read from.
+/// The work folder is emptied, so it must not contain anything that the tree is read from.
 #[test]
 fn a_folder_of_the_tree_is_not_emptied() {
     let tree = family();

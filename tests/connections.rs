@@ -1,4 +1,4 @@
-//! The ways to an engine beside its socket, each to the real one: over the network, with TLS,
+//! Ways to an engine other than its socket, each to the real engine: over the network, with TLS,
 //! through a real ssh server, and by the contexts of the Docker client.
 
 mod support;
@@ -24,7 +24,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-/// The socket of the tests' engine.
+/// Returns the socket of the tests' engine.
 fn socket() -> PathBuf {
     Engine::Docker.require();
     let host = std::env::var("DOCKER_HOST").unwrap_or_default();
@@ -33,10 +33,10 @@ fn socket() -> PathBuf {
     path.into()
 }
 
-/// Variables of the environment.
+/// Environment variables.
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
-/// A tree of one image that is always built anew.
+/// Tree with one image that is never taken from the cache.
 struct Image {
     tree: TestTree,
     _cleanup: Cleanup,
@@ -49,7 +49,7 @@ impl Image {
         Self { tree, _cleanup: cleanup }
     }
 
-    /// Builds with the engine that these variables lead to, and no others.
+    /// Builds with the engine that these variables select; no other variables select one.
     fn build(&self, variables: Variables<'_>) -> Run {
         let mut command = self.tree.command(&["--nocache"]);
         for name in ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
@@ -59,7 +59,7 @@ impl Image {
         Run::of(command)
     }
 
-    /// Builds, and makes sure that the engine has the image.
+    /// Builds, and fails the test unless the engine has the image.
     #[track_caller]
     fn is_built(&self, variables: Variables<'_>) -> Run {
         let run = self.build(variables).expect(0);
@@ -68,7 +68,7 @@ impl Image {
         run
     }
 
-    /// Fails to reach the engine, and says these words.
+    /// Fails the test unless the engine can't be reached and the error has these words.
     #[track_caller]
     fn is_out_of_reach(&self, variables: Variables<'_>, words: &[&str]) {
         let run = self.build(variables).expect(3);
@@ -78,7 +78,7 @@ impl Image {
     }
 }
 
-/// Something that listens on the loopback device and passes all on to the engine's socket.
+/// Proxy on the loopback device that forwards everything to the engine's socket.
 struct Proxy {
     port: u16,
     _runtime: Runtime,
@@ -105,7 +105,7 @@ impl Proxy {
                     match tls {
                         None => pass_on(connection, &socket).await,
                         Some(tls) => {
-                            // The client tells why it is refused.
+                            // A refused client learns the reason by TLS.
                             if let Ok(connection) = tls.accept(connection).await {
                                 pass_on(connection, &socket).await;
                             }
@@ -151,7 +151,7 @@ fn an_engine_out_of_reach_is_told_with_the_cause() {
     assert!(wrong.stderr.contains("write unix:///path, tcp://host:port"), "{wrong:?}");
 }
 
-/// A CA with the certificates that it made, in the files that the Docker client wants.
+/// CA with the certificates that it issued, in the files that the Docker client expects.
 struct Authority {
     folder: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -179,7 +179,7 @@ impl Authority {
         self.folder.path().to_str().unwrap()
     }
 
-    /// A certificate for this name and its key.
+    /// Issues a certificate for this name; returns it and its key.
     fn certificate(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -187,7 +187,7 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// A server of this name that serves only those who have a certificate of this CA.
+    /// Returns a server of this name that accepts only clients with a certificate of this CA.
     fn server(&self, name: &str) -> ServerConfig {
         let (certificate, key) = self.certificate(name);
         let provider = Arc::new(ring::default_provider());
@@ -244,7 +244,7 @@ fn an_engine_and_a_client_that_do_not_trust_each_other_do_not_speak() {
     refused(&proxy, ours.folder(), &[ours.file("ca.pem").to_str().unwrap(), "can't be used"]);
 }
 
-/// A process that ends with the test.
+/// Process that is ended with the test.
 struct Process(Child);
 
 impl Drop for Process {
@@ -254,7 +254,7 @@ impl Drop for Process {
     }
 }
 
-/// A real ssh server for the user who runs the tests, and a client that knows it.
+/// Real ssh server for the user who runs the tests, and a client that trusts it.
 struct SshServer {
     folder: TempDir,
     port: u16,
@@ -277,8 +277,8 @@ impl SshServer {
         server
     }
 
-    /// A client called `ssh` that reads a configuration of its own: the real one asks the system
-    /// for the user's home, and not the environment.
+    /// Writes a client called `ssh` with its own configuration: the real one takes the user's home
+    /// from the system and not from the environment.
     fn write_client(&self) {
         let path = self.folder.path();
         let key = fs::read_to_string(path.join("host.pub")).unwrap();
@@ -305,18 +305,18 @@ impl SshServer {
         }
     }
 
-    /// A search path on which the client comes first.
+    /// Returns a search path that begins with the client's folder.
     fn search_path(&self) -> String {
         let rest = std::env::var("PATH").unwrap();
         format!("{}/bin:{rest}", self.folder.path().display())
     }
 }
 
-/// On the other side, the Docker client finds the engine of the tests.
+/// Starts the server; on its side, the Docker client finds the engine of the tests.
 fn start_ssh_server(folder: &Path, port: u16) -> Child {
     let user = Run::of(shell("id -u")).expect(0).stdout;
     if user.trim() == "0" {
-        // Where the system has not made it yet; without root the server does without.
+        // The system may not have created the folder yet; without root the server does not need it.
         fs::create_dir_all("/run/sshd").unwrap();
     }
     let shown = folder.display();
@@ -373,7 +373,7 @@ fn what_ssh_complains_of_is_told() {
     image.is_out_of_reach(&variables, &["the program ssh can't be run"]);
 }
 
-/// A configuration of the Docker client with contexts that the client itself makes.
+/// Configuration of the Docker client with contexts that the client itself creates.
 struct Client {
     folder: TempDir,
 }

@@ -1,5 +1,5 @@
-//! Goes through the corpora in `fuzz/corpus`, one for each reader of data from elsewhere: what its
-//! fuzzer has found worth keeping, and what once was read wrongly.
+//! Replays the corpora in `fuzz/corpus`, one for each reader of data from third parties: inputs
+//! that its fuzzer found useful, and inputs that were once read wrongly.
 
 use std::fs;
 use std::path::Path;

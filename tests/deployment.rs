@@ -1,6 +1,7 @@
-//! A small cloud out of the images for Debian, started through their start contract on loopback
-//! ports: a database, a cache, a message queue, keystone, and glance, used from kolla-toolbox.
-//! They really are used: keystone's token, glance's image, and what those leave in the others.
+//! A small cloud of the images for Debian, started through their start contract on loopback ports:
+//! a database, a cache, a message queue, keystone, and glance, used from kolla-toolbox. The
+//! services are really used: the test checks keystone's token, glance's image, and the data that
+//! they leave in the other services.
 
 mod support;
 
@@ -107,18 +108,18 @@ fn start_glance(cloud: &Cloud) {
 
 // --- The services -----------------------------------------------------------
 
-/// What a container of an image is given.
+/// Settings of a container of an image.
 #[derive(Clone)]
 struct Service {
     image: &'static str,
     command: String,
     files: Vec<File>,
-    /// Pairs of a volume, named after the service it belongs to, and its place.
+    /// Pairs of a volume, named after the service it belongs to, and its path.
     volumes: &'static [(&'static str, &'static str)],
     environment: Vec<String>,
 }
 
-/// A file of the configuration.
+/// Configuration file.
 #[derive(Clone)]
 struct File {
     dest: String,
@@ -178,7 +179,7 @@ fn rabbitmq(cloud: &Cloud) -> Service {
     }
 }
 
-/// The toolbox, with what its client has to know to be the administrator of the cloud.
+/// Returns the toolbox, configured as a client with the cloud's administrator.
 fn toolbox(cloud: &Cloud) -> Service {
     Service {
         image: "kolla-toolbox",
@@ -272,7 +273,7 @@ struct Ports {
     image: u16,
 }
 
-/// The containers of one test, which go with it, and what all of them share.
+/// Containers of one test, which are removed with it, and their common settings.
 struct Cloud {
     install_type: &'static str,
     name: String,
@@ -310,12 +311,12 @@ impl Cloud {
         }
     }
 
-    /// Runs a service that ends by itself, in an environment that asks it to.
+    /// Runs a service that ends by itself, with these environment variables.
     fn once(&self, service: &Service, environment: &[&str]) {
         self.run(service, &format!("{}-once", service.image), &["--rm"], environment);
     }
 
-    /// Starts a service that stays.
+    /// Starts a service in the background.
     fn start(&self, service: &Service) {
         self.run(service, service.image, &["--detach"], &[]);
     }
@@ -345,7 +346,7 @@ impl Cloud {
         format!("{}-{name}", self.name)
     }
 
-    /// Waits until a service listens on its port.
+    /// Waits at most 60 seconds until a service listens on its port.
     fn answers(&self, name: &str, port: u16) {
         let patience = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -366,13 +367,13 @@ impl Cloud {
         self.exec("kolla-toolbox", command)
     }
 
-    /// What a command of the client answers to the administrator of the cloud.
+    /// Runs a command of the client as administrator of the cloud, and returns its JSON.
     fn openstack(&self, command: &str) -> Value {
         let run = self.toolbox(&format!("openstack {command} --format json"));
         serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run:?}"))
     }
 
-    /// Has Ansible make the database of a service, with a user of the same name.
+    /// Creates the database of a service by Ansible, with a user of the same name.
     fn make_database(&self, service: &str) {
         let login = format!(
             "login_host=127.0.0.1 login_port={} login_user=root login_password={PASSWORD} name={service}",
@@ -388,7 +389,7 @@ impl Cloud {
         }
     }
 
-    /// Where a service finds the queue, and its database.
+    /// Returns the settings for the queue and the database of a service.
     fn transport_and_database(&self, service: &str) -> String {
         format!(
             "transport_url = rabbit://guest:guest@127.0.0.1:{}/\n\
@@ -417,7 +418,7 @@ impl Drop for Cloud {
     }
 }
 
-/// Writes `config.json` and the files it names.
+/// Writes `config.json` and the files that it names.
 fn write_configuration(service: &Service, folder: &Path) {
     fs::create_dir(folder).unwrap();
     let mut entries = Vec::new();
@@ -442,7 +443,7 @@ fn write_configuration(service: &Service, folder: &Path) {
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
 }
 
-/// All that a server on a loopback port says to a question.
+/// Sends a request to a server on a loopback port, and returns the whole answer.
 fn ask(port: u16, question: &str) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
     connection.write_all(question.as_bytes()).unwrap();

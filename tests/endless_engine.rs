@@ -1,4 +1,4 @@
-//! Engines whose answers have no end: what they take of time and memory until they are given up.
+//! Engines whose answers do not end: time and memory that the program uses before it gives up.
 
 mod support;
 
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use support::server::{OPEN_HEAD, Reply, Request, Server, empty, json};
 use support::{Run, TestTree};
 
-/// What the program may have of address space.
+/// Address space of the program, in KiB.
 const ADDRESS_SPACE_KIB: u64 = 1_500_000;
 
 const PART: usize = 64 << 10;
 
-/// Answers as an engine does that has nothing.
+/// Answers like an engine without images.
 fn idle(request: &Request) -> Reply {
     match request.path.as_str() {
         path if path.contains("/version") => {
@@ -25,8 +25,8 @@ fn idle(request: &Request) -> Reply {
     }
 }
 
-/// What a program with little memory says of an engine that answers requests with `word` in their path
-/// like this.
+/// Runs the program with little memory, on an engine that answers requests with `word` in their
+/// path with `reply`.
 fn said(word: &'static str, reply: Reply, arguments: &[&str]) -> Run {
     let engine = Server::plain(move |request| match request.path.contains(word) {
         true => reply.clone(),

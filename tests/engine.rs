@@ -1,5 +1,5 @@
-//! Builds and pushes through real engines and a real registry: every test by the classic builder
-//! of Docker, by BuildKit, and by Podman, unless it is about one of them.
+//! Builds and pushes through real engines and a real registry. Every test runs with the classic
+//! builder of Docker, with BuildKit, and with Podman, unless it is about one of them.
 
 mod support;
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use support::{Cleanup, Engine, FETCHING, Run, TestTree};
 use support::{in_older_words, pull_all_by_digest, registry};
 
-/// By what images are built.
+/// Builder of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Classic,
@@ -27,7 +27,7 @@ impl Way {
         }
     }
 
-    /// The option that says so, beside those that name the engine.
+    /// Returns the option that selects the builder, in addition to those that select the engine.
     fn option(self) -> &'static str {
         match self {
             Self::Classic => "--nobuildkit",
@@ -36,7 +36,7 @@ impl Way {
     }
 }
 
-/// Makes a test of each function for every way.
+/// Creates a test of each function for every builder.
 macro_rules! by_every_way {
     ($($test:ident)+) => {
         mod classic { $(#[test] fn $test() { super::$test(super::Way::Classic) })+ }
@@ -45,7 +45,7 @@ macro_rules! by_every_way {
     };
 }
 
-/// A family whose builds take no time: each image adds a file.
+/// Family whose builds take no time: each image adds a file.
 const FAMILY: &[(&str, &str)] = &[
     ("base", "FROM {{ base_image }}:{{ base_distro_tag }}\nRUN echo base > /base\n"),
     ("mid", "FROM @base\nCOPY mid.txt /mid\nRUN echo step of mid\n"),
@@ -81,7 +81,7 @@ by_every_way! {
     the_sites_certificates_reach_the_images
 }
 
-/// A tree whose images are removed when the test is over.
+/// Tree whose images are removed at the end of the test.
 struct Built {
     way: Way,
     tree: TestTree,
@@ -243,7 +243,7 @@ fn contexts_come_whole(way: Way) {
     insta::assert_snapshot!("context", format!("{folders}{}", others.join("\n")));
 }
 
-/// The label of an image's fingerprint.
+/// Returns the label of an image's fingerprint.
 fn label(way: Way, reference: &str) -> String {
     let format = r#"{{index .Config.Labels "kiln.fingerprint"}}"#;
     let found = way.engine().client(&["image", "inspect", "--format", format, reference]);
@@ -325,7 +325,7 @@ fn a_base_that_cannot_be_had_fails_with_its_name(way: Way) {
     assert!(run.stderr.contains("its base 127.0.0.1:1/no/such:image can't be pulled"), "{run:?}");
 }
 
-/// Layers of a file system that an image has.
+/// Returns the number of an image's layers.
 fn layers(way: Way, reference: &str) -> usize {
     let format = "{{len .RootFS.Layers}}";
     let found = way.engine().client(&["image", "inspect", "--format", format, reference]);
@@ -380,7 +380,7 @@ fn squashing_needs_its_program() {
     assert_eq!(family.image_id("base"), "");
 }
 
-/// Processes of this machine whose command line has `mark` in it.
+/// Returns the number of processes of this machine whose command line matches `mark`.
 fn processes(mark: &str) -> usize {
     let found = Command::new("pgrep").args(["--full", "--count", mark]).output().unwrap();
     String::from_utf8_lossy(&found.stdout).trim().parse().unwrap()
@@ -394,17 +394,18 @@ fn wait_until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// How long a step sleeps that nobody waits for.
+/// Duration of a step whose build is abandoned.
 const SLEEP: Duration = Duration::from_secs(20);
 
-/// An instruction that sleeps, and the mark by which its process is known. No two tests and ways
-/// sleep equally long.
+/// Returns an instruction that sleeps, and the pattern that matches its process. No two tests and
+/// builders sleep equally long.
 fn sleep(way: Way, test: u32) -> (String, String) {
     let command = format!("sleep {}.{test}{}", SLEEP.as_secs(), way as u32);
     (format!("FROM debian:bookworm\nRUN {command}\n"), format!("^{command}$"))
 }
 
-/// Docker ends what a build runs when nobody listens any more; Podman lets the step end.
+/// Waits until the process of a build is gone. Docker ends it when the client disconnects; Podman
+/// lets the step end.
 fn wait_until_gone(way: Way, mark: &str) {
     let slack = Duration::from_secs(5);
     let patience = if way == Way::Podman { SLEEP + slack } else { SLEEP / 2 };
@@ -448,7 +449,7 @@ fn the_summary_goes_where_it_is_asked_for(way: Way) {
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
 }
 
-/// What a whole run says, with what differs from run to run put out of sight.
+/// Compares the whole output of a run, without the parts that differ between runs.
 fn a_run_is_told_in_lines(way: Way) {
     let family = Built::by(way, FAMILY);
     family.tree.image("bad", "FROM @base\nRUN exit 9\n");
@@ -458,7 +459,7 @@ fn a_run_is_told_in_lines(way: Way) {
         (&regex::escape(family.tree.namespace()), "NAMESPACE"),
         (r"(Docker Engine|Podman) \S+ at \S+", "ENGINE"),
         (r"\n\w+ \| CACHED", ""),
-        // BuildKit writes the registry out that is meant by none.
+        // BuildKit prints the default registry, which the reference omits.
         (r"(metadata for|FROM) \S+/NAMESPACE", "$1 NAMESPACE"),
         (r"sha256:[0-9a-f]{64}", "sha256:ID"),
         (r#""seconds":[0-9.]+"#, "\"seconds\":0"),
@@ -472,7 +473,8 @@ fn a_run_is_told_in_lines(way: Way) {
     insta::assert_snapshot!(format!("run-told-{way:?}").to_lowercase(), text);
 }
 
-/// The manifest of a tree whose images are built from sources and trust a certificate of their site.
+/// Returns the manifest of a tree whose images are built from sources and trust a certificate of
+/// their site.
 fn with_certificate() -> String {
     format!("ca_certificates = \"base/site.crt\"\n{FETCHING}")
 }
@@ -546,30 +548,30 @@ fn what_changed_is_rebuilt_and_nothing_else(way: Way) {
     assert_eq!(family.file_in("leaf", "/mid"), "another\n");
     assert_eq!(skipping(&[]).0, nothing);
 
-    // A changed image that is not asked for is built only if what is asked for needs it.
+    // A changed image that is not selected is built only if a selected one needs it.
     family.tree.image("tool", "FROM @base\nRUN echo tool > /tool && true\n");
     assert_eq!(skipping(&["^mid$"]).0, nothing);
     assert_eq!(skipping(&["^leaf$"]).0, ["leaf", "tool"]);
 
-    // An argument of the build is a part of it; how to reach the network is not.
+    // A build argument is a part of the fingerprint; a network setting is not.
     assert_eq!(skipping(&["--build-args", "X:1", "^base$"]).0, ["base"]);
     assert_eq!(skipping(&["--build-args", "X:1", "^base$"]).0, nothing);
     assert_eq!(skipping(&["--build-args", "X:1,HTTP_PROXY:http://p", "^base$"]).0, nothing);
 
-    // What was built otherwise, or is gone, is built again.
+    // An image with another build argument, or one that was removed, is built again.
     let reference = family.tree.reference("base");
     way.engine().client(&["tag", "debian:bookworm", &reference]).expect(0);
     assert_eq!(skipping(&["^base$"]).0, ["base"]);
 }
 
-/// Ids of images in the engine that have no name, and carry the label `test` with this value.
+/// Returns the number of untagged images in the engine that have the label `test` with this value.
 fn dangling(way: Way, test: &str) -> usize {
     let filter = format!("label=test={test}");
     let arguments = ["image", "ls", "--quiet", "--filter", "dangling=true", "--filter", &filter];
     way.engine().client(&arguments).expect(0).stdout.lines().count()
 }
 
-/// An image that is built anew leaves the one before it without a name; nothing else is left.
+/// A rebuilt image leaves its predecessor without a tag; nothing else is left.
 fn dangling_images_are_as_few_as_before(way: Way) {
     let mark = format!("dangling-{way:?}-{}", std::process::id()).to_lowercase();
     let template = format!("FROM debian:bookworm\nLABEL test={mark}\nCOPY file /file\n");
@@ -583,7 +585,8 @@ fn dangling_images_are_as_few_as_before(way: Way) {
     way.engine().client(&["image", "prune", "--force", "--filter", &filter]).expect(0);
 }
 
-/// Former versions did not look at the layers. Their images are believed where these are right.
+/// Former versions did not record the layers in the label. Their fingerprints are accepted if the
+/// layers are right.
 fn an_image_on_another_parent_is_not_taken_for_unchanged(way: Way) {
     let family = Built::by(
         way,
@@ -593,7 +596,8 @@ fn an_image_on_another_parent_is_not_taken_for_unchanged(way: Way) {
     family.tree.write("base/file", family.tree.namespace());
     family.build(&[]).expect(0);
     assert_eq!(skipped(), ["base", "leaf"]);
-    // The same images as a former version has labelled them, the second on the right parent at first.
+    // The same images with labels of a former version; the second one is on the right parent at
+    // first.
     let relabel = |name: &str, from: &str| {
         let reference = family.tree.reference(name);
         let fingerprint = label(way, &reference).split(' ').next().unwrap().to_owned();
@@ -619,7 +623,7 @@ fn an_image_on_another_parent_is_not_taken_for_unchanged(way: Way) {
     assert_eq!(family.file_in("leaf", "/base"), family.tree.namespace());
 }
 
-/// `kiln explain` on a tree, with these arguments.
+/// Runs `kiln explain` on a tree.
 fn explained(built: &Built, arguments: &[&str]) -> Run {
     let mut command = support::kiln();
     command.arg("explain").args(arguments).arg(built.way.option());
@@ -652,7 +656,7 @@ fn an_image_is_explained_with_what_changed() {
     told("foreign");
 }
 
-/// Nothing of an image follows the clock, though a label of Kolla's trees says the day.
+/// No image depends on the clock, although a label of Kolla's trees contains the date.
 #[test]
 fn another_day_makes_no_other_image() {
     let release = support::kolla::install("9.4.0");

@@ -1,5 +1,5 @@
-//! An engine that is killed, comes back or does not, and has no space left: one of the test's own,
-//! started beside the one of the other tests.
+//! An engine that is killed, that comes back or does not, and that has no space left: one of the
+//! test's own, started beside the engine of the other tests.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::small::Small;
 use support::{Run, TestTree, require_engine};
 
-/// A dockerd of the test's own, with debian:bookworm or nothing in it.
+/// Dockerd of one test, with debian:bookworm or no images.
 struct Dockerd {
     folder: tempfile::TempDir,
     process: Option<Child>,
@@ -18,14 +18,14 @@ struct Dockerd {
 }
 
 impl Dockerd {
-    /// One with the base image in it.
+    /// Starts an engine with the base image.
     fn new() -> Self {
         let mut engine = Self { folder: tempfile::tempdir().unwrap(), process: None, small: None };
         engine.start();
         engine
     }
 
-    /// One whose images may take so much, and that has none.
+    /// Starts an engine without images, whose images may take this many megabytes.
     fn small(megabytes: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let small = Small::new(&folder.path().join("data"), megabytes);
@@ -44,7 +44,7 @@ impl Dockerd {
 
     fn start(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        // What was killed leaves its pid behind, which may be another's by now.
+        // A killed engine leaves its pid file, and the pid may belong to another process by now.
         for left in ["pid", "exec/containerd/containerd.pid"] {
             drop(fs::remove_file(self.path(left)));
         }
@@ -68,7 +68,7 @@ impl Dockerd {
         }
     }
 
-    /// The engine, and what it has started.
+    /// Kills the engine and the containerd that it started.
     fn kill(&mut self) {
         let Some(mut process) = self.process.take() else { return };
         process.kill().unwrap();
@@ -84,14 +84,14 @@ impl Dockerd {
         Run::of(command)
     }
 
-    /// `kiln build` with this engine.
+    /// Returns a `kiln build` with this engine.
     fn command(&self, tree: &TestTree, arguments: &[&str]) -> Command {
         let mut command = tree.command(arguments);
         command.env("DOCKER_HOST", self.host()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    /// Whether it has an image.
+    /// Returns true if the engine has an image.
     fn has(&self, tree: &TestTree, name: &str) -> bool {
         self.client(&["image", "inspect", &tree.reference(name)]).code == 0
     }
@@ -114,7 +114,7 @@ impl Drop for Dockerd {
 const BUILDERS: [&str; 2] = ["--nobuildkit", "--buildkit"];
 const IMAGES: usize = 40;
 
-/// A chain of images with others at its side, of which each takes a moment.
+/// Creates a tree of images, each of which takes a moment to build, and returns their names.
 fn tree() -> (TestTree, Vec<String>) {
     let tree = TestTree::new(&[("base", "FROM scratch\nCOPY file /base\n")]);
     let letter = |n: usize| char::from(b'a' + u8::try_from(n).unwrap());
@@ -131,7 +131,7 @@ fn tree() -> (TestTree, Vec<String>) {
     (tree, names)
 }
 
-/// Waits until the engine has so many images.
+/// Waits until the engine has this many images.
 fn wait_for_images(engine: &Dockerd, tree: &TestTree, count: usize) {
     let patience = Instant::now() + Duration::from_secs(120);
     let filter = format!("reference={}/*", tree.namespace());
@@ -193,7 +193,7 @@ fn an_engine_that_does_not_come_back_is_given_up_on() {
         let mut next = engine.command(&tree, &[builder, "--skip-unchanged"]);
         let next = Run::from(next.output().unwrap()).expect(0);
         let after = next.names("built");
-        // A build that nobody heard the end of may have ended well.
+        // A build may have succeeded although its end was never received.
         assert!(lost.iter().all(|name| after.contains(name)), "{builder}: {lost:?} {after:?}");
         assert_eq!(next.names("built").len() + next.names("skipped").len(), names.len());
         for name in &names {
@@ -228,7 +228,7 @@ fn an_engine_without_space_fails_what_does_not_fit() {
         for name in run.names("built") {
             assert!(engine.has(&tree, &name), "{builder}: {name}");
         }
-        // Once there is space, the rest is built.
+        // Once there is space, the remaining images are built.
         engine.small.as_ref().unwrap().grow(240);
         let mut next = engine.command(&tree, &[builder, "--skip-unchanged"]);
         let next = Run::from(next.output().unwrap()).expect(0);

@@ -1,5 +1,5 @@
-//! What no real engine does on demand: a loopback server that speaks just enough of the engine's
-//! API to misbehave in one way at a time.
+//! Faults that no real engine produces on demand: a loopback server that implements just enough of
+//! the engine's API to misbehave in one way at a time.
 
 mod support;
 
@@ -12,18 +12,18 @@ use std::sync::{Arc, Mutex};
 
 use support::{Run, TestTree};
 
-/// Answers by the beginning of `METHOD path`, the API's version left out.
+/// Answers by the start of `METHOD path`, without the API's version.
 type Script = BTreeMap<&'static str, Answer>;
 
 #[derive(Clone)]
 enum Answer {
-    /// This status and body.
+    /// Status and body.
     Whole(u16, String),
-    /// These parts of a body, which come apart.
+    /// Parts of a body, which are sent separately.
     Parts(Vec<String>),
-    /// This much of a body that was promised to be longer.
+    /// Start of a body whose announced length is larger.
     Cut(String),
-    /// The same, and then nothing.
+    /// The same, without closing the connection.
     Stall(String),
 }
 
@@ -31,7 +31,7 @@ fn json(body: &str) -> Answer {
     Answer::Whole(200, body.to_owned())
 }
 
-/// A server that follows a script, and what it was asked.
+/// Server that follows a script, and the requests that it got.
 struct FakeEngine {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -107,7 +107,7 @@ fn serve(connection: &TcpStream, answers: &Script, heard: &Mutex<Vec<String>>) {
     }
 }
 
-/// Reads one request with its body; gives `METHOD path` without the API's version, and the
+/// Reads one request with its body; returns `METHOD path` without the API's version, and the
 /// credentials for a registry.
 fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<String> {
     let mut first = String::new();
@@ -161,11 +161,11 @@ fn inspected(id: &str) -> Answer {
     json(&format!(r#"{{"Id":"{id}"}}"#))
 }
 
-/// The question after the image with this id.
+/// Request for the image with this id.
 const INSPECT: &str =
     "GET /images/sha256:1111111111111111111111111111111111111111111111111111111111111111/json";
 
-/// The status and the reason of the one image's failure, and the exit code.
+/// Returns the exit code, and the status and the reason of the one image's failure.
 fn failure(engine: &FakeEngine, arguments: &[&str]) -> (i32, String, String) {
     let run = engine.build(&tree(), arguments);
     let summary = run.summary();
@@ -181,7 +181,7 @@ fn an_answer_with_evidence_is_believed() {
     assert_eq!(run.names("built"), ["only"]);
 }
 
-/// What a build says where its durations are to be kept in `folder`; it always succeeds.
+/// Returns the messages of a build that keeps its durations in `folder`; it always succeeds.
 fn said_with_state_in(folder: &Path) -> String {
     let engine = FakeEngine::new(&[("POST /build", stream(&[&built(ID)]))]);
     engine.build(&tree(), &["--state-dir", folder.to_str().unwrap()]).expect(0).stderr
@@ -252,7 +252,7 @@ fn a_broken_connection_is_one() {
     }
 }
 
-/// Whatever comes after it, an answer is worth nothing once it made no sense.
+/// An answer with an invalid part is not trusted, whatever comes after that part.
 #[test]
 fn nonsense_in_the_middle_of_an_answer_is_not_passed_over() {
     let step = r#"{"stream":"Step 1/1 : FROM x\n"}"#;
@@ -323,7 +323,7 @@ fn what_a_build_said_last_is_told_when_it_is_given_up() {
     }
 }
 
-/// A line of 24 MB in records of 12 kB, which fit in the memory only as long as most is passed on.
+/// A line of 24 MB in records of 12 kB, which fits in the memory only if most of it is passed on.
 #[test]
 fn a_line_without_end_takes_no_memory_for_long() {
     let record = format!(r#"{{"stream":"{}"}}"#, "a".repeat(12_000)) + "\r\n";

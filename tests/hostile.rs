@@ -1,7 +1,8 @@
-//! Trees and archives that mean ill: what is refused, with which words, and what it takes until then.
+//! Malicious trees and archives: which are refused, with which messages, and the resources that are
+//! used before that.
 //!
-//! What a single reader does is tested beside it. Here the program runs as it is, and where a test
-//! speaks of memory the system holds the program to it.
+//! Single readers are tested in their own modules. Here the program runs as a whole, and where a
+//! test is about memory, the system enforces its limit.
 
 mod support;
 
@@ -16,11 +17,11 @@ use flate2::write::GzEncoder;
 use support::idle::idle_engine;
 use support::{FETCHING, Run, TestTree};
 
-/// What the program may have of address space while it is at an archive: some hundred MiB are taken by
-/// its code and its threads' stacks before it does anything.
+/// Address space of the program while it reads an archive, in KiB: its code and its threads' stacks
+/// take some hundred MiB before it does anything.
 const ADDRESS_SPACE_KIB: u64 = 1_000_000;
 
-/// Why the archive at `path` is refused as a plugin, by a program with little memory.
+/// Returns the reason why a program with little memory refuses the archive at `path` as a plugin.
 fn refusal(path: &Path) -> String {
     let tree = TestTree::new(&[("app", "FROM debian:bookworm\nADD plugins-archive /\n")]);
     tree.write("tree.toml", FETCHING);
@@ -33,7 +34,7 @@ fn refusal(path: &Path) -> String {
     limited.arg(build.get_program()).args(build.get_args());
     limited.env("DOCKER_HOST", format!("tcp://{}", idle_engine()));
     limited.env("XDG_CONFIG_HOME", "/nonexistent").env("XDG_STATE_HOME", tree.path().join("state"));
-    // The allocator reserves address space for every thread otherwise, which says nothing of memory.
+    // Otherwise the allocator reserves address space for every thread, which is no use of memory.
     limited.env("MALLOC_ARENA_MAX", "1");
     let run = Run::of(limited).expect(1);
     let reason = run.summary()["failed"][0]["reason"].as_str().unwrap().to_owned();
@@ -42,7 +43,7 @@ fn refusal(path: &Path) -> String {
     reason.strip_prefix(&start).unwrap_or_else(|| panic!("{reason}")).to_owned()
 }
 
-/// A header for an entry of this name, kind and size.
+/// Returns a header for an entry of this name, kind and size.
 fn header(name: &str, kind: tar::EntryType, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_path(name).unwrap();
@@ -53,7 +54,7 @@ fn header(name: &str, kind: tar::EntryType, size: u64) -> tar::Header {
     header
 }
 
-/// `start`, followed by `mebibytes` of zeros, in a few MB: what is compressed once is there many times.
+/// Writes `start`, followed by `mebibytes` of zeros, in a few MB: one compressed chunk is repeated.
 fn zeros_behind(start: &[u8], mebibytes: usize, path: &Path) {
     let compressed = |bytes: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -102,7 +103,7 @@ fn gigabytes_where_no_file_is_are_not_read() {
     }
 }
 
-/// The header of an empty file called by a number of seven digits.
+/// Returns the header of an empty file whose name is a number of seven digits.
 fn numbered(number: u32) -> [u8; 512] {
     let mut raw = [0; 512];
     raw[..7].copy_from_slice(format!("{number:07}").as_bytes());
@@ -118,7 +119,7 @@ fn numbered(number: u32) -> [u8; 512] {
 fn a_million_entries_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bomb.tar.gz");
-    // As many names as are kept in mind, each another one, and then one all the time.
+    // First as many different names as are remembered, then one name repeatedly.
     let mut file = GzEncoder::new(File::create(&path).unwrap(), Compression::none());
     for thousand in 0..260 {
         let headers: Vec<_> = (thousand * 1000..(thousand + 1) * 1000).flat_map(numbered).collect();
@@ -134,7 +135,7 @@ fn a_million_entries_are_refused() {
     assert_eq!(refusal(&path), "'0250000' is one entry too many for one image");
 }
 
-/// A tree with one template, `Dockerfile.tera` or `Dockerfile.j2`, and others beside it.
+/// Creates a tree with one template, `Dockerfile.tera` or `Dockerfile.j2`, and others beside it.
 fn tree(template: &str, text: &str, others: &[(&str, &str)]) -> TestTree {
     let tree = TestTree::new(&[]);
     tree.write(&format!("app/{template}"), text);
@@ -144,7 +145,7 @@ fn tree(template: &str, text: &str, others: &[(&str, &str)]) -> TestTree {
     tree
 }
 
-/// What is said of a tree that is refused, after `file:line` of the first place.
+/// Returns the error of a tree that is refused, without the tree's path.
 fn told(tree: &TestTree) -> String {
     let run = tree.build(&["--list-images"]).expect(2);
     assert_eq!(run.stdout, "");

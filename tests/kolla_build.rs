@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use support::{Cleanup, Run, docker, kiln};
 
-/// Where release 23.0.0 of Kolla is installed.
+/// Returns the folder of Kolla 23.0.0.
 fn release() -> PathBuf {
     let installed =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("target/conformance/releases/23.0.0");
@@ -21,7 +21,7 @@ fn release() -> PathBuf {
     folder
 }
 
-/// A folder to lay over the tree, with the certificates that this machine trusts.
+/// Creates a folder to lay over the tree, with the certificates that this machine trusts.
 fn overlay() -> tempfile::TempDir {
     let bundle = std::env::var_os("SSL_CERT_FILE")
         .map_or_else(|| PathBuf::from("/etc/ssl/certs/ca-certificates.crt"), PathBuf::from);
@@ -32,14 +32,15 @@ fn overlay() -> tempfile::TempDir {
     folder
 }
 
-/// What a command prints in a new container of an image, without network.
+/// Returns the output of a command in a new container of an image, without network.
 #[track_caller]
 fn printed(image: &str, command: &[&str]) -> String {
     let run = ["run", "--rm", "--network", "none", image];
     docker(&[&run, command].concat()).expect(0).stdout
 }
 
-/// What the image's own start script prints, and the program that it starts for a configuration.
+/// Returns the output of the image's own start script, and of the program that it starts for a
+/// configuration.
 #[track_caller]
 fn started(image: &str, config: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -51,12 +52,12 @@ fn started(image: &str, config: &str) -> String {
     docker(&[run.as_slice(), &strategy].concat()).expect(0).stdout
 }
 
-/// The lines of a constraints file that constrain something.
+/// Returns the lines of a constraints file that set a version.
 fn constraints(text: &str) -> Vec<&str> {
     text.lines().filter(|line| line.contains("===")).collect()
 }
 
-/// A service with a database in a file, and one request for a token.
+/// Script that runs a service with a database in a file, and requests one token.
 const TOKEN: &str = r#"
 set -e
 mkdir /tmp/keys
@@ -105,7 +106,7 @@ fn a_part_of_a_kolla_tree_is_built() {
     let said = started(&image("memcached"), r#"{"command": "memcached --version"}"#);
     assert!(said.lines().any(|line| line.starts_with("memcached 1.")), "{said}");
 
-    // The source of openstack-base is in it, and was heeded.
+    // The source of openstack-base is in the image, and was used.
     let openstack_base = image("openstack-base");
     let packages = printed(&openstack_base, &["python3", "-m", "pip", "check"]);
     assert_eq!(packages.trim(), "No broken requirements found.");

@@ -1,6 +1,7 @@
-//! The options of the real kolla-build, beside Kiln's: the oldest and the newest release from PyPI
-//! are asked what options they have and what comes of giving them, and Kiln has to come to the same,
-//! but for what `kolla_options/differences.toml` tells. docs/kolla-options.md is made here.
+//! Compares the options of the real kolla-build with Kiln's. The oldest and the newest release from
+//! PyPI report their options and the values that they derive from samples, and Kiln has to derive
+//! the same, except for the differences in `kolla_options/differences.toml`. docs/kolla-options.md
+//! is generated here.
 
 mod support;
 
@@ -22,7 +23,7 @@ const RELEASES: [&str; 2] = ["9.4.0", "23.0.0"];
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// An option of kolla-build, as `oracle.py` tells.
+/// Option of kolla-build, as `oracle.py` reports it.
 #[derive(Debug, Deserialize)]
 struct Asked {
     name: String,
@@ -37,7 +38,7 @@ struct Asked {
     doubtful: Vec<Doubtful>,
 }
 
-/// Values for an option, and what kolla-build makes of them.
+/// Values for an option, and kolla-build's results for them.
 #[derive(Debug, Deserialize)]
 struct Sample {
     values: Vec<String>,
@@ -47,14 +48,14 @@ struct Sample {
     on_command_line: Option<Vec<String>>,
 }
 
-/// A value that kolla-build may refuse.
+/// Value that kolla-build may refuse.
 #[derive(Debug, Deserialize)]
 struct Doubtful {
     value: String,
     accepted: bool,
 }
 
-/// A release with its options, and a folder to work in.
+/// Release with its options, and a folder to work in.
 struct Release {
     version: &'static str,
     prefix: PathBuf,
@@ -63,7 +64,7 @@ struct Release {
 }
 
 impl Release {
-    /// Installs a release unless it is there, and asks it.
+    /// Installs a release unless it is installed, and reads its options.
     fn new(version: &'static str) -> Self {
         let prefix = support::kolla::install(version);
         let scratch = tempfile::tempdir().unwrap();
@@ -81,14 +82,14 @@ impl Release {
         RELEASES.map(Self::new).into()
     }
 
-    /// A configuration file with these lines under `[DEFAULT]`.
+    /// Writes a configuration file with these lines under `[DEFAULT]`.
     fn file(&self, lines: &[String]) -> tempfile::TempPath {
         let file = tempfile::NamedTempFile::new_in(self.scratch.path()).unwrap();
         fs::write(file.path(), format!("[DEFAULT]\n{}\n", lines.join("\n"))).unwrap();
         file.into_temp_path()
     }
 
-    /// What `kiln config show` says on the release's tree.
+    /// Runs `kiln config show` on the release's tree.
     fn show(&self, lines: &[String], arguments: &[String]) -> Run {
         let file = self.file(lines);
         let mut command = kiln();
@@ -98,20 +99,20 @@ impl Release {
         Run::of(command)
     }
 
-    /// The values of an option in what `kiln config show` says; nothing if it fails.
+    /// Returns the values of an option in the output of `kiln config show`; `None` if it fails.
     fn shown(&self, dest: &str, lines: &[String], arguments: &[String]) -> Option<Vec<String>> {
         let run = self.show(lines, arguments);
         (run.code == 0).then(|| values(&run.stdout, dest))
     }
 }
 
-/// Kiln's option for the key `dest` in files.
+/// Returns Kiln's option for the key `dest` in files.
 fn option(dest: &str) -> &'static Opt {
     let found = OPTIONS.iter().find(|option| option.name == dest);
     found.unwrap_or_else(|| panic!("Kiln has no option {dest}"))
 }
 
-/// The values of an option in what `kiln config show` prints.
+/// Returns the values of an option in the output of `kiln config show`.
 fn values(text: &str, name: &str) -> Vec<String> {
     let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix("  "));
     let columns = lines.map(|line| line.trim_start().split("  ").next().expect("a value"));
@@ -119,7 +120,7 @@ fn values(text: &str, name: &str) -> Vec<String> {
     columns.filter(is_one).map(str::to_owned).collect()
 }
 
-/// A difference, as the list has it.
+/// Documented difference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 struct Difference {
     option: String,
@@ -136,7 +137,7 @@ fn documented() -> Vec<Difference> {
     list.difference
 }
 
-/// An option with the kind of a difference, and how it came out.
+/// Option with the kind of a difference, and the observed result.
 type Found = (String, &'static str, String);
 
 fn differences(release: &Release) -> Vec<Found> {
@@ -173,8 +174,8 @@ fn differences(release: &Release) -> Vec<Found> {
     release.options.par_iter().flat_map(of_option).collect()
 }
 
-/// Defaults and values are the same, in files and on the command line, but for the documented
-/// differences; and those are there.
+/// Defaults and values are the same, in files and on the command line, except for the documented
+/// differences; and all of those exist.
 #[test]
 fn options_differ_as_documented_and_no_more() {
     let found: Vec<Found> = Release::all().iter().flat_map(differences).collect();
@@ -192,8 +193,8 @@ fn options_differ_as_documented_and_no_more() {
     assert!(stale.is_empty(), "these in differences.toml are none: {stale:#?}");
 }
 
-/// All spellings of an option with values: as it is called, with hyphens, with underscores, short,
-/// in one word, and in the negative.
+/// Returns all spellings of an option with values: its own, with hyphens, with underscores, short,
+/// in one word, and negated.
 fn spellings(asked: &Asked) -> BTreeSet<Vec<String>> {
     let values = &asked.given[0].values;
     if asked.positional {
@@ -218,12 +219,12 @@ fn spellings(asked: &Asked) -> BTreeSet<Vec<String>> {
     spelled
 }
 
-/// The command line is read before anything is printed, also when only the version is asked for.
+/// The command line is parsed before anything is printed, even if only the version is requested.
 #[test]
 fn every_spelling_is_accepted() {
     let mut all: BTreeSet<Vec<String>> =
         Release::all().iter().flat_map(|release| &release.options).flat_map(spellings).collect();
-    // What oslo.config adds.
+    // Options that oslo.config adds.
     all.insert(vec!["--config-file".to_owned(), "f".to_owned()]);
     all.insert(vec!["--config-dir".to_owned(), "d".to_owned()]);
     all.insert(vec!["--version".to_owned()]);
@@ -240,7 +241,7 @@ fn every_spelling_is_accepted() {
     assert!(refused.is_empty(), "{refused:#?}");
 }
 
-/// Flags that an option needs to be of any use, and a section of a file.
+/// Returns the flags that an option needs to have an effect, and a section of a file.
 fn companions(dest: &str) -> (&'static [(&'static str, &'static str)], &'static str) {
     match dest {
         "push_threads" => (&[("push", "true")], ""),
@@ -251,7 +252,7 @@ fn companions(dest: &str) -> (&'static [(&'static str, &'static str)], &'static 
     }
 }
 
-/// How the settings look that a file, the environment and flags come to.
+/// Returns the settings that result from a file, the environment and flags, as text.
 fn settled(
     release: &Release,
     tree: &Tree,
@@ -273,15 +274,15 @@ fn settled(
     format!("{settings:#?} {:?}", overlays(&layers, tree.manifest()).unwrap())
 }
 
-/// The lines that two texts do not share.
+/// Returns the lines that are in only one of two texts.
 fn changes(before: &str, after: &str) -> Vec<String> {
     let changes = TextDiff::from_lines(before, after);
     let unequal = changes.iter_all_changes().filter(|c| c.tag() != ChangeTag::Equal);
     unequal.map(|change| change.to_string()).collect()
 }
 
-/// An option changes the settings that a build is made of, in the same way wherever it is given;
-/// one without effect does not.
+/// An option changes the settings of a build in the same way wherever it is given; one without
+/// effect does not change them.
 #[test]
 fn every_option_reaches_the_settings() {
     for release in Release::all() {
@@ -320,8 +321,7 @@ fn every_option_reaches_the_settings() {
     }
 }
 
-/// The kinds of Kiln's options are those of kolla-build's: what is chosen from, and from where on
-/// numbers go.
+/// The types of Kiln's options are those of kolla-build's: the choices, and the smallest number.
 #[test]
 fn kinds_are_the_same() {
     for release in Release::all() {
@@ -383,7 +383,7 @@ For all of them:
 
 ";
 
-/// The page that tells of all options.
+/// Returns the page about all options.
 fn page(releases: &[Release]) -> String {
     let mut page = HEAD.to_owned();
     let documented = documented();
@@ -425,7 +425,7 @@ fn spelled(option: &Opt) -> String {
     }
 }
 
-/// The default of a release.
+/// Returns the default of a release.
 fn default_in(release: &Release, option: &Opt) -> String {
     let Some(asked) = release.options.iter().find(|asked| asked.dest == option.name) else {
         return "\u{2013}".to_owned();
@@ -439,7 +439,7 @@ fn default_in(release: &Release, option: &Opt) -> String {
     }
 }
 
-/// The default with a tree that says nothing else.
+/// Returns the default for a tree that sets nothing.
 fn own_default(option: &Opt) -> String {
     match option.default {
         Fallback::Unset => "none".to_owned(),

@@ -1,5 +1,5 @@
-//! Holds the lines between the modules: who may use whom, who sees which library, and that what
-//! is particular to a template tree stays out of the program.
+//! Enforces the boundaries between the modules: which modules a module may use, which module may
+//! use a library, and that the names of a template tree's images are not in the program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-/// Each module with those it may use, in the order that data takes. `cli` may use all.
+/// Modules with those that each may use, in the order of the data flow. `cli` may use all.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("diagnostic", &[]),
     ("visible", &[]),
@@ -96,7 +96,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Libraries that one module alone may see.
+/// Libraries that only the named modules may use.
 const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("clap", "cli"),
     ("clap_complete", "cli"),
@@ -127,7 +127,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("rustix", "files program git"),
 ];
 
-/// The source files with the module they belong to and their text without tests.
+/// Returns the source files with their module and their text without tests.
 fn sources() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
@@ -179,7 +179,7 @@ fn the_map_has_no_way_back() {
     for (position, (module, allowed)) in MAY_USE.iter().enumerate() {
         for other in *allowed {
             let at = known.iter().position(|name| name == other).expect("a known module");
-            // The context's file name is all the engine takes from it.
+            // Modules are listed after those that they use.
             assert!(at < position, "{module} comes before {other}");
         }
     }
@@ -195,7 +195,7 @@ fn libraries_are_seen_by_their_owners_alone() {
                 .filter(|l| !l.trim_start().starts_with("//"))
                 .collect::<Vec<_>>()
                 .join("\n");
-            // A path within the crate is no library.
+            // A path within the crate is not a library.
             let code = code
                 .replace(&format!("crate::{library}::"), "")
                 .replace(&format!("super::{library}::"), "");
@@ -205,7 +205,8 @@ fn libraries_are_seen_by_their_owners_alone() {
     }
 }
 
-/// Code that writes to standard output or error. The bars are drawn by their library, with visible text only.
+/// Code that writes to standard output or error. The progress bars' library draws them itself, with
+/// visible text only.
 const WRITING: &str = r"\b(e?print(ln)?|dbg)!|\b(stdout|stderr)\(\)|\.print\(\)";
 const BARS: (&str, &str) = ("report/progress.rs", "ProgressDrawTarget::stderr()");
 
@@ -234,7 +235,7 @@ fn git_is_run_in_one_place() {
     assert_eq!(places, [Path::new("git.rs")]);
 }
 
-/// Image names that are plain words, which the program may well use.
+/// Image names that are plain words, which the program may use.
 const COMMON_WORDS: &[&str] = &["base", "kolla"];
 
 #[test]

@@ -1,5 +1,5 @@
-//! What builds are lent, by the real engine and real agents of ssh: secrets, agents and caches
-//! reach the instructions, and nothing of a secret stays anywhere.
+//! Secrets, ssh agents and caches that are lent to a build, with the real engine and real agents:
+//! they reach the instructions, and no part of a secret is stored anywhere.
 
 mod support;
 
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use support::{Cleanup, Engine, Run, TestTree, files_below};
 
-/// What nobody may ever see.
+/// Secret that must not appear anywhere.
 const SECRET: &str = "open sesame, said Ali Baba";
 
-/// A tree with one image, built by an engine.
+/// Tree with one image, built by an engine.
 struct Lone {
     tree: TestTree,
     logs: tempfile::TempDir,
@@ -28,7 +28,7 @@ impl Lone {
 
     fn on(engine: Engine, instruction: &str) -> Self {
         engine.require();
-        // BuildKit runs the same steps of two builds at one time only once.
+        // BuildKit runs identical steps of concurrent builds only once.
         let text = format!("FROM debian:bookworm\nENV OF={{{{ namespace }}}}\n{instruction}\n");
         let tree = TestTree::new(&[("lone", &text)]).on(engine);
         let cleanup = Cleanup::of(engine, tree.namespace());
@@ -55,7 +55,7 @@ impl Lone {
         fs::read_to_string(self.logs.path().join("lone.log")).unwrap()
     }
 
-    /// Neither what was said nor what was kept has the secret in it.
+    /// Fails the test if the secret is in the output, the logs or the image.
     #[track_caller]
     fn keeps_the_secret(&self, run: &Run) {
         let reference = self.reference();
@@ -69,7 +69,7 @@ impl Lone {
     }
 }
 
-/// Prints the digest of a secret.
+/// Instruction that prints the digest of a secret.
 const DIGEST: &str = "RUN --mount=type=secret,id=x,required=true sha256sum /run/secrets/x";
 
 fn digest() -> String {
@@ -125,7 +125,7 @@ fn builders_that_lend_nothing_are_refused() {
     }
 }
 
-/// An agent of ssh that has one key.
+/// Agent of ssh with one key.
 struct Agent {
     folder: tempfile::TempDir,
     process: Child,
@@ -139,7 +139,7 @@ impl Drop for Agent {
 }
 
 impl Agent {
-    /// An agent with a key that has this comment.
+    /// Starts an agent with a key that has this comment.
     fn with_key(comment: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent.sock");
@@ -175,7 +175,8 @@ fn wait_for(path: &Path) {
     }
 }
 
-/// Asks the agent for its keys, as `ssh-add -l` would, and prints what can be printed of the answer.
+/// Script that asks the agent for its keys, like `ssh-add -l`, and prints the printable characters
+/// of the answer.
 const ASK: &str = r#"
 use IO::Socket::UNIX;
 my $agent = IO::Socket::UNIX->new(Peer => $ENV{SSH_AUTH_SOCK}) or die "no agent: $!";
@@ -222,7 +223,7 @@ fn an_agent_that_is_wanted_and_not_lent_fails_the_build() {
     assert!(reason.contains("there is no --ssh default"), "{reason}");
 }
 
-/// BuildKit empties the caches of a build that may use none.
+/// BuildKit empties the cache mounts of a build without cache.
 #[test]
 fn a_cache_mount_is_kept_from_build_to_build() {
     let lone = Lone::new("");

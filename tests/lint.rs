@@ -1,5 +1,5 @@
-//! `kiln lint` on small trees with one fault each, on a release of the real Kolla, and its table of
-//! rules in the documentation.
+//! `kiln lint` on small trees with one fault each and on a release of the real Kolla, and the table
+//! of its rules in the documentation.
 
 mod support;
 
@@ -15,14 +15,14 @@ const FAMILY: &[(&str, &str)] = &[
     ("app", "FROM @base\nCOPY run.sh /run.sh\n"),
 ];
 
-/// A tree that nothing is wrong with, in a namespace that is the same in every run.
+/// Creates a tree without faults, in a namespace that is the same in every run.
 fn family() -> TestTree {
     let tree = TestTree::new(FAMILY).in_namespace("family");
     tree.write("app/run.sh", "#!/bin/sh\n");
     tree
 }
 
-/// Runs `kiln lint` in the tree's folder; an engine is out of reach.
+/// Runs `kiln lint` in the tree's folder, without a reachable engine.
 fn lint(tree: &TestTree, arguments: &[&str]) -> Run {
     let mut command = kiln();
     command.args(["lint", "--tree", ".", "--namespace", "family", "--tag", "t"]);
@@ -31,13 +31,13 @@ fn lint(tree: &TestTree, arguments: &[&str]) -> Run {
     Run::of(command)
 }
 
-/// The one finding in a family with this template for `app`.
+/// Returns the one finding in a family with this template for `app`.
 #[track_caller]
 fn found_in_app(template: &str) -> String {
     found(|tree| tree.image("app", template))
 }
 
-/// The one finding in a family after `change`, without the path of the tree.
+/// Returns the one finding in a family after `change`, without the path of the tree.
 #[track_caller]
 fn found(change: impl Fn(&TestTree)) -> String {
     let tree = family();
@@ -55,7 +55,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
     assert_eq!(lint(&family(), &["--format", "json"]).expect(0).stdout, "[]\n");
 }
 
-/// The head of a template for `app` that is right.
+/// Start of a correct template for `app`.
 const HEAD: &str = "FROM @base\nCOPY run.sh /run.sh\n";
 
 #[test]
@@ -158,7 +158,7 @@ fn one_fault_in_a_tree_is_one_finding() {
     assert_eq!(circle, format!("app/Dockerfile.tera:1: image-cycle: {expected}"));
 }
 
-/// Images that come to nothing are told, and the others are checked all the same.
+/// Images that do not render to a Dockerfile are reported, and the others are still checked.
 #[test]
 fn what_can_not_be_rendered_or_read_is_found() {
     let undefined = found_in_app("FROM @base\nRUN {{ nothing }}\n");
@@ -234,7 +234,7 @@ fn a_finding_on_several_axes_is_one() {
     insta::assert_snapshot!("axes-json", json.stdout);
 }
 
-/// A fault in what all images share is told once, where it is.
+/// A fault in a component that all images share is reported once, at its place.
 #[test]
 fn a_fault_in_a_component_is_told_of_it() {
     let tree = family();
@@ -277,7 +277,7 @@ fn wrong_usage_is_told() {
     assert!(allowed.stderr.contains("did you mean 'apt-lists'?"), "{allowed:?}");
 }
 
-/// What is found in a release of Kolla is what a reader finds there, too.
+/// The findings in a release of Kolla are faults that a reader confirms.
 #[test]
 fn trees_of_kolla_build_are_checked() {
     let release = support::kolla::install("23.0.0");

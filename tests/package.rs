@@ -1,4 +1,4 @@
-//! The crate as it is packaged: it has all that building it needs.
+//! The packaged crate: it contains all files that its build needs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// All files below a folder of the project, by their path from the project's.
+/// Returns all files below a folder of the project, by their paths from the project's root.
 fn files_below(folder: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = vec![Path::new(ROOT).join(folder)];
@@ -24,7 +24,7 @@ fn files_below(folder: &str) -> BTreeSet<String> {
     found
 }
 
-/// The folders that the build script packs, as it names them.
+/// Returns the folders that the build script packs.
 fn packed_folders() -> Vec<String> {
     let script = fs::read_to_string(Path::new(ROOT).join("build.rs")).unwrap();
     let list = script.split_once("for folder in [").unwrap().1.split_once(']').unwrap().0;

@@ -1,4 +1,4 @@
-//! What is told instead of building: the plan of a run, and the graph in its formats.
+//! Output of runs that build nothing: the plan of a run, and the graph in its formats.
 
 mod support;
 
@@ -21,7 +21,7 @@ const FAMILY: &[(&str, &str)] = &[
     ("lone", "FROM debian:trixie\n"),
 ];
 
-/// The family, of which one image can't be built.
+/// Creates the family, in which one image can't be built.
 fn family() -> TestTree {
     let tree = TestTree::new(FAMILY).in_namespace("family");
     let manifest = fs::read_to_string(tree.path().join("tree.toml")).unwrap();
@@ -31,14 +31,14 @@ fn family() -> TestTree {
     tree
 }
 
-/// Runs `kiln build` on a tree; an engine is out of reach.
+/// Runs `kiln build` on a tree, without a reachable engine.
 fn build(tree: &TestTree, arguments: &[&str]) -> Run {
     let mut command = tree.command(arguments);
     command.env("DOCKER_HOST", "unix:///nonexistent/engine.sock");
     Run::of(command)
 }
 
-/// Has earlier runs have taken so many seconds for these images.
+/// Writes a history in which earlier builds of these images took this many seconds.
 fn remember(tree: &TestTree, durations: &[(&str, f64)]) {
     let entry = |(image, seconds): &(&str, f64)| {
         let entry = serde_json::json!({ "seconds": seconds, "built": 1 });
@@ -53,7 +53,7 @@ fn json(run: &Run) -> Value {
     serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run:?}"))
 }
 
-/// The entry of an image in a plan.
+/// Returns the entry of an image in a plan.
 fn entry<'a>(plan: &'a Value, name: &str) -> &'a Value {
     let images = plan["images"].as_array().unwrap();
     images.iter().find(|image| image["name"] == name).unwrap_or_else(|| panic!("no {name}"))
@@ -104,7 +104,7 @@ fn what_a_build_refuses_a_plan_refuses() {
     let tree = family();
     let several = build(&tree, &["--plan", "--platform", "linux/amd64,linux/arm64"]).expect(2);
     assert!(several.stderr.contains("add --push"), "{several:?}");
-    // Whether the engine has an image, no other than the engine can tell.
+    // Only the engine knows if it has an image.
     for skip in ["--skip-existing", "--skip-unchanged"] {
         let run = build(&tree, &["--plan", skip]).expect(3);
         assert_eq!(run.stdout, "");
@@ -160,7 +160,7 @@ fn what_the_engine_has_is_told_of() {
             format!("build: matches 'other'; {absent}")
         ]
     );
-    // What the plan says is what a run does, which then knows how long it took.
+    // A run does what the plan says; afterwards its durations are known.
     let run = tree.build(&["--skip-unchanged", "app-extra", "other"]).expect(0);
     assert_eq!(run.names("built"), ["app", "app-extra", "other"]);
     let text = tree.build(&["--plan", "--skip-unchanged"]).expect(0).stdout;
@@ -170,7 +170,7 @@ fn what_the_engine_has_is_told_of() {
     assert!(!known.contains('?'), "{known}");
 }
 
-/// Where images are pushed, what the engine has counts only if the registry has it, too.
+/// With `--push`, an image of the engine counts only if the registry has it, too.
 #[test]
 fn what_is_only_missing_in_the_registry_is_told() {
     require_engine();
@@ -209,7 +209,7 @@ fn what_changed_since_a_commit_is_told() {
     insta::assert_snapshot!("changed-since", plan);
 }
 
-/// For any small tree, the plan tells what `--list-images` lists, in the same order.
+/// For any small tree, the plan has the images that `--list-images` lists, in the same order.
 #[test]
 fn the_plan_is_what_is_listed() {
     let mut runner = TestRunner::new(Config { cases: 12, ..Config::default() });
@@ -243,7 +243,7 @@ fn the_plan_is_what_is_listed() {
     runner.run(&(parents, asked, any::<bool>()), property).unwrap();
 }
 
-/// What `--save-dependency` writes to this file of the tree's folder.
+/// Returns the file that `--save-dependency` writes to the tree's folder.
 fn saved(tree: &TestTree, name: &str, arguments: &[&str]) -> String {
     let file = tree.path().join(name);
     let file = file.to_str().unwrap();

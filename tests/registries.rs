@@ -10,13 +10,13 @@ use std::process::Command;
 use support::registry::{AUTH, PASSWORD, Registry};
 use support::{Cleanup, Engine, Run, TestTree, docker, pull_all_by_digest};
 
-/// Nothing is run in these images, so that a machine of one platform can build for another.
+/// Images without `RUN`, so that a machine of one platform can build for another.
 const FAMILY: &[(&str, &str)] = &[
     ("base", "FROM scratch\nCOPY file /{{ base_arch }}\nLABEL debian={{ debian_arch }}\n"),
     ("leaf", "FROM @base\nCOPY file /leaf\n"),
 ];
 
-/// The family, or the first of it, built by `engine`.
+/// Creates the first `images` of the family, to be built by `engine`.
 fn family(engine: Engine, images: usize) -> TestTree {
     engine.require();
     let tree = TestTree::new(&FAMILY[..images]).on(engine);
@@ -25,8 +25,7 @@ fn family(engine: Engine, images: usize) -> TestTree {
     tree
 }
 
-/// Builds and pushes one image by `engine`, with these variables set and nothing else that tells
-/// of credentials.
+/// Builds and pushes one image by `engine`. These variables are the only source of credentials.
 fn push(engine: Engine, registry: &Registry, variables: &[(&str, &Path)]) -> Run {
     let tree = family(engine, 1);
     let _cleanup = Cleanup::of(engine, format!("{}/{}", registry.address, tree.namespace()));
@@ -80,7 +79,8 @@ fn credentials_of_either_client_open_the_door() {
     }
 }
 
-/// A credential helper is a program on the PATH; what it says goes to the engine and nowhere else.
+/// A credential helper is a program on the PATH; its credentials are given to the engine and to
+/// nothing else.
 #[test]
 fn credentials_of_a_helper_open_the_door() {
     let registry = Registry::private();
@@ -101,7 +101,7 @@ fn credentials_of_a_helper_open_the_door() {
         let run = push(Engine::Docker, &registry, &variables).expect(0);
         assert!(!format!("{run:?}").contains(PASSWORD), "{run:?}");
     }
-    // It knows nothing of this one, which needs nothing.
+    // The helper does not know this registry, which needs no credentials.
     let open = Registry::open();
     let config = open.credentials("docker/config.json", r#"{"credsStore": "test"}"#);
     let variables = [("DOCKER_CONFIG", config.parent().unwrap()), ("PATH", Path::new(&path))];
@@ -133,7 +133,7 @@ fn images_are_pushed_to_every_registry() {
     }
 }
 
-/// What a registry knows about a reference, by the machine's own client.
+/// Returns a registry's manifest of a reference, by the machine's own client.
 fn manifest(reference: &str) -> serde_json::Value {
     let mut command = Command::new("docker");
     command.args(["manifest", "inspect", "--insecure", reference]);
@@ -203,7 +203,7 @@ fn a_list_needs_all_its_images() {
     assert!(run.summary()["lists"].is_null());
 }
 
-/// A machine that has nothing yet builds only what the registry does not have.
+/// A machine without any images builds only those that the registry does not have.
 #[test]
 fn what_the_registry_has_unchanged_is_not_built() {
     for engine in [Engine::Docker, Engine::Podman] {
@@ -242,7 +242,7 @@ fn what_the_registry_has_unchanged_is_not_built() {
         assert_eq!(in_engine("other"), "");
         assert_eq!(build(&["--push", "--skip-unchanged"]).0, nothing);
 
-        // What the engine alone has is not taken for pushed.
+        // An image that only the engine has is not considered pushed.
         tree.write("leaf/file", "changed again\n");
         assert_eq!(build(&["--skip-unchanged"]).0, ["leaf", "other"]);
         assert_eq!(build(&["--skip-unchanged"]).0, nothing);
@@ -251,8 +251,8 @@ fn what_the_registry_has_unchanged_is_not_built() {
     }
 }
 
-/// Under one reference an engine has another base for each platform: what stands for it is the digest
-/// of the list in the registry.
+/// An engine has another base for each platform under one reference, so the fingerprint contains
+/// the digest of the list in the registry.
 #[test]
 fn a_base_of_several_platforms_is_known_by_its_list() {
     let registry = Registry::open();
@@ -278,7 +278,7 @@ fn a_base_of_several_platforms_is_known_by_its_list() {
     assert_eq!(build(), Vec::<String>::new());
 }
 
-/// The engine is asked to tag an image by each name; where it does, the name is taken away again.
+/// The engine is asked to tag an image with each name; if it does, the tag is removed again.
 #[test]
 fn names_are_those_that_the_engine_takes() {
     Engine::Docker.require();

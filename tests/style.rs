@@ -1,4 +1,4 @@
-//! Holds the prose of the source code to STYLE.md, as far as a program can tell.
+//! Checks the prose of the source code against STYLE.md, as far as a program can.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ const REFUSED: [&str; 13] = [
     "These",
 ];
 
-/// Most doc comments that may begin with such a word, of all: the number is only ever lowered.
+/// Largest number of doc comments that may begin with such a word; it is only ever lowered.
 const MOST: usize = 870;
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -25,7 +25,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// First words of the doc comments in a text.
+/// Returns the first words of the doc comments in a text.
 fn first_words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut is_within = false;

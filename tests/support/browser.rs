@@ -1,4 +1,4 @@
-//! A browser without a window, told what to do by the DevTools protocol over a pair of pipes.
+//! Headless browser, controlled by the DevTools protocol over a pair of pipes.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -20,10 +20,10 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts Chromium with an empty page of this size.
+    /// Starts Chromium with an empty page of this size, in pixels.
     pub fn start(width: u32, height: u32) -> Self {
         let profile = tempfile::tempdir().expect("a temporary folder");
-        // The protocol is spoken on the descriptors 3 and 4.
+        // The protocol uses the file descriptors 3 and 4.
         let mut child = Command::new("sh")
             .args(["-c", "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh"])
             .args([
@@ -93,7 +93,7 @@ impl Browser {
     /// Opens an address and waits until it is loaded.
     #[track_caller]
     pub fn open(&mut self, address: &str) {
-        // From the same page another place in it would be no new page.
+        // Navigating to another anchor of the same page would not load it again.
         if address != "about:blank" {
             self.open("about:blank");
         }
@@ -105,7 +105,7 @@ impl Browser {
         }
     }
 
-    /// What an expression comes to in the page.
+    /// Evaluates an expression in the page and returns its value.
     #[track_caller]
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let asked =
@@ -115,14 +115,14 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
-    /// Waits until the page has drawn all that was asked of it.
+    /// Waits until the page has drawn all changes.
     pub fn settle(&mut self) {
         self.evaluate(
             "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))",
         );
     }
 
-    /// Presses and lets go of a key, by the name that the page knows it by.
+    /// Presses and releases a key, given by the name that the page knows.
     pub fn press(&mut self, key: &str) {
         let code = match key {
             "Enter" => 13,
@@ -147,13 +147,13 @@ impl Browser {
         self.settle();
     }
 
-    /// Types a text where the focus is.
+    /// Types a text into the focused element.
     pub fn write(&mut self, text: &str) {
         self.call("Input.insertText", &json!({ "text": text }));
         self.settle();
     }
 
-    /// Clicks on the middle of the first element that a selector finds.
+    /// Clicks on the middle of the first element that matches a selector.
     #[track_caller]
     pub fn click(&mut self, selector: &str) {
         let found = json!(selector);
@@ -172,7 +172,7 @@ impl Browser {
         self.settle();
     }
 
-    /// Gives the page another size.
+    /// Changes the size of the page.
     pub fn resize(&mut self, width: u32, height: u32) {
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -180,14 +180,14 @@ impl Browser {
         );
     }
 
-    /// Prefers dark colours, or light ones.
+    /// Makes the page prefer dark colours, or light ones.
     pub fn prefer_dark(&mut self, dark: bool) {
         let scheme = if dark { "dark" } else { "light" };
         let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
         self.call("Emulation.setEmulatedMedia", &json!({ "features": [feature] }));
     }
 
-    /// Writes a picture of the page to a file; of the `whole` of it or of what is seen.
+    /// Writes a screenshot to a file: of the `whole` page, or of its visible part.
     pub fn picture(&mut self, file: &Path, whole: bool) {
         self.settle();
         let asked = json!({ "format": "png", "captureBeyondViewport": whole });
@@ -195,13 +195,13 @@ impl Browser {
         save(file, &shot["data"]);
     }
 
-    /// Writes the page to a file as it is printed.
+    /// Writes the printed page to a file, as PDF.
     pub fn print(&mut self, file: &Path) {
         let printed = self.call("Page.printToPDF", &json!({ "printBackground": true }));
         save(file, &printed["data"]);
     }
 
-    /// The errors and warnings since the page was opened.
+    /// Returns the errors and warnings since the page was opened.
     pub fn complaints(&mut self) -> Vec<String> {
         self.settle();
         let is_complaint = |event: &&Value| match event["method"].as_str() {
@@ -213,7 +213,7 @@ impl Browser {
         self.events.iter().filter(is_complaint).map(ToString::to_string).collect()
     }
 
-    /// The addresses that were asked for since the page was opened.
+    /// Returns the addresses that were requested since the page was opened.
     pub fn requests(&mut self) -> Vec<String> {
         self.settle();
         let sent = |event: &&Value| event["method"] == "Network.requestWillBeSent";

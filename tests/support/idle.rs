@@ -1,4 +1,4 @@
-//! An engine that is there and has nothing.
+//! Fake engine that is reachable and has no images.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,10 +1,10 @@
-//! Releases of the real kolla-build, installed from PyPI, and how a program of theirs is run.
+//! Releases of the real kolla-build, installed from PyPI, and the environment for their programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where all about them is kept; scripts/kolla-releases says the same.
+/// Returns the folder of the releases and their data; scripts/kolla-releases uses the same.
 pub fn directory() -> PathBuf {
     std::env::var_os("KILN_CONFORMANCE_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/conformance"),
@@ -12,7 +12,7 @@ pub fn directory() -> PathBuf {
     )
 }
 
-/// Installs a release, unless it is there, and returns its virtual environment.
+/// Installs a release, unless it is installed, and returns its virtual environment.
 pub fn install(version: &str) -> PathBuf {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kolla-releases");
     let output = Command::new(script).arg(version).output().expect("the script starts");
@@ -22,8 +22,8 @@ pub fn install(version: &str) -> PathBuf {
     PathBuf::from(stdout.trim_end())
 }
 
-/// Keeps what a program does from depending on whose machine this is: no configuration but the
-/// case's own, no engine, no proxies.
+/// Makes a program independent of this machine: no configuration but the test case's own, no
+/// engine, no proxies.
 pub fn isolate(command: &mut Command) {
     command.env_clear();
     for name in ["PATH", "TZ"] {
@@ -37,14 +37,15 @@ pub fn isolate(command: &mut Command) {
         .env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
 }
 
-/// Where working directories are: in memory if that can be, since there are millions of files.
+/// Returns the parent of working directories: in memory if possible, since there are millions of
+/// files.
 pub fn scratch() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if tempfile::tempdir_in(memory).is_ok() { memory.to_owned() } else { std::env::temp_dir() }
 }
 
-/// A checkout of a kolla-build 23.0.0 with one image, whose tables give these options and sources, both
-/// written in Python.
+/// Creates a checkout of kolla-build 23.0.0 with one image, whose tables contain these options and
+/// sources, both written in Python.
 pub fn checkout(options: &str, sources: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = format!(

@@ -1,4 +1,5 @@
-//! What the tests share: small template trees, the program under test, and a container engine.
+//! Shared helpers of the tests: small template trees, the program under test, and container
+//! engines.
 
 #![allow(dead_code)] // Every test file uses its own part.
 
@@ -17,7 +18,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// A template tree in a temporary folder, on the base `one`, which is `debian:bookworm`.
+/// Template tree in a temporary folder, on the base `one`, which is `debian:bookworm`.
 pub struct TestTree {
     folder: tempfile::TempDir,
     namespace: String,
@@ -39,7 +40,7 @@ install_types = ["binary", "source"]
 app = { uid = 1, gid = 2 }
 "#;
 
-/// The manifest of a tree whose images are built from sources.
+/// Manifest of a tree whose images are built from sources.
 pub const FETCHING: &str = r#"
 [defaults]
 base = "one"
@@ -55,7 +56,8 @@ fetches_sources = true
 "#;
 
 impl TestTree {
-    /// A tree of `name: template` pairs; `@x` in a template stands for the reference of image `x`.
+    /// Creates a tree of `name: template` pairs; `@x` in a template stands for the reference of
+    /// image `x`.
     pub fn new(images: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let thread = std::thread::current();
@@ -75,7 +77,7 @@ impl TestTree {
         self
     }
 
-    /// Has the images built by `engine`.
+    /// Builds the images with `engine`.
     pub fn on(mut self, engine: Engine) -> Self {
         self.engine = engine;
         self
@@ -96,27 +98,27 @@ impl TestTree {
         fs::write(path, text).expect("a file");
     }
 
-    /// The tree's folder.
+    /// Returns the tree's folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The namespace of the tree's images, which no other test has.
+    /// Returns the namespace of the tree's images, which no other test uses.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The reference of an image, with the tag `t`.
+    /// Returns the reference of an image, with the tag `t`.
     pub fn reference(&self, name: &str) -> String {
         format!("{}/one-binary-{name}:t", self.namespace)
     }
 
-    /// Runs `kiln build` on the tree, without asking registries for the base.
+    /// Runs `kiln build` on the tree, without pulling the base.
     pub fn build(&self, arguments: &[&str]) -> Run {
         Run::of(self.command(arguments))
     }
 
-    /// The command that [`TestTree::build`] runs.
+    /// Returns the command that [`TestTree::build`] runs.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = kiln();
         command.args(["build", "--nopull", "--tag", "t", "--retries", "0", "--namespace"]);
@@ -127,7 +129,7 @@ impl TestTree {
     }
 }
 
-/// The program under test, in an environment that no configuration of this machine reaches.
+/// Returns the program under test, in an environment without any configuration of this machine.
 pub fn kiln() -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("kiln"));
     for (name, _) in std::env::vars_os() {
@@ -146,7 +148,7 @@ pub fn kiln() -> Command {
     command
 }
 
-/// What a run of the program came to.
+/// Result of a run of the program.
 pub struct Run {
     pub code: i32,
     pub stdout: String,
@@ -159,12 +161,13 @@ impl Run {
         Self::from(command.output().expect("the program starts"))
     }
 
-    /// The summary on standard output.
+    /// Returns the summary on standard output.
     pub fn summary(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}\n{self:?}"))
     }
 
-    /// The names in one of the summary's lists, with the status of what failed.
+    /// Returns the names in one of the summary's lists; a failed image's name is followed by its
+    /// status.
     pub fn names(&self, list: &str) -> Vec<String> {
         let summary = self.summary();
         let entries = summary[list].as_array().unwrap_or_else(|| panic!("no list {list}"));
@@ -185,7 +188,8 @@ impl Run {
         self
     }
 
-    /// All of it, as a snapshot shows it; `replacements` are made in order.
+    /// Returns the exit code and all output in the form of a snapshot; `replacements` are applied
+    /// in order.
     pub fn shown(&self, replacements: &[(&str, &str)]) -> String {
         let text = format!(
             "exit {}\n--- stdout\n{}\n--- stderr\n{}",
@@ -197,7 +201,7 @@ impl Run {
     }
 }
 
-/// A text with others in the place of patterns, one after the other.
+/// Replaces patterns in a text, one after the other.
 pub fn replaced<'a>(
     text: &str,
     replacements: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -207,7 +211,7 @@ pub fn replaced<'a>(
     })
 }
 
-/// What engines say of instructions in the words of older ones: newer ones have others.
+/// Replaces messages of newer engines about instructions with those of older ones.
 pub fn in_older_words(text: &str) -> String {
     let failed = r#"process \\?"(.+?)\\?" did not complete successfully"#;
     let words = [
@@ -234,17 +238,17 @@ impl From<Output> for Run {
     }
 }
 
-/// A container engine of the tests.
+/// Container engine of the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// The one that `DOCKER_HOST` names.
+    /// Docker, at the address in `DOCKER_HOST`.
     Docker,
-    /// The one that `KILN_TEST_PODMAN` names.
+    /// Podman, at the address in `KILN_TEST_PODMAN`.
     Podman,
 }
 
 impl Engine {
-    /// Runs the `docker` client against the engine: both understand it.
+    /// Runs the `docker` client against the engine: both engines support it.
     #[track_caller]
     pub fn client(self, arguments: &[&str]) -> Run {
         let mut command = Command::new("docker");
@@ -255,7 +259,7 @@ impl Engine {
         Run::of(command)
     }
 
-    /// The options by which Kiln builds with the engine.
+    /// Returns the options by which Kiln builds with the engine.
     fn options(self) -> Vec<String> {
         match self {
             Self::Docker => Vec::new(),
@@ -265,8 +269,8 @@ impl Engine {
         }
     }
 
-    /// Makes sure that the engine is there, and the base image in it: a test without would show
-    /// nothing.
+    /// Fails the test unless the engine and its base image are available: without them, a test
+    /// would prove nothing.
     #[track_caller]
     pub fn require(self) {
         let found = self.client(&["image", "inspect", "--format", "{{.Id}}", "debian:bookworm"]);
@@ -277,13 +281,13 @@ impl Engine {
         );
     }
 
-    /// The id that the engine has for a reference; empty where it has none.
+    /// Returns the engine's id for a reference; empty if it has none.
     pub fn image_id(self, reference: &str) -> String {
         let found = self.client(&["image", "inspect", "--format", "{{.Id}}", reference]);
         found.stdout.trim().to_owned()
     }
 
-    /// The text of a file in an image.
+    /// Returns the text of a file in an image.
     pub fn file_in(self, reference: &str, path: &str) -> String {
         let container = self.client(&["create", reference, "true"]).expect(0).stdout;
         let container = container.trim();
@@ -310,20 +314,20 @@ pub fn docker(arguments: &[&str]) -> Run {
     Engine::Docker.client(arguments)
 }
 
-/// Makes sure that there is Docker, and the base image in it.
+/// Fails the test unless Docker and its base image are available.
 #[track_caller]
 pub fn require_engine() {
     Engine::Docker.require();
 }
 
-/// The registry of the tests, as host:port.
+/// Returns the registry of the tests, as host:port.
 #[track_caller]
 pub fn registry() -> String {
     std::env::var("KILN_TEST_REGISTRY")
         .expect("these tests need a registry: run 'make engine' and eval \"$(scripts/engine env)\"")
 }
 
-/// Pulls every image of a summary's `built` list into Docker by the digest that it was pushed as.
+/// Pulls every image of a summary's `built` list into Docker, by its pushed digest.
 #[track_caller]
 pub fn pull_all_by_digest(built: &[Value]) {
     for entry in built {
@@ -335,19 +339,19 @@ pub fn pull_all_by_digest(built: &[Value]) {
     }
 }
 
-/// Removes the images of a namespace when the test is over.
+/// Guard that removes the images of a namespace at the end of the test.
 pub struct Cleanup {
     namespace: String,
     engine: Engine,
 }
 
 impl Cleanup {
-    /// For images in Docker.
+    /// Creates the guard for images in Docker.
     pub fn new(namespace: impl Into<String>) -> Self {
         Self::of(Engine::Docker, namespace)
     }
 
-    /// For images in `engine`.
+    /// Creates the guard for images in `engine`.
     pub fn of(engine: Engine, namespace: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), engine }
     }
@@ -359,7 +363,8 @@ impl Drop for Cleanup {
         let prefix = format!("{}/", self.namespace);
         let images: Vec<&str> =
             listed.stdout.lines().filter(|name| name.starts_with(&prefix)).collect();
-        // By force, Podman removes the other names of an image, too, which may be another test's.
+        // With `--force`, Podman also removes the other names of an image, which may belong to
+        // another test.
         let force: &[&str] = match self.engine {
             Engine::Docker => &["--force"],
             Engine::Podman => &[],
@@ -370,13 +375,14 @@ impl Drop for Cleanup {
     }
 }
 
-/// Loopback ports that nobody uses, no two of them the same.
+/// Returns unused loopback ports, no two of them the same.
 pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     let bound = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     bound.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
-/// What differs between files, `(path, text)`, of two runs, as a diff with a heading for each file.
+/// Returns the differences between the files, `(path, text)`, of two runs as a diff with a heading
+/// for each file.
 pub fn changes(before: &[(String, String)], after: &[(String, String)]) -> String {
     assert_eq!(before.len(), after.len());
     let mut shown = String::new();
@@ -390,7 +396,7 @@ pub fn changes(before: &[(String, String)], after: &[(String, String)]) -> Strin
     shown
 }
 
-/// All files below a folder with their text, by path.
+/// Returns all files below a folder with their text, by path.
 pub fn files_below(folder: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut open: Vec<PathBuf> = vec![folder.to_owned()];

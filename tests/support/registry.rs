@@ -7,31 +7,31 @@ use std::time::{Duration, Instant};
 
 use super::free_ports;
 
-/// A registry of a test's own. What it keeps goes away with it.
+/// Registry of one test; it is removed with its contents when it is dropped.
 pub struct Registry {
-    /// A folder that goes away with it.
+    /// Folder that is removed with the registry.
     pub folder: tempfile::TempDir,
-    /// Where it listens, as host:port.
+    /// Address, as host:port.
     pub address: String,
     process: Child,
 }
 
-/// The user `me` with the password `secret`, as htpasswd writes it.
+/// User `me` with the password `secret`, in the format of htpasswd.
 const USER: &str = "me:$2b$12$Ctsuv/Megb.s4OTW4yuLqe9x5yEvBm.gR4WaKnSH3yIuLO0U95XmG\n";
 
-/// The password.
+/// Password of the user `me`.
 pub const PASSWORD: &str = "secret";
 
-/// User and password in a file of credentials.
+/// User and password as they are encoded in a credentials file.
 pub const AUTH: &str = "bWU6c2VjcmV0";
 
 impl Registry {
-    /// One that lets everybody in.
+    /// Starts a registry without authentication.
     pub fn open() -> Self {
         Self::start("")
     }
 
-    /// One that wants to know who pushes and pulls.
+    /// Starts a registry that requires authentication to push and pull.
     pub fn private() -> Self {
         Self::start("auth: {htpasswd: {realm: test, path: FOLDER/htpasswd}}\n")
     }
@@ -64,7 +64,8 @@ impl Registry {
         Self { folder, address, process }
     }
 
-    /// A file with credentials for the registry, in the folder `name` of the test's own.
+    /// Writes a file with credentials for the registry below its folder, and returns the path.
+    /// `REGISTRY` in `text` stands for the address.
     pub fn credentials(&self, file: &str, text: &str) -> std::path::PathBuf {
         let path = self.folder.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! HTTP servers of a test's own on the loopback device, with TLS or without, which answer as they are told
-//! and keep what they were asked.
+//! HTTP servers of a test on the loopback device, with TLS or without, which answer with scripted
+//! replies and record the requests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,53 +15,53 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// A request.
+/// Request.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// Values by names in small letters.
+    /// Values by names in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
 
 impl Request {
-    /// Returns the value of `Authorization`; empty for none.
+    /// Returns the value of `Authorization`; empty if there is none.
     pub fn authorization(&self) -> &str {
         self.headers.get("authorization").map_or("", String::as_str)
     }
 }
 
-/// What a server does with a request.
+/// Answer of a server to a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Status, more headers, body.
+    /// Status, additional headers, body.
     Whole(u16, String, Vec<u8>),
-    /// This beginning of an answer, and these bytes over and over.
+    /// Start of an answer, followed by the same bytes without end.
     Endless(String, Vec<u8>),
-    /// This beginning of an answer, and one byte each second.
+    /// Start of an answer, followed by one byte each second.
     Drip(String),
 }
 
-/// An answer of JSON.
+/// Returns a JSON answer.
 pub fn json(status: u16, body: &str) -> Reply {
     let head = "Content-Type: application/json\r\n".to_owned();
     Reply::Whole(status, head, body.as_bytes().to_vec())
 }
 
-/// An answer without a body.
+/// Returns an answer without a body.
 pub fn empty(status: u16, headers: &str) -> Reply {
     Reply::Whole(status, headers.to_owned(), Vec::new())
 }
 
-/// The beginning of an answer whose body ends with its connection.
+/// Start of an answer whose body ends with the connection.
 pub const OPEN_HEAD: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
 
 type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
-/// A server.
+/// Running server.
 pub struct Server {
     pub port: u16,
     asked: Arc<Mutex<Vec<Request>>>,
@@ -69,12 +69,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// One without TLS.
+    /// Starts a server without TLS.
     pub fn plain(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         Self::start(None, Arc::new(handler))
     }
 
-    /// One with TLS, whose certificate is for all names of the loopback device.
+    /// Starts a server with TLS, whose certificate is valid for all names of the loopback device.
     pub fn with_tls(
         authority: &Authority,
         handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -108,7 +108,7 @@ impl Server {
         self.asked.lock().unwrap().clone()
     }
 
-    /// Returns the number of requests that begin with a method and have a word in their path.
+    /// Returns the number of requests with this method and with `word` in the path.
     pub fn count(&self, method: &str, word: &str) -> usize {
         let asked = self.asked();
         asked.iter().filter(|r| r.method == method && r.path.contains(word)).count()
@@ -173,7 +173,7 @@ fn read(stream: &mut BufReader<impl Read>) -> Option<Request> {
     Some(Request { method, path, headers, body })
 }
 
-/// A CA of the test's own.
+/// CA of a test.
 pub struct Authority {
     folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -191,7 +191,7 @@ impl Default for Authority {
 }
 
 impl Authority {
-    /// The file that clients trust it by.
+    /// Returns the certificate file by which clients trust the CA.
     pub fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }

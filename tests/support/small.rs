@@ -1,4 +1,4 @@
-//! Folders that are soon full.
+//! Folders of limited size.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::Run;
 
-/// A folder of a certain size in memory, which goes away with it.
+/// Folder of a limited size in memory, which is removed when it is dropped.
 pub struct Small(PathBuf);
 
 impl Small {
