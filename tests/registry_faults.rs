@@ -1,5 +1,5 @@
-//! Registries that misbehave: a real one behind a server of the test's own, which answers in its place,
-//! or breaks off, as often as it is told.
+//! Faulty registries: a real one behind a proxy of the test, which answers in the registry's place,
+//! or closes the connection, a given number of times.
 
 mod support;
 
@@ -15,12 +15,12 @@ use support::{Cleanup, Run, TestTree, docker, pull_all_by_digest, require_engine
 enum Misdeed {
     /// Answers with this status, these headers and this body.
     Answer(u16, &'static str, &'static str),
-    /// Reads some of the request's body, if it has one, and is gone.
+    /// Reads a part of the request's body, if it has one, and closes the connection.
     Cut,
 }
 
-/// What is done in place of an answer to the first requests that begin with a method and have a word
-/// in their path.
+/// Fault in place of the answer to the first requests with this method and with `word` in their
+/// path.
 #[derive(Clone, Copy)]
 struct Fault {
     method: &'static str,
@@ -29,7 +29,7 @@ struct Fault {
     misdeed: Misdeed,
 }
 
-/// A registry with faults.
+/// Registry with faults.
 struct Faulty {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -53,20 +53,21 @@ impl Faulty {
         Self { address, asked, faults, _behind: behind }
     }
 
-    /// From now on, and nothing else.
+    /// Sets the faults from now on, and clears the recorded requests.
     fn has(&self, faults: &[Fault]) {
         *self.faults.lock().unwrap() = faults.to_vec();
         self.asked.lock().unwrap().clear();
     }
 
-    /// How many requests were begun with a method and had a word in their path.
+    /// Returns the number of requests that were begun with this method and with `word` in their
+    /// path.
     fn was_asked(&self, method: &str, word: &str) -> usize {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|asked| asked.starts_with(method) && asked.contains(word)).count()
     }
 }
 
-/// Serves one request. It has no other on this connection.
+/// Serves one request, the only one of its connection.
 fn serve(
     connection: &TcpStream,
     real: &str,
@@ -94,7 +95,7 @@ fn serve(
                  Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
             );
             writer.write_all(answer.as_bytes()).ok()?;
-            // Who is not done with sending hears the answer all the same.
+            // A client that is still sending gets the answer all the same.
             connection.shutdown(Shutdown::Write).ok()?;
             std::io::copy(&mut reader, &mut std::io::sink()).ok()?;
         }
@@ -126,7 +127,7 @@ fn misdeed(request: &str, faults: &mut [Fault]) -> Option<Misdeed> {
 
 const ALWAYS: usize = usize::MAX;
 
-/// Faults of the part of a push that comes last.
+/// Returns a fault in the last part of a push.
 fn of_manifests(times: usize, misdeed: Misdeed) -> Vec<Fault> {
     vec![Fault { method: "PUT", word: "/manifests/", times, misdeed }]
 }
@@ -146,7 +147,7 @@ impl Family {
         require_engine();
         let registry = Faulty::new();
         let tree = TestTree::new(&[("only", "FROM scratch\nCOPY file /file\n")]);
-        // No registry has its layer, so that it is pushed.
+        // No registry has a layer with these bytes, so it is pushed.
         tree.write("only/file", &format!("{}\n", fastrand::u64(..)).repeat(10_000));
         let cleanup = Cleanup::new(format!("{}/{}", registry.address, tree.namespace()));
         Self { tree, registry, _cleanup: cleanup }
@@ -157,7 +158,7 @@ impl Family {
         self.tree.build(&[&usual[..], arguments].concat())
     }
 
-    /// Where the registry has the manifest list of the images of several platforms, and nothing else.
+    /// Returns the path of the manifest list of several platforms' images, and of nothing else.
     fn list(&self) -> &'static str {
         let reference = self.tree.reference("only");
         let (name, tag) = reference.rsplit_once(':').unwrap();
@@ -201,7 +202,7 @@ fn what_passes_is_tried_again() {
     }
 }
 
-/// The engine sends a layer again itself.
+/// The engine itself sends the layer again.
 #[test]
 fn a_layer_that_was_cut_off_is_pushed_whole() {
     let family = Family::new();
@@ -232,7 +233,7 @@ fn what_does_not_pass_is_told_after_all_tries() {
         assert_eq!(failed["retries"], retries, "{what}: {failed}");
         assert!(failed["reason"].as_str().unwrap().contains(told), "{what}: {failed}");
         assert_eq!(family.registry.was_asked("PUT", "/manifests/"), retries + 1, "{what}");
-        // It is in the engine, and yet not taken for pushed.
+        // The image is in the engine, but is not considered pushed.
         family.registry.has(&[]);
         let next = family.push(&["--skip-unchanged"]).expect(0);
         assert_eq!(next.names("built"), ["only"], "{what}");
@@ -240,7 +241,7 @@ fn what_does_not_pass_is_told_after_all_tries() {
     }
 }
 
-/// One whose own disk is full, as opposed to one that says so.
+/// The registry's own disk is full, as opposed to an answer that says so.
 #[test]
 fn a_registry_without_space_fails_the_push_until_it_has_some() {
     require_engine();
@@ -274,13 +275,13 @@ fn a_layer_that_is_always_cut_off_is_told() {
     assert_eq!(family.push(&["--skip-unchanged"]).expect(0).names("built"), ["only"]);
 }
 
-/// Faults of what is asked after a push: of the manifests whose place has `word` in it.
+/// Returns faults in the requests after a push: those for manifests with `word` in their path.
 fn of_questions(word: &'static str, times: usize, misdeed: Misdeed) -> Vec<Fault> {
     ["HEAD", "GET"].map(|method| Fault { method, word, times, misdeed }).to_vec()
 }
 
-/// What serves something else than it was sent is as bad as what took nothing: images, and lists of
-/// images that are as they should be.
+/// A registry that serves other content than it was sent is as bad as one that stored nothing; this
+/// holds for images, and for lists of correct images.
 #[test]
 fn what_a_registry_serves_has_to_be_what_it_was_sent() {
     let table = [
@@ -311,7 +312,7 @@ fn what_a_registry_serves_has_to_be_what_it_was_sent() {
     }
 }
 
-/// The engine may reach a registry where Kiln does not.
+/// The engine may reach a registry that Kiln can't reach.
 #[test]
 fn a_registry_that_can_not_be_asked_what_it_serves_is_believed() {
     let table = [
@@ -328,7 +329,7 @@ fn a_registry_that_can_not_be_asked_what_it_serves_is_believed() {
     }
 }
 
-/// Where Kiln itself speaks to a registry, it waits as long as that asks for.
+/// When Kiln itself pushes to a registry, it waits as long as `Retry-After` asks for.
 #[test]
 fn a_list_waits_as_long_as_the_registry_asks_for() {
     let family = Family::new();

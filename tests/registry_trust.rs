@@ -1,8 +1,8 @@
-//! Registries that nobody should trust: where credentials go, and what it takes until an answer that
-//! means ill is given up.
+//! Registries that can't be trusted: where credentials are sent, and the resources that a malicious
+//! answer can use.
 //!
-//! Each registry is a server of the test's own. The address 127.1 is one of this machine that is spoken
-//! to over TLS, since it is no usual spelling.
+//! Each registry is a server of the test. The address 127.1 is one of this machine that is
+//! contacted over TLS, since it is not a usual spelling.
 
 mod support;
 
@@ -17,11 +17,11 @@ use sha2::{Digest as _, Sha256};
 use support::server::{Authority, OPEN_HEAD, Reply, Request, Server, empty, json};
 use support::{Run, TestTree};
 
-/// What the program may have of address space: much of it is taken by its code and its threads' stacks
-/// before it does anything.
+/// Address space of the program, in KiB: its code and its threads' stacks take much of it before it
+/// does anything.
 const ADDRESS_SPACE_KIB: u64 = 1_500_000;
 
-/// User and password of the tests, `robot:S3CRETPW`, as they go over a connection.
+/// User and password of the tests, `robot:S3CRETPW`, as they are sent.
 const BASIC: &str = "Basic cm9ib3Q6UzNDUkVUUFc=";
 const PASSWORD: &str = "S3CRETPW";
 
@@ -30,7 +30,7 @@ fn digest(content: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// The configuration of every image of a registry that has all of them.
+/// Configuration of every image of a registry that has all images.
 const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux","config":{"Labels":{}}}"#;
 
 fn manifest() -> Vec<u8> {
@@ -41,7 +41,7 @@ fn manifest() -> Vec<u8> {
     .into_bytes()
 }
 
-/// Answers as a registry does that has every image.
+/// Answers like a registry that has every image.
 fn has_all(request: &Request) -> Reply {
     let media = |kind: &str, body: &[u8]| {
         let head = format!("Content-Type: application/vnd.oci.image.{kind}.v1+json\r\n");
@@ -62,7 +62,7 @@ fn bearer(realm: &str) -> Reply {
     challenge(&format!(r#"Bearer realm="{realm}",service="s""#))
 }
 
-/// An engine that has nothing, and is there.
+/// Starts a fake engine that is reachable and has no images.
 fn idle_engine() -> Server {
     Server::plain(|request| match request.path.as_str() {
         path if path.contains("/version") => {
@@ -74,7 +74,7 @@ fn idle_engine() -> Server {
     })
 }
 
-/// A survey of a registry: `kiln build --plan --skip-unchanged=registry`.
+/// Survey of a registry: `kiln build --plan --skip-unchanged=registry`.
 struct Survey {
     tree: TestTree,
     engine: Server,
@@ -86,7 +86,7 @@ struct Survey {
 }
 
 impl Survey {
-    /// Of so many images of a registry, with the password for it.
+    /// Creates a survey of this many images of a registry, with the password for it.
     fn of(registry: &str, images: usize) -> Self {
         let survey = Self::without_credentials(registry, images);
         let auth = BASIC.strip_prefix("Basic ").unwrap();
@@ -110,13 +110,13 @@ impl Survey {
         }
     }
 
-    /// With this configuration of the Docker client.
+    /// Sets the configuration of the Docker client.
     fn configure(self, text: &str) -> Self {
         fs::write(self.config.path().join("config.json"), text).unwrap();
         self
     }
 
-    /// With a CA that is trusted.
+    /// Trusts a CA.
     fn trusting(self, authority: &Authority) -> Self {
         self.variable("SSL_CERT_FILE", authority.file())
     }
@@ -131,7 +131,7 @@ impl Survey {
         self
     }
 
-    /// With little memory.
+    /// Limits the memory.
     fn limited(mut self) -> Self {
         self.is_limited = true;
         self
@@ -167,7 +167,7 @@ impl Survey {
         run
     }
 
-    /// Fails the test unless all images were looked at.
+    /// Fails the test unless all images were surveyed.
     #[track_caller]
     fn succeeds(&self) -> Run {
         let run = self.run().expect(0);
@@ -175,7 +175,7 @@ impl Survey {
         run
     }
 
-    /// Fails the test unless the survey is given up with these words, and soon.
+    /// Fails the test unless the survey fails with these words, within 12 seconds.
     #[track_caller]
     fn fails(&self, words: &[&str]) -> Run {
         self.fails_within(Duration::from_secs(12), words)
@@ -234,7 +234,7 @@ fn realm_that_is_no_address_for_credentials_is_refused() {
     assert_eq!(service.connections(), 0);
 }
 
-/// A registry and a token service over TLS, of different hosts.
+/// The registry and the token service use TLS and have different hosts.
 #[test]
 fn token_service_of_another_host_is_told_once_and_asked_for_each_repository() {
     let authority = Authority::default();
@@ -257,7 +257,7 @@ fn token_service_of_another_host_is_told_once_and_asked_for_each_repository() {
         assert_eq!(asked.authorization(), BASIC);
         assert!(asked.path.starts_with("/token?service=s&scope=repository%3A"), "{asked:?}");
     }
-    // One is answered with the challenge; each image is two more.
+    // One request gets the challenge; each image takes two more.
     assert_eq!(registry.asked().len(), 11);
     assert!(registry.asked().iter().all(|asked| asked.authorization() != BASIC));
     let anonymous = Survey::without_credentials(&address, 1).trusting(&authority).succeeds();
@@ -352,7 +352,7 @@ fn busy_token_service_is_told_as_what_it_is_and_asked_again() {
     }
 }
 
-/// Redirects of blobs to a storage are usual, and signed.
+/// Redirects of blobs to a storage with a signed URL are common.
 #[test]
 fn redirects_never_carry_credentials() {
     let storage = Server::plain(has_all);
@@ -395,7 +395,7 @@ fn redirects_to_less_safe_places_are_refused() {
         let survey = Survey::of(&format!("127.1:{}", registry.port), 1).trusting(&authority);
         survey.fails(&["is refused: it is plain HTTP"]);
     }
-    // The token service may not send its request on at all.
+    // A token service may not redirect its request at all.
     let service =
         Server::plain(move |_| empty(307, &format!("Location: http://127.0.0.1:{port}/token\r\n")));
     let realm = format!("http://127.0.0.1:{}/token", service.port);
@@ -418,11 +418,11 @@ fn redirects_without_end_are_given_up() {
     }
 }
 
-/// An address of this machine that is not one of the loopback device: whoever has it is elsewhere to a
-/// registry that could be.
+/// Returns an address of this machine that is not on the loopback device, so that it counts as
+/// another host; `None` if there is none.
 fn own_address() -> Option<String> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Nothing is sent: this only chooses a way.
+    // Nothing is sent: connecting only selects a route.
     socket.connect("192.0.2.1:9").ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then(|| address.to_string())
@@ -441,7 +441,7 @@ fn registries_of_this_machine_never_go_through_a_proxy() {
         survey.succeeds();
     }
     assert_eq!(proxy.connections(), 0);
-    // Another one does.
+    // A registry elsewhere does.
     let survey = Survey::of("registry.invalid", 1).variable("https_proxy", &address);
     survey.fails(&["registry.invalid"]);
     assert_ne!(proxy.connections(), 0);
@@ -480,7 +480,7 @@ fn answers_without_end_are_given_up_before_they_fill_memory() {
     let interim = Reply::Endless(String::new(), b"HTTP/1.1 103 E\r\n\r\n".repeat(99));
     let registry = Server::plain(move |_| interim.clone());
     let survey = Survey::of(&format!("127.0.0.1:{}", registry.port), 1).limited();
-    // A build without optimizations takes long for each, and looks at its clock seldom.
+    // An unoptimized build takes long for each interim answer, and rarely checks its deadline.
     survey.fails_within(Duration::from_secs(60), &["(--timeout)"]);
     let service = Server::plain(move |_| endless(b" "));
     let realm = format!("http://127.0.0.1:{}/token", service.port);
@@ -555,11 +555,12 @@ fn survey_takes_two_requests_an_image_and_uses_connections_again() {
     assert_eq!(registry.count("GET", "/manifests/"), IMAGES);
     assert_eq!(registry.count("GET", "/blobs/"), IMAGES);
     assert_eq!(registry.asked().len(), 2 * IMAGES);
-    // Sixteen images are asked for at once, and a connection may come too late to be waited for.
+    // Sixteen images are requested at once, and a connection may be ready too late to be used.
     assert!(registry.connections() <= 2 * 16, "{}", registry.connections());
 }
 
-/// A folder for programs, in which `docker-credential-<name>` is one that writes down that it ran.
+/// Writes a program `docker-credential-<name>` that records its runs, and returns the file of the
+/// records.
 fn helper(folder: &Path, name: &str, script: &str) -> PathBuf {
     let path = folder.join(format!("docker-credential-{name}"));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -588,7 +589,7 @@ fn helper_that_is_a_path_or_lies_in_the_current_folder_is_not_run() {
             let mut command = survey.command();
             command.current_dir(folder.path());
             let run = Run::of(command);
-            // An empty name is none.
+            // An empty name means no helper.
             assert_eq!(run.code == 0, name.is_empty(), "{name}: {run:?}");
             if !name.is_empty() {
                 assert!(run.stderr.contains("config.json: "), "{run:?}");
@@ -651,7 +652,7 @@ fn pipes_where_files_are_expected_are_told_and_not_waited_for() {
     survey.fails(&["x.conf' is no regular file"]);
 }
 
-/// What users name on the command line may be a pipe: `--config-file <(...)`.
+/// A file that the user names on the command line may be a pipe: `--config-file <(...)`.
 #[test]
 fn configuration_may_come_through_a_pipe_that_the_user_names() {
     let registry = Server::plain(has_all);
@@ -691,7 +692,7 @@ fn planted_links_in_shared_folders_lead_nowhere() {
     build_in_vain("evil", &at("logs"), &[]).expect(1);
     let log = fs::read_to_string(at("logs/evil.log")).unwrap();
     assert!(log.contains("not there"), "{log}");
-    // All locks that a run takes, by another name.
+    // A link under the name of each lock that a run takes.
     let state = at("state");
     let arguments = ["--state-dir", state.to_str().unwrap(), "--namespace", "shared"];
     build_in_vain("evil", &at("logs"), &arguments).expect(1);

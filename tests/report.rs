@@ -1,6 +1,6 @@
-//! The page about a run, in a browser: what it shows of real and of large runs, that it can be
-//! searched and walked through by mouse and by keys, that it asks for nothing, and that what
-//! others wrote stays text. Pages and pictures of them are left in `target/report`.
+//! HTML page of a run, in a browser: the contents for real and for large runs, search and
+//! navigation by mouse and keyboard, no requests to other addresses, and no markup from third-party
+//! text. Pages and screenshots are written to `target/report`.
 
 mod support;
 
@@ -18,12 +18,12 @@ use serde_json::json;
 use support::browser::Browser;
 use support::{Cleanup, TestTree, require_engine};
 
-/// Where what is to be looked at is left.
+/// Returns the path of a file that is kept for inspection.
 fn left(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("report").join(name)
 }
 
-/// Opens a page that stands in a file; it must not ask for anything else.
+/// Opens a page from a file; it must not request anything else.
 #[track_caller]
 fn open(browser: &mut Browser, file: &Path, hash: &str) {
     let address = format!("file://{}{hash}", file.display());
@@ -31,7 +31,7 @@ fn open(browser: &mut Browser, file: &Path, hash: &str) {
     assert_well(browser);
 }
 
-/// No complaint, and no request but for the page itself.
+/// Fails the test if there is an error, or a request other than the one for the page.
 #[track_caller]
 fn assert_well(browser: &mut Browser) {
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -45,7 +45,7 @@ fn assert_well(browser: &mut Browser) {
     assert_eq!(pages, 1);
 }
 
-/// The page about a record, in a file of this name.
+/// Writes the page of a record to a file of this name.
 fn written(record: &Record, name: &str) -> PathBuf {
     let file = left(name);
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -53,7 +53,7 @@ fn written(record: &Record, name: &str) -> PathBuf {
     file
 }
 
-/// The texts of all elements that a selector finds.
+/// Returns the texts of all elements that match a selector.
 fn texts(browser: &mut Browser, selector: &str) -> Vec<String> {
     let found = browser.evaluate(&format!(
         "[...document.querySelectorAll({})].map((found) => found.textContent)",
@@ -66,7 +66,7 @@ fn text(browser: &mut Browser, selector: &str) -> String {
     texts(browser, selector).remove(0)
 }
 
-/// How many of the images in the graph are not dimmed.
+/// Returns the number of images in the graph that are not dimmed.
 fn bright(browser: &mut Browser) -> usize {
     texts(browser, ".node:not(.dim) .name").len()
 }
@@ -144,7 +144,7 @@ fn a_real_run_is_told() {
     assert_eq!(browser.evaluate("location.hash"), "");
     assert_eq!(browser.evaluate("document.getElementById('panel').hidden"), true);
 
-    // An address opens what it names, and tells of an image what the engine has of it.
+    // An address opens the image that it names, with the engine's data about it.
     open(&mut browser, &file, "#image/app");
     let panel = text(&mut browser, "#panel");
     for known in ["built", "role", "sha256:", "Fingerprint"] {
@@ -184,7 +184,7 @@ fn five_hundred_images_can_be_searched_and_walked_through() {
     browser.write(" ");
     assert_eq!(bright(&mut browser), 480);
 
-    // Arrow keys lead along the graph, Enter opens what has the focus, Escape leads back to it.
+    // Arrow keys move along the graph, Enter opens the focused image, Escape moves back to it.
     browser.evaluate("document.querySelector('.node').focus()");
     assert_eq!(
         browser.evaluate("document.activeElement.querySelector('.name').textContent"),
@@ -200,7 +200,7 @@ fn five_hundred_images_can_be_searched_and_walked_through() {
     browser.press("Escape");
     assert_eq!(browser.evaluate("document.activeElement.querySelector('.name').textContent"), at);
 
-    // A click on a head sorts by it.
+    // A click on a column head sorts by it.
     assert_eq!(texts(&mut browser, "#times tbody tr").len(), 15);
     browser.click("#times .more");
     let rows = texts(&mut browser, "#times tbody tr td:first-child a");
@@ -284,7 +284,7 @@ fn what_others_wrote_stays_text() {
 
 const THREADS: usize = 8;
 
-/// What an image of the large run is to come to.
+/// Planned outcome of an image of the large run.
 #[derive(Clone, Copy, PartialEq)]
 enum Lot {
     Built,
@@ -313,7 +313,7 @@ impl Planned {
     }
 }
 
-/// Five hundred images: a root, 24 teams with a base each and what is built on that.
+/// Creates five hundred images: a root, 24 teams with a base each, and the images on that base.
 fn family() -> Vec<Planned> {
     let mut family: Vec<Planned> = Vec::new();
     let mut add = |name: &str, needs: &[usize], lot: Lot, seconds: u64| {
@@ -430,11 +430,11 @@ fn built(image: &Planned) -> Outcome {
     }
 }
 
-/// The events of the run, as eight threads would come to them.
+/// Returns the events of the run, as eight threads would cause them.
 fn events(family: &[Planned]) -> Vec<(Duration, Event)> {
     let mut told = vec![(at(0), started(family))];
     let mut free = [0_u64; THREADS];
-    // When each image was there; `None` where it never was.
+    // Time at which each image was ready; `None` if it never was.
     let mut ready: Vec<Option<u64>> =
         family.iter().map(|image| (!image.is_to_be_built()).then_some(0)).collect();
     let mut order: Vec<usize> = (0..family.len()).filter(|i| family[*i].is_to_be_built()).collect();

@@ -1,5 +1,5 @@
-//! What is written of a run: that it is what it is said to be, that all of it agrees, and that what
-//! can't be written harms nothing else.
+//! Files about a run: each has the format that it should have, all agree with each other, and a
+//! file that can't be written affects nothing else.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn assert_valid(summary: &Value) {
     }
 }
 
-/// A tree with an image for each thing that can become of one, and what was there before the run.
+/// Creates a tree with an image for each outcome, and the images that existed before the run.
 fn tree_of_all_fates() -> (TestTree, Cleanup) {
     Engine::Docker.require();
     let tree = TestTree::new(&[
@@ -45,7 +45,7 @@ fn tree_of_all_fates() -> (TestTree, Cleanup) {
     (tree, cleanup)
 }
 
-/// `name: status` of every image, from the summary.
+/// Returns `name: status` of every image, from the summary.
 fn of_summary(summary: &Value) -> BTreeMap<String, String> {
     let lists = ["built", "failed", "skipped", "unbuildable", "not_matched"];
     let entries = lists.iter().flat_map(|list| summary[list].as_array().unwrap());
@@ -53,7 +53,7 @@ fn of_summary(summary: &Value) -> BTreeMap<String, String> {
     entries.map(|entry| (text(&entry["name"]), text(&entry["status"]))).collect()
 }
 
-/// The same, from a JUnit report, which has no word of its own for what was built.
+/// Returns the same from a JUnit report, which has no status for built images.
 fn of_junit(xml: &str) -> BTreeMap<String, String> {
     let case = regex::Regex::new(
         r#"(?s)<testcase name="([^"]+)"[^>]*?(?:/>|>\s*<(?:failure|skipped) [^>]*?type="([^"]+)")"#,
@@ -66,7 +66,7 @@ fn of_junit(xml: &str) -> BTreeMap<String, String> {
     cases.collect()
 }
 
-/// The same, from the data in the page about the run.
+/// Returns the same from the data in the page of the run.
 fn of_page(page: &str) -> BTreeMap<String, String> {
     let (_, data) = page.split_once(r#"<script type="application/json" id="data">"#).unwrap();
     let (data, _) = data.split_once("</script>").unwrap();
@@ -136,7 +136,7 @@ fn all_that_is_written_of_a_run_agrees() {
     assert_eq!(base["fingerprint"].as_str().unwrap().len(), 64);
 }
 
-/// One image that is built in no time.
+/// Creates a tree of one image that is built in no time.
 fn small_tree() -> (TestTree, Cleanup) {
     Engine::Docker.require();
     let tree = TestTree::new(&[("base", "FROM debian:bookworm\nENV OF={{ namespace }}\n")]);
@@ -144,7 +144,7 @@ fn small_tree() -> (TestTree, Cleanup) {
     (tree, cleanup)
 }
 
-/// Whether the image was built after all.
+/// Returns true if the image was built nevertheless.
 fn is_there(tree: &TestTree) -> bool {
     !Engine::Docker.image_id(&tree.reference("base")).is_empty()
 }
@@ -188,7 +188,7 @@ fn a_closed_standard_output_is_told() {
     let output = tree.command(&[]).stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 
-    // Nor does it matter that nobody hears what happens.
+    // A closed standard error does not matter either.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let output = tree.command(&[]).stdout(Stdio::piped()).stderr(writer).output().unwrap();
@@ -204,7 +204,7 @@ fn one_thread_shows_its_log_as_it_comes() {
     assert!(!run.stderr.contains("base | "), "{run:?}");
 }
 
-/// The service is known by what it sets, and can be named or denied.
+/// The CI service is recognised by its environment variables, and can be set or disabled.
 #[test]
 fn services_get_what_they_understand() {
     Engine::Docker.require();

@@ -1,5 +1,5 @@
-//! Repositories that trees lie in and that mean ill: nothing that they configure is run, wherever git is
-//! asked about them; and those that mean well are read, however they were made.
+//! Malicious repositories of trees: no program that they configure is run, in any command that
+//! calls git. Legitimate ones are read, however they were created.
 
 mod support;
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use support::{Run, kiln};
 
-/// A family of two images in a repository of its own, below `docker`.
+/// Family of two images in a repository of its own, below `docker`.
 struct Checkout {
     folder: tempfile::TempDir,
 }
@@ -21,7 +21,7 @@ const MANIFEST: &str = "[defaults]\nnamespace = 'n'\nbase = 'one'\ninstall_type 
                         package_manager = 'apt'\ninstall_types = ['binary']\n";
 
 impl Checkout {
-    /// The family, committed as it is and as it was.
+    /// Creates the family and commits two versions of it.
     fn new() -> Self {
         let checkout = Self { folder: tempfile::tempdir().unwrap() };
         fs::create_dir(checkout.top()).unwrap();
@@ -60,7 +60,7 @@ impl Checkout {
         self.git(&["config", key, value]);
     }
 
-    /// A program that leaves a trace, to be planted.
+    /// Creates a program that leaves a trace when it runs, and returns its path.
     fn program(&self) -> String {
         let program = self.folder.path().join("program");
         let text = format!("#!/bin/sh\ntouch '{}'\ncat\n", self.trace().display());
@@ -73,7 +73,7 @@ impl Checkout {
         self.folder.path().join("ran")
     }
 
-    /// Everything that asks git about the tree.
+    /// Returns all commands that call git for the tree.
     fn commands(&self, since: &str) -> [Command; 3] {
         [
             vec!["affected", "--since", since],
@@ -88,7 +88,7 @@ impl Checkout {
         })
     }
 
-    /// What has changed since the commit before.
+    /// Returns the changes since the previous commit.
     fn affected(&self) -> Run {
         let [affected, ..] = self.commands("HEAD~1");
         Run::of(affected)
@@ -105,7 +105,7 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
 
 const CHANGED: &str = "app: file run.sh changed\n";
 
-/// Takes an object of the last commit but one away, as if a partial clone had not fetched it.
+/// Removes an object of the previous commit, like a partial clone that has not fetched it.
 fn lose_a_file(checkout: &Checkout) {
     let id = checkout.git(&["rev-parse", "HEAD~1:docker/app/run.sh"]);
     fs::remove_file(checkout.top().join(".git/objects").join(&id[..2]).join(&id[2..])).unwrap();
@@ -116,7 +116,8 @@ fn lose_a_file(checkout: &Checkout) {
 
 type Plant = fn(&Checkout, &str);
 
-/// Programs planted in a repository, each with a command of git's that runs it, where one is short.
+/// Programs planted in a repository, each with a short command of git that runs it; empty if there
+/// is none.
 const PLANTED: &[(&str, Plant, &[&str])] = &[
     ("monitor", |c, program| c.set("core.fsmonitor", program), &["status"]),
     (
@@ -325,7 +326,7 @@ fn git_directory_elsewhere_is_refused() {
         assert!(run.stderr.contains(reason), "{name}: {run:?}");
         assert!(run.stderr.contains("clone the repository instead"), "{name}: {run:?}");
     }
-    // A work tree that is configured to be somewhere else is where it is.
+    // A work tree that is configured to be elsewhere is ignored.
     let checkout = Checkout::new();
     checkout.set("core.worktree", other.top().to_str().unwrap());
     assert_eq!(checkout.affected().expect(0).stdout, CHANGED);
@@ -420,7 +421,7 @@ fn files_of_a_commit_are_its_objects() {
     assert_eq!(Run::of(affected).expect(0).stdout, "");
 }
 
-/// Makes a commit whose tree has a file of this name, and goes back to it.
+/// Creates a commit whose tree has a file of this name, and returns its id.
 fn commit_of_file_called(checkout: &Checkout, mode: &str, name: &str) -> String {
     let blob = checkout.git(&["rev-parse", "HEAD:docker/app/run.sh"]);
     let docker = checkout.git(&["rev-parse", "HEAD:docker"]);
@@ -545,7 +546,7 @@ fn commits_are_named_as_git_names_them() {
     }
 }
 
-/// A checkout of kolla whose version is a tag.
+/// Creates a checkout of kolla whose version is a tag.
 fn kolla_checkout() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let release = support::kolla::install("23.0.0");

@@ -1,4 +1,4 @@
-//! Nothing that a run leaves behind has a secret in it, whatever is asked to be told.
+//! No file or output of a run contains a secret, at any level of verbosity.
 
 mod support;
 
@@ -8,13 +8,13 @@ use std::path::Path;
 use support::registry::{AUTH, PASSWORD, Registry};
 use support::{Cleanup, Engine, Run, TestTree, docker};
 
-/// What is lent to a build.
+/// Secret that is lent to a build.
 const LENT: &str = "planted-and-lent-5e1f";
 
-/// The password of a source's URL.
+/// Password in the URL of a source.
 const OF_URL: &str = "planted-in-a-url-77c0";
 
-/// All files below a folder, as one text, with their paths.
+/// Returns all files below a folder, with their paths, as one text.
 fn all_of(folder: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -28,8 +28,8 @@ fn all_of(folder: &Path) -> String {
     text
 }
 
-/// A run that is told to say and keep all it can: of an image that is lent a secret, of one that
-/// fails, and of one whose source can't be had, pushed to a registry that wants a password.
+/// Runs with the most output possible: one image that is lent a secret, one that fails, and one
+/// whose source can't be fetched, pushed to a registry that requires a password.
 #[test]
 fn what_a_run_leaves_behind_has_no_secret_in_it() {
     Engine::Docker.require();

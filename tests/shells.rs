@@ -1,4 +1,4 @@
-//! Completions in the shells that they are for, and the pages of the manual as a formatter reads them.
+//! Completions in their shells, and the manual pages in a formatter.
 
 mod support;
 
@@ -8,14 +8,14 @@ use std::process::Command;
 
 use support::{Run, kiln};
 
-/// What the program prints for a shell.
+/// Returns the completions for a shell.
 fn completions(shell: &str) -> String {
     let mut command = kiln();
     command.args(["completions", shell]);
     Run::of(command).expect(0).stdout
 }
 
-/// What a shell says that is given `script` after it has read the completions.
+/// Returns the output of `script` in a shell that has read the completions.
 fn told(program: &[&str], shell: &str, script: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("completions");
@@ -31,7 +31,7 @@ fn told(program: &[&str], shell: &str, script: &str) -> Vec<String> {
     run.stdout.lines().map(str::to_owned).collect()
 }
 
-/// What bash would offer for a command line, its last word being completed.
+/// Returns bash's suggestions for the last word of a command line.
 fn offered_by_bash(words: &[&str]) -> Vec<String> {
     let [.., before, word] = words else { panic!("a command and a word") };
     let script = format!(
@@ -87,7 +87,7 @@ fn the_other_shells_have_theirs() {
     assert!(Run::of(command).expect(2).stderr.contains("elvish"));
 }
 
-/// What a formatter has to say about a page.
+/// Returns a formatter's warnings about a page.
 fn complaints(page: &Path) -> String {
     let mut command = Command::new("groff");
     command.args(["-man", "-Tutf8", "-ww", "-z"]).arg(page);

@@ -1,5 +1,6 @@
-//! What others write and people read: names in trees, values, logs, and the words of engines and registries. None of
-//! it drives a terminal, gives a command to a service for continuous integration, or looks like a line of Kiln's own.
+//! Third-party text in output for people: names in trees, values, logs, and messages of engines and
+//! registries. None of it controls a terminal, is a command of a CI service, or looks like a line
+//! of Kiln's own.
 
 mod support;
 
@@ -12,7 +13,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use support::{Run, TestTree, kiln};
 
-/// Texts that mean harm. All of them may be names of files.
+/// Malicious texts. All of them may be names of files.
 const HOSTILE: [&str; 12] = [
     "x\n::set-output name=image::attacker",
     "x\n \t::stop-commands::zz",
@@ -30,15 +31,15 @@ const HOSTILE: [&str; 12] = [
 
 const SERVICES: [&str; 2] = ["github", "gitlab"];
 
-/// Beginnings of the lines that Kiln writes for services.
+/// Starts of the lines that Kiln writes for CI services.
 const OWN: [&str; 3] = ["::group::log of ", "::endgroup::", "::error "];
 
-/// Fails the test unless all that was written can only be read.
+/// Fails the test if the output contains a control sequence or a command.
 #[track_caller]
 fn expect_clean(run: &Run, hostile: &str) {
     for text in [&run.stdout, &run.stderr] {
         for line in text.split('\n') {
-            // Sections of GitLab's, which are Kiln's own, begin with an escape and end in one.
+            // Sections of GitLab, which are Kiln's own, begin and end with an escape sequence.
             let own = line
                 .strip_prefix("\u{1b}[0Ksection_")
                 .and_then(|own| own.split_once("\r\u{1b}[0K"));
@@ -64,7 +65,8 @@ fn git(folder: &Path, arguments: &[&str]) {
     Run::of(git).expect(0);
 }
 
-/// A tree, committed, that names `hostile` wherever it can, in files that came after the commit.
+/// Creates a tree, committed, that contains `hostile` wherever it can, in files that are newer than
+/// the commit.
 fn hostile_tree(hostile: &str) -> TestTree {
     let tree = TestTree::new(&[
         ("base", "FROM debian:bookworm\n"),
@@ -78,7 +80,7 @@ fn hostile_tree(hostile: &str) -> TestTree {
         "\n[[unbuildable]]\nimages = ['never']\nbase = ['one']\nreason = {}\n",
         Value::from(hostile)
     );
-    // JSON's escapes of what is outside of the first plane are not those of TOML.
+    // JSON's escapes of characters outside of the basic plane are not valid in TOML.
     tree.write("tree.toml", &format!("{manifest}{reason}"));
     git(tree.path(), &["init", "--quiet"]);
     git(tree.path(), &["add", "--all"]);
@@ -90,7 +92,7 @@ fn hostile_tree(hostile: &str) -> TestTree {
     tree
 }
 
-/// Runs `kiln` in the tree's folder; an engine is out of reach.
+/// Runs `kiln` in the tree's folder, without a reachable engine.
 fn run(tree: &TestTree, arguments: &[&str]) -> Run {
     let mut command = kiln();
     command.args(arguments).current_dir(tree.path());
@@ -191,7 +193,7 @@ fn a_service_that_says_so_is_given_no_commands_either() {
     fs::write(&conf, "[DEFAULT]\nci = gitlab\n").unwrap();
     let run = run(&tree, &[&["lint", "--config-file", "ci.conf"], OPTIONS.as_slice()].concat());
     assert!(run.stdout.contains("x ## [add-mask]e"), "{run:?}");
-    // Who asks for no folding is no less in a job.
+    // Output without folding is still output of a CI job.
     let mut command = kiln();
     command.arg("lint").args(OPTIONS).args(["--ci", "none"]);
     command.current_dir(tree.path()).env("GITHUB_ACTIONS", "true");
@@ -227,13 +229,14 @@ fn tables_of_another_tree_are_only_read() {
         expect_clean(&run, hostile);
         let read: Value = serde_json::from_str(&run.expect(0).stdout).unwrap();
         assert_eq!(read["bases"], json!([hostile]));
-        // What can't be read is told with its line.
+        // An unreadable value is reported with its line.
         write("kolla/common/config.py", &format!("USERS = {{\n    {text}: 1 # {hostile}\n"));
         expect_clean(&Run::of(tables()).expect(2), hostile);
     }
 }
 
-/// A server that answers requests by the beginning of `METHOD path`, the API's version left out; else with a 404.
+/// Starts a server that answers requests by the start of `METHOD path`, without the API's version,
+/// and all others with a 404.
 fn server(answers: Vec<(&'static str, u16, String)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -282,7 +285,7 @@ fn serve(connection: &TcpStream, answers: &[(&'static str, u16, String)]) -> Opt
     }
 }
 
-/// An engine all of whose words are `hostile`, and that fails to build.
+/// Starts an engine whose messages are all `hostile`, and whose builds fail.
 fn hostile_engine(hostile: &str) -> String {
     let records = [
         json!({ "stream": "Step 1/2 : FROM debian:bookworm\n" }),
@@ -340,7 +343,7 @@ fn every_line_of_a_log_and_of_an_error_says_whose_it_is() {
     for line in ["app | error: all is lost", "app: error: all is lost", "app: base: built"] {
         assert!(run.stderr.lines().any(|told| told == line), "{line:?}\n{run:?}");
     }
-    // The engine's version stands in the first line, which stays one.
+    // The engine's version is in the first line, which stays one line.
     let first = run.stderr.lines().next().unwrap();
     assert!(first.contains(r"exit 3 #\n::set-output name=image::x\rerror: "), "{first}");
 }

@@ -1,9 +1,9 @@
-//! A run that is broken off at any moment leaves nothing that is not what it says it is, and the next
-//! run builds the rest and no more.
+//! Runs that are interrupted at any moment: no image has another content than its fingerprint says,
+//! and the next run builds the missing images and no others.
 //!
-//! The trees of a trial and of the one before differ, so that the engine always has a whole family
-//! of images that are no longer right. `KILN_TRIALS` and `KILN_SEED` choose how many trials there are
-//! and which; the seed of each test is printed.
+//! The trees of a trial and of the previous one differ, so that the engine always has a whole
+//! family of outdated images. `KILN_TRIALS` and `KILN_SEED` set the number of trials and their
+//! random seed; the seed of each test is printed.
 
 mod support;
 
@@ -20,7 +20,7 @@ const BUILDERS: [&str; 2] = ["--nobuildkit", "--buildkit"];
 const MIDS: usize = 9;
 const LEAVES: usize = 90;
 
-/// What an image is: its layers, and how it was configured but for what labels say of it.
+/// Content of an image: its layers, and its configuration except for labels.
 type Content = (Value, Value);
 
 /// A hundred images in two versions, one of which the engine has.
@@ -31,7 +31,7 @@ struct Family {
     _cleanup: (Sweep, Cleanup),
 }
 
-/// Removes what lost its name on the way.
+/// Guard that removes the untagged images of the test.
 struct Sweep(String);
 
 impl Drop for Sweep {
@@ -79,11 +79,11 @@ impl Family {
         Run::of(self.command(builder))
     }
 
-    /// The fingerprint and the content of each image that the engine has.
+    /// Returns the fingerprint and the content of each image that the engine has.
     fn in_engine(&self) -> BTreeMap<String, (String, Content)> {
         let references: Vec<String> = self.names.iter().map(|n| self.tree.reference(n)).collect();
         let references: Vec<&str> = references.iter().map(String::as_str).collect();
-        // What is not there is told on standard error.
+        // Missing images are reported on standard error.
         let found = docker(&[&["image", "inspect"], &references[..]].concat()).stdout;
         let images: Vec<Value> = serde_json::from_str(&found).expect("a list");
         let known = images.into_iter().flat_map(|image| {
@@ -103,7 +103,7 @@ impl Family {
         self.names.iter().filter_map(of_name).collect()
     }
 
-    /// The same, once the engine is at rest: it may be at the end of a build that nobody waits for.
+    /// Returns the same once the engine is idle: it may be finishing an abandoned build.
     fn at_rest(&self) -> BTreeMap<String, (String, Content)> {
         let mut before = self.in_engine();
         loop {
@@ -117,13 +117,13 @@ impl Family {
     }
 }
 
-/// What undisturbed runs made of the two versions by one builder.
+/// Results of uninterrupted builds of the two versions by one builder.
 struct Reference {
-    /// The fingerprint of each image, by version.
+    /// Fingerprint of each image, by version.
     fingerprints: [BTreeMap<String, String>; 2],
-    /// What an image is that carries a fingerprint.
+    /// Content of the image with each fingerprint.
     contents: BTreeMap<String, Content>,
-    /// How long the second run took.
+    /// Duration of the second run.
     took: Duration,
 }
 
@@ -146,7 +146,8 @@ impl Reference {
     }
 }
 
-/// One run that gets a signal, and the one after it. Returns how many images the first had made.
+/// Sends a signal to one run, and starts another one afterwards. Returns the number of images that
+/// the first had built.
 fn trial(
     family: &Family,
     builder: &str,
@@ -169,7 +170,7 @@ fn trial(
         .map(|(name, _)| name)
         .collect();
     match first.end {
-        // As a shell tells of a program that had not begun to listen.
+        // Status of a program that had not installed its signal handler yet.
         End::Signal => assert!(signal == "KILL" || right.is_empty(), "{what}: {:?}", first.run),
         End::Code(0) => assert_eq!(right.len(), family.names.len(), "{what}: {:?}", first.run),
         End::Code(code) => {
@@ -209,7 +210,7 @@ struct BrokenOff {
 fn broken_off(child: Child, signal: &str, after: Duration) -> BrokenOff {
     std::thread::sleep(after);
     let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
-    // It is there still, as nobody has waited for it.
+    // The process still exists, since nobody has waited for it.
     assert!(sent.unwrap().success());
     let output = child.wait_with_output().unwrap();
     let end = match output.status.signal() {
@@ -244,7 +245,7 @@ fn trials(count: usize) {
     }
 }
 
-/// How many trials are asked for.
+/// Returns the number of trials.
 fn asked_for(usual: usize) -> usize {
     std::env::var("KILN_TRIALS").map_or(usual, |count| count.parse().expect("a number"))
 }

@@ -1,5 +1,5 @@
-//! Sources, and servers of sources, that mean ill: names that are paths, servers that never end, passwords
-//! that others could read, programs that lie in wait.
+//! Malicious sources and servers of sources: names that are paths, answers without end, passwords
+//! that others could read, programs that are planted.
 
 mod support;
 
@@ -20,19 +20,19 @@ use kiln::image::SourceName;
 use support::idle::idle_engine;
 use support::{Cleanup, Engine, FETCHING, Run, TestTree, kiln};
 
-/// A tree with an image `app` that has a source.
+/// Creates a tree with an image `app` that has a source.
 fn tree() -> TestTree {
     let tree = TestTree::new(&[("app", "FROM debian:bookworm\nADD app-archive /app\n")]);
     tree.write("tree.toml", FETCHING);
     tree
 }
 
-/// The section of a configuration file for the source of `app`.
+/// Returns the section of a configuration file for the source of `app`.
 fn section(kind: &str, location: &str, more: &str) -> String {
     format!("[app]\ntype = {kind}\nlocation = {location}\n{more}\n")
 }
 
-/// A build of `app` with an engine that has nothing.
+/// Returns a build of `app` with an engine that has no images.
 fn build(tree: &TestTree, configuration: &str, arguments: &[&str]) -> Command {
     let path = tree.path().join("build.conf");
     fs::write(&path, configuration).unwrap();
@@ -41,14 +41,15 @@ fn build(tree: &TestTree, configuration: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Why the source of `app` can't be had.
+/// Returns the reason why the source of `app` can't be fetched.
 #[track_caller]
 fn reason(run: Run) -> String {
     let run = run.expect(1);
     run.summary()["failed"][0]["reason"].as_str().unwrap().to_owned()
 }
 
-/// Makes sure that the source of `app` was there: the engine, which has nothing, failed the build.
+/// Fails the test unless the source of `app` was fetched: the engine, which has no images, failed
+/// the build.
 #[track_caller]
 fn expect_fetched(run: &Run) {
     assert!([1, 3].contains(&run.code), "{run:?}");
@@ -56,7 +57,7 @@ fn expect_fetched(run: &Run) {
     assert!(!reason.starts_with("the source"), "{reason}");
 }
 
-/// Runs a command that has to end soon.
+/// Runs a command, and fails the test if it takes longer than `seconds`.
 #[track_caller]
 fn soon(command: Command, seconds: u64) -> Run {
     let began = Instant::now();
@@ -65,7 +66,7 @@ fn soon(command: Command, seconds: u64) -> Run {
     run
 }
 
-/// A server that does this with each connection. Returns its port.
+/// Starts a server that calls `answer` with each connection. Returns its port.
 fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -97,7 +98,7 @@ fn silent(connection: TcpStream) {
     drop(connection);
 }
 
-/// Answers by HTTP with a byte every so often.
+/// Answers by HTTP with one byte after each pause.
 fn dripping(pause: Duration) -> impl Fn(TcpStream) {
     move |mut connection| {
         head(&connection);
@@ -110,7 +111,7 @@ fn dripping(pause: Duration) -> impl Fn(TcpStream) {
     }
 }
 
-/// Names that are paths, or no words.
+/// Names that are paths, or not valid words.
 const HOSTILE_NAMES: [&str; 9] = [
     "app-plugin-x/../../../../OUT",
     "../OUT",
@@ -123,7 +124,7 @@ const HOSTILE_NAMES: [&str; 9] = [
     ".app",
 ];
 
-/// The commands that read sources, as far as they need no engine to do so.
+/// Runs the commands that read sources, as far as they need no engine for that.
 fn commands_that_read(tree: &TestTree, more: &[&str]) -> Vec<Run> {
     let commands: [&[&str]; 8] = [
         &["build", "--nopull"],
@@ -249,7 +250,7 @@ fn silent_servers_are_given_up() {
         let text = section(kind, &location, "reference = main");
         let run = soon(build(&tree, &text, &["--timeout", "3", "--retries", "0"]), 25);
         reason(run);
-        // It may be better the next time.
+        // A second attempt may succeed.
         let run = soon(build(&tree, &text, &["--timeout", "1", "--retries", "1"]), 40);
         assert!(run.stderr.contains("next try in"), "{location}: {run:?}");
         reason(run);
@@ -282,7 +283,7 @@ fn servers_that_drip_are_given_up() {
     }
 }
 
-/// Speaks the start of git's own protocol, and then says something for ever.
+/// Speaks the start of git's own protocol, and then sends messages without end.
 fn talking(mut connection: TcpStream) {
     let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
     let mut request = [0; 4096];
@@ -317,7 +318,7 @@ fn server_that_talks_for_ever_is_given_up_in_little_memory() {
     assert!(reason.contains("it says more than 16 MiB"), "{reason}");
 }
 
-/// Processes that have this text in their arguments, beside this one.
+/// Returns the arguments of other processes that contain this text.
 fn left_behind(text: &str) -> Vec<String> {
     thread::sleep(Duration::from_millis(200));
     arguments_of_all().into_iter().filter(|arguments| arguments.contains(text)).collect()
@@ -372,7 +373,7 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
     Run::of(git).expect(0).stdout.trim().to_owned()
 }
 
-/// A repository with a file, on the branch `main`.
+/// Creates a repository with a file, on the branch `main`.
 fn repository(folder: &Path) -> PathBuf {
     let at = folder.join("repository");
     fs::create_dir(&at).unwrap();
@@ -384,13 +385,13 @@ fn repository(folder: &Path) -> PathBuf {
     at
 }
 
-/// The user and password of a source, as they are and as they stand in a URL.
+/// User and password of a source, plain and as they are written in a URL.
 const USER_INFO: (&str, &str) = ("deploy:GIT/P@SS:W", "deploy:GIT%2FP%40SS:W");
 
-/// Parts of them that nobody may see.
+/// Parts of them that must not be visible.
 const TELLING: [&str; 4] = ["GIT/P@SS", "GIT%2FP", "P%40SS", "GIT/P"];
 
-/// Serves the files of a folder slowly, by HTTP, to whoever knows the password.
+/// Serves the files of a folder slowly, by HTTP, to clients with the password.
 fn slow_files(folder: PathBuf, pause: Duration) -> u16 {
     let token = base64::engine::general_purpose::STANDARD.encode(USER_INFO.0);
     serve(move |mut connection| {
@@ -412,8 +413,9 @@ fn slow_files(folder: PathBuf, pause: Duration) -> u16 {
     })
 }
 
-/// What other users of the machine can see while `run` is at work: arguments of processes, and files in
-/// the temporary folder that are not private.
+/// Returns everything that other users of the machine can see during `run`: arguments of processes,
+/// and git's configuration and logs in the temporary folder. Also returns the number of
+/// observations.
 fn seen_during(run: &mut Child, temporary: &Path) -> (String, usize) {
     let (mut seen, mut looks) = (String::new(), 0);
     while run.try_wait().unwrap().is_none() {
@@ -421,7 +423,7 @@ fn seen_during(run: &mut Child, temporary: &Path) -> (String, usize) {
             seen.push_str(&arguments);
             seen.push('\n');
         }
-        // Files of git's that would be kept, whoever may read them now.
+        // Git would keep these files, so they count even if others may not read them now.
         look_into(temporary, &mut seen);
         looks += 1;
         thread::sleep(Duration::from_millis(15));
@@ -519,7 +521,7 @@ fn secrets_of_locations_are_in_no_reason() {
     ];
     for (kind, location, secret) in table {
         let tree = tree();
-        // A dollar is for references.
+        // A dollar sign would start a reference, so no location has one.
         let run =
             Run::of(build(&tree, &section(kind, location, ""), &["--retries", "0", "--debug"]));
         assert!(!format!("{run:?}").contains(secret), "{location}: {run:?}");
@@ -616,8 +618,8 @@ fn hooks_and_submodules_are_left_alone() {
     assert!(!trace.exists());
 }
 
-/// A certificate for 127.0.0.1 by an authority of its own, and a server that has it and redirects to
-/// `location`. Returns the file of the authority and the port.
+/// Creates a certificate for 127.0.0.1 by its own CA, and starts a server with it that redirects to
+/// `location`. Returns the file of the CA and the port.
 fn redirecting_tls(folder: &Path, location: String) -> (PathBuf, u16) {
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use tokio_rustls::rustls;
@@ -658,7 +660,7 @@ fn redirecting_tls(folder: &Path, location: String) -> (PathBuf, u16) {
     (file, port)
 }
 
-/// A server that has an archive, and what it was asked.
+/// Starts a server of an archive. Returns its port and the requests that it gets.
 fn recording() -> (u16, Receiver<String>) {
     let (send, asked) = channel();
     let port = serve(move |mut connection| {
@@ -772,7 +774,8 @@ fn links_of_a_local_folder_are_not_followed() {
     tree.build(&["--config-file", configuration.to_str().unwrap()]).expect(0);
 }
 
-/// Folders made directly below the temporary one, with their modes, by a command with this umask.
+/// Returns the folders that a command with umask 000 creates directly below the temporary one, with
+/// their modes.
 fn folders_made(command: &Command, temporary: &Path) -> Vec<String> {
     let calls = tempfile::NamedTempFile::new().unwrap();
     let mut shell = Command::new("sh");
@@ -827,7 +830,7 @@ fn folder_of_templates_alone_can_not_be_foretold() {
     assert!(folder.path().join("docker/app/Dockerfile").is_file());
 }
 
-/// A folder with everything in it that a program could take for code or for a program.
+/// Creates a folder with files that a program could load as code or run.
 fn trapped(trace: &Path) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let code = format!("open({:?}, 'w').close()\n", trace.display().to_string());

@@ -1,5 +1,5 @@
-//! The start contract of the shipped images: what `kolla_set_configs` makes of a
-//! `config.json`. The script runs as it is, with a temporary directory as its root.
+//! Start contract of the shipped images: the effects of `kolla_set_configs` for a `config.json`.
+//! The script runs unchanged, with a temporary directory as its root.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker/base/set_configs.py");
 const CONFIG: &str = "/var/lib/kolla/config_files/config.json";
 
-/// The file system of a container, in a temporary directory.
+/// File system of a container, in a temporary directory.
 struct Container {
     root: TempDir,
 }
@@ -22,8 +22,8 @@ impl Container {
         Self { root }
     }
 
-    /// A container with this `config.json`, in which `ME` stands for the owner
-    /// that everyone may give their files to: themselves.
+    /// Creates a container with this `config.json`, in which `ME` stands for the user who runs the
+    /// test: everyone may give files to themselves.
     fn with_config(config: &str) -> Self {
         let container = Self::new();
         container.configure(config);
@@ -77,7 +77,7 @@ impl Container {
         succeeds(self.command("COPY_ALWAYS"));
     }
 
-    /// What the script says when it refuses to start.
+    /// Returns the error of the script when it refuses to start.
     fn refusal(&self) -> String {
         fails(self.command("COPY_ALWAYS"))
     }
@@ -99,7 +99,7 @@ fn succeeds(command: Command) {
     assert!(output.status.success(), "{stderr}");
 }
 
-/// The errors of a command, which are meant to be read.
+/// Returns the error message of a command, which must be readable.
 fn fails(command: Command) -> String {
     let output = output(command);
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -202,7 +202,7 @@ fn a_directory_replaces_what_was_there() {
     assert_eq!(container.read("/etc/rules/deep/b"), "b");
     assert!(!container.exists("/etc/rules/old"));
     assert_eq!(container.mode("/etc/rules/a"), 0o640);
-    // Who may read a directory may also enter it.
+    // A user who may read a directory may also enter it.
     assert_eq!(container.mode("/etc/rules/deep"), 0o750);
 }
 

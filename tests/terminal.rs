@@ -1,4 +1,4 @@
-//! What a run looks like on a terminal: tmux is the terminal, and its screen is what is compared.
+//! Display of a run on a terminal: the terminal is tmux, and the test compares its screen.
 
 mod support;
 
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use support::{Cleanup, Engine, TestTree, in_older_words, replaced};
 
-/// How long to wait for something to appear.
+/// Longest time to wait for a text to appear.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A terminal with a shell command in it, on a tmux server of its own.
+/// Terminal that runs a shell command, on a tmux server of its own.
 struct Terminal {
     folder: tempfile::TempDir,
 }
@@ -22,7 +22,7 @@ impl Terminal {
         let terminal = Self { folder: tempfile::tempdir().unwrap() };
         let script = terminal.folder.path().join("script");
         fs::write(&script, shell_script(command)).unwrap();
-        // Programs may set the clipboard, as many terminals let them.
+        // Programs may set the clipboard, as in many terminals.
         let conf = terminal.folder.path().join("conf");
         fs::write(&conf, "set-option -s set-clipboard on\n").unwrap();
         let start =
@@ -38,8 +38,8 @@ impl Terminal {
         tmux.env_remove("TMUX").env("LC_ALL", "C.UTF-8").output().expect("tmux is installed")
     }
 
-    /// What is on the screen, and was scrolled off it, once all of `texts` are there. Lines that went
-    /// on at the edge are whole again.
+    /// Returns the screen and the scrolled-off lines, once they contain all of `texts`. Wrapped
+    /// lines are joined.
     fn screen_with(&self, texts: &[&str]) -> String {
         let begun = Instant::now();
         loop {
@@ -60,10 +60,11 @@ impl Drop for Terminal {
     }
 }
 
-/// Sequences that drive a terminal: its clipboard, its title, its other screen, and the lines above.
+/// Sequences that control a terminal: its clipboard, its title, its alternate screen, and the lines
+/// above.
 const DRIVING: &str = r"\033]52;c;cGxhbnRlZA==\007\033]0;planted-title\007\033[?1049h\033[2J\r\033[1A\033[2Kplanted: built";
 
-/// Fails the test unless nothing has driven the terminal.
+/// Fails the test if a sequence has controlled the terminal.
 #[track_caller]
 fn expect_undriven(terminal: &Terminal) {
     let told = |arguments: &[&str]| {
@@ -78,7 +79,7 @@ fn expect_undriven(terminal: &Terminal) {
     assert!(!screen.lines().any(|line| line.starts_with("planted")), "{screen}");
 }
 
-/// The command with its environment, and its exit code after it.
+/// Returns a script that runs the command with its environment, and prints its exit code.
 fn shell_script(command: &Command) -> String {
     let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
     let mut script = String::new();
@@ -95,7 +96,7 @@ fn shell_script(command: &Command) -> String {
     script
 }
 
-/// The screen without what differs from run to run.
+/// Returns the screen without the parts that differ between runs.
 fn redacted(screen: &str, tree: &TestTree) -> String {
     let replacements = [
         (regex::escape(tree.path().to_str().unwrap()), "TREE"),
@@ -104,7 +105,7 @@ fn redacted(screen: &str, tree: &TestTree) -> String {
         ("[0-9a-f]{12}".to_owned(), "SHORT-ID"),
         (r"\b\d+\.\d+s".to_owned(), "TIME"),
         ("[\u{2800}-\u{28ff}]".to_owned(), "*"),
-        // A line of full width is followed by the next one as if it went on.
+        // A line of full width is joined with the next one as if it were wrapped.
         (" *([█░]{12})".to_owned(), "\n$1"),
         (r" \d+s\b".to_owned(), " TIME"),
         (r" +TIME".to_owned(), " TIME"),
@@ -113,7 +114,7 @@ fn redacted(screen: &str, tree: &TestTree) -> String {
     replaced(&in_older_words(screen), replacements.iter().map(|(from, to)| (from.as_str(), *to)))
 }
 
-/// An image that fails at once, and one that takes long enough to be seen.
+/// Creates a tree with an image that fails at once, and one that takes long enough to be seen.
 fn family() -> TestTree {
     Engine::Docker.require();
     TestTree::new(&[
@@ -156,7 +157,7 @@ fn a_failing_run_on_a_narrow_terminal() {
     a_failing_run_at("40");
 }
 
-/// A window that changes its size in the middle of a run, and one of a terminal that can do nothing.
+/// Tests a window that is resized in the middle of a run, and a terminal without any capabilities.
 #[test]
 fn odd_terminals_do_no_harm() {
     let tree = family();
@@ -177,7 +178,7 @@ fn odd_terminals_do_no_harm() {
     assert!(!seen.contains('\u{1b}'));
 }
 
-/// The command, after a line that is there before it.
+/// Returns the command, after one that prints a line.
 fn after_a_line(command: &Command) -> Command {
     let mut after = Command::new("sh");
     after.args(["-c", "echo before; exec \"$0\" \"$@\""]);
@@ -191,7 +192,7 @@ fn after_a_line(command: &Command) -> Command {
     after
 }
 
-/// The sequences as they are.
+/// Returns the sequences with real control characters.
 fn driving() -> String {
     DRIVING.replace(r"\033", "\u{1b}").replace(r"\007", "\u{7}").replace(r"\r", "\r")
 }
@@ -232,7 +233,8 @@ fn a_tree_does_not_drive_the_terminal() {
     }
 }
 
-/// The log of a build, while bars are drawn and without them, and what failed, and an instruction beside a bar.
+/// Tests the log of a build with and without progress bars, the report of a failure, and an
+/// instruction beside a bar.
 #[test]
 fn a_build_does_not_drive_the_terminal() {
     Engine::Docker.require();

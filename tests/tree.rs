@@ -1,4 +1,4 @@
-//! The template tree of the project: as text on every base, and on Debian as running images.
+//! The project's template tree: as text on every base, and on Debian as running images.
 
 mod support;
 
@@ -28,7 +28,7 @@ const AXES: [(&str, &str); 10] = [
     ("rhel", "rhos"),
 ];
 
-/// Images that stand for the others of their kind in the snapshots.
+/// Images that represent the others of their kind in the snapshots.
 const SAMPLES: &[&str] = &[
     "base",
     "cinder/cinder-volume",
@@ -48,7 +48,7 @@ const SAMPLES: &[&str] = &[
     "redis/redis",
 ];
 
-/// `kiln build` on the project's tree for a base and an install type.
+/// Returns `kiln build` on the project's tree for a base and an install type.
 fn build(base: &str, install_type: &str, arguments: &[&str]) -> Command {
     let mut command = kiln();
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -56,7 +56,8 @@ fn build(base: &str, install_type: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// The Dockerfile of every image that an axis can supply, or of all, by the image's folder.
+/// Returns the Dockerfile of every image that an axis can build, or of all images, by the image's
+/// folder.
 fn dockerfiles(base: &str, install_type: &str, of_all: bool) -> Vec<(String, String)> {
     let which: &[&str] = if of_all { &["--enable-unbuildable"] } else { &[] };
     let run = rendered(base, install_type, which);
@@ -64,7 +65,7 @@ fn dockerfiles(base: &str, install_type: &str, of_all: bool) -> Vec<(String, Str
     run.dockerfiles
 }
 
-/// What comes of rendering images.
+/// Result of rendering images.
 struct Templates {
     dockerfiles: Vec<(String, String)>,
     warnings: String,
@@ -99,7 +100,7 @@ fn dockerfiles_of_every_axis() {
     }
 }
 
-/// Of every family the image that its others stand on, and the first of those.
+/// Compares two images of every family: the parent of the others, and the first of those.
 #[test]
 fn dockerfiles_of_every_family() {
     for (base, install_type) in
@@ -123,7 +124,7 @@ fn dockerfiles_of_every_family() {
     }
 }
 
-/// What the project asks of a Dockerfile beyond what `kiln lint` asks of every tree.
+/// Returns the violations of the project's own rules for Dockerfiles, beyond those of `kiln lint`.
 fn wrong(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut complain = |is_wrong: bool, what: &str| {
@@ -206,7 +207,7 @@ fn dockerfiles_of_every_axis_are_as_the_project_wants_them() {
     }
 }
 
-/// Files for apt are copied where apt looks for them, before anything is installed.
+/// Files for apt are copied to apt's folders before anything is installed.
 #[test]
 fn the_users_files_for_apt_are_in_the_base_image() {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -235,7 +236,7 @@ fn the_users_files_for_apt_are_in_the_base_image() {
     }
 }
 
-/// A file that is laid over the images of Kolla's releases, too: see `tests/conformance`.
+/// Override that also works for the images of Kolla's releases: see `tests/conformance`.
 const OVERRIDE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/conformance/configurations/five-images/override.j2"
@@ -261,8 +262,8 @@ fn the_documented_override_is_that_of_the_tests() {
     assert_eq!(fenced(&docs).next().unwrap(), fs::read_to_string(OVERRIDE).unwrap());
 }
 
-/// Whatever component installs them, the packages of an image are one list of the expected name,
-/// and every image has a start and an end.
+/// No matter which component installs them, the packages of an image are one list of the expected
+/// name, and every image has a start and an end.
 #[test]
 fn every_image_can_be_customised() {
     for (base, install_type) in
@@ -281,7 +282,7 @@ fn every_image_can_be_customised() {
     }
 }
 
-/// An override of every image: a package for each installer, an instruction for each block.
+/// Returns an override of every image: a package for each installer, an instruction for each block.
 fn override_of_all(images: &[(String, String)]) -> String {
     let mut text = "{% extends parent_template %}\n".to_owned();
     for (folder, _) in images {
@@ -296,7 +297,8 @@ fn override_of_all(images: &[(String, String)]) -> String {
     text
 }
 
-/// What an override of everything did not do to an image.
+/// Returns a change that the override of everything did not make in an image; `None` if all were
+/// made.
 fn not_customised(before: &str, after: &str) -> Option<&'static str> {
     let once = |what: &str, expected: bool| {
         after.lines().filter(|line| line.contains(what)).count() == usize::from(expected)
@@ -324,7 +326,7 @@ fn not_customised(before: &str, after: &str) -> Option<&'static str> {
     None
 }
 
-/// The images of a default profile that users know by these names.
+/// Images of the default profile, by the names that users know.
 const THE_SET: &str = "
     base barbican-base barbican-keystone-listener chrony cron fluentd glance-api glance-base
     glance-registry haproxy heat-all heat-api heat-api-cfn heat-base heat-engine horizon
@@ -339,7 +341,7 @@ const THE_SET: &str = "
     placement-base prometheus-base prometheus-haproxy-exporter prometheus-memcached-exporter
     rabbitmq";
 
-/// The images of the default profile on an axis, sorted.
+/// Returns the images of the default profile on an axis, sorted.
 fn default_profile(base: &str, install_type: &str, arguments: &[&str]) -> Vec<String> {
     let mut command = build(base, install_type, &["--list-images", "-p", "default"]);
     command.args(["--base-arch", "x86_64"]).args(arguments);
@@ -368,12 +370,12 @@ fn the_default_profile_names_the_set() {
     insta::assert_snapshot!("default-profile-left-out", missing);
 }
 
-/// The fenced blocks of a Markdown text, without their fences.
+/// Returns the fenced blocks of a Markdown text, without their fences.
 fn fenced(text: &str) -> impl Iterator<Item = &str> {
     text.split("```").skip(1).step_by(2).filter_map(|block| Some(block.split_once('\n')?.1))
 }
 
-/// The example of the documentation is done as it says, on a copy of the tree.
+/// Follows the example of the documentation on a copy of the tree.
 #[test]
 fn the_documented_way_to_add_an_image() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -449,7 +451,7 @@ fn every_profile_names_images_of_the_tree() {
     }
 }
 
-/// A container that is removed when the test is over.
+/// Container that is removed at the end of the test.
 struct Container(String);
 
 impl Container {
@@ -471,7 +473,7 @@ impl Drop for Container {
     }
 }
 
-/// The first line that a server on a loopback port answers to `question`, once it does.
+/// Returns the first line that a server on a loopback port answers to `question`, once it is ready.
 fn ask(port: u16, question: &str) -> String {
     let patience = Instant::now() + Duration::from_secs(30);
     loop {
@@ -486,14 +488,14 @@ fn ask(port: u16, question: &str) -> String {
     }
 }
 
-/// Keystone's own program runs in an image.
+/// Runs Keystone's own program in an image.
 #[track_caller]
 fn keystone_runs(image: &str) {
     let run = ["run", "--rm", "--network", "none", "--entrypoint", "keystone-manage"];
     docker(&[run.as_slice(), &[image, "--version"]].concat()).expect(0);
 }
 
-/// The whole set in the packages of Debian: built, not built again, pushed, and run.
+/// Tests the whole set from the packages of Debian: built, not built again, pushed, and run.
 #[test]
 fn built_from_the_packages_of_debian() {
     require_engine();

@@ -1,5 +1,5 @@
-//! What template trees and configuration files of a checkout may decide, and what they may not: tried
-//! through the program, with trees and files that mean harm.
+//! Options that template trees and the configuration files of a checkout may set, and those that
+//! they may not: tested through the program, with malicious trees and files.
 
 mod support;
 
@@ -27,7 +27,7 @@ const COMMANDS: &[&[&str]] = &[
     &["config", "show"],
 ];
 
-/// A value of the kind that an option takes.
+/// Returns a value of an option's type.
 fn sample(option: &Opt) -> String {
     match (option.kind, option.default) {
         (Kind::Bool, Fallback::Is("true")) => "false".to_owned(),
@@ -39,7 +39,7 @@ fn sample(option: &Opt) -> String {
     }
 }
 
-/// Puts a line under `[defaults]` of a tree's manifest, in the place of one for the same option.
+/// Sets an option under `[defaults]` of a tree's manifest, replacing its former value.
 fn set_default(tree: &TestTree, name: &str, value: &str) {
     let manifest = fs::read_to_string(tree.path().join("tree.toml")).unwrap();
     let others = manifest.lines().filter(|line| !line.starts_with(&format!("{name} =")));
@@ -50,7 +50,7 @@ fn set_default(tree: &TestTree, name: &str, value: &str) {
     );
 }
 
-/// Makes a git repository of a folder, with all that is in it committed.
+/// Creates a git repository in a folder and commits all files.
 fn commit(folder: &Path) {
     for arguments in [
         &["init", "--quiet"][..],
@@ -249,7 +249,7 @@ fn values_of_a_tree_refer_to_nothing_that_only_the_user_knows() {
         let run = listed(&tree);
         assert_eq!(run.code, if reference == "$timeout" { 0 } else { 2 }, "{run:?}");
     }
-    // What trees may set themselves is for them to know, whoever set it.
+    // A tree may see the values of options that it may set, no matter who set them.
     let tree = TestTree::new(IMAGES);
     set_default(&tree, "maintainer", "\"of $base and $openstack_release\"");
     tree.build(&["--openstack-release", "x", "--list-images"]).expect(0);
@@ -267,7 +267,7 @@ fn tree_names_no_registry_as_its_namespace() {
     }
 }
 
-/// A tree whose manifest gives the image `app` this source.
+/// Creates a tree whose manifest gives the image `app` this source.
 fn tree_with_source(kind: &str, location: &str) -> TestTree {
     let tree = TestTree::new(IMAGES);
     let manifest = fs::read_to_string(tree.path().join("tree.toml")).unwrap();
@@ -335,7 +335,7 @@ fn local_sources_of_a_tree_lie_in_the_tree_or_where_the_user_says() {
     assert_eq!(affected(&["--locals-base", "."]), "");
 }
 
-/// A checkout with a tree and a `build.conf` of these lines, and a folder beside it.
+/// Checkout with a tree and a `build.conf` of these lines, and a folder beside it.
 struct Checkout {
     folder: tempfile::TempDir,
 }

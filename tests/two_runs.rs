@@ -1,4 +1,4 @@
-//! Two runs at once: the second waits for the first where they would get in each other's way.
+//! Two runs at once: the second waits for the first if they would interfere with each other.
 
 mod support;
 
@@ -24,13 +24,13 @@ fn a_second_run_for_the_same_names_waits_and_says_so() {
     let waiting = format!("waiting for another run (process {}) to be done with", first.id());
     assert!(second.stderr.contains(&waiting), "{second:?}");
     assert!(second.stderr.contains(&format!("{}/one-binary-*:t", tree.namespace())), "{second:?}");
-    // It found what the first had made.
+    // The second run finds the images of the first.
     assert_eq!(second.names("skipped"), ["slow"]);
     drop(heard);
     first.wait().unwrap();
     let third = tree.build(&[]).expect(0);
     assert!(!third.stderr.contains("waiting"), "{third:?}");
-    // Other names are nobody's business.
+    // A run with other names does not wait.
     let state = tempfile::tempdir().unwrap();
     let state = state.path().join("file");
     fs::write(&state, "").unwrap();
@@ -72,8 +72,8 @@ fn two_runs_with_one_work_folder_leave_all_of_one() {
     }
 }
 
-/// The trees of two jobs that make images of the same names, each of them from its own files, with what
-/// `kiln explain` says that their images carry as fingerprints.
+/// Trees of two jobs that build images of the same names, each from its own files, and the
+/// fingerprints of their images according to `kiln explain`.
 struct Rivals {
     engine: Engine,
     option: &'static str,
@@ -81,10 +81,10 @@ struct Rivals {
     fingerprints: [Vec<(&'static str, String)>; 2],
 }
 
-/// Runs of each job.
+/// Number of runs of each job.
 const ROUNDS: usize = 3;
 
-/// The images of a rival, each with a file that tells whose it is.
+/// Images of a rival, each with a file that identifies its tree.
 const IMAGES: [(&str, &str, &str); 3] = [
     ("base", "FROM scratch\nCOPY file /base\n", "/base"),
     ("tool", "FROM scratch\nCOPY file /tool\n", "/tool"),
@@ -119,7 +119,7 @@ impl Rivals {
         Self { engine, option, trees, fingerprints }
     }
 
-    /// Runs one of the jobs. It may fail, for no reason but the other.
+    /// Runs one of the jobs. It may fail only because of the other one.
     fn run(&self, which: usize) -> Run {
         let arguments = [self.option, "--nocache", "--retries", "1", "--threads", "1"];
         Run::of(self.trees[which].command(&arguments))
@@ -131,7 +131,7 @@ impl Rivals {
         }
     }
 
-    /// Looks whether an image that carries the fingerprint of one of them has the files of that one.
+    /// Fails the test unless an image with the fingerprint of one tree has the files of that tree.
     fn look_at(&self, name: &str) -> Option<()> {
         let reference = self.trees[0].reference(name);
         let format = r#"{{.Id}} {{index .Config.Labels "kiln.fingerprint"}}"#;
@@ -152,8 +152,8 @@ impl Rivals {
     }
 }
 
-/// However two jobs, and somebody who moves tags to and fro, get in each other's way: no image has a
-/// fingerprint and other files than that stands for.
+/// Two jobs, and a process that moves tags back and forth, interfere with each other: no image has
+/// a fingerprint that does not match its files.
 fn no_image_lies(engine: Engine, option: &'static str) {
     let rivals = Rivals::new(engine, option);
     let _cleanup = Cleanup::of(engine, rivals.trees[0].namespace());
@@ -166,7 +166,7 @@ fn no_image_lies(engine: Engine, option: &'static str) {
         });
         assert_ne!(ids[0], ids[1]);
         let (rivals, is_over) = (&rivals, &is_over);
-        // In the way from time to time only, so that some builds get through.
+        // The tags are moved only from time to time, so that some builds succeed.
         scope.spawn(move || {
             let base = rivals.trees[0].reference("base");
             for id in ids.iter().cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {

@@ -1,5 +1,5 @@
-//! Commands that build nothing, watched by strace on a tree that means harm: what they write, which
-//! programs they run, and which sockets they open.
+//! Commands that build nothing, observed by strace on a malicious tree: the files that they write,
+//! the programs that they run, and the sockets that they open.
 
 mod support;
 
@@ -11,18 +11,18 @@ use std::process::Command;
 use regex::Regex;
 use support::{Run, kiln, kolla};
 
-/// Calls that change files, start programs or open sockets.
+/// System calls that change files, start programs or open sockets.
 const CALLS: &str = "trace=openat,open,openat2,creat,mkdir,mkdirat,mknod,mknodat,unlink,unlinkat,rmdir,rename,\
      renameat,renameat2,link,linkat,symlink,symlinkat,truncate,chmod,fchmodat,chown,lchown,fchownat,utimensat,\
      setxattr,mount,execve,execveat,socket,connect,bind,listen";
 
-/// Sockets of an engine that is not there.
+/// Socket of an engine that does not exist.
 const ENGINE: &str = "/nonexistent/engine.sock";
 
-/// What the calls of a command did, and what came of the command.
+/// Effects of a command's system calls, and the command's result.
 struct Watched {
     run: Run,
-    /// Paths that were written, made, removed, or given other rights.
+    /// Paths that were written, created, removed, or whose permissions were changed.
     written: BTreeSet<PathBuf>,
     /// File names of programs.
     programs: BTreeSet<String>,
@@ -76,7 +76,7 @@ fn watch(at: &Path, temporary: &Path, command: &[&str]) -> Watched {
             }
             "socket" => drop(sockets.insert(rest.split(',').next().unwrap().to_owned())),
             "connect" | "bind" | "listen" => drop(sockets.insert(rest.to_owned())),
-            // The first of two names is only kept as a text.
+            // The first of the two paths is only stored as text.
             "symlink" | "symlinkat" => written.extend(paths.last()),
             _ => written.extend(paths),
         }
@@ -84,7 +84,7 @@ fn watch(at: &Path, temporary: &Path, command: &[&str]) -> Watched {
     Watched { run, written, programs, sockets }
 }
 
-/// A repository with a tree that would have programs run, files written and servers asked.
+/// Creates a repository with a tree that tries to run programs, write files and contact servers.
 fn hostile_checkout() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
@@ -146,8 +146,8 @@ fn hostile_checkout() -> tempfile::TempDir {
     folder
 }
 
-/// Commits what is in a folder to a new repository, which then has git run `program` wherever git can be
-/// told to by a configuration.
+/// Commits the files of a folder to a new repository, and then configures git to run `program`
+/// wherever a configuration can.
 fn commit(folder: &Path, program: &str) {
     let git = |arguments: &[&str]| {
         let run = Command::new("git").arg("-C").arg(folder).args(arguments).output().unwrap();
@@ -203,7 +203,7 @@ fn commands_that_build_nothing_write_nothing_and_ask_nobody() {
         let Watched { run, written, programs, sockets } = watch(&at, temporary.path(), &command);
         assert!(run.code == 0 || command[0] == "lint" && run.code == 1, "{command:?}: {run:?}");
         assert!(!at.join("ran").exists(), "{command:?} ran a program of the checkout");
-        // A commit is unpacked for a while.
+        // A commit is unpacked temporarily.
         let looks_back = command.iter().any(|word| word.ends_with("since"));
         let is_elsewhere = |path: &&PathBuf| {
             !(path.starts_with("/dev") || looks_back && path.starts_with(temporary.path()))
