@@ -10,13 +10,13 @@ use regex::Regex;
 /// Modules with those that each may use, in the order of the data flow. `cli` may use all.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("diagnostic", &[]),
+    ("files", &[]),
+    ("secret", &["files"]),
     ("visible", &[]),
-    ("console", &["diagnostic", "visible"]),
+    ("console", &["diagnostic", "secret", "visible"]),
     ("crypto", &[]),
     ("endpoint", &[]),
-    ("files", &[]),
     ("program", &[]),
-    ("secret", &["files"]),
     ("git", &["files", "program", "secret"]),
     ("image", &[]),
     ("event", &["image"]),

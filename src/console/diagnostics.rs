@@ -6,6 +6,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 
 use crate::diagnostic::{Diagnostic, Place};
+use crate::secret::with_secrets_marked;
 use crate::visible;
 
 /// Returns a diagnostic as several lines, with or without colours. Control characters in its texts
@@ -20,12 +21,17 @@ pub(super) fn rendered(diagnostic: &Diagnostic, has_colours: bool) -> String {
         let snippet = Snippet::source(&*place.source).path(&*place.path).annotation(annotation);
         elements.push(snippet.into());
     }
-    let note = |note: &String| Level::NOTE.message(visible::block(note).into_owned()).into();
-    let help = |help: &String| Level::HELP.message(visible::block(help).into_owned()).into();
+    let note = |note: &String| Level::NOTE.message(shown(note)).into();
+    let help = |help: &String| Level::HELP.message(shown(help)).into();
     elements.extend(diagnostic.notes.iter().map(note));
     elements.extend(diagnostic.help.iter().map(help));
-    let message = visible::block(&diagnostic.message).into_owned();
+    let message = shown(&diagnostic.message);
     renderer.render(&[Level::ERROR.primary_title(message).elements(elements)])
+}
+
+/// Returns a text as it is shown: without the secrets of URLs, and escaped.
+fn shown(text: &str) -> String {
+    visible::block(&with_secrets_marked(text)).into_owned()
 }
 
 /// A place whose texts are escaped.
@@ -38,13 +44,26 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn of(place: &'a Place) -> Self {
-        let Place { path, source, span, label } = place;
-        let (source, span) = match visible::block(source) {
-            Cow::Borrowed(source) => (source.into(), span.clone()),
-            Cow::Owned(_) => with_span(source, span),
+        let Place { path, source, label, .. } = place;
+        let (source, span) = match without_secrets_in_lines(source, &place.span) {
+            Some((source, span)) => with_span(&source, &span),
+            None => match visible::block(source) {
+                Cow::Borrowed(source) => (source.into(), place.span.clone()),
+                Cow::Owned(_) => with_span(source, &place.span),
+            },
         };
         Self { path: visible::line(path), source, span, label: visible::line(label) }
     }
+}
+
+/// Returns the source with a mark in place of the secrets in the lines of the span, and these lines as the
+/// span; `None` if there are no secrets in them.
+fn without_secrets_in_lines(source: &str, span: &Range<usize>) -> Option<(String, Range<usize>)> {
+    let start = source[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = source[span.end..].find('\n').map_or(source.len(), |newline| span.end + newline);
+    let Cow::Owned(marked) = with_secrets_marked(&source[start..end]) else { return None };
+    let span = start..start + marked.len();
+    Some(([&source[..start], &marked, &source[end..]].concat(), span))
 }
 
 /// Returns the escaped source, and the span's position in it.
@@ -69,6 +88,19 @@ mod tests {
             .note("a fact")
             .help("mend it");
         insta::assert_snapshot!(rendered(&diagnostic, false));
+    }
+
+    #[test]
+    fn secrets_of_urls_are_in_no_part_of_a_diagnostic() {
+        let source = "[app]\nlocation = https://me:pass$word@h/app?token=t0ken\ntype = git\n";
+        let start = source.find("pass").unwrap();
+        let diagnostic = Diagnostic::new("'https://me:pass$word@h/app' is wrong")
+            .at(Place::new("build.conf", source, start..start + 9))
+            .note("it is https://me:pass$word@h/app?token=t0ken")
+            .help("write https://me:pass$word@h/app");
+        let text = rendered(&diagnostic, false);
+        assert!(!text.contains("word") && !text.contains("t0ken"), "{text}");
+        assert!(text.contains("build.conf:2:") && text.contains("location = https://***@h/app"));
     }
 
     #[test]
