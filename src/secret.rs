@@ -33,7 +33,7 @@ pub fn is_secret_name(name: &str) -> bool {
 }
 
 /// Returns a text in which URLs have no user and password, and parameters of URLs that are most
-/// likely secrets have no value.
+/// likely secrets have no value. The user of an ssh URL is no secret without a password.
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
     hidden(text, "")
 }
@@ -74,7 +74,8 @@ fn hidden<'a>(text: &'a str, mark: &str) -> Cow<'a, str> {
         let (before, url) = rest.split_at(start + SCHEME_END.len());
         shown.push_str(before);
         let (url, after) = url.split_at(end_of_url(url));
-        let url = match end_of_user_info(url) {
+        let is_secret = |end: &usize| !shown.ends_with("ssh://") || url[..*end].contains(':');
+        let url = match end_of_user_info(url).filter(is_secret) {
             Some(end) => {
                 shown.push_str(mark);
                 &url[end..]
@@ -208,7 +209,8 @@ mod tests {
             ("http://tok/en==@host.example/a", "http://host.example/a"),
             ("http://token@host", "http://host"),
             ("git+https://u:p@h.example/a", "git+https://h.example/a"),
-            ("ssh://git@h/a", "ssh://h/a"),
+            ("ssh://git@h/a", "ssh://git@h/a"),
+            ("ssh://git:pass@h/a", "ssh://h/a"),
             ("at 'https://u:p@a.b/','http://v:q@c.d/' no", "at 'https://a.b/','http://c.d/' no"),
             ("p=http://u:p@h:3128 q=https://v:w@i", "p=http://h:3128 q=https://i"),
         ];
