@@ -173,11 +173,16 @@ pub fn check_found_file(path: &Path) -> std::result::Result<(), Diagnostic> {
 /// Returns the top folder of the checkout that a configuration file found in `folder` belongs to:
 /// that of the git repository, or `folder` itself if the template tree is below it.
 pub fn checkout_of(folder: &Path, tree: Option<&Path>) -> Option<PathBuf> {
+    // The tree in the folder may be a link to one elsewhere.
+    let written = |path: &Path| std::path::absolute(path).ok();
+    let is_named_below = tree.is_some_and(|tree| {
+        written(folder).zip(written(tree)).is_some_and(|(folder, tree)| tree.starts_with(folder))
+    });
     let folder = folder.canonicalize().ok()?;
     let of_git = folder.ancestors().find(|above| above.join(GIT_FOLDER).symlink_metadata().is_ok());
     let of_tree = || {
-        let tree = tree?.canonicalize().ok()?;
-        tree.starts_with(&folder).then_some(folder.as_path())
+        let is_below = || Some(tree?.canonicalize().ok()?.starts_with(&folder));
+        (is_named_below || is_below().unwrap_or(false)).then_some(folder.as_path())
     };
     of_git.or_else(of_tree).map(Path::to_owned)
 }
@@ -228,6 +233,9 @@ mod tests {
         assert_eq!(checkout_of(&top.join("a"), Some(&tree)), Some(top.join("a")));
         assert_eq!(checkout_of(&top, Some(&tree)), Some(top.clone()));
         assert_eq!(checkout_of(&tree, Some(&top.join("a"))), None);
+        fs::create_dir(top.join("b")).unwrap();
+        symlink("../a/docker", top.join("b/docker")).unwrap();
+        assert_eq!(checkout_of(&top.join("b"), Some(&top.join("b/docker"))), Some(top.join("b")));
         fs::write(top.join(".git"), "gitdir: elsewhere\n").unwrap();
         assert_eq!(checkout_of(&top.join("a"), None), Some(top.clone()));
         assert_eq!(checkout_of(&tree, Some(&top.join("a"))), Some(top));
