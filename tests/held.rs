@@ -6,26 +6,12 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::idle::idle_engine;
-use support::{FETCHING, Run, TestTree, files_below, kiln};
+use support::{FETCHING, Run, TestTree, commit, files_below, kiln};
 
 const IMAGES: &[(&str, &str)] = &[("base", "FROM debian:bookworm\n"), ("app", "FROM @base\n")];
-
-/// Commits what is in a folder to a new git repository.
-fn commit(folder: &Path) {
-    for arguments in [
-        &["init", "--quiet"][..],
-        &["add", "--all"],
-        &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message=first"],
-    ] {
-        let status = Command::new("git").arg("-C").arg(folder).args(arguments).status().unwrap();
-        assert!(status.success());
-    }
-}
 
 #[test]
 fn commits_that_look_like_options_are_no_options() {

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use kiln::settings::options::{Authority, Fallback, Kind, OPTIONS, Opt};
 use support::kolla::checkout as kolla_checkout;
-use support::{Run, TestTree, files_below, kiln};
+use support::{Run, TestTree, commit, files_below, kiln};
 
 const IMAGES: &[(&str, &str)] = &[("base", "FROM debian:bookworm\n"), ("app", "FROM @base\n")];
 
@@ -48,18 +48,6 @@ fn set_default(tree: &TestTree, name: &str, value: &str) {
         "tree.toml",
         &others.replace("[defaults]", &format!("[defaults]\n{name} = {value}")),
     );
-}
-
-/// Creates a git repository in a folder and commits all files.
-fn commit(folder: &Path) {
-    for arguments in [
-        &["init", "--quiet"][..],
-        &["add", "--all"],
-        &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message=first"],
-    ] {
-        let status = Command::new("git").arg("-C").arg(folder).args(arguments).status().unwrap();
-        assert!(status.success());
-    }
 }
 
 /// Runs a command with `--tree .` in the folder `at`, as a user whose home is empty.

@@ -105,25 +105,20 @@ impl Surroundings<'_> {
 /// Returns the path if a location leads to a file or folder of this machine.
 fn place_on_this_machine(kind: Kind, location: &str) -> Option<&str> {
     const FILE: &str = "file:";
-    let of_url =
-        |start: Option<usize>| Some(location[start? + FILE.len()..].trim_start_matches("//"));
-    let in_small_letters = location.trim_start().to_ascii_lowercase();
-    let at_start = || {
-        of_url(
-            in_small_letters
-                .starts_with(FILE)
-                .then_some(location.len() - location.trim_start().len()),
-        )
-    };
-    let is_path = |text: &str| match text.find([':', '/']) {
-        Some(at) => text[at..].starts_with('/'),
-        None => true,
-    };
+    let given = location;
+    let location = location.trim();
+    let file_scheme = location.to_ascii_lowercase().find(FILE);
+    let of_url = |at: usize| location[at + FILE.len()..].trim_start_matches("//");
+    let at_start = || file_scheme.filter(|at| *at == 0).map(of_url);
     match kind {
+        Kind::Local => Some(given),
         Kind::Url => at_start(),
-        Kind::Local => Some(location),
-        Kind::Git => at_start().or_else(|| is_path(location).then_some(location)),
-        Kind::Pip => of_url(location.to_ascii_lowercase().find(FILE)).or_else(|| {
+        // A path has a slash before any colon, as git tells it from host:path.
+        Kind::Git => at_start().or_else(|| {
+            let end = location.find([':', '/']).map_or("/", |at| &location[at..]);
+            end.starts_with('/').then_some(location)
+        }),
+        Kind::Pip => file_scheme.map(of_url).or_else(|| {
             let is_path = location.contains('/') && !location.contains("://");
             is_path.then_some(location)
         }),

@@ -413,3 +413,15 @@ pub fn files_below(folder: &Path) -> BTreeMap<String, String> {
     }
     found
 }
+
+/// Creates a git repository in a folder and commits all files.
+pub fn commit(folder: &Path) {
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["add", "--all"],
+        &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message=first"],
+    ] {
+        let status = Command::new("git").arg("-C").arg(folder).args(arguments).status().unwrap();
+        assert!(status.success());
+    }
+}
