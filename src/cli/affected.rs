@@ -46,24 +46,24 @@ const WITHOUT_ENGINE: [(&str, &str); 3] =
 /// Returns the grammar of `kiln affected`.
 pub fn command() -> Command {
     Command::new("affected")
-        .about("Tell which images are not what they were at a git commit, and why")
+        .about("List the images that changed since a git commit, and why")
         .after_help(
-            "Takes the options of kiln build, and needs neither an engine nor the network.\n\n\
-             Exit codes: 0 all is told, also where nothing is affected; 2 wrong usage or \
-             configuration, no such commit, or a tree that git does not know; 4 nothing matched.",
+            "Takes the options of kiln build. Needs neither an engine nor the network.\n\n\
+             Exit codes: 0 the list is printed, even if it is empty; 2 usage or configuration \
+             error, no such commit, or a tree outside of a git repository; 4 no image matched.",
         )
         .arg(
             Arg::new(SINCE)
                 .long(SINCE)
                 .value_name("REF")
                 .required(true)
-                .help("The branch, tag or commit to compare with"),
+                .help("Branch, tag or commit to compare with"),
         )
         .defer(|command| {
             let command = args::with_options(command);
             command.mut_arg("changed_since", |arg| arg.hide(true)).mut_arg(FORMAT, |arg| {
                 arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
-                    .help("The format of the list [default: text]")
+                    .help("Format of the list [default: text]")
             })
         })
 }

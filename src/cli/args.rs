@@ -25,26 +25,27 @@ const CONFIG_SUFFIX: &str = "conf";
 
 /// Help text of `build` below the options.
 const AFTER_BUILD: &str = "\
-Every option but --config-file may also stand in build.conf (see 'kiln config example') or in the \
-environment as KILN_<OPTION>. 'kiln config show' tells what holds for each, and why.
+Every option except --config-file and --config-dir can also be set in build.conf (see 'kiln config \
+example') or in the environment as KILN_<OPTION>. 'kiln config show' prints the effective value of each \
+option and its origin.
 
-Exit codes: 0 all is built, 1 an image failed, 2 wrong usage or configuration, or a report that could \
-not be written, 3 the engine or the registry is out of reach, 4 nothing matched, 130 interrupted.
+Exit codes: 0 all images are built, 1 an image failed, 2 usage or configuration error, or a report could \
+not be written, 3 the engine or the registry is unreachable, 4 no image matched, 130 interrupted.
 
 Examples:
-  What would be built, in order; no engine is needed:
+  List the images of a profile in build order; needs no engine:
       kiln build --base debian --profile demo --list-images
 
-  Those images, with a log of each:
+  Build these images and write a log of each:
       kiln build --base debian --profile demo --logs-dir logs
 
-  All whose names end so, with what they are built on, as Dockerfiles alone:
+  Write the Dockerfiles of images whose names end in 'api', and of their ancestors:
       kiln build --base debian --template-only --work-dir out 'api$'
 
-  A tree of one's own for two distros, its packages changed by a file:
+  Build your own tree for two distributions, with a template override:
       kiln build --tree ./images --base debian,ubuntu --template-override mine.j2
 
-  Every night: what changed since it was pushed last, and nothing else:
+  Every night: build and push only images that changed since the last push:
       kiln build --registry registry.example.com --push --skip-unchanged=registry";
 
 /// Values of the options given, by option name.
@@ -85,7 +86,7 @@ fn build() -> Command {
             Arg::new(VERSION)
                 .long("version")
                 .action(ArgAction::SetTrue)
-                .help("Print the version, and nothing else"),
+                .help("Print the version and exit"),
         )
         .defer(with_options)
 }
@@ -104,7 +105,7 @@ pub fn with_options(command: Command) -> Command {
                 .help(
                     "Read options from this file; may be repeated \
                      [default: the first of ./build.conf, ~/.config/kiln/build.conf and /etc/kiln/build.conf, \
-                     else kolla-build.conf where kolla-build looks for it]",
+                     else kolla-build.conf in the folders that kolla-build searches]",
                 ),
         )
         .arg(
@@ -114,7 +115,7 @@ pub fn with_options(command: Command) -> Command {
                 .value_parser(ValueParser::path_buf())
                 .action(ArgAction::Append)
                 .help_heading("Configuration")
-                .help("Read options from the *.conf files of this folder, after the files; may be repeated"),
+                .help("Read options from the *.conf files of this folder, after all --config-file; may be repeated"),
         );
     OPTIONS.iter().fold(command, |command, option| match option.kind {
         Kind::Bool => command.args(switch(option)),
@@ -192,7 +193,7 @@ fn help(option: &Opt) -> String {
     let default = match option.default {
         Fallback::Unset => String::new(),
         Fallback::Is(value) => format!(" [default: {value}]"),
-        Fallback::OfTree => " [default: as the tree says]".to_owned(),
+        Fallback::OfTree => " [default: set by the tree]".to_owned(),
         Fallback::Found(what) => format!(" [default: {what}]"),
     };
     format!("{}{default}{}", option.help, effect(option))

@@ -12,11 +12,11 @@ const SHELL: &str = "SHELL";
 /// Returns the grammar of `kiln completions`.
 pub fn command() -> Command {
     Command::new("completions")
-        .about("Print what a shell completes the command line by")
+        .about("Print a completion script for a shell")
         .after_help(
             "Examples:\n  \
-             source <(kiln completions bash)                          this bash, until it ends\n  \
-             kiln completions bash > /etc/bash_completion.d/kiln      every bash\n  \
+             source <(kiln completions bash)                          for the current bash session\n  \
+             kiln completions bash > /etc/bash_completion.d/kiln      for every bash\n  \
              kiln completions zsh > ~/.zfunc/_kiln                    with ~/.zfunc in fpath\n  \
              kiln completions fish > ~/.config/fish/completions/kiln.fish",
         )
@@ -24,7 +24,7 @@ pub fn command() -> Command {
             Arg::new(SHELL)
                 .required(true)
                 .value_parser(EnumValueParser::<Shell>::new())
-                .help("The shell"),
+                .help("Shell"),
         )
 }
 

@@ -27,7 +27,7 @@ const TREE: &str = "tree";
 /// Returns the grammar of `kiln config`.
 pub fn command() -> Command {
     Command::new("config")
-        .about("Show and check what is configured")
+        .about("Show and check the configuration")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -35,26 +35,26 @@ pub fn command() -> Command {
         )
         .subcommand(
             Command::new("show")
-                .about("Show the value of every option that kiln build would take with the same arguments, and where it comes from")
+                .about("Print the effective value of every option of kiln build, with the same arguments, and its origin")
                 .defer(args::with_options),
         )
         .subcommand(
             Command::new("check")
-                .about("Say what is wrong with configuration files")
-                .after_help("Exit codes: 0 nothing is wrong, 2 something is.")
+                .about("Check configuration files for errors")
+                .after_help("Exit codes: 0 no errors, 2 errors.")
                 .arg(
                     Arg::new(FILES)
                         .required(true)
                         .action(ArgAction::Append)
                         .num_args(1..)
                         .value_parser(ValueParser::path_buf())
-                        .help("A file; several are read as one configuration, as --config-file reads them"),
+                        .help("File to check; several files are read as one configuration, as with --config-file"),
                 )
                 .arg(
                     Arg::new(TREE)
                         .long(option(TREE).flag)
                         .value_name(option(TREE).value)
-                        .help("The template tree that they are for, unless they name it"),
+                        .help("Template tree that the files are for, unless they name it"),
                 ),
         )
 }

@@ -24,11 +24,11 @@ const SHORT: usize = 12;
 /// Returns the grammar of `kiln explain`.
 pub fn command() -> Command {
     Command::new("explain")
-        .about("Tell why kiln build, with the same options, would build an image or leave it out")
+        .about("Explain why kiln build, with the same options, would build an image or skip it")
         .arg(
             Arg::new(IMAGE)
                 .required(true)
-                .help("The image's name; with several axes, as axis/name"),
+                .help("Name of the image; if several targets are built, as TARGET/NAME"),
         )
         .defer(args::with_options)
 }

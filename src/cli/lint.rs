@@ -49,21 +49,21 @@ pub fn command() -> Command {
     };
     let names = Rule::ALL.map(Rule::name).join(", ");
     Command::new("lint")
-        .about("Check a tree of templates for mistakes")
+        .about("Check a template tree for mistakes")
         .after_help(format!(
-            "Takes the options of kiln build, and needs neither an engine nor the network. Patterns \
-             select the images that are checked; without any, all is.\n\n\
+            "Takes the options of kiln build. Needs neither an engine nor the network. Patterns \
+             select the images to check; without a pattern, the whole tree is checked.\n\n\
              Rules: {names}.\n\
-             'kiln-lint: allow RULE' in a comment of a template silences a rule for its image.\n\n\
-             Exit codes: 0 nothing is found; 1 something is; 2 wrong usage or configuration, or the \
-             tree can't be checked; 4 nothing matched."
+             'kiln-lint: allow RULE' in a comment of a template disables a rule for its image.\n\n\
+             Exit codes: 0 no findings; 1 findings; 2 usage or configuration error, or the tree \
+             can't be checked; 4 no image matched."
         ))
-        .arg(several(RULE).help("Check this rule and no other; may be repeated"))
-        .arg(several(IGNORE).help("Leave this rule out; may be repeated"))
+        .arg(several(RULE).help("Check only this rule; may be repeated"))
+        .arg(several(IGNORE).help("Skip this rule; may be repeated"))
         .defer(|command| {
             args::with_options(command).mut_arg(FORMAT, |arg| {
                 arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
-                    .help("The format of the findings [default: text]")
+                    .help("Format of the findings [default: text]")
             })
         })
 }

@@ -17,15 +17,15 @@ const FOLDER: &str = "DIR";
 /// Returns the grammar of `kiln man`.
 pub fn command() -> Command {
     Command::new("man")
-        .about("Write the pages of the manual")
+        .about("Write the manual pages")
         .after_help(
             "Examples:\n  \
-             kiln man | man -l -                    look at the first page\n  \
-             kiln man ~/.local/share/man/man1       write all, for 'man kiln-build'",
+             kiln man | man -l -                    show the page of kiln\n  \
+             kiln man ~/.local/share/man/man1       write all pages, for 'man kiln-build'",
         )
         .arg(Arg::new(FOLDER).value_parser(ValueParser::path_buf()).help(
-            "The folder to write a page for each command to; without it, that of kiln itself \
-             goes to standard output",
+            "Folder to write a page for each command to; without it, the page of kiln is \
+             printed to standard output",
         ))
 }
 

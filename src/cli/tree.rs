@@ -18,22 +18,22 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(
             Command::new("export")
-                .about("Write the tree that kiln carries and its profiles to a folder, to start your own from")
+                .about("Write the embedded template tree and its profiles to a folder, as a start for your own tree")
                 .arg(
                     Arg::new("DIR")
                         .required(true)
                         .value_parser(ValueParser::path_buf())
-                        .help("The folder; DIR/docker and DIR/profiles are made in it"),
+                        .help("Folder in which DIR/docker and DIR/profiles are created"),
                 ),
         )
         .subcommand(
             Command::new("tables")
-                .about("Show as JSON what kiln reads from the Python files of a kolla-build")
+                .about("Print as JSON the tables that Kiln reads from the Python files of a kolla-build")
                 .arg(
                     Arg::new("DIR")
                         .required(true)
                         .value_parser(ValueParser::path_buf())
-                        .help("A checkout or virtual environment of kolla-build"),
+                        .help("Checkout or virtual environment of kolla-build"),
                 ),
         )
 }
@@ -51,10 +51,10 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
 fn export(folder: &Path) -> Result<Exit, Failure> {
     let files = tree::export(folder).map_err(|error| {
         Diagnostic::new(format!("the tree can't be exported: {error}"))
-            .help("give a folder without docker and profiles in it; nothing is overwritten")
+            .help("name a folder that contains neither docker nor profiles; nothing is overwritten")
     })?;
     terminal::warn(&format!(
-        "{files} files are in {0}: build with kiln build --tree {0}/docker",
+        "wrote {files} files to {0}; build them with: kiln build --tree {0}/docker",
         folder.display()
     ));
     Ok(Exit::Done)

@@ -7,15 +7,15 @@ use super::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt};
 /// Returns the text of the example file.
 pub fn example() -> String {
     let mut text = String::from(
-        "# Options of kiln build. Copy this file to build.conf and take the '#' from the lines you\n\
-         # want to change; the values shown are the defaults. What is given on the command line, or\n\
-         # in the environment as KILN_<OPTION>, wins over this file.\n\
+        "# Options of kiln build. Copy this file to build.conf and uncomment the lines that you want to\n\
+         # change; the values shown are the defaults. The command line and the environment variables\n\
+         # KILN_<OPTION> take precedence over this file.\n\
          #\n\
-         # A build.conf that lies in a git repository, or beside its tree, is a part of the checkout and\n\
-         # has less to say, unless --config-file names it: options with the note 'Not in a checkout.' are\n\
-         # refused, and paths stay within the checkout.\n\
+         # A build.conf in a git repository, or beside a template tree, is part of a checkout and is not\n\
+         # fully trusted, unless --config-file names it: it can't set options with the note 'Not in a\n\
+         # checkout.', and its paths must be inside the checkout.\n\
          #\n\
-         # This file is made by: kiln config example\n\
+         # This file is the output of: kiln config example\n\
          \n\
          [DEFAULT]\n",
     );
@@ -35,18 +35,18 @@ pub fn example() -> String {
         writeln!(text, "#{} = {}", option.name, shown_default(option)).expect("a string takes all");
     }
     text.push_str(
-        "\n# Profiles beside those of the tree, or in their place: patterns, separated by commas.\n\
+        "\n# Profiles, in addition to those of the tree or replacing them: patterns, separated by commas.\n\
          [profiles]\n\
          #mine = ^first$, ^second-\n\
-         \n# What an image of a source type is made of, instead of what the tree says. Sections called\n\
-         # <image>-plugin-<name> and <image>-additions-<name> add to it.\n\
+         \n# Source of an image of a source type, instead of the tree's. Sections called\n\
+         # <image>-plugin-<name> and <image>-additions-<name> add further sources.\n\
          #[some-image]\n\
          # One of: url, git, local, pip.\n\
          #type = git\n\
          #location = https://git.example.com/some-image\n\
-         # The branch, tag or commit of a git source.\n\
+         # Branch, tag or commit of a git source.\n\
          #reference = main\n\
-         # The digest that the fetched file has to have.\n\
+         # Expected SHA-256 of the downloaded file.\n\
          #sha256 =\n\
          #enabled = true\n",
     );
@@ -57,20 +57,20 @@ pub fn example() -> String {
 fn note(option: &Opt) -> Option<String> {
     match (option.kind, option.default) {
         (Kind::Many | Kind::Paths, _) => {
-            Some("May stand several times; the command line adds to it.".to_owned())
+            Some("Can be set several times; the command line adds to it.".to_owned())
         }
         (Kind::Positional, _) => {
-            Some("May stand several times; the command line replaces it.".to_owned())
+            Some("Can be set several times; the command line replaces it.".to_owned())
         }
-        (Kind::List, _) => Some("Values are separated by commas.".to_owned()),
+        (Kind::List, _) => Some("Separate values by commas.".to_owned()),
         (Kind::Several, Fallback::OfTree) => Some(
-            "Several are separated by commas. Default: what the tree's manifest says.".to_owned(),
+            "Separate several values by commas. Default: set by the tree's manifest.".to_owned(),
         ),
-        (Kind::Several, _) => Some("Several are separated by commas.".to_owned()),
+        (Kind::Several, _) => Some("Separate several values by commas.".to_owned()),
         (Kind::Choice(words) | Kind::Degree(words), _) => {
             Some(format!("One of: {}.", words.join(", ")))
         }
-        (_, Fallback::OfTree) => Some("Default: what the tree's manifest says.".to_owned()),
+        (_, Fallback::OfTree) => Some("Default: set by the tree's manifest.".to_owned()),
         (_, Fallback::Found(what)) => Some(format!("Default: {what}.")),
         _ => None,
     }

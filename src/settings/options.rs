@@ -119,17 +119,17 @@ impl Group {
     /// Returns the heading.
     pub fn heading(self) -> &'static str {
         match self {
-            Self::Images => "What the images are",
-            Self::Templates => "Where the templates are",
-            Self::Contents => "What is in the images",
+            Self::Images => "Names and targets of images",
+            Self::Templates => "Templates",
+            Self::Contents => "Content of images",
             Self::Packages => "Packages",
-            Self::Selection => "Which images",
+            Self::Selection => "Selection of images",
             Self::Build => "Building",
-            Self::Engine => "The engine",
+            Self::Engine => "Engine",
             Self::Push => "Pushing",
-            Self::Listing => "Instead of building",
+            Self::Listing => "Listing, instead of building",
             Self::Output => "Output",
-            Self::Compatibility => "Accepted since kolla-build has them",
+            Self::Compatibility => "Accepted for compatibility with kolla-build",
         }
     }
 }
@@ -252,7 +252,7 @@ use Kind::{Bool, Choice, Count, Degree, Dict, List, Many, Path, Paths, Positiona
 
 /// All options of `kiln build`.
 pub const OPTIONS: &[Opt] = &[
-    opt(Images, "base", "base", Several, OfTree, "The base distro to build on; may be repeated")
+    opt(Images, "base", "base", Several, OfTree, "Base distribution; may be repeated")
         .short('b')
         .value("BASE")
         .for_trees(),
@@ -262,7 +262,7 @@ pub const OPTIONS: &[Opt] = &[
         "type",
         Several,
         OfTree,
-        "Where the software in the images comes from; may be repeated",
+        "Install type: the kind of source that the images' software is installed from; may be repeated",
     )
     .short('t')
     .value("TYPE")
@@ -273,11 +273,11 @@ pub const OPTIONS: &[Opt] = &[
         "base-image",
         Text,
         OfTree,
-        "The external image to build on, without tag",
+        "Base image, without its tag",
     )
     .value("IMAGE")
     .for_trees(),
-    opt(Images, "base_tag", "base-tag", Text, OfTree, "The tag of the external image to build on")
+    opt(Images, "base_tag", "base-tag", Text, OfTree, "Tag of the base image")
         .value("TAG")
         .for_trees(),
     opt(
@@ -285,16 +285,16 @@ pub const OPTIONS: &[Opt] = &[
         "base_arch",
         "base-arch",
         Text,
-        Found("that of --platform, else this machine's"),
-        "The machine architecture to build for, as the kernel calls it",
+        Found("the architecture of --platform, else of this machine"),
+        "Machine architecture to build for, in the kernel's spelling (x86_64, aarch64)",
     )
     .value("ARCH")
     .for_trees(),
-    opt(Images, "namespace", "namespace", Text, OfTree, "The namespace of the images' names")
+    opt(Images, "namespace", "namespace", Text, OfTree, "Namespace in the image names")
         .short('n')
         .value("NAME")
         .for_trees(),
-    opt(Images, "tag", "tag", Text, Found("the version of kiln"), "The tag of the images")
+    opt(Images, "tag", "tag", Text, Found("the version of Kiln"), "Tag of the images")
         .value("TAG")
         .for_trees(),
     opt(
@@ -303,10 +303,10 @@ pub const OPTIONS: &[Opt] = &[
         "registry",
         Several,
         Unset,
-        "The registry in the images' names, as host[:port]; may be repeated: the images are pushed to all",
+        "Registry in the image names, as host[:port]; may be repeated: images are pushed to each",
     )
     .value("HOST"),
-    opt(Images, "maintainer", "maintainer", Text, OfTree, "Who looks after the images: a label")
+    opt(Images, "maintainer", "maintainer", Text, OfTree, "Maintainer, stored as a label of the images")
         .value("TEXT")
         .for_trees(),
     opt(
@@ -314,8 +314,8 @@ pub const OPTIONS: &[Opt] = &[
         "tree",
         "tree",
         Path,
-        Found("./docker where it holds a tree.toml, else the tree that kiln carries"),
-        "The folder of the template tree",
+        Found("./docker if it has a tree.toml, else the embedded tree"),
+        "Folder of the template tree",
     )
     .value("DIR"),
     opt(
@@ -324,7 +324,7 @@ pub const OPTIONS: &[Opt] = &[
         "docker-dir",
         Paths,
         Unset,
-        "A folder laid over the template tree; may be repeated",
+        "Overlay: a folder whose files replace those of the template tree or add to it; may be repeated",
     )
     .short('D')
     .value("DIR"),
@@ -334,7 +334,7 @@ pub const OPTIONS: &[Opt] = &[
         "image-name-prefix",
         Text,
         OfTree,
-        "What stands before the images' names",
+        "Prefix of the image names",
     )
     .value("TEXT")
     .for_trees(),
@@ -344,7 +344,7 @@ pub const OPTIONS: &[Opt] = &[
         "infra-rename",
         Bool,
         Is("false"),
-        "Name images apart that are the same for every type, where the tree's release does",
+        "Use a separate name prefix for images that do not depend on the install type, if the tree's release has one",
     )
     .for_trees(),
     opt(
@@ -352,8 +352,8 @@ pub const OPTIONS: &[Opt] = &[
         "dialect",
         "dialect",
         Text,
-        Found("the release that the tree belongs to"),
-        "The release of kolla-build whose rules hold for the tree, as 14.11 or 23",
+        Found("the release that the tree was written for"),
+        "Release of kolla-build whose rules apply to the tree, such as 14.11 or 23",
     )
     .value("VERSION"),
     opt(
@@ -362,7 +362,7 @@ pub const OPTIONS: &[Opt] = &[
         "ca-certificates",
         Path,
         Unset,
-        "A file with the CA certificates of the site, for all images to trust",
+        "File with the CA certificates of the site, which all images will trust",
     )
     .value("FILE"),
     opt(
@@ -371,7 +371,7 @@ pub const OPTIONS: &[Opt] = &[
         "openstack-release",
         Text,
         OfTree,
-        "The release of the services in the images",
+        "OpenStack release of the services in the images",
     )
     .value("RELEASE")
     .for_trees(),
@@ -381,7 +381,7 @@ pub const OPTIONS: &[Opt] = &[
         "openstack-release-codename",
         Text,
         OfTree,
-        "The code name of that release, by which repositories of packages call it",
+        "Code name of the OpenStack release, as used by package repositories",
     )
     .value("NAME")
     .for_trees(),
@@ -390,8 +390,8 @@ pub const OPTIONS: &[Opt] = &[
         "openstack_branch",
         "openstack-branch",
         Text,
-        Found("what follows from the release"),
-        "The branch of the services' sources",
+        Found("derived from the release"),
+        "Branch of the services' sources",
     )
     .value("BRANCH")
     .for_trees(),
@@ -400,8 +400,8 @@ pub const OPTIONS: &[Opt] = &[
         "openstack_branch_slashed",
         "openstack-branch-slashed",
         Text,
-        Found("what follows from the release"),
-        "The same, as git calls it",
+        Found("derived from the release"),
+        "Branch of the services' sources, in git's spelling (stable/NAME)",
     )
     .value("BRANCH")
     .for_trees(),
@@ -411,7 +411,7 @@ pub const OPTIONS: &[Opt] = &[
         "tarballs-base",
         Text,
         OfTree,
-        "The URL below which the services' source archives lie",
+        "Base URL of the services' source archives",
     )
     .value("URL")
     .for_trees(),
@@ -421,7 +421,7 @@ pub const OPTIONS: &[Opt] = &[
         "locals-base",
         Path,
         Is("."),
-        "The folder that the paths of local sources start from; those of a tree's manifest start from the tree unless it is given",
+        "Base folder of the paths of local sources. If it is not given, paths in a tree's manifest are relative to the tree",
     )
     .value("DIR"),
     opt(
@@ -429,8 +429,8 @@ pub const OPTIONS: &[Opt] = &[
         "debian_arch",
         "debian-arch",
         Text,
-        Found("what follows from --base-arch"),
-        "The architecture in the locations of sources, as Debian calls it",
+        Found("derived from --base-arch"),
+        "Machine architecture in the locations of sources, in Debian's spelling (amd64, arm64)",
     )
     .value("ARCH")
     .for_trees(),
@@ -440,7 +440,7 @@ pub const OPTIONS: &[Opt] = &[
         "template-override",
         Paths,
         Unset,
-        "A template laid over that of every image; may be repeated",
+        "Template override file, applied to the template of every image; may be repeated",
     )
     .value("FILE"),
     opt(
@@ -449,7 +449,7 @@ pub const OPTIONS: &[Opt] = &[
         "repos-yaml",
         Path,
         OfTree,
-        "A file with repositories of packages, for those that the tree knows",
+        "File that replaces definitions of package repositories",
     )
     .value("FILE"),
     opt(
@@ -458,7 +458,7 @@ pub const OPTIONS: &[Opt] = &[
         "rpm_setup_config",
         List,
         OfTree,
-        "The .rpm and .repo files and URLs that set up package sources, separated by commas",
+        ".rpm and .repo files and URLs that configure package sources, separated by commas",
     )
     .value("LIST")
     .for_trees(),
@@ -468,7 +468,7 @@ pub const OPTIONS: &[Opt] = &[
         "apt_sources_list",
         Path,
         Unset,
-        "A sources.list for the images, in place of the tree's",
+        "sources.list for the images, instead of the tree's",
     )
     .value("FILE"),
     opt(
@@ -477,7 +477,7 @@ pub const OPTIONS: &[Opt] = &[
         "apt_preferences",
         Path,
         Unset,
-        "Preferences of apt for the images, in place of the tree's",
+        "apt preferences for the images, instead of the tree's",
     )
     .value("FILE"),
     opt(
@@ -485,8 +485,8 @@ pub const OPTIONS: &[Opt] = &[
         "base_package_type",
         "base_package_type",
         Text,
-        Found("that of the base"),
-        "The kind of packages: rpm or deb",
+        Found("set by the base distribution"),
+        "Package type: rpm or deb",
     )
     .value("KIND"),
     opt(
@@ -494,8 +494,8 @@ pub const OPTIONS: &[Opt] = &[
         "distro_package_manager",
         "distro_package_manager",
         Text,
-        Found("that of the base"),
-        "The program that installs packages",
+        Found("set by the base distribution"),
+        "Package manager: the program that installs packages",
     )
     .value("PROGRAM"),
     opt(
@@ -504,7 +504,7 @@ pub const OPTIONS: &[Opt] = &[
         "clean_package_cache",
         Bool,
         Is("true"),
-        "Leave no caches of packages in the images",
+        "Remove package caches from the images",
     )
     .for_trees(),
     opt(
@@ -522,7 +522,7 @@ pub const OPTIONS: &[Opt] = &[
         "docker-healthchecks",
         Bool,
         Is("true"),
-        "Put the scripts of health checks into the images",
+        "Include health check scripts in the images",
     )
     .for_trees(),
     opt(
@@ -531,7 +531,7 @@ pub const OPTIONS: &[Opt] = &[
         "patches-path",
         Path,
         Unset,
-        "The folder of patches: a folder for each image, with a file called series",
+        "Folder of patches, with a folder for each image that has a file called series",
     )
     .value("DIR"),
     opt(
@@ -540,7 +540,7 @@ pub const OPTIONS: &[Opt] = &[
         "pip_index_url",
         Text,
         Unset,
-        "The index that pip installs from during builds",
+        "Package index that pip uses during builds",
     )
     .value("URL"),
     opt(
@@ -549,7 +549,7 @@ pub const OPTIONS: &[Opt] = &[
         "pip_extra_index_url",
         Text,
         Unset,
-        "A further index for pip",
+        "Additional package index for pip",
     )
     .value("URL"),
     opt(
@@ -558,7 +558,7 @@ pub const OPTIONS: &[Opt] = &[
         "pip_trusted_host",
         Text,
         Unset,
-        "A host whose certificate pip does not check",
+        "Host whose TLS certificate pip does not verify",
     )
     .value("HOST"),
     opt(
@@ -567,7 +567,7 @@ pub const OPTIONS: &[Opt] = &[
         "regex",
         Positional,
         Unset,
-        "Build only images whose name contains a match, and their ancestors; wins over --profile",
+        "Build only images whose name contains a match, and their ancestors; takes precedence over --profile",
     )
     .value("REGEX"),
     opt(
@@ -586,7 +586,7 @@ pub const OPTIONS: &[Opt] = &[
         "changed-since",
         Text,
         Unset,
-        "Leave out images that are what they were at a git commit, as kiln affected tells, unless a build needs one that the engine does not have",
+        "Skip images that have not changed since a git commit (see 'kiln affected'), unless a build needs one that the engine does not have",
     )
     .value("REF"),
     opt(
@@ -595,7 +595,7 @@ pub const OPTIONS: &[Opt] = &[
         "skip-existing",
         Bool,
         Is("false"),
-        "Leave out images whose name and tag the engine already has",
+        "Skip images whose name and tag the engine already has",
     ),
     opt(
         Selection,
@@ -603,7 +603,7 @@ pub const OPTIONS: &[Opt] = &[
         "skip-unchanged",
         Degree(&["no", "engine", "registry"]),
         Is("no"),
-        "Leave out images that the engine has and whose Dockerfile, files, sources and parents are the same; registry: also those that the registry has",
+        "Skip images that the engine has and whose Dockerfile, files, sources and parents have not changed; registry: also images that only the registry has",
     )
     .value("WHERE"),
     opt(
@@ -612,7 +612,7 @@ pub const OPTIONS: &[Opt] = &[
         "skip-parents",
         Bool,
         Is("false"),
-        "Leave out images that others are built on",
+        "Skip images that other images are built on",
     ),
     opt(
         Selection,
@@ -620,9 +620,9 @@ pub const OPTIONS: &[Opt] = &[
         "enable-unbuildable",
         Bool,
         Is("false"),
-        "Also build images that the tree says can't be built for the base and type",
+        "Also build images that the tree marks as unbuildable for the base and type",
     ),
-    opt(Build, "threads", "threads", Count(1), Is("8"), "How many images to build at once")
+    opt(Build, "threads", "threads", Count(1), Is("8"), "Number of images to build in parallel")
         .short('T')
         .value("N"),
     opt(
@@ -631,18 +631,18 @@ pub const OPTIONS: &[Opt] = &[
         "priorities",
         Bool,
         Is("true"),
-        "Start first what most time of building hangs on, going by earlier runs; without it, by name: for comparing both",
+        "Start the longest remaining chain of builds first, using durations of earlier runs; without it, start by name",
     ),
     opt(
         Build,
         "state_dir",
         "state-dir",
         Path,
-        Found("kiln in $XDG_STATE_HOME, else ~/.local/state/kiln"),
-        "The folder that keeps how long builds took, for later runs to go by",
+        Found("$XDG_STATE_HOME/kiln, else ~/.local/state/kiln"),
+        "Folder for the durations of builds, which later runs use",
     )
     .value("DIR"),
-    opt(Build, "retries", "retries", Count(0), Is("3"), "How often to try again what failed")
+    opt(Build, "retries", "retries", Count(0), Is("3"), "Number of retries after a failure")
         .short('r')
         .value("N"),
     opt(
@@ -651,7 +651,7 @@ pub const OPTIONS: &[Opt] = &[
         "timeout",
         Count(1),
         Is("120"),
-        "Seconds without any word from the engine, or from a server of sources, after which an operation has failed",
+        "Seconds without an answer from the engine or from a source's server, after which an operation fails",
     )
     .value("SECONDS"),
     opt(
@@ -660,7 +660,7 @@ pub const OPTIONS: &[Opt] = &[
         "allowed-to-fail",
         List,
         Unset,
-        "Images whose failure is told but does not make the run fail, separated by commas",
+        "Images whose failure is reported but does not make the run fail, separated by commas",
     )
     .value("LIST"),
     opt(
@@ -669,7 +669,7 @@ pub const OPTIONS: &[Opt] = &[
         "engine",
         Choice(&["docker", "podman"]),
         Is("docker"),
-        "The engine: docker where the Docker client finds it, or podman at its socket",
+        "Container engine: docker, at the endpoint that the Docker client uses, or podman, at its socket",
     )
     .value("ENGINE")
     .for_users_alone(),
@@ -679,7 +679,7 @@ pub const OPTIONS: &[Opt] = &[
         "podman_base_url",
         Text,
         Is("unix:///run/podman/podman.sock"),
-        "Where podman listens",
+        "URL of Podman's API",
     )
     .value("URL")
     .for_users_alone(),
@@ -689,11 +689,11 @@ pub const OPTIONS: &[Opt] = &[
         "platform",
         Several,
         Unset,
-        "The platform to build for, as linux/arm64; may be repeated: the images are joined by manifest lists",
+        "Platform to build for, such as linux/arm64; may be repeated: manifest lists join the images of all platforms",
     )
     .value("PLATFORM"),
-    opt(Build, "pull", "pull", Bool, Is("true"), "Ask for newer versions of external base images"),
-    opt(Build, "cache", "cache", Bool, Is("true"), "Let the engine use its build cache"),
+    opt(Build, "pull", "pull", Bool, Is("true"), "Pull newer versions of base images"),
+    opt(Build, "cache", "cache", Bool, Is("true"), "Use the engine's build cache"),
     opt(
         Build,
         "keep",
@@ -708,7 +708,7 @@ pub const OPTIONS: &[Opt] = &[
         "buildkit",
         Bool,
         Is("true"),
-        "Build with BuildKit where the engine has it",
+        "Build with BuildKit if the engine has it",
     ),
     opt(
         Build,
@@ -716,10 +716,10 @@ pub const OPTIONS: &[Opt] = &[
         "build-args",
         Dict,
         Unset,
-        "The values of build arguments, as name:value, name:value",
+        "Build arguments, as name:value, name:value",
     )
     .value("PAIRS"),
-    opt(Build, "network_mode", "network_mode", Text, Is("host"), "The network that builds run in")
+    opt(Build, "network_mode", "network_mode", Text, Is("host"), "Network mode of builds")
         .value("MODE"),
     opt(
         Engine,
@@ -727,7 +727,7 @@ pub const OPTIONS: &[Opt] = &[
         "squash",
         Bool,
         Is("false"),
-        "Make one layer of what an image adds to its parent, with docker-squash where Docker builds; without BuildKit",
+        "Squash the layers that an image adds to its parent into one; needs --nobuildkit, and docker-squash if the engine is Docker",
     ),
     opt(
         Engine,
@@ -735,7 +735,7 @@ pub const OPTIONS: &[Opt] = &[
         "squash-cleanup",
         Bool,
         Is("true"),
-        "Remove an image once it is squashed",
+        "Remove the unsquashed image after squashing",
     ),
     opt(
         Engine,
@@ -743,7 +743,7 @@ pub const OPTIONS: &[Opt] = &[
         "squash-tmp-dir",
         Path,
         Unset,
-        "The folder to squash images in",
+        "Temporary folder for squashing",
     )
     .value("DIR"),
     opt(
@@ -752,7 +752,7 @@ pub const OPTIONS: &[Opt] = &[
         "secret",
         Many,
         Unset,
-        "A secret for builds, as id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]; may be repeated",
+        "Secret for builds, as id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]; may be repeated",
     )
     .value("SPEC")
     .for_users_alone(),
@@ -762,11 +762,11 @@ pub const OPTIONS: &[Opt] = &[
         "ssh",
         Many,
         Unset,
-        "An agent of ssh for builds, as default or ID[=SOCKET]; may be repeated",
+        "ssh agent for builds, as default or ID[=SOCKET]; may be repeated",
     )
     .value("SPEC")
     .for_users_alone(),
-    opt(Push, "push", "push", Bool, Is("false"), "Push each image once it is built")
+    opt(Push, "push", "push", Bool, Is("false"), "Push the images that are built")
         .for_users_alone(),
     opt(
         Push,
@@ -774,10 +774,10 @@ pub const OPTIONS: &[Opt] = &[
         "push-when",
         Choice(&["built", "all"]),
         Is("built"),
-        "Push an image once it is built, or none before all are and none failed",
+        "When to push: built: each image as soon as it is built; all: all images at the end, if none failed",
     )
     .value("WHEN"),
-    opt(Push, "push_threads", "push-threads", Count(1), Is("1"), "How many images to push at once")
+    opt(Push, "push_threads", "push-threads", Count(1), Is("1"), "Number of images to push in parallel")
         .value("N"),
     opt(Listing, "list_images", "list-images", Bool, Is("false"), "List the selected images"),
     opt(
@@ -786,7 +786,7 @@ pub const OPTIONS: &[Opt] = &[
         "plan",
         Bool,
         Is("false"),
-        "Tell what would be built, in which order and why, and about how long it would take; with --format json for programs",
+        "Print the plan: the images to build, their order, the reasons and the estimated time; as JSON with --format json",
     ),
     opt(
         Listing,
@@ -794,7 +794,7 @@ pub const OPTIONS: &[Opt] = &[
         "list-dependencies",
         Bool,
         Is("false"),
-        "Show as nested JSON what is built on what",
+        "Print the dependencies of the selected images as nested JSON",
     )
     .short('l'),
     opt(
@@ -803,7 +803,7 @@ pub const OPTIONS: &[Opt] = &[
         "save-dependency",
         Path,
         Unset,
-        "Write what is built on what to a file, or to standard output where it is -",
+        "Write the dependency graph to this file, or to standard output if it is -",
     )
     .value("FILE"),
     opt(
@@ -811,8 +811,8 @@ pub const OPTIONS: &[Opt] = &[
         "graph_format",
         "graph-format",
         Choice(&["dot", "json", "mermaid"]),
-        Found("by the file's ending: .json, .mmd or .mermaid, else dot"),
-        "The format of what --save-dependency writes: for Graphviz, for programs or for Mermaid",
+        Found("by the file name: .json, .mmd or .mermaid, else dot"),
+        "Format of the graph that --save-dependency writes: dot for Graphviz, json, or mermaid",
     )
     .value("FORMAT"),
     opt(
@@ -828,7 +828,7 @@ pub const OPTIONS: &[Opt] = &[
         "work_dir",
         "work-dir",
         Path,
-        Found("a new temporary folder for --template-only, none otherwise"),
+        Found("a new temporary folder for --template-only, else none"),
         "Write the Dockerfiles and their contexts to this folder",
     )
     .value("DIR"),
@@ -838,11 +838,11 @@ pub const OPTIONS: &[Opt] = &[
         "logs-dir",
         Path,
         Unset,
-        "Write each image's log to a file in this folder",
+        "Write a log of each image to this folder",
     )
     .value("DIR"),
-    opt(Output, "quiet", "quiet", Bool, Is("false"), "Say only what failed").short('q'),
-    opt(Output, "debug", "debug", Bool, Is("false"), "Show the images' logs as they come")
+    opt(Output, "quiet", "quiet", Bool, Is("false"), "Print only failures").short('q'),
+    opt(Output, "debug", "debug", Bool, Is("false"), "Print the logs of the images while they are built")
         .short('d'),
     opt(
         Output,
@@ -850,7 +850,7 @@ pub const OPTIONS: &[Opt] = &[
         "summary",
         Bool,
         Is("true"),
-        "Sum up at the end what became of each image",
+        "Print a summary of all images at the end",
     ),
     opt(
         Output,
@@ -858,7 +858,7 @@ pub const OPTIONS: &[Opt] = &[
         "format",
         Choice(&["json", "none"]),
         Is("json"),
-        "The format of the summary on standard output, and of --plan where it is given",
+        "Format of the summary and of --plan on standard output",
     )
     .short('f')
     .value("FORMAT"),
@@ -867,8 +867,8 @@ pub const OPTIONS: &[Opt] = &[
         "ci",
         "ci",
         Choice(&["none", "github", "gitlab"]),
-        Found("the one that GITHUB_ACTIONS or GITLAB_CI tells of"),
-        "The service whose log this is: logs of failed images are folded, failures shown in files",
+        Found("detected by GITHUB_ACTIONS or GITLAB_CI"),
+        "CI service to write for: logs of failed images are folded, and failures are annotated in files",
     )
     .value("SERVICE"),
     opt(
@@ -877,7 +877,7 @@ pub const OPTIONS: &[Opt] = &[
         "junit",
         Path,
         Unset,
-        "Write what became of each image to a file, as a JUnit report",
+        "Write a JUnit report to this file",
     )
     .value("FILE"),
     opt(
@@ -886,7 +886,7 @@ pub const OPTIONS: &[Opt] = &[
         "summary-json-file",
         Path,
         Unset,
-        "Write the summary as JSON to this file and not to standard output",
+        "Write the summary as JSON to this file instead of standard output",
     )
     .value("FILE"),
     opt(
@@ -895,7 +895,7 @@ pub const OPTIONS: &[Opt] = &[
         "report",
         Path,
         Unset,
-        "Write a page of HTML that tells what became of the images to this file",
+        "Write an HTML report to this file",
     )
     .value("FILE"),
     opt(
@@ -904,10 +904,10 @@ pub const OPTIONS: &[Opt] = &[
         "buildkit-builder",
         Text,
         Unset,
-        "The builder that docker buildx uses",
+        "Builder of docker buildx",
     )
     .value("NAME")
-    .without_effect("Kiln builds with the BuildKit of the engine itself, and not with docker buildx"),
+    .without_effect("Kiln uses the engine's own BuildKit, not docker buildx"),
 ];
 
 #[cfg(test)]
