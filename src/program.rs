@@ -52,6 +52,18 @@ pub fn command(name: &str) -> io::Result<Command> {
     Ok(command)
 }
 
+/// Prepares to run the program called `name` as [`command`] does, in an environment that is the same
+/// for every user: PATH, HOME and SHELL, and nothing else. HOME and SHELL are set since a shell
+/// without them asks the C library for the user, which may contact a name service.
+///
+/// # Errors
+/// When there is no such program.
+pub fn isolated_command(name: &str) -> io::Result<Command> {
+    let mut command = command(name)?;
+    command.env_clear().env("PATH", absolute_path()).env("HOME", "/").env("SHELL", "/bin/sh");
+    Ok(command)
+}
+
 /// Returns the value of PATH without empty and relative folders.
 fn absolute_path() -> OsString {
     let given = env::var_os("PATH").unwrap_or_else(|| USUAL_PATH.into());

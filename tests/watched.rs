@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,8 +31,12 @@ struct Watched {
     sockets: BTreeSet<String>,
 }
 
-/// Runs a command in the folder `at` under strace; temporary files go to `temporary`.
-fn watch(at: &Path, temporary: &Path, command: &[&str]) -> Watched {
+/// Environment variables with their values; `None` removes one.
+type Variables<'a> = [(&'a str, Option<&'a str>)];
+
+/// Runs a command in the folder `at` under strace, with these variables in its environment; temporary
+/// files go to `temporary`.
+fn watch(at: &Path, temporary: &Path, command: &[&str], variables: &Variables) -> Watched {
     let record = tempfile::NamedTempFile::new().unwrap();
     let program = kiln();
     let mut traced = Command::new("strace");
@@ -39,7 +44,8 @@ fn watch(at: &Path, temporary: &Path, command: &[&str]) -> Watched {
         .args(["-f", "-y", "-qq", "-s", "4096", "-e", "signal=none", "-e", CALLS, "-o"])
         .arg(record.path());
     traced.arg(program.get_program()).args(command).current_dir(at);
-    for (name, value) in program.get_envs() {
+    let given = variables.iter().map(|(name, value)| (OsStr::new(*name), value.map(OsStr::new)));
+    for (name, value) in program.get_envs().chain(given) {
         match value {
             Some(value) => traced.env(name, value),
             None => traced.env_remove(name),
@@ -197,10 +203,18 @@ const COMMANDS: &[&[&str]] = &[
 fn commands_that_build_nothing_write_nothing_and_ask_nobody() {
     let checkout = hostile_checkout();
     let at = checkout.path().canonicalize().unwrap();
-    for command in COMMANDS {
+    let script = at.join("script");
+    fs::write(&script, format!("touch '{}'\n", at.join("ran").display())).unwrap();
+    let script = script.to_str();
+    // A shell without SHELL asks for the user, and one with BASH_ENV or ENV may run a script first.
+    let user: &Variables = &[("SHELL", Some("/bin/bash")), ("BASH_ENV", None), ("ENV", None)];
+    let service: &Variables = &[("SHELL", None), ("BASH_ENV", script), ("ENV", script)];
+    let runs = COMMANDS.iter().flat_map(|command| [(command, user), (command, service)]);
+    for (command, variables) in runs {
         let command = [command, ["--tree", "tree"].as_slice()].concat();
         let temporary = tempfile::tempdir().unwrap();
-        let Watched { run, written, programs, sockets } = watch(&at, temporary.path(), &command);
+        let watched = watch(&at, temporary.path(), &command, variables);
+        let Watched { run, written, programs, sockets } = watched;
         assert!(run.code == 0 || command[0] == "lint" && run.code == 1, "{command:?}: {run:?}");
         assert!(!at.join("ran").exists(), "{command:?} ran a program of the checkout");
         // A commit is unpacked temporarily.
@@ -256,7 +270,8 @@ fn checkout_of_a_kolla_build_has_its_version_asked_and_no_program_run() {
             [["build", "--list-images", "--tree", "."].as_slice(), &["tree", "tables", "."]]
         {
             let temporary = tempfile::tempdir().unwrap();
-            let Watched { run, written, programs, sockets } = watch(&at, temporary.path(), command);
+            let Watched { run, written, programs, sockets } =
+                watch(&at, temporary.path(), command, &[]);
             run.expect(0);
             assert!(!ran.exists(), "{command:?} ran a program of the checkout");
             let is_elsewhere =

@@ -205,8 +205,7 @@ fn objection(command: &ShellCommand) -> Option<String> {
 }
 
 fn shell_reads(shell: Shell, code: &str) -> std::io::Result<Option<String>> {
-    let mut asked = program::command(shell.program())?;
-    asked.env_remove("BASH_ENV").env_remove("ENV");
+    let mut asked = program::isolated_command(shell.program())?;
     let output = asked.args(["-n", "-c", code]).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(None);
