@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 mod label;
 
-pub use label::{LABEL, LARGEST_LABEL, in_label, is_verified};
+pub use label::{LABEL, in_label, is_verified};
 
 /// Prefix of the part names of files.
 pub const FILE: &str = "file ";

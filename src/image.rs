@@ -9,8 +9,8 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub use digest::{Digest, DigestError};
-pub use source_name::{SourceName, SourceNameError};
+pub use digest::Digest;
+pub use source_name::SourceName;
 
 /// Short name of an image: the name of the folder that holds its template. In a run with several
 /// axes it includes the axis of the image.

@@ -12,7 +12,6 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() {
     let exit = kiln::cli::main(std::env::args_os());
-    kiln::console::flush();
     // Skip destructors: otherwise the allocator would release all memory block by block; the OS
     // reclaims it at once.
     low_level::exit(exit as i32);

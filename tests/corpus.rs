@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use kiln::fuzzing::READERS;
+use kiln::internals::fuzzing::READERS;
 
 #[test]
 fn every_corpus_is_read_by_its_reader() {

@@ -11,9 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kiln::settings::options::{Effect, Fallback, Kind, OPTIONS, Opt};
-use kiln::settings::{Layers, Profiles, Settings, overlays, settle};
-use kiln::tree::Tree;
+use kiln::internals::settings::{Effect, Fallback, Kind, OPTIONS, Opt};
+use kiln::internals::settings::{Layers, Profiles, Settings, overlays, settle};
+use kiln::internals::tree::Tree;
 use rayon::prelude::*;
 use serde::Deserialize;
 use similar::{ChangeTag, TextDiff};

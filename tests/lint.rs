@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use kiln::lint::Rule;
+use kiln::internals::lint::Rule;
 use serde_json::Value;
 use support::{Run, TestTree, kiln};
 

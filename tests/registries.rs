@@ -331,6 +331,6 @@ fn names_are_those_that_the_engine_takes() {
         if is_taken {
             docker(&["image", "rm", "--no-prune", &name]).expect(0);
         }
-        assert_eq!(name.parse::<kiln::image::ImageRef>().is_ok(), is_taken, "{name:?}");
+        assert_eq!(name.parse::<kiln::internals::image::ImageRef>().is_ok(), is_taken, "{name:?}");
     }
 }

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use kiln::event::{Aside, Event, Made, Outcome, Pushed, SetAside, ToBuild};
-use kiln::image::{ImageName, ImageRef};
-use kiln::report::Subscriber as _;
-use kiln::report::catalogue::{Catalogue, Facts};
-use kiln::report::html;
-use kiln::report::record::Record;
+use kiln::internals::event::{Aside, Event, Made, Outcome, Pushed, SetAside, ToBuild};
+use kiln::internals::image::{ImageName, ImageRef};
+use kiln::internals::report;
+use kiln::internals::report::Record;
+use kiln::internals::report::Subscriber as _;
+use kiln::internals::report::{Catalogue, Facts};
 use serde_json::json;
 use support::browser::Browser;
 use support::{Cleanup, TestTree, require_engine};
@@ -49,7 +49,7 @@ fn assert_well(browser: &mut Browser) {
 fn written(record: &Record, name: &str) -> PathBuf {
     let file = left(name);
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-    std::fs::write(&file, html::page(record)).unwrap();
+    std::fs::write(&file, report::page(record)).unwrap();
     file
 }
 

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use kiln::image::SourceName;
+use kiln::internals::image::SourceName;
 use support::idle::idle_engine;
 use support::{Cleanup, Engine, FETCHING, Run, TestTree, kiln};
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kiln::settings::options::{Authority, Fallback, Kind, OPTIONS, Opt};
+use kiln::internals::settings::{Authority, Fallback, Kind, OPTIONS, Opt};
 use support::kolla::checkout as kolla_checkout;
 use support::{Run, TestTree, commit, files_below, kiln};
 

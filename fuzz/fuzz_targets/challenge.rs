@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kiln::fuzzing::challenge(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kiln::internals::fuzzing::challenge(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kiln::fuzzing::manifest(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kiln::internals::fuzzing::manifest(data));

@@ -86,13 +86,12 @@ impl From<EngineError> for Failure {
 
 /// Runs the program. `arguments` begin with the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    match run(arguments) {
-        Ok(exit) => exit,
-        Err(failure) => {
-            terminal::print(&failure.diagnostics);
-            failure.exit
-        }
-    }
+    let exit = run(arguments).unwrap_or_else(|failure| {
+        terminal::print(&failure.diagnostics);
+        failure.exit
+    });
+    console::flush();
+    exit
 }
 
 /// Prints the diagnostic and ends the program, because its current work does not terminate.

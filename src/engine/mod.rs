@@ -136,6 +136,7 @@ fn size_in_url(text: &str) -> usize {
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
     /// Reference that the image will get after the build.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the tests' engine asks for it"))]
     pub reference: &'a ImageRef,
     /// Tar archive with a Dockerfile.
     pub context: &'a Bytes,

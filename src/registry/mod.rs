@@ -26,7 +26,7 @@ use crate::image::ImageRef;
 
 pub use challenge::challenges;
 pub use error::{Error, Kind};
-pub use manifest::{Image, ListEntry, Platform, list};
+pub use manifest::list;
 pub use repository::Repository;
 
 use token::Tokens;

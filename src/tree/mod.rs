@@ -32,8 +32,7 @@ use crate::image::ImageName;
 
 pub use embedded::export;
 pub use manifest::{
-    Base, FILE_NAME, InstallType, Manifest, Preset, PresetValue, SourceEntry, Unbuildable,
-    UserVariables,
+    Base, FILE_NAME, InstallType, Manifest, PresetValue, SourceEntry, UserVariables,
 };
 pub use release::{Release, repositories};
 pub use shipped::tables;

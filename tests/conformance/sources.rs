@@ -7,10 +7,10 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use kiln::image::ImageName;
-use kiln::settings::{Layers, Profiles, settle};
-use kiln::source::{self, Pace};
-use kiln::tree::Tree;
+use kiln::internals::image::ImageName;
+use kiln::internals::settings::{Layers, Profiles, settle};
+use kiln::internals::source::{self, Pace};
+use kiln::internals::tree::Tree;
 
 use crate::oracle::Release;
 

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use kiln::dialect::yaml::{self, Yaml};
+use kiln::internals::yaml::{self, Yaml};
 
 use crate::reader::Reader;
 use crate::support::require_engine;

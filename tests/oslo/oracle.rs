@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kiln::settings::options::{Kind, option};
+use kiln::internals::settings::{Kind, option};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln::diagnostic::Diagnostics;
-use kiln::settings::options::option;
-use kiln::settings::{Layers, Profiles, Settings, ini, overlays, settle};
-use kiln::source::{Digest, Kind, Source};
-use kiln::tree::{Manifest, Tree, UserVariables};
+use kiln::internals::diagnostic::Diagnostics;
+use kiln::internals::settings::option;
+use kiln::internals::settings::{
+    IniEntry, Layers, Profiles, Settings, overlays, parse_ini, settle,
+};
+use kiln::internals::source::{Digest, Kind, Source};
+use kiln::internals::tree::{Manifest, Tree, UserVariables};
 use serde_json::{Map, Value, json};
 
 use crate::Answer;
@@ -29,9 +31,9 @@ const PIP: [(&str, &str); 3] = [
 pub fn parsed(case: &Case) -> Vec<Answer> {
     let file = |bytes: &Vec<u8>| {
         let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
-        let ini = ini::parse(text, "file").map_err(|errors| told(&errors))?;
+        let ini = parse_ini(text, "file").map_err(|errors| told(&errors))?;
         let sections: Vec<_> = ini.sections.into_iter().map(|section| section.name).collect();
-        let entry = |entry: ini::Entry| [entry.section, entry.key, entry.value];
+        let entry = |entry: IniEntry| [entry.section, entry.key, entry.value];
         let entries: Vec<_> = ini.entries.into_iter().map(entry).collect();
         Ok(json!({"sections": sections, "entries": entries}))
     };
