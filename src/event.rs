@@ -19,7 +19,7 @@ pub struct Pushed {
 
 /// Image that a build made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Made {
+pub struct BuiltImage {
     /// Id of the image in the engine.
     pub id: String,
     /// Size of the image with all its parents, in bytes; `None` if the engine does not report it.
@@ -36,7 +36,7 @@ pub enum Outcome {
     /// The image is in the engine, and in each registry that it was pushed to.
     Built {
         /// Image that the build made.
-        made: Made,
+        made: BuiltImage,
         /// References that it was pushed as; the first is in the registry of the image's own
         /// reference.
         pushed: Vec<Pushed>,

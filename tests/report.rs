@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use kiln::internals::event::{Aside, Event, Made, Outcome, Pushed, SetAside, ToBuild};
+use kiln::internals::event::{Aside, BuiltImage, Event, Outcome, Pushed, SetAside, ToBuild};
 use kiln::internals::image::{ImageName, ImageRef};
 use kiln::internals::report;
 use kiln::internals::report::Record;
@@ -417,7 +417,7 @@ fn started(family: &[Planned]) -> Event {
 fn built(image: &Planned) -> Outcome {
     let labels = [("maintainer", "the team <team@example.com>"), ("build-date", "20270115")];
     Outcome::Built {
-        made: Made {
+        made: BuiltImage {
             id: format!("sha256:{}", "0123456789abcdef".repeat(4)),
             size: Some(image.seconds * 7_654_321),
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),

@@ -21,7 +21,7 @@ use super::{Exit, Failure, terminal};
 use crate::console::Json;
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::engine::{Builder, Loan};
+use crate::engine::{BuildSecrets, Builder};
 use crate::files::private_folder;
 use crate::fingerprint::{Change, Difference, Fingerprinted, Parts, differences, digest};
 use crate::graph;
@@ -183,7 +183,10 @@ fn fingerprints(
 
 /// Returns the settings of an axis, and the build options as parts of its images.
 fn of_settings(settings: &Settings) -> (&Settings, Parts) {
-    (settings, build_options(Builder::BuildKit, &settings.building, &Loan::default()).parts())
+    (
+        settings,
+        build_options(Builder::BuildKit, &settings.building, &BuildSecrets::default()).parts(),
+    )
 }
 
 /// Returns the own parts of an image: its context, and the declarations of its sources.

@@ -28,13 +28,15 @@ use crate::diagnostic::Diagnostic;
 use crate::endpoint::Endpoint;
 use crate::engine::docker::DockerEngine;
 use crate::engine::squash;
-use crate::engine::{BuildOptions, Builder, EPOCH, Engine as _, Known, Loan, Oversized, Squashing};
+use crate::engine::{
+    BuildOptions, BuildSecrets, Builder, EPOCH, Engine as _, ImageInfo, Oversized, Squashing,
+};
 use crate::event::{Event, Existing, Outcome};
 use crate::graph::{self, Graph};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Selection, Unaffected};
 use crate::runner::patience::Patience;
-use crate::runner::{self, Material, Means};
+use crate::runner::{self, Backends, BuildInput};
 use crate::secret::is_secret_name;
 use crate::settings::{Building, Settings, Task};
 use crate::source::{self, FromOrigin, Pace};
@@ -99,11 +101,11 @@ fn warn_of_secrets(settings: &Settings) {
 /// An engine, and all that is needed to build with it.
 pub struct Shop {
     engine: DockerEngine,
-    materials: BTreeMap<ImageName, Material>,
+    inputs: BTreeMap<ImageName, BuildInput>,
     /// Survey of the existing images; `None` if none was made.
     pub survey: Option<Survey>,
     /// Images that the engine has, if they were listed without a survey.
-    known: BTreeMap<ImageRef, Known>,
+    known: BTreeMap<ImageRef, ImageInfo>,
 }
 
 impl Shop {
@@ -119,7 +121,7 @@ impl Shop {
     ) -> Result<Self, Failure> {
         let of_run = &settings[0];
         let engine = engine(endpoint, of_run).await?;
-        let materials = materials(&engine, contexts, settings)?;
+        let inputs = inputs(&engine, contexts, settings)?;
         // A survey covers all wanted images, the unaffected ones included.
         let unaffected = selection.unaffected.take();
         let mut survey = None;
@@ -128,7 +130,7 @@ impl Shop {
             let plan = Plan::new(graph, selection);
             let pull = of_run.building.pull && skips;
             let pace = pace(&of_run.building);
-            let found = Survey::of(&engine, &plan, &materials, pull, pace).await?;
+            let found = Survey::of(&engine, &plan, &inputs, pull, pace).await?;
             if skips {
                 selection.unchanged = found.unchanged(&engine, &plan, &of_run.building).await?;
             }
@@ -151,7 +153,7 @@ impl Shop {
                 selection.existing = has;
             }
         }
-        Ok(Self { engine, materials, survey, known })
+        Ok(Self { engine, inputs, survey, known })
     }
 
     /// Returns the images of the plan that exist and are not built.
@@ -282,7 +284,7 @@ async fn build(
     interrupt: impl Future<Output = ()>,
 ) -> Result<Exit, Failure> {
     let existing = shop.existing(plan);
-    let Shop { engine, materials, survey, .. } = shop;
+    let Shop { engine, inputs, survey, .. } = shop;
     let Building {
         threads,
         push_threads,
@@ -313,7 +315,7 @@ async fn build(
         priorities,
     };
     let engine = Arc::new(engine);
-    let means = Means {
+    let backends = Backends {
         engine_name: format!("{} with {}", engine.description(), engine.builder(buildkit)),
         engine: engine.clone(),
         fetcher: Arc::new(FromOrigin::new(pace(&settings.building))),
@@ -323,7 +325,7 @@ async fn build(
         stopwatch.hear(&event);
         reports.hear(at, &event);
     };
-    let outcomes = runner::run(means, plan, materials, options, interrupt, &mut emit).await;
+    let outcomes = runner::run(backends, plan, inputs, options, interrupt, &mut emit).await;
     stopwatch.keep(durations_file, plan);
     for notice in engine.take_notices() {
         terminal::warn(&format!("warning: {notice}"));
@@ -343,12 +345,12 @@ async fn build(
     }
 }
 
-/// Returns the material of every image: its context, its sources and the build options.
-fn materials(
+/// Returns the input of every image: its context, its sources and the build options.
+fn inputs(
     engine: &DockerEngine,
     contexts: &Contexts,
     settings: &[Settings],
-) -> Result<BTreeMap<ImageName, Material>, Failure> {
+) -> Result<BTreeMap<ImageName, BuildInput>, Failure> {
     let of_run = &settings[0].building;
     let builder = engine.builder(of_run.buildkit);
     let loan = loan(&of_run.lent, builder, engine)?;
@@ -362,13 +364,13 @@ fn materials(
     for (_, options) in of_axes.values() {
         options.refuse_oversized().map_err(oversized)?;
     }
-    let material = |(name, (_, context)): (&ImageName, &(String, Context))| {
+    let input = |(name, (_, context)): (&ImageName, &(String, Context))| {
         let (settings, options) = of_axes[&name.axis()].clone();
         let fetches = settings.install_type.fetches_sources;
         let sources = fetches.then(|| source::of_image(name, &settings.sources));
-        (name.clone(), Material { context: context.clone(), sources, options })
+        (name.clone(), BuildInput { context: context.clone(), sources, options })
     };
-    Ok(contexts.iter().map(material).collect())
+    Ok(contexts.iter().map(input).collect())
 }
 
 fn oversized(Oversized { size, limit, largest }: Oversized) -> Diagnostic {
@@ -382,7 +384,7 @@ fn oversized(Oversized { size, limit, largest }: Oversized) -> Diagnostic {
 }
 
 /// Returns the options for building the images of an axis with `builder`.
-pub fn build_options(builder: Builder, building: &Building, loan: &Loan) -> BuildOptions {
+pub fn build_options(builder: Builder, building: &Building, loan: &BuildSecrets) -> BuildOptions {
     let mut build_args = building.build_args.clone();
     if let (Builder::BuildKit, Some(seconds)) = (builder, building.epoch) {
         build_args.entry(EPOCH.to_owned()).or_insert_with(|| seconds.to_string());
@@ -459,11 +461,11 @@ fn verdict<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Made;
+    use crate::event::BuiltImage;
 
     #[test]
     fn the_worst_outcome_decides() {
-        let built = Outcome::Built { made: Made::default(), pushed: Vec::new() };
+        let built = Outcome::Built { made: BuiltImage::default(), pushed: Vec::new() };
         let error = Outcome::Error(String::new());
         let connection = Outcome::ConnectionError(String::new());
         let parent = Outcome::ParentError { ancestor: ImageName::new("a") };

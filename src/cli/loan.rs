@@ -4,12 +4,12 @@
 use super::Failure;
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
-use crate::engine::{Builder, Loan};
+use crate::engine::{BuildSecrets, Builder};
 use crate::secret::Secret;
 use crate::settings::{Lent, SecretSource};
 
 /// Reads the secrets for builds by `builder`.
-pub fn loan(lent: &Lent, builder: Builder, engine: &DockerEngine) -> Result<Loan, Failure> {
+pub fn loan(lent: &Lent, builder: Builder, engine: &DockerEngine) -> Result<BuildSecrets, Failure> {
     if builder != Builder::BuildKit && !lent.is_empty() {
         let message =
             format!("--secret and --ssh need BuildKit, which {} has not", engine.description());
@@ -17,7 +17,7 @@ pub fn loan(lent: &Lent, builder: Builder, engine: &DockerEngine) -> Result<Loan
             .help("leave them out, or build with a Docker Engine that has BuildKit")
             .into());
     }
-    let mut loan = Loan { agents: lent.agents.clone(), ..Loan::default() };
+    let mut loan = BuildSecrets { agents: lent.agents.clone(), ..BuildSecrets::default() };
     for (id, source) in &lent.secrets {
         loan.secrets.insert(id.clone(), value(id, source)?);
     }

@@ -78,7 +78,7 @@ fn since_commit(different: &Differences, since: &str) -> BTreeMap<ImageName, Str
 /// Plan and forecast of a run, ready to be printed.
 struct Outlook<'a> {
     plan: &'a Plan<'a>,
-    /// Known durations of builds in earlier runs.
+    /// ImageInfo durations of builds in earlier runs.
     durations: BTreeMap<ImageName, Duration>,
     /// Descriptions of the images' changes.
     changes: BTreeMap<ImageName, String>,

@@ -9,14 +9,14 @@ use rayon::prelude::*;
 use super::{Failure, terminal};
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
-use crate::engine::{Engine as _, EngineError, Inspected, Known};
+use crate::engine::{Engine as _, EngineError, ImageInfo, Inspected};
 use crate::files::private_folder;
 use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label, is_verified};
 use crate::graph::{self, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Skip};
 use crate::runner::patience::Patience;
-use crate::runner::{Material, bases};
+use crate::runner::{BuildInput, bases};
 use crate::settings::Building;
 use crate::source;
 
@@ -31,7 +31,7 @@ pub struct Survey {
     /// Expected fingerprints of the plan's images, by name.
     pub expected: BTreeMap<ImageName, Fingerprinted>,
     /// Images that the engine has.
-    pub known: BTreeMap<ImageRef, Known>,
+    pub known: BTreeMap<ImageRef, ImageInfo>,
     /// Images in the engine whose layers are not on top of their parents' layers, whatever their
     /// fingerprints.
     misplaced: BTreeSet<ImageName>,
@@ -61,12 +61,12 @@ impl Survey {
     pub async fn of(
         engine: &DockerEngine,
         plan: &Plan<'_>,
-        materials: &BTreeMap<ImageName, Material>,
+        inputs: &BTreeMap<ImageName, BuildInput>,
         pull: bool,
         pace: source::Pace,
     ) -> Result<Self, Failure> {
-        let bases = Bases::of(engine, plan, materials, pull).await?;
-        let own = own_parts(plan, materials, pace).await?;
+        let bases = Bases::of(engine, plan, inputs, pull).await?;
+        let own = own_parts(plan, inputs, pace).await?;
         let graph = plan.graph();
         let external = |_: &ImageName, reference: &ImageRef| {
             bases.part(reference).unwrap_or(UNKNOWN).to_owned()
@@ -75,7 +75,7 @@ impl Survey {
         let expected = names.zip(graph.fingerprints(&own, &external)).collect();
         let known = engine.images().await?;
         let mut survey = Self { expected, known, misplaced: BTreeSet::new() };
-        survey.look_at_layers(engine, plan, materials, &bases).await?;
+        survey.look_at_layers(engine, plan, inputs, &bases).await?;
         Ok(survey)
     }
 
@@ -85,7 +85,7 @@ impl Survey {
         &mut self,
         engine: &DockerEngine,
         plan: &Plan<'_>,
-        materials: &BTreeMap<ImageName, Material>,
+        inputs: &BTreeMap<ImageName, BuildInput>,
         bases: &Bases,
     ) -> Result<(), Failure> {
         let graph = plan.graph();
@@ -111,7 +111,7 @@ impl Survey {
         for index in doubtful {
             let image = &graph.images()[index];
             let is_local = |base: &ImageRef| {
-                let is_for_some = materials[&image.name].options.platform.is_some();
+                let is_for_some = inputs[&image.name].options.platform.is_some();
                 !is_for_some
                     && !image.dockerfile.names_platforms()
                     && !bases.digests.contains_key(base)
@@ -253,10 +253,10 @@ impl Bases {
     async fn of(
         engine: &DockerEngine,
         plan: &Plan<'_>,
-        materials: &BTreeMap<ImageName, Material>,
+        inputs: &BTreeMap<ImageName, BuildInput>,
         pull: bool,
     ) -> Result<Self, Failure> {
-        let (bases, ambiguous) = bases(plan, materials);
+        let (bases, ambiguous) = bases(plan, inputs);
         let mut found = Self::default();
         for reference in ambiguous {
             if let Some(digest) = engine.digest(&reference).await.unwrap_or(None) {
@@ -286,14 +286,14 @@ impl Bases {
 /// sources.
 async fn own_parts(
     plan: &Plan<'_>,
-    materials: &BTreeMap<ImageName, Material>,
+    inputs: &BTreeMap<ImageName, BuildInput>,
     pace: source::Pace,
 ) -> Result<BTreeMap<ImageName, Parts>, Failure> {
     let names: Vec<&ImageName> = images(plan).into_iter().map(|(name, _)| name).collect();
     let of_context = |name: &&ImageName| {
-        let material = &materials[*name];
-        let mut parts = material.context.parts()?;
-        parts.extend(material.options.parts());
+        let input = &inputs[*name];
+        let mut parts = input.context.parts()?;
+        parts.extend(input.options.parts());
         Ok(((*name).clone(), parts))
     };
     let parts: std::io::Result<BTreeMap<ImageName, Parts>> =
@@ -301,7 +301,7 @@ async fn own_parts(
     let mut parts =
         parts.map_err(|error| Diagnostic::new(format!("the tree can't be read: {error}")))?;
     let of_sources = names.into_iter().filter_map(|name| {
-        let sources = materials[name].sources.clone()?;
+        let sources = inputs[name].sources.clone()?;
         Some(async move { (name, source_parts(&sources, pace).await) })
     });
     let mut of_sources = stream::iter(of_sources).buffer_unordered(AT_ONCE);

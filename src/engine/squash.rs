@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
-use super::lines::LineBuffer;
+use super::line_buffer::LineBuffer;
 use super::{EngineError, Output, Sink, Squashing};
 use crate::image::ImageRef;
 use crate::program;

@@ -20,8 +20,8 @@ use serde::Deserialize;
 use super::challenge::Challenge;
 use super::error::{Error, Kind};
 use super::reach::Reach;
-use super::transport::{Answer, Question, Redirects, shown_origin};
-use super::{Notices, Registry};
+use super::registries::{Notices, Registry};
+use super::transport::{Answer, Redirects, Request, shown_origin};
 use crate::client_config::credentials::Credentials;
 
 /// Largest answer of a token service, in bytes.
@@ -273,7 +273,7 @@ fn question(
     service: Option<&str>,
     scope: &str,
     credentials: Option<&Credentials>,
-) -> Result<(Question, Option<HeaderValue>), Error> {
+) -> Result<(Request, Option<HeaderValue>), Error> {
     let service = service.map(|service| ("service", service));
     let asked = service.into_iter().chain([("scope", scope)]);
     let (method, body, authorization) = match credentials {
@@ -298,7 +298,7 @@ fn question(
         }
     };
     let redirects = Redirects::SameOrigin;
-    let question = Question { method, url, accept: "", body, most: MOST_OF_TOKEN, redirects };
+    let question = Request { method, url, accept: "", body, most: MOST_OF_TOKEN, redirects };
     Ok((question, authorization))
 }
 

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use super::challenge::{Challenge, challenges};
 use super::error::{Error, Kind};
 use super::reach::{Addresses, Reach};
-use crate::crypto;
 use crate::diagnostic::with_causes;
+use crate::tls;
 
 /// Largest number of redirects that are followed.
 const MOST_REDIRECTS: usize = 5;
@@ -33,7 +33,7 @@ const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
 /// Request to a registry or a token service.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
+pub(super) struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
     /// Value of `Accept`; empty for none.
@@ -86,7 +86,7 @@ impl Transport {
     /// When no complete answer arrives, or a redirect is refused.
     pub(super) async fn ask(
         &self,
-        question: &Question,
+        question: &Request,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Error> {
         match tokio::time::timeout(self.timeout, self.follow(question, authorization)).await {
@@ -101,7 +101,7 @@ impl Transport {
 
     async fn follow(
         &self,
-        question: &Question,
+        question: &Request,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Error> {
         let mut url = question.url.clone();
@@ -123,7 +123,7 @@ impl Transport {
 
     async fn send(
         &self,
-        question: &Question,
+        question: &Request,
         url: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Error> {
@@ -216,7 +216,7 @@ impl Transport {
     }
 
     fn build(&self, url: &Url, addresses: &Addresses) -> reqwest::Result<Client> {
-        crypto::provide();
+        tls::install_provider();
         let mut builder = Client::builder()
             .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -277,7 +277,7 @@ fn redirect(response: &Response) -> Result<Option<Url>, Error> {
     })
 }
 
-async fn read(mut response: Response, question: &Question, url: Url) -> Result<Answer, Error> {
+async fn read(mut response: Response, question: &Request, url: Url) -> Result<Answer, Error> {
     let status = response.status();
     let is_wanted = status.is_success();
     let most = if is_wanted { question.most } else { MOST_OF_ERROR };

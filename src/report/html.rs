@@ -273,7 +273,7 @@ mod tests {
         facts.externals.push(hidden.to_owned());
         facts.dockerfile = format!("FROM x\n# {hidden}\n").into();
         let labels = [(hidden.to_owned(), hidden.to_owned())].into();
-        let made = crate::event::Made { labels, ..Default::default() };
+        let made = crate::event::BuiltImage { labels, ..Default::default() };
         record.images.get_mut(&ImageName::new("good")).unwrap().fate =
             Fate::Finished(Outcome::Built { made, pushed: Vec::new() });
         let page = page(&record);

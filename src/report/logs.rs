@@ -146,7 +146,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Made;
+    use crate::event::BuiltImage;
     use crate::report::testing::run_of_all_fates;
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         let text = fs::read_to_string(folder.path().join("000_FAILED_app.log")).unwrap();
         assert_eq!(text, "a\nfailed: no\ntry 2\nb\nerror: bad\n");
 
-        let built = Outcome::Built { made: Made::default(), pushed: Vec::new() };
+        let built = Outcome::Built { made: BuiltImage::default(), pushed: Vec::new() };
         for event in [started(1), log("c"), finished(built)] {
             logs.hear(Duration::ZERO, &event);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::Subscriber as _;
 use super::catalogue::{Catalogue, Facts};
 use super::record::Record;
-use crate::event::{Aside, Event, Existing, Made, Outcome, Pushed, SetAside, ToBuild};
+use crate::event::{Aside, BuiltImage, Event, Existing, Outcome, Pushed, SetAside, ToBuild};
 use crate::image::ImageName;
 
 fn to_build(name: &str, wave: usize, needs: &[&str]) -> ToBuild {
@@ -26,7 +26,7 @@ fn set_aside(name: &str, wave: usize, needs: &[&str], aside: Aside, reason: &str
 
 fn built(digest: Option<&str>) -> Outcome {
     Outcome::Built {
-        made: Made {
+        made: BuiltImage {
             id: "sha256:1".to_owned(),
             size: Some(123_456_789),
             labels: BTreeMap::from([("maintainer".to_owned(), "me <me@x>".to_owned())]),

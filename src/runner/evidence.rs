@@ -16,7 +16,7 @@ const CURE: &str = "let one run at a time make or pull images of these names";
 
 /// Image that another image is made from.
 #[derive(Debug, Clone)]
-pub(super) struct Need {
+pub(super) struct RequiredImage {
     /// Name of its part in the fingerprint of the other image.
     pub(super) part: String,
     /// Reference by which the engine resolves it.
@@ -53,7 +53,7 @@ pub(super) enum Identity {
 pub(super) struct Origins<'n>(Vec<Origin<'n>>);
 
 struct Origin<'n> {
-    need: &'n Need,
+    need: &'n RequiredImage,
     image: Option<Inspected>,
     /// Value of its part in the fingerprint; `None` if it is unknown.
     part: Option<String>,
@@ -64,7 +64,10 @@ impl<'n> Origins<'n> {
     ///
     /// # Errors
     /// When the engine can't be asked, or has another image than expected.
-    pub(super) async fn of<E: Engine>(engine: &E, needs: &'n [Need]) -> Result<Self, EngineError> {
+    pub(super) async fn of<E: Engine>(
+        engine: &E,
+        needs: &'n [RequiredImage],
+    ) -> Result<Self, EngineError> {
         Ok(Self(try_join_all(needs.iter().map(|need| Origin::of(engine, need))).await?))
     }
 
@@ -92,7 +95,7 @@ impl<'n> Origins<'n> {
 }
 
 impl<'n> Origin<'n> {
-    async fn of<E: Engine>(engine: &E, need: &'n Need) -> Result<Self, EngineError> {
+    async fn of<E: Engine>(engine: &E, need: &'n RequiredImage) -> Result<Self, EngineError> {
         if let Identity::ForEach = need.identity {
             // An unreachable registry does not prevent the build: the part stays unknown.
             let part = engine.digest(&need.reference).await.unwrap_or(None);
@@ -141,7 +144,7 @@ impl<'n> Origin<'n> {
     }
 }
 
-impl Need {
+impl RequiredImage {
     /// Checks that the image under the reference is the one that this run built or found.
     fn expect(
         &self,

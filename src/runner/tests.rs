@@ -1,19 +1,28 @@
 //! Tests of the dispatcher and its workers with a scripted engine, in paused time.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::patience::{FIRST_PAUSE, JITTER, Patience};
-use super::*;
+use super::{Backends, BuildInput, Options, run};
+use crate::context::Context;
 use crate::dockerfile;
-use crate::engine::{Builder, EngineError, Known, Loan, Order, Output, Sink, Squashing};
+use crate::engine::{
+    BuildOptions, BuildRequest, BuildSecrets, Builder, Engine, EngineError, ImageInfo, Inspected,
+    Output, Sink, Squashing,
+};
+use crate::event::{Event, Existing, Outcome};
 use crate::fingerprint::{LABEL, in_label};
+use crate::graph::Graph;
 use crate::graph::tests::{graph, naming};
-use crate::plan::Selection;
-use crate::source::{self, FetchError};
+use crate::image::{ImageName, ImageRef};
+use crate::plan::{Plan, Selection};
+use crate::source::{self, FetchError, Fetcher, ImageSources};
 
 /// Engine with scripted answers that records the calls.
 #[derive(Default)]
@@ -141,7 +150,7 @@ impl Engine for Scripted {
         *away == 0
     }
 
-    async fn images(&self) -> Result<BTreeMap<ImageRef, Known>, EngineError> {
+    async fn images(&self) -> Result<BTreeMap<ImageRef, ImageInfo>, EngineError> {
         unreachable!("the runner asks for single images")
     }
 
@@ -161,7 +170,11 @@ impl Engine for Scripted {
         Ok(())
     }
 
-    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Inspected, EngineError> {
+    async fn build(
+        &self,
+        order: BuildRequest<'_>,
+        sink: Sink<'_>,
+    ) -> Result<Inspected, EngineError> {
         let reference = order.reference;
         assert!(!order.context.is_empty());
         let printed = order.labels.get(LABEL).map(|label| in_label(label).to_owned());
@@ -348,7 +361,7 @@ fn build_options() -> BuildOptions {
         platform: None,
         build_args: BTreeMap::new(),
         squash: None,
-        loan: Loan::default(),
+        loan: BuildSecrets::default(),
     }
 }
 
@@ -372,7 +385,7 @@ fn run_graph(
 ) -> (Vec<String>, Vec<Event>) {
     let plan = Plan::new(graph, selection);
     let build_options = Arc::new(build_options.clone());
-    let materials = graph
+    let inputs = graph
         .images()
         .iter()
         .map(|image| {
@@ -380,10 +393,10 @@ fn run_graph(
             let options = build_options.clone();
             let is_sourced = engine.sourced.contains_key(image.name.as_str());
             let sources = is_sourced.then(sources);
-            (image.name.clone(), Material { context, sources, options })
+            (image.name.clone(), BuildInput { context, sources, options })
         })
         .collect();
-    let means = Means {
+    let means = Backends {
         engine: engine.clone(),
         engine_name: "scripted".to_owned(),
         fetcher: engine.clone(),
@@ -395,7 +408,7 @@ fn run_graph(
         .start_paused(true)
         .build()
         .unwrap();
-    let outcomes = runtime.block_on(run(means, &plan, materials, options, interrupt, &mut emit));
+    let outcomes = runtime.block_on(run(means, &plan, inputs, options, interrupt, &mut emit));
     let shown = outcomes.iter().map(|(name, outcome)| format!("{name} {}", outcome.status()));
     (shown.collect(), events)
 }

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use super::Material;
-use super::evidence::{Need, Origins};
+use super::BuildInput;
+use super::evidence::{Origins, RequiredImage};
 use super::patience::{FIRST_PAUSE, Patience, pause_after};
-use crate::engine::{BuildOptions, Engine, EngineError, Inspected, Order, Output};
+use crate::engine::{BuildOptions, BuildRequest, Engine, EngineError, Inspected, Output};
 use crate::event::{Event, Outcome, Pushed};
 use crate::files::private_folder;
 use crate::fingerprint::{Fingerprinted, LABEL, Parts};
@@ -72,18 +72,18 @@ impl Packed {
 
 /// Input of a build.
 #[derive(Debug, Clone)]
-pub(super) enum Stock {
+pub(super) enum Input {
     /// Nothing has to be fetched: the context is packed when the build starts.
-    Loose(Material),
+    Unpacked(BuildInput),
     /// The sources were fetched, and the context is packed with them.
     Packed(Packed),
 }
 
-impl Stock {
+impl Input {
     /// Returns the build options.
     pub(super) fn options(&self) -> &BuildOptions {
         match self {
-            Self::Loose(material) => &material.options,
+            Self::Unpacked(input) => &input.options,
             Self::Packed(packed) => &packed.options,
         }
     }
@@ -91,7 +91,7 @@ impl Stock {
 
 /// Result of a worker.
 #[derive(Debug, Clone)]
-pub(super) enum Product {
+pub(super) enum TaskOutput {
     /// The context is ready for a build.
     Packed(Packed),
     /// The engine has the image.
@@ -108,7 +108,7 @@ pub(super) enum Product {
     Nothing,
 }
 
-pub(super) type Done = Result<Product, Failure>;
+pub(super) type TaskResult = Result<TaskOutput, Failure>;
 
 /// Pulls an external image. If the pull fails, an image that the engine already has is used, with a
 /// warning.
@@ -118,18 +118,18 @@ pub(super) async fn pull<E: Engine>(
     platform: Option<String>,
     patience: Patience,
     send: UnboundedSender<Event>,
-) -> Done {
+) -> TaskResult {
     let tell = |pause: Duration, error: &EngineError| {
         let seconds = pause.as_secs_f64();
         let text = format!("{reference} is not pulled, next try in {seconds:.1}s: {error}");
         let _ = send.send(Event::Warning(text));
     };
     let pulled = patience.bear(|| engine.pull(&reference, platform.as_deref()), tell).await;
-    let Err(error) = pulled else { return Ok(Product::Nothing) };
+    let Err(error) = pulled else { return Ok(TaskOutput::Nothing) };
     if engine.image(&reference).await?.is_some() {
         let text = format!("{reference} can't be pulled, the engine's own is used: {error}");
         let _ = send.send(Event::Warning(text));
-        return Ok(Product::Nothing);
+        return Ok(TaskOutput::Nothing);
     }
     let text = format!("its base {reference} can't be pulled: {error}");
     Err(Failure { text, out_of_reach: error.is_connection() })
@@ -147,11 +147,11 @@ pub(super) struct Worker<E> {
 }
 
 impl<E: Engine> Worker<E> {
-    pub(super) async fn build(self, stock: Stock, needs: Vec<Need>) -> Done {
+    pub(super) async fn build(self, input: Input, needs: Vec<RequiredImage>) -> TaskResult {
         self.tell(Event::BuildStarted { name: self.name.clone(), attempt: 1 });
-        let packed = match stock {
-            Stock::Loose(material) => self.pack(material).await?,
-            Stock::Packed(packed) => packed,
+        let packed = match input {
+            Input::Unpacked(input) => self.pack(input).await?,
+            Input::Packed(packed) => packed,
         };
         for attempt in 1.. {
             if attempt > 1 {
@@ -162,7 +162,7 @@ impl<E: Engine> Worker<E> {
             let took = began.elapsed();
             if let Some(built) = self.settled(attempt, tried).await {
                 let (image, fingerprint) = built?;
-                return Ok(Product::Image { image, fingerprint, took });
+                return Ok(TaskOutput::Image { image, fingerprint, took });
             }
         }
         unreachable!("the last try settles it")
@@ -175,14 +175,14 @@ impl<E: Engine> Worker<E> {
     async fn build_once(
         &self,
         packed: &Packed,
-        needs: &[Need],
+        needs: &[RequiredImage],
     ) -> Result<(Inspected, Option<String>), EngineError> {
         let origins = Origins::of(&*self.engine, needs).await?;
         let printed = origins.parts().map(|parts| packed.fingerprinted(parts));
         let label = printed.as_ref().map(|printed| (LABEL.to_owned(), printed.label()));
         let labels = label.into_iter().collect();
         let Packed { context, options, .. } = packed;
-        let order = Order { reference: &self.reference, context, options, labels: &labels };
+        let order = BuildRequest { reference: &self.reference, context, options, labels: &labels };
         let built = self.engine.build(order, &mut |output| self.tell_output(output)).await?;
         let id = built.id.clone();
         let named = match origins.confirm(&*self.engine, &built).await {
@@ -214,13 +214,13 @@ impl<E: Engine> Worker<E> {
     }
 
     /// Pushes the image with this id to the registry in its reference, and then to the `others`.
-    pub(super) async fn push(self, id: String, others: Vec<String>) -> Done {
+    pub(super) async fn push(self, id: String, others: Vec<String>) -> TaskResult {
         let mut pushed = Vec::new();
         for reference in self.reference.and_in(&others) {
             let digest = self.push_as(&id, &reference).await?;
             pushed.push(Pushed { reference, digest });
         }
-        Ok(Product::Pushed(pushed))
+        Ok(TaskOutput::Pushed(pushed))
     }
 
     async fn push_as(&self, id: &str, reference: &ImageRef) -> Result<String, Failure> {
@@ -247,7 +247,7 @@ impl<E: Engine> Worker<E> {
         list: ImageRef,
         images: Vec<ImageRef>,
         others: Vec<String>,
-    ) -> Done {
+    ) -> TaskResult {
         let mut pushed = Vec::new();
         for reference in list.and_in(&others) {
             let images: Vec<ImageRef> = match reference.registry() {
@@ -257,7 +257,7 @@ impl<E: Engine> Worker<E> {
             let digest = self.push_list_as(&reference, &images).await?;
             pushed.push(Pushed { reference, digest });
         }
-        Ok(Product::Pushed(pushed))
+        Ok(TaskOutput::Pushed(pushed))
     }
 
     async fn push_list_as(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, Failure> {
@@ -306,8 +306,8 @@ impl<E: Engine> Worker<E> {
     }
 
     /// Fetches the sources and packs the context with them.
-    pub(super) async fn pack(&self, material: Material) -> Result<Packed, Failure> {
-        let Material { mut context, sources, options } = material;
+    pub(super) async fn pack(&self, input: BuildInput) -> Result<Packed, Failure> {
+        let BuildInput { mut context, sources, options } = input;
         // Keeps the fetched files until the archive is packed.
         let mut folder = None;
         let mut of_sources = Parts::new();

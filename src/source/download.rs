@@ -10,8 +10,8 @@ use reqwest::{Client, Response};
 use tokio::time::{Instant, timeout};
 
 use super::{FetchError, LARGEST, Pace, Source};
-use crate::crypto;
 use crate::diagnostic::with_causes;
+use crate::tls;
 
 /// Largest number of redirects that are followed.
 const MOST_REDIRECTS: usize = 10;
@@ -39,7 +39,7 @@ pub(super) async fn download(
 
 /// Requests the file and returns the response, if its status is a success.
 async fn answer(source: &Source, pace: Pace) -> Result<Response, FetchError> {
-    crypto::provide();
+    tls::install_provider();
     let client = Client::builder()
         .connect_timeout(pace.silence)
         .read_timeout(pace.silence)

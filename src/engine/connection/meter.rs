@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::heard::Refusal;
+use super::tls_refusal::LastTlsError;
 
 const MIB: usize = 1 << 20;
 
@@ -190,11 +190,11 @@ fn too_long(part: &str, most: usize) -> io::Error {
 pub(super) struct Metered<S> {
     stream: S,
     meter: Meter,
-    refusal: Refusal,
+    refusal: LastTlsError,
 }
 
 impl<S> Metered<S> {
-    pub(super) fn new(stream: S, refusal: Refusal) -> Self {
+    pub(super) fn new(stream: S, refusal: LastTlsError) -> Self {
         Self { stream, meter: Meter::new(), refusal }
     }
 

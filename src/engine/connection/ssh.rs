@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::{Sleep, sleep};
 
-use super::Failure;
+use super::connect_error::ConnectError;
 use crate::endpoint::SshTarget;
 use crate::program;
 
@@ -37,8 +37,8 @@ impl SshStream {
     ///
     /// # Errors
     /// When the program can't be started.
-    pub fn open(target: &SshTarget) -> Result<Self, Failure> {
-        let ssh = program::command("ssh").map_err(|error| Failure::of_program("ssh", &error))?;
+    pub fn open(target: &SshTarget) -> Result<Self, ConnectError> {
+        let ssh = program::command("ssh").map_err(|error| ConnectError::program("ssh", &error))?;
         let mut process = Command::from(ssh)
             .args(arguments(target))
             .stdin(Stdio::piped())
@@ -48,7 +48,7 @@ impl SshStream {
             // An interrupt at the terminal must not reach ssh: Kiln closes its connections itself.
             .process_group(0)
             .spawn()
-            .map_err(|error| Failure::of_program("ssh", &error))?;
+            .map_err(|error| ConnectError::program("ssh", &error))?;
         let stderr = process.stderr.take().expect("it is piped");
         Ok(Self {
             stdin: process.stdin.take().expect("it is piped"),
@@ -161,7 +161,7 @@ impl Complaints {
             return Poll::Pending;
         }
         let said = String::from_utf8_lossy(&self.said);
-        Poll::Ready(io::Error::other(Failure::of_ssh(&said)))
+        Poll::Ready(io::Error::other(ConnectError::ssh(&said)))
     }
 }
 

@@ -58,7 +58,7 @@ impl Patterns {
 
     /// Returns true if the last pattern that matches `path`, or a folder above it, is not an
     /// exception. `path` is relative to the root of the context.
-    pub fn cover(&self, path: &str) -> bool {
+    pub fn is_ignored(&self, path: &str) -> bool {
         let mut is_covered = false;
         for pattern in &self.0 {
             if pattern.is_exception == is_covered && pattern.matches(path) {
@@ -163,7 +163,7 @@ mod tests {
 
     fn covered<'a>(ignore_file: &str, paths: &'a str) -> Vec<&'a str> {
         let patterns = Patterns::of_ignore_file(ignore_file).unwrap();
-        paths.split(' ').filter(|path| patterns.cover(path)).collect()
+        paths.split(' ').filter(|path| patterns.is_ignored(path)).collect()
     }
 
     #[test]

@@ -7,8 +7,8 @@ use bollard::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
 use bollard::models::{BuildInfo, BuildInfoAux};
 use regex::Regex;
 
-use super::lines::LineBuffer;
-use super::{Output, Sink};
+use crate::engine::line_buffer::LineBuffer;
+use crate::engine::{Output, Sink};
 
 /// Step lines of the classic builder, and of Buildah.
 static STEP_LINE: LazyLock<Regex> =
@@ -157,7 +157,7 @@ fn step(pattern: &Regex, text: &str) -> Option<(usize, usize, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::lines::LONGEST;
+    use crate::engine::line_buffer::LONGEST;
 
     /// Returns the output for these records.
     fn heard(records: impl IntoIterator<Item = BuildInfo>) -> Vec<Output> {

@@ -1,9 +1,4 @@
-//! Build context of an image: the rendered Dockerfile and the files beside its template.
-//!
-//! The context is packed as a tar archive whose bytes depend on the contents only: entries are
-//! sorted, times are zero, the owner is root, and modes are reduced to the executable bit. The same
-//! tree gives the same archive on every machine, no matter who checked it out and when. Files that
-//! a `.dockerignore` covers are not sent, as with Docker's own client.
+//! Contents of a build context, and its archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,8 +6,8 @@ use std::io::{self, Write};
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+use super::dockerignore::Patterns;
 use crate::fingerprint::{FILE, Parts, digest};
-use crate::patterns::Patterns;
 use crate::tree::TreeFile;
 
 /// Path of the Dockerfile within a context.
@@ -96,7 +91,7 @@ impl Context {
         };
         let is_sent = move |path: &str| {
             [DOCKERFILE, IGNORE_FILE].contains(&path)
-                || ignored.as_ref().is_none_or(|ignored| !ignored.cover(path))
+                || ignored.as_ref().is_none_or(|ignored| !ignored.is_ignored(path))
         };
         Ok(self.files.iter().filter(move |(path, _)| is_sent(path)))
     }

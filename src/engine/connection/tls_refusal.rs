@@ -7,26 +7,26 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Failure;
+use super::connect_error::ConnectError;
 
 /// Last refusal on any connection to an engine.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Refusal(Arc<Mutex<Option<Failure>>>);
+pub(super) struct LastTlsError(Arc<Mutex<Option<ConnectError>>>);
 
-impl Refusal {
+impl LastTlsError {
     /// Stores the failure in an error of a connection, if the error contains one.
     pub(super) fn hear(&self, error: &io::Error) {
-        if let Some(failure) = Failure::behind(error) {
+        if let Some(failure) = ConnectError::from_source(error) {
             self.keep(failure);
         }
     }
 
-    fn keep(&self, failure: Failure) {
+    fn keep(&self, failure: ConnectError) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 
     /// Takes the stored refusal.
-    pub(super) fn take(&self) -> Option<Failure> {
+    pub(super) fn take(&self) -> Option<ConnectError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -55,8 +55,8 @@ mod tests {
         }
     }
 
-    async fn kept_of(error: io::Error) -> Option<Failure> {
-        let refusal = Refusal::default();
+    async fn kept_of(error: io::Error) -> Option<ConnectError> {
+        let refusal = LastTlsError::default();
         let mut heard = Metered::new(Ended(Some(error)), refusal.clone());
         heard.read_u8().await.unwrap_err();
         let kept = refusal.take();

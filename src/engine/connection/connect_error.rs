@@ -13,29 +13,29 @@ const START: &str = "start the engine, or set DOCKER_HOST to where it listens \
 /// Failed connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
-pub struct Failure {
+pub struct ConnectError {
     /// Cause of the failure.
     pub cause: String,
     /// Advice to the user.
     pub cure: String,
 }
 
-impl Failure {
+impl ConnectError {
     /// Creates a failure with its cure.
     pub fn new(cause: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { cause: cause.into(), cure: cure.into() }
     }
 
     /// Creates a failure whose only cure is to check the engine and its address.
-    pub fn without_answer(cause: impl Into<String>) -> Self {
+    pub fn no_answer(cause: impl Into<String>) -> Self {
         Self::new(cause, START)
     }
 
     /// Returns the failure to open a socket of this machine.
-    pub(super) fn of_socket(path: &Path, error: &io::Error) -> Self {
+    pub(super) fn socket(path: &Path, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => {
-                Self::without_answer(format!("there is no socket {}", path.display()))
+                Self::no_answer(format!("there is no socket {}", path.display()))
             }
             io::ErrorKind::PermissionDenied => Self::new(
                 "permission denied",
@@ -46,22 +46,22 @@ impl Failure {
                 ),
             ),
             io::ErrorKind::ConnectionRefused => {
-                Self::without_answer("connection refused: nobody listens on the socket")
+                Self::no_answer("connection refused: nobody listens on the socket")
             }
-            _ => Self::without_answer(error.to_string()),
+            _ => Self::no_answer(error.to_string()),
         }
     }
 
     /// Returns the failure to reach a host.
-    pub(super) fn of_network(error: &io::Error) -> Self {
+    pub(super) fn network(error: &io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::without_answer("connection refused"),
-            _ => Self::without_answer(error.to_string()),
+            io::ErrorKind::ConnectionRefused => Self::no_answer("connection refused"),
+            _ => Self::no_answer(error.to_string()),
         }
     }
 
     /// Returns the failure to start a program.
-    pub(super) fn of_program(program: &str, error: &io::Error) -> Self {
+    pub(super) fn program(program: &str, error: &io::Error) -> Self {
         Self::new(
             format!("the program {program} can't be run: {error}"),
             format!("install {program}, which ssh:// addresses need"),
@@ -69,7 +69,7 @@ impl Failure {
     }
 
     /// Returns the failure of an ssh process, with its messages as the cause.
-    pub(super) fn of_ssh(said: &str) -> Self {
+    pub(super) fn ssh(said: &str) -> Self {
         let said = said.trim();
         let cause = if said.is_empty() { "it ended without a word" } else { said };
         Self::new(
@@ -80,7 +80,7 @@ impl Failure {
     }
 
     /// Returns the failure to use a file that TLS needs.
-    pub(super) fn of_file(path: &Path, reason: &str) -> Self {
+    pub(super) fn file(path: &Path, reason: &str) -> Self {
         Self::new(
             format!("the file {} can't be used: {reason}", path.display()),
             "the folder that DOCKER_CERT_PATH names, or the context, has ca.pem, cert.pem and key.pem",
@@ -88,7 +88,7 @@ impl Failure {
     }
 
     /// Returns the failure for an error of either side of a TLS connection.
-    pub(super) fn of_tls(error: &rustls::Error) -> Self {
+    pub(super) fn tls(error: &rustls::Error) -> Self {
         use rustls::{AlertDescription as Alert, CertificateError, Error};
         match error {
             Error::InvalidCertificate(
@@ -116,13 +116,13 @@ impl Failure {
                 format!("it does not speak TLS: {error}"),
                 "leave DOCKER_TLS_VERIFY unset for an engine without TLS",
             ),
-            _ => Self::without_answer(format!("TLS failed: {error}")),
+            _ => Self::no_answer(format!("TLS failed: {error}")),
         }
     }
 
     /// Returns the failure in the chain of causes of another library's error; `None` if there is
     /// none.
-    pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
+    pub fn from_source(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
             let found = Self::of(error).or_else(|| {
@@ -139,7 +139,7 @@ impl Failure {
 
     fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         let own = error.downcast_ref::<Self>().cloned();
-        own.or_else(|| error.downcast_ref::<rustls::Error>().map(Self::of_tls))
+        own.or_else(|| error.downcast_ref::<rustls::Error>().map(Self::tls))
     }
 }
 
@@ -153,13 +153,13 @@ mod tests {
 
     #[test]
     fn a_failure_is_found_behind_other_errors() {
-        let failure = Failure::of_ssh("no\r\nway\r\n");
+        let failure = ConnectError::ssh("no\r\nway\r\n");
         assert_eq!(failure.cause, "ssh: no; way");
         let wrapped = Outside(io::Error::other(failure.clone()));
-        assert_eq!(Failure::behind(&wrapped), Some(failure));
+        assert_eq!(ConnectError::from_source(&wrapped), Some(failure));
         let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
-        let found = Failure::behind(&Outside(io::Error::other(alert))).unwrap();
+        let found = ConnectError::from_source(&Outside(io::Error::other(alert))).unwrap();
         assert!(found.cause.contains("this client's certificate"), "{found:?}");
-        assert_eq!(Failure::behind(&Outside(io::Error::other("else"))), None);
+        assert_eq!(ConnectError::from_source(&Outside(io::Error::other("else"))), None);
     }
 }

@@ -1,12 +1,4 @@
-//! Session with BuildKit, which serves the requests of a running build. The build gets the files of
-//! its context, the secrets and ssh agents that it may use, and credentials for the registries that
-//! it pulls from.
-//!
-//! The engine sends the requests, so the roles are reversed: Kiln opens a connection, upgrades it
-//! to HTTP/2, and serves gRPC on it. A session ends when its value is dropped, with its tasks and
-//! its connection.
-
-mod files;
+//! Connection and services of a session.
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -46,11 +38,10 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic::{Response, Status, Streaming, async_trait};
 
-use files::LentFiles;
-
-use super::connection::Connections;
-use super::{EngineError, Loan};
+use super::context_files::ContextFiles;
 use crate::client_config::credentials::{CredentialFiles, Credentials};
+use crate::engine::connection::Connections;
+use crate::engine::{BuildSecrets, EngineError};
 use crate::fingerprint::digest;
 use crate::secret::Secret;
 
@@ -80,7 +71,7 @@ const AGENT_METHODS: [&str; 2] =
 const DEFAULT_AGENT: &str = "default";
 
 /// Size of the pieces of a file, or of an agent's answer, in a message, in bytes.
-const CHUNK: usize = 32 * 1024;
+pub(super) const CHUNK: usize = 32 * 1024;
 
 /// Open session.
 #[derive(Debug)]
@@ -99,11 +90,11 @@ impl Session {
     pub async fn open(
         connections: &Connections,
         context: &Bytes,
-        loan: Loan,
+        loan: BuildSecrets,
         credential_files: CredentialFiles,
     ) -> Result<Self, EngineError> {
         let context = context.clone();
-        let read = move || Ok((LentFiles::of(&context)?, digest(&context)));
+        let read = move || Ok((ContextFiles::of(&context)?, digest(&context)));
         let read =
             tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.into()));
         let (files, key) = read.map_err(|error: io::Error| {
@@ -130,13 +121,13 @@ impl Session {
 }
 
 /// Returns a name that is unique across processes.
-pub(super) fn unique_name() -> String {
+pub fn unique_name() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let started = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
     format!("kiln-{}-{started}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn request(id: &str, key: &str, loan: &Loan) -> Request<()> {
+fn request(id: &str, key: &str, loan: &BuildSecrets) -> Request<()> {
     let agent_methods = if loan.agents.is_empty() { [].as_slice() } else { &AGENT_METHODS };
     let mut request = Request::builder()
         .method(Method::POST)
@@ -151,24 +142,24 @@ fn request(id: &str, key: &str, loan: &Loan) -> Request<()> {
     request.body(()).expect("the headers are plain words")
 }
 
-fn services(files: LentFiles, loan: Loan, credential_files: CredentialFiles) -> Routes {
-    let Loan { secrets, agents } = loan;
-    let routes = Routes::new(HealthServer::new(AlwaysWell))
+fn services(files: ContextFiles, loan: BuildSecrets, credential_files: CredentialFiles) -> Routes {
+    let BuildSecrets { secrets, agents } = loan;
+    let routes = Routes::new(HealthServer::new(HealthService))
         .add_service(AuthServer::new(ClientCredentials(credential_files)))
-        .add_service(SecretsServer::new(LentSecrets(secrets)))
+        .add_service(SecretsServer::new(SecretProvider(secrets)))
         .add_service(FileSyncServer::new(files));
     // Without any agent, BuildKit's own error message is clearer.
-    if agents.is_empty() { routes } else { routes.add_service(SshServer::new(LentAgents(agents))) }
+    if agents.is_empty() { routes } else { routes.add_service(SshServer::new(SshAgents(agents))) }
 }
 
 /// Streamed response.
-type Parts<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Parts<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Health service: BuildKit checks now and then that the session is alive.
-struct AlwaysWell;
+struct HealthService;
 
 #[async_trait]
-impl Health for AlwaysWell {
+impl Health for HealthService {
     type WatchStream = Parts<HealthCheckResponse>;
 
     async fn check(
@@ -240,10 +231,10 @@ impl Auth for ClientCredentials {
     }
 }
 
-struct LentSecrets(BTreeMap<String, Secret>);
+struct SecretProvider(BTreeMap<String, Secret>);
 
 #[async_trait]
-impl Secrets for LentSecrets {
+impl Secrets for SecretProvider {
     async fn get_secret(
         &self,
         request: tonic::Request<GetSecretRequest>,
@@ -256,9 +247,9 @@ impl Secrets for LentSecrets {
     }
 }
 
-struct LentAgents(BTreeMap<String, PathBuf>);
+struct SshAgents(BTreeMap<String, PathBuf>);
 
-impl LentAgents {
+impl SshAgents {
     fn socket(&self, id: &str) -> Result<&PathBuf, Status> {
         let id = if id.is_empty() { DEFAULT_AGENT } else { id };
         self.0.get(id).ok_or_else(|| Status::not_found(format!("there is no --ssh {id}")))
@@ -266,7 +257,7 @@ impl LentAgents {
 }
 
 #[async_trait]
-impl Ssh for LentAgents {
+impl Ssh for SshAgents {
     async fn check_agent(
         &self,
         request: tonic::Request<CheckAgentRequest>,
@@ -403,7 +394,7 @@ mod tests {
             let listener = UnixListener::bind(&socket).unwrap();
             let address = format!("unix://{}", socket.display());
             let endpoint = Endpoint::parse(&address, None, Default::default).unwrap();
-            let loan = Loan {
+            let loan = BuildSecrets {
                 secrets: BTreeMap::from([("s".to_owned(), Secret::new(*b"open sesame"))]),
                 agents: BTreeMap::new(),
             };

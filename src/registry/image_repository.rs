@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode, Url};
 
-use super::Registry;
 use super::error::{Error, Kind};
-use super::manifest::{self, Image, Manifest};
+use super::image_manifest::{self, Image, Manifest};
+use super::registries::Registry;
 use super::token::{Access, Authorization};
-use super::transport::{Answer, Question, Redirects};
+use super::transport::{Answer, Redirects, Request};
 use crate::client_config::credentials::Credentials;
 use crate::image::Digest;
 
@@ -46,7 +46,8 @@ impl Repository {
     /// When the registry can't be asked.
     pub async fn digest(&self, reference: &str) -> Result<Option<Digest>, Error> {
         let path = format!("manifests/{reference}");
-        let question = self.question(Method::HEAD, &path, manifest::ACCEPTED, MOST_OF_MANIFEST)?;
+        let question =
+            self.question(Method::HEAD, &path, image_manifest::ACCEPTED, MOST_OF_MANIFEST)?;
         let Some(answer) = found(self.ask(question, Access::Pull).await)? else { return Ok(None) };
         match answer.header(DIGEST_HEADER) {
             Some(digest) => Ok(Some(self.parsed(digest)?)),
@@ -61,7 +62,8 @@ impl Repository {
     /// When the registry can't be asked, or serves other bytes.
     pub(super) async fn manifest(&self, reference: &str) -> Result<Option<Manifest>, Error> {
         let path = format!("manifests/{reference}");
-        let question = self.question(Method::GET, &path, manifest::ACCEPTED, MOST_OF_MANIFEST)?;
+        let question =
+            self.question(Method::GET, &path, image_manifest::ACCEPTED, MOST_OF_MANIFEST)?;
         let Some(answer) = found(self.ask(question, Access::Pull).await)? else { return Ok(None) };
         let told = answer.header(DIGEST_HEADER).map(|digest| self.parsed(digest)).transpose()?;
         let asked = reference.contains(':').then(|| self.parsed(reference)).transpose()?;
@@ -121,24 +123,24 @@ impl Repository {
         path: &str,
         accept: &'static str,
         most: usize,
-    ) -> Result<Question, Error> {
+    ) -> Result<Request, Error> {
         let url = self.registry.base.join(&format!("{}/{path}", self.name));
         let url = url.ok().filter(|url: &Url| url.path().ends_with(path));
         let url = url.ok_or_else(|| Error::wrong(format!("'{path}' is no path of a registry")))?;
         let redirects = Redirects::Anywhere;
-        Ok(Question { method, url, accept, body: None, most, redirects })
+        Ok(Request { method, url, accept, body: None, most, redirects })
     }
 
     /// Sends a request with the authorization that the registry demands. The first answer shows
     /// which one it is, so no second request is sent before it has arrived.
-    async fn ask(&self, question: Question, access: Access) -> Result<Answer, Error> {
+    async fn ask(&self, question: Request, access: Access) -> Result<Answer, Error> {
         let first = self.registry.tokens.after_first().await;
         let authorized = self.authorized(&question, access).await;
         drop(first);
         authorized?.successful()
     }
 
-    async fn authorized(&self, question: &Question, access: Access) -> Result<Answer, Error> {
+    async fn authorized(&self, question: &Request, access: Access) -> Result<Answer, Error> {
         let Registry { transport, tokens, base, .. } = &*self.registry;
         let sent = self.authorization(access).await?;
         let answer = transport.ask(question, sent.as_ref().map(|sent| &sent.header)).await?;

@@ -10,10 +10,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::Failure;
-use crate::crypto;
+use super::connect_error::ConnectError;
 use crate::endpoint::{Identity, TlsFiles};
 use crate::files::{self, MOST_OF_CONFIGURATION};
+use crate::tls;
 
 /// TLS configuration for one engine.
 #[derive(Clone)]
@@ -27,20 +27,20 @@ impl Tls {
     ///
     /// # Errors
     /// When a file is missing or invalid, or `host` is not a host name.
-    pub fn new(files: &TlsFiles, host: &str) -> Result<Self, Failure> {
+    pub fn new(files: &TlsFiles, host: &str) -> Result<Self, ConnectError> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Failure::without_answer(format!("'{host}' is no name of a host")))?;
-        crypto::provide();
+            .map_err(|_| ConnectError::no_answer(format!("'{host}' is no name of a host")))?;
+        tls::install_provider();
         let builder = ClientConfig::builder().with_root_certificates(roots(files)?);
         let configuration = match &files.identity {
             None => builder.with_no_client_auth(),
             Some(Identity { certificate, key }) => {
                 let chain = certificates(certificate)?;
                 let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
-                    .map_err(|error| Failure::of_file(key, &error.to_string()))?;
+                    .map_err(|error| ConnectError::file(key, &error.to_string()))?;
                 builder
                     .with_client_auth_cert(chain, secret)
-                    .map_err(|error| Failure::of_file(key, &error.to_string()))?
+                    .map_err(|error| ConnectError::file(key, &error.to_string()))?
             }
         };
         Ok(Self { connector: TlsConnector::from(Arc::new(configuration)), name })
@@ -50,23 +50,22 @@ impl Tls {
     ///
     /// # Errors
     /// When the engine's certificate is not valid for it, or the engine does not use TLS.
-    pub async fn over(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
-        self.connector
-            .connect(self.name.clone(), stream)
-            .await
-            .map_err(|error| Failure::behind(&error).unwrap_or_else(|| Failure::of_network(&error)))
+    pub async fn over(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, ConnectError> {
+        self.connector.connect(self.name.clone(), stream).await.map_err(|error| {
+            ConnectError::from_source(&error).unwrap_or_else(|| ConnectError::network(&error))
+        })
     }
 }
 
 /// Returns the CAs that are trusted for the engine: those in the configured file, or the system's.
-fn roots(files: &TlsFiles) -> Result<RootCertStore, Failure> {
+fn roots(files: &TlsFiles) -> Result<RootCertStore, ConnectError> {
     let mut roots = RootCertStore::empty();
     match &files.ca {
         Some(path) => {
             for certificate in certificates(path)? {
                 roots
                     .add(certificate)
-                    .map_err(|error| Failure::of_file(path, &error.to_string()))?;
+                    .map_err(|error| ConnectError::file(path, &error.to_string()))?;
             }
         }
         None => {
@@ -76,17 +75,17 @@ fn roots(files: &TlsFiles) -> Result<RootCertStore, Failure> {
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let refuse = |reason: &str| Failure::of_file(path, reason);
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let refuse = |reason: &str| ConnectError::file(path, reason);
     let found: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
         .collect::<Result<_, _>>()
         .map_err(|error| refuse(&error.to_string()))?;
     if found.is_empty() { Err(refuse("it holds no certificate")) } else { Ok(found) }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
     files::read(path, MOST_OF_CONFIGURATION)
-        .map_err(|error| Failure::of_file(path, &error.to_string()))
+        .map_err(|error| ConnectError::file(path, &error.to_string()))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::graph::Index;
 const FETCHES: usize = 4;
 
 /// Prefetch state of the images with sources, from the first fetch to the start of the last build.
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     /// Largest number of images in memory that still wait for others. The limit for all images is
     /// twice as large.
     room: usize,
@@ -27,7 +27,7 @@ pub(super) struct Ahead {
     fetched: BTreeMap<Index, Result<Packed, Failure>>,
 }
 
-impl Ahead {
+impl Prefetch {
     /// Creates the state for the images `to_fetch`, in the order in which they can be built, and
     /// for as many parallel builds as there are `threads`.
     pub(super) fn new(threads: usize, to_fetch: Vec<Index>) -> Self {
@@ -50,20 +50,20 @@ impl Ahead {
     }
 
     /// Records that the fetch for an image has begun.
-    pub(super) fn begun(&mut self, image: Index, fetch: AbortHandle) {
+    pub(super) fn started(&mut self, image: Index, fetch: AbortHandle) {
         self.to_fetch.retain(|other| *other != image);
         self.fetching.insert(image, fetch);
     }
 
     /// Stores the result of a fetch, unless the fetch was cancelled.
-    pub(super) fn ended(&mut self, image: Index, result: Result<Packed, Failure>) {
+    pub(super) fn finished(&mut self, image: Index, result: Result<Packed, Failure>) {
         if self.fetching.remove(&image).is_some() {
             self.fetched.insert(image, result);
         }
     }
 
     /// Returns true if a build of the image would not have to wait for a fetch.
-    pub(super) fn is_at_hand(&self, image: Index) -> bool {
+    pub(super) fn is_ready(&self, image: Index) -> bool {
         !self.to_fetch.contains(&image) && !self.fetching.contains_key(&image)
     }
 
@@ -92,10 +92,10 @@ mod tests {
     }
 
     /// Begins all fetches that are allowed. Returns their images in order.
-    fn begin_all(ahead: &mut Ahead, ready: &[Index], runtime: &Runtime) -> Vec<Index> {
+    fn begin_all(prefetch: &mut Prefetch, ready: &[Index], runtime: &Runtime) -> Vec<Index> {
         let next = std::iter::from_fn(|| {
-            let image = ahead.next(ready.iter().copied())?;
-            ahead.begun(image, runtime.spawn(std::future::pending::<()>()).abort_handle());
+            let image = prefetch.next(ready.iter().copied())?;
+            prefetch.started(image, runtime.spawn(std::future::pending::<()>()).abort_handle());
             Some(image)
         });
         next.collect()
@@ -108,26 +108,26 @@ mod tests {
     #[test]
     fn what_could_be_built_is_fetched_first_and_never_lacks_room() {
         let runtime = runtime();
-        let mut ahead = Ahead::new(2, (0..9).collect());
-        assert_eq!(begin_all(&mut ahead, &[7], &runtime), [7, 0, 1]);
-        [0, 1].into_iter().for_each(|image| ahead.ended(image, nothing()));
-        assert_eq!(begin_all(&mut ahead, &[7], &runtime), [0; 0]);
-        assert_eq!(begin_all(&mut ahead, &[7, 5], &runtime), [5]);
-        assert_eq!(begin_all(&mut ahead, &[7, 5, 4], &runtime), [0; 0]);
-        ahead.ended(7, nothing());
-        assert!(ahead.is_at_hand(7) && !ahead.is_at_hand(5) && !ahead.is_at_hand(4));
-        assert!(ahead.take(7).is_some());
-        assert_eq!(begin_all(&mut ahead, &[5, 4], &runtime), [4]);
+        let mut prefetch = Prefetch::new(2, (0..9).collect());
+        assert_eq!(begin_all(&mut prefetch, &[7], &runtime), [7, 0, 1]);
+        [0, 1].into_iter().for_each(|image| prefetch.finished(image, nothing()));
+        assert_eq!(begin_all(&mut prefetch, &[7], &runtime), [0; 0]);
+        assert_eq!(begin_all(&mut prefetch, &[7, 5], &runtime), [5]);
+        assert_eq!(begin_all(&mut prefetch, &[7, 5, 4], &runtime), [0; 0]);
+        prefetch.finished(7, nothing());
+        assert!(prefetch.is_ready(7) && !prefetch.is_ready(5) && !prefetch.is_ready(4));
+        assert!(prefetch.take(7).is_some());
+        assert_eq!(begin_all(&mut prefetch, &[5, 4], &runtime), [4]);
     }
 
     #[test]
     fn fetches_are_bounded_whatever_room_there_is() {
         let runtime = runtime();
-        let mut ahead = Ahead::new(50, (0..50).collect());
-        assert_eq!(begin_all(&mut ahead, &[], &runtime).len(), FETCHES);
-        ahead.give_up(0);
-        ahead.ended(0, nothing());
-        assert!(ahead.take(0).is_none(), "what was given up is not kept");
-        assert_eq!(begin_all(&mut ahead, &[], &runtime), [FETCHES]);
+        let mut prefetch = Prefetch::new(50, (0..50).collect());
+        assert_eq!(begin_all(&mut prefetch, &[], &runtime).len(), FETCHES);
+        prefetch.give_up(0);
+        prefetch.finished(0, nothing());
+        assert!(prefetch.take(0).is_none(), "what was given up is not kept");
+        assert_eq!(begin_all(&mut prefetch, &[], &runtime), [FETCHES]);
     }
 }

@@ -1,14 +1,4 @@
-//! Docker Engine API through bollard, for Docker and compatible engines.
-//!
-//! This module guards against some behaviour of bollard. A stream may end without the image id that
-//! marks a success, and a bare `{"error": ...}` record is returned as an empty, successful one: so
-//! a build needs an id, and inspecting this id has to find the image. A stream may stall forever:
-//! every wait for its next record has a timeout. And if the line end after the last record arrives
-//! separately, bollard takes it for the start of a record that never ends.
-//!
-//! Podman answers the same calls with differences: it lists images under names with a registry,
-//! does not store the digests that registries returned, and completes a running step after its
-//! client has disconnected.
+//! Client of an engine: its connection, and the operations of [`Engine`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert;
@@ -26,14 +16,17 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use regex::Regex;
 
-use super::connection::{Connections, Failure, records};
 use super::listener::Listener;
-use super::session::{Session, unique_name};
-use super::squash;
-use super::{Builder, Engine, EngineError, Inspected, Known, Loan, Order, Output, Sink, Squashing};
 use crate::client_config::credentials::{CredentialFiles, Credentials};
 use crate::diagnostic::with_causes;
 use crate::endpoint::Endpoint;
+use crate::engine::buildkit::{Session, unique_name};
+use crate::engine::connection::{ConnectError, Connections, records};
+use crate::engine::squash;
+use crate::engine::{
+    BuildRequest, BuildSecrets, Builder, Engine, EngineError, ImageInfo, Inspected, Output, Sink,
+    Squashing,
+};
 use crate::image::{Digest, ImageRef};
 use crate::registry::{self, Registries, Repository};
 use crate::secret::Secret;
@@ -106,17 +99,17 @@ impl DockerEngine {
     /// # Errors
     /// When the engine does not answer.
     pub async fn connect(endpoint: Endpoint, timeout: Duration) -> Result<Self, EngineError> {
-        let unreachable = |failure: Failure| EngineError::Unreachable {
+        let unreachable = |failure: ConnectError| EngineError::Unreachable {
             endpoint: endpoint.to_string(),
             cause: failure.cause,
             cure: failure.cure,
         };
         let failed = |error: bollard::errors::Error| {
             let known = match &error {
-                bollard::errors::Error::IOError { err } => Failure::behind(err),
-                other => Failure::behind(other),
+                bollard::errors::Error::IOError { err } => ConnectError::from_source(err),
+                other => ConnectError::from_source(other),
             };
-            unreachable(known.unwrap_or_else(|| Failure::without_answer(with_causes(&error))))
+            unreachable(known.unwrap_or_else(|| ConnectError::no_answer(with_causes(&error))))
         };
         let connections = Connections::to(endpoint.clone()).map_err(unreachable)?;
         let docker = connections.docker(timeout).map_err(failed)?;
@@ -129,7 +122,7 @@ impl DockerEngine {
             Ok(answer) => answer.map_err(failed)?,
             Err(_) => {
                 let cause = EngineError::Silent(timeout).to_string();
-                return Err(unreachable(Failure::without_answer(cause)));
+                return Err(unreachable(ConnectError::no_answer(cause)));
             }
         };
         let names: Vec<String> = version
@@ -263,7 +256,11 @@ impl DockerEngine {
         }
     }
 
-    async fn open_session(&self, context: &Bytes, loan: &Loan) -> Result<Session, EngineError> {
+    async fn open_session(
+        &self,
+        context: &Bytes,
+        loan: &BuildSecrets,
+    ) -> Result<Session, EngineError> {
         let files = self.credential_files.clone();
         let session = Session::open(&self.connections, context, loan.clone(), files);
         let opened = tokio::time::timeout(self.timeout, session).await;
@@ -419,10 +416,10 @@ impl DockerEngine {
     /// names without a registry.
     async fn short_names(
         &self,
-        listed: &BTreeMap<String, Known>,
-    ) -> Result<BTreeMap<String, Known>, EngineError> {
+        listed: &BTreeMap<String, ImageInfo>,
+    ) -> Result<BTreeMap<String, ImageInfo>, EngineError> {
         let prefixes = self.implied_prefixes(listed.keys()).await?;
-        let mut claims: BTreeMap<&str, Vec<&Known>> = BTreeMap::new();
+        let mut claims: BTreeMap<&str, Vec<&ImageInfo>> = BTreeMap::new();
         for (tag, known) in listed {
             if let Some(short) = short_name(tag, &prefixes) {
                 claims.entry(short).or_default().push(known);
@@ -464,7 +461,7 @@ impl Engine for DockerEngine {
         self.answer(self.docker.ping()).await.is_ok()
     }
 
-    async fn images(&self) -> Result<BTreeMap<ImageRef, Known>, EngineError> {
+    async fn images(&self) -> Result<BTreeMap<ImageRef, ImageInfo>, EngineError> {
         let options = ListImagesOptionsBuilder::default().build();
         let images = self.answer(self.docker.list_images(Some(options))).await?;
         let mut known = BTreeMap::new();
@@ -473,7 +470,7 @@ impl Engine for DockerEngine {
             let labels: BTreeMap<_, _> = image.labels.into_iter().collect();
             for tag in image.repo_tags {
                 let size = u64::try_from(image.size).ok();
-                known.insert(tag, Known { id: image.id.clone(), labels: labels.clone(), size });
+                known.insert(tag, ImageInfo { id: image.id.clone(), labels: labels.clone(), size });
             }
         }
         if self.is_podman {
@@ -511,8 +508,12 @@ impl Engine for DockerEngine {
         self.known(&reference.to_string()).await.map(drop)
     }
 
-    async fn build(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Inspected, EngineError> {
-        let Order { context, options, labels, .. } = order;
+    async fn build(
+        &self,
+        order: BuildRequest<'_>,
+        sink: Sink<'_>,
+    ) -> Result<Inspected, EngineError> {
+        let BuildRequest { context, options, labels, .. } = order;
         let build_args: HashMap<_, _> = options.build_args.clone().into_iter().collect();
         let labels: HashMap<_, _> = labels.clone().into_iter().collect();
         let mut query = BuildImageOptionsBuilder::default()

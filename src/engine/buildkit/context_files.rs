@@ -24,8 +24,8 @@ use tokio::task::JoinSet;
 use tonic::metadata::MetadataMap;
 use tonic::{Response, Status, Streaming, async_trait};
 
-use super::{CHUNK, Parts};
-use crate::patterns::Patterns;
+use super::session::{CHUNK, Parts};
+use crate::context::Patterns;
 
 /// Names by which BuildKit requests the context, and the folder of the Dockerfile. Both are the
 /// same here.
@@ -51,9 +51,9 @@ struct Entry {
 }
 
 /// Files of a context, in the order of a directory walk.
-pub(super) struct LentFiles(Vec<Entry>);
+pub(super) struct ContextFiles(Vec<Entry>);
 
-impl LentFiles {
+impl ContextFiles {
     /// Reads the files of a tar archive in which each folder has an entry.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl LentFiles {
     }
 
     /// Returns the entries that match the question, and the folders that contain them.
-    fn in_question(&self, question: &Question) -> Vec<Entry> {
+    fn in_question(&self, question: &FileRequest) -> Vec<Entry> {
         let mut found: Vec<Entry> = Vec::new();
         for entry in self.0.iter().rev() {
             let folder = format!("{}/", entry.path);
@@ -96,13 +96,13 @@ impl LentFiles {
 }
 
 /// Selection of the context's files that BuildKit requests.
-struct Question {
+struct FileRequest {
     /// Patterns of the included files; `None` includes all.
     included: Option<Patterns>,
     excluded: Patterns,
 }
 
-impl Question {
+impl FileRequest {
     fn of(metadata: &MetadataMap) -> Result<Self, Status> {
         let folder = values(metadata, FOLDER_KEY).into_iter().next().unwrap_or_default();
         if !FOLDERS.contains(&folder.as_str()) {
@@ -121,8 +121,8 @@ impl Question {
     }
 
     fn is_about(&self, path: &str) -> bool {
-        self.included.as_ref().is_none_or(|included| included.cover(path))
-            && !self.excluded.cover(path)
+        self.included.as_ref().is_none_or(|included| included.is_ignored(path))
+            && !self.excluded.is_ignored(path)
     }
 }
 
@@ -149,14 +149,14 @@ fn values(metadata: &MetadataMap, key: &str) -> Vec<String> {
 }
 
 #[async_trait]
-impl FileSync for LentFiles {
+impl FileSync for ContextFiles {
     type DiffCopyStream = Parts<Packet>;
 
     async fn diff_copy(
         &self,
         request: tonic::Request<Streaming<Packet>>,
     ) -> Result<Response<Self::DiffCopyStream>, Status> {
-        let question = Question::of(request.metadata())?;
+        let question = FileRequest::of(request.metadata())?;
         let entries = self.in_question(&question);
         Ok(Response::new(Box::pin(answer(entries, request.into_inner()))))
     }
@@ -332,7 +332,7 @@ mod tests {
             let content = path.as_bytes().get(..header.size().unwrap() as usize).unwrap();
             archive.append_data(&mut header, path, content).unwrap();
         }
-        let files = LentFiles::of(&archive.into_inner().unwrap().into()).unwrap();
+        let files = ContextFiles::of(&archive.into_inner().unwrap().into()).unwrap();
         for file in files.0.iter().filter(|entry| entry.mode & FOLDER == 0) {
             assert!(file.content.ends_with(file.path.as_bytes()));
         }
@@ -340,7 +340,7 @@ mod tests {
         for (key, value) in said {
             metadata.append(*key, value.parse().unwrap());
         }
-        let question = Question::of(&metadata).map_err(|status| status.message().to_owned())?;
+        let question = FileRequest::of(&metadata).map_err(|status| status.message().to_owned())?;
         let found = files.in_question(&question);
         let shown = found.iter().map(|entry| {
             format!("{}{}", entry.path, if entry.mode & FOLDER == 0 { "" } else { "/" })
@@ -441,6 +441,6 @@ mod tests {
         assert_eq!(other, "there is no folder 'home' to build from");
         let pattern = refused(&[("dir-name", "context"), ("exclude-patterns", "[")]);
         assert_eq!(pattern, "line 1: '[' is no pattern for paths");
-        assert!(LentFiles::of(&Bytes::from_static(b"no archive")).is_err());
+        assert!(ContextFiles::of(&Bytes::from_static(b"no archive")).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Once;
 
 /// Installs ring as the default provider of rustls, unless one is installed already.
-pub fn provide() {
+pub fn install_provider() {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }

@@ -1,16 +1,4 @@
-//! Runs a plan: builds and pushes images, as many at the same time as allowed, each as soon as the
-//! images that it needs exist.
-//!
-//! One dispatcher owns all state of a run. Workers build or push a single image and only send
-//! events and return results, so there is nothing to lock. A failure is passed to all descendants
-//! before any other work is started. Among images that are ready, the one with the longest expected
-//! chain of builds starts first. Sources are fetched ahead of the builds, so that no thread waits
-//! for a download.
-
-mod ahead;
-mod evidence;
-pub mod patience;
-mod worker;
+//! Dispatcher of a run: owns its state, starts the tasks and handles their results.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
@@ -22,75 +10,28 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::context::Context;
+use super::evidence::{Identity, RequiredImage};
+use super::prefetch::Prefetch;
+use super::run_input::{Backends, BuildInput, Options, Pull, bases, to_fetch};
+use super::task::{State, Task};
+use super::worker::{Failure, Input, TaskOutput, TaskResult, Worker, pull};
 use crate::engine::{BuildOptions, Engine, Inspected};
-use crate::event::{Event, Existing, Made, Outcome, Pushed};
+use crate::event::{BuiltImage, Event, Outcome, Pushed};
 use crate::fingerprint::LABEL;
 use crate::graph::{self, Graph, Index};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Forecast, Plan};
-use crate::source::{Fetcher, ImageSources};
-use ahead::Ahead;
-use evidence::{Identity, Need};
-use patience::Patience;
-use worker::{Done, Failure, Product, Stock, Worker, pull};
+use crate::source::Fetcher;
 
-/// Settings of a run.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Largest number of builds at the same time.
-    pub threads: usize,
-    /// Largest number of pushes at the same time; `None` if nothing is pushed.
-    pub push_threads: Option<usize>,
-    /// True if pushes wait until all images are built, and nothing is pushed if one failed.
-    pub push_all_or_none: bool,
-    /// Images whose failure does not prevent the pushes in that mode.
-    pub forgiven: BTreeSet<ImageName>,
-    /// Number of retries, and longest wait for an engine that is not reachable.
-    pub patience: Patience,
-    /// True if external images are pulled first.
-    pub pull: bool,
-    /// Registries that images are pushed to in addition to the one in their references.
-    pub registries: Vec<String>,
-    /// State of images that exist already, where the caller queried it.
-    pub existing: BTreeMap<ImageName, Existing>,
-    /// Durations of builds in earlier runs, where they are known.
-    pub durations: BTreeMap<ImageName, Duration>,
-    /// True if the image with the longest remaining chain of builds starts first; otherwise images
-    /// start by name.
-    pub priorities: bool,
-}
-
-/// Input of an image's build.
-#[derive(Debug, Clone)]
-pub struct Material {
-    /// Build context, without the files that have to be fetched.
-    pub context: Context,
-    /// Sources to fetch into the context; `None` if there are none.
-    pub sources: Option<ImageSources>,
-    /// Options of the build.
-    pub options: Arc<BuildOptions>,
-}
-
-/// Services that a run uses.
-pub struct Means<E> {
-    /// Engine that builds and pushes.
-    pub engine: Arc<E>,
-    /// Description of the engine for the reports.
-    pub engine_name: String,
-    /// Fetcher of the sources that are not in the tree.
-    pub fetcher: Arc<dyn Fetcher>,
-}
-
-/// Builds the images of `plan`, each from its `materials`, and calls `emit` with each event and the
+/// Builds the images of `plan`, each from its `inputs`, and calls `emit` with each event and the
 /// time since the start of the run. When `interrupt` completes, cancels all work in progress and
 /// ends the run.
 ///
 /// Returns the outcome of every image that was to be built.
 pub async fn run<E: Engine>(
-    means: Means<E>,
+    backends: Backends<E>,
     plan: &Plan<'_>,
-    materials: BTreeMap<ImageName, Material>,
+    inputs: BTreeMap<ImageName, BuildInput>,
     options: Options,
     interrupt: impl Future<Output = ()>,
     emit: &mut dyn FnMut(Duration, Event),
@@ -101,7 +42,7 @@ pub async fn run<E: Engine>(
     let estimate = forecast.total(options.threads);
     let beginning = Event::Started {
         at: SystemTime::now(),
-        engine: means.engine_name.clone(),
+        engine: backends.engine_name.clone(),
         threads: options.threads,
         to_build,
         set_aside,
@@ -111,48 +52,11 @@ pub async fn run<E: Engine>(
     };
     emit(Duration::ZERO, beginning);
     let mut tell = |event| emit(started.elapsed(), event);
-    let mut dispatcher = Dispatcher::new(means, plan, &forecast, materials, options, &mut tell);
+    let mut dispatcher = Dispatcher::new(backends, plan, &forecast, inputs, options, &mut tell);
     dispatcher.work(interrupt).await;
     let outcomes = dispatcher.outcomes();
     tell(Event::Ended { took: started.elapsed() });
     outcomes
-}
-
-/// Task of a worker.
-#[derive(Debug, Clone)]
-enum Work {
-    Pull(ImageRef),
-    Fetch(Index),
-    Build(Index),
-    Push(Index),
-    PushList(ImageRef),
-}
-
-impl Work {
-    fn is_pull(&self) -> bool {
-        matches!(self, Self::Pull(_))
-    }
-
-    fn is_build(&self) -> bool {
-        matches!(self, Self::Build(_))
-    }
-
-    fn is_push(&self) -> bool {
-        matches!(self, Self::Push(_) | Self::PushList(_))
-    }
-}
-
-/// Progress of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    /// This many of the images that it needs are not built yet.
-    Waiting(usize),
-    Building,
-    /// The image is built; its push is queued or in progress.
-    Pushing(Made),
-    /// The image is built and pushed; the manifest list that it belongs to is not pushed yet.
-    Pushed(Made, Vec<Pushed>),
-    Finished(Outcome),
 }
 
 struct Dispatcher<'a, E> {
@@ -161,7 +65,7 @@ struct Dispatcher<'a, E> {
     graph: &'a Graph,
     /// Position of each image in the order in which ready images start.
     turns: Vec<usize>,
-    materials: BTreeMap<ImageName, Material>,
+    inputs: BTreeMap<ImageName, BuildInput>,
     options: Options,
     /// Identities of the images that exist already or were built so far.
     identities: BTreeMap<Index, Identity>,
@@ -175,24 +79,24 @@ struct Dispatcher<'a, E> {
     missing: BTreeMap<ImageRef, Failure>,
     /// Images whose needs are all built, in the order in which they start.
     ready: BTreeSet<(usize, Index)>,
-    ahead: Ahead,
+    prefetch: Prefetch,
     to_push: VecDeque<Index>,
     /// Built images whose push waits until all others are built.
     held: Vec<Index>,
     /// Manifest lists, each with the references of the images that it joins.
     lists: BTreeMap<ImageRef, Vec<ImageRef>>,
-    tasks: JoinSet<Done>,
-    at: HashMap<Id, Work>,
+    tasks: JoinSet<TaskResult>,
+    running: HashMap<Id, Task>,
     send: UnboundedSender<Event>,
     heard: mpsc::UnboundedReceiver<Event>,
 }
 
 impl<'a, E: Engine> Dispatcher<'a, E> {
     fn new(
-        means: Means<E>,
+        backends: Backends<E>,
         plan: &Plan<'a>,
         forecast: &Forecast<'_>,
-        materials: BTreeMap<ImageName, Material>,
+        inputs: BTreeMap<ImageName, BuildInput>,
         options: Options,
         emit: &'a mut dyn FnMut(Event),
     ) -> Self {
@@ -204,7 +108,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 (image, State::Waiting(needs))
             })
             .collect();
-        let (pulls, ambiguous) = bases(plan, &materials);
+        let (pulls, ambiguous) = bases(plan, &inputs);
         let mut pulls = if options.pull { pulls } else { Vec::new() };
         pulls.extend(plan.to_fetch().into_iter().map(|reference| (reference.clone(), None)));
         let existing = options.existing.iter();
@@ -214,13 +118,13 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         });
         let identities = identities.collect();
         let (send, heard) = mpsc::unbounded_channel();
-        let ahead = Ahead::new(options.threads, to_fetch(plan, forecast, &materials));
+        let prefetch = Prefetch::new(options.threads, to_fetch(plan, forecast, &inputs));
         Self {
-            engine: means.engine,
-            fetcher: means.fetcher,
+            engine: backends.engine,
+            fetcher: backends.fetcher,
             graph,
             turns: forecast.turns(options.priorities),
-            materials,
+            inputs,
             options,
             identities,
             ambiguous,
@@ -230,7 +134,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             pulls,
             missing: BTreeMap::new(),
             ready: BTreeSet::new(),
-            ahead,
+            prefetch,
             to_push: VecDeque::new(),
             held: Vec::new(),
             lists: plan
@@ -239,7 +143,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 .map(|(list, images)| (list.clone(), images.into_iter().cloned().collect()))
                 .collect(),
             tasks: JoinSet::new(),
-            at: HashMap::new(),
+            running: HashMap::new(),
             send,
             heard,
         }
@@ -256,7 +160,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     async fn until_idle(&mut self, mut interrupt: Pin<&mut impl Future<Output = ()>>) {
         loop {
             self.start_what_can();
-            if self.at.is_empty() {
+            if self.running.is_empty() {
                 return;
             }
             tokio::select! {
@@ -289,11 +193,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 
     fn spawn(
         &mut self,
-        work: Work,
-        task: impl Future<Output = Done> + Send + 'static,
+        work: Task,
+        task: impl Future<Output = TaskResult> + Send + 'static,
     ) -> AbortHandle {
         let handle = self.tasks.spawn(task);
-        self.at.insert(handle.id(), work);
+        self.running.insert(handle.id(), work);
         handle
     }
 
@@ -303,7 +207,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             let patience = self.options.patience;
             let (engine, send) = (self.engine.clone(), self.send.clone());
             let pull = pull(engine, reference.clone(), platform, patience, send);
-            self.spawn(Work::Pull(reference), pull);
+            self.spawn(Task::Pull(reference), pull);
         }
     }
 
@@ -315,43 +219,43 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     fn start_what_can(&mut self) {
-        while self.busy(Work::is_pull) == 0 && self.busy(Work::is_build) < self.options.threads {
+        while self.busy(Task::is_pull) == 0 && self.busy(Task::is_build) < self.options.threads {
             let Some(image) = self.next_build() else { break };
             self.start_build(image);
         }
-        while let Some(image) = self.ahead.next(self.ready.iter().map(|(_, image)| *image)) {
+        while let Some(image) = self.prefetch.next(self.ready.iter().map(|(_, image)| *image)) {
             self.start_fetch(image);
         }
         self.release_held();
         let push_threads = self.options.push_threads.unwrap_or(0);
-        while self.busy(Work::is_push) < push_threads {
+        while self.busy(Task::is_push) < push_threads {
             let Some(image) = self.to_push.pop_front() else { break };
             self.start_push(image);
         }
     }
 
-    fn busy(&self, work: fn(&Work) -> bool) -> usize {
-        self.at.values().filter(|at| work(at)).count()
+    fn busy(&self, work: fn(&Task) -> bool) -> usize {
+        self.running.values().filter(|at| work(at)).count()
     }
 
     /// Takes the first image in order that waits only for a thread.
     fn next_build(&mut self) -> Option<Index> {
-        let next = self.ready.iter().find(|(_, image)| self.ahead.is_at_hand(*image)).copied()?;
+        let next = self.ready.iter().find(|(_, image)| self.prefetch.is_ready(*image)).copied()?;
         self.ready.remove(&next);
         Some(next.1)
     }
 
     fn start_fetch(&mut self, image: Index) {
-        let material = self.material(image);
+        let input = self.input(image);
         let worker = self.worker(image);
-        let fetch = async move { Ok(Product::Packed(worker.pack(material).await?)) };
-        let fetch = self.spawn(Work::Fetch(image), fetch);
-        self.ahead.begun(image, fetch);
+        let fetch = async move { Ok(TaskOutput::Packed(worker.pack(input).await?)) };
+        let fetch = self.spawn(Task::Fetch(image), fetch);
+        self.prefetch.started(image, fetch);
     }
 
-    fn material(&mut self, image: Index) -> Material {
+    fn input(&mut self, image: Index) -> BuildInput {
         let name = &self.graph.images()[image].name;
-        self.materials.remove(name).expect("every image has its material")
+        self.inputs.remove(name).expect("every image has its input")
     }
 
     fn start_build(&mut self, image: Index) {
@@ -364,9 +268,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             self.not_built(image, failure);
             return;
         }
-        let stock = match self.ahead.take(image) {
-            None => Stock::Loose(self.material(image)),
-            Some(Ok(packed)) => Stock::Packed(packed),
+        let input = match self.prefetch.take(image) {
+            None => Input::Unpacked(self.input(image)),
+            Some(Ok(packed)) => Input::Packed(packed),
             Some(Err(failure)) => {
                 let name = self.name(image);
                 self.tell(Event::BuildStarted { name, attempt: 1 });
@@ -376,12 +280,12 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         };
         self.states.insert(image, State::Building);
         let worker = self.worker(image);
-        let needs = self.needs(image, stock.options());
-        self.spawn(Work::Build(image), worker.build(stock, needs));
+        let needs = self.needs(image, input.options());
+        self.spawn(Task::Build(image), worker.build(input, needs));
     }
 
     /// Returns the images that an image refers to: the parts of it that are not in its context.
-    fn needs(&self, image: Index, options: &BuildOptions) -> Vec<Need> {
+    fn needs(&self, image: Index, options: &BuildOptions) -> Vec<RequiredImage> {
         let dockerfile = &self.graph.images()[image].dockerfile;
         let parent = dockerfile.parent().map(|parent| &parent.image);
         let is_for_some = options.platform.is_some() || dockerfile.names_platforms();
@@ -405,7 +309,13 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             };
             let is_parent = Some(reference) == parent;
             let is_being_tagged = !self.options.registries.is_empty();
-            Need { part, reference: reference.clone(), is_parent, identity, is_being_tagged }
+            RequiredImage {
+                part,
+                reference: reference.clone(),
+                is_parent,
+                identity,
+                is_being_tagged,
+            }
         };
         references.into_iter().map(need).collect()
     }
@@ -417,7 +327,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             unreachable!("only a built image is pushed")
         };
         let push = worker.push(made.id.clone(), self.options.registries.clone());
-        self.spawn(Work::Push(image), push);
+        self.spawn(Task::Push(image), push);
     }
 
     fn worker(&self, image: Index) -> Worker<E> {
@@ -432,44 +342,44 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     /// Handles the result of a worker.
-    fn settle(&mut self, result: Result<(Id, Done), JoinError>) {
+    fn settle(&mut self, result: Result<(Id, TaskResult), JoinError>) {
         let (id, done) = result.unwrap_or_else(|error| {
             (error.id(), Err(Failure::new(format!("the worker broke down: {error}"))))
         });
-        let work = self.at.remove(&id).expect("every task is at some work");
+        let work = self.running.remove(&id).expect("every task is at some work");
         match (work, done) {
-            (Work::Pull(reference), Err(error)) => {
+            (Task::Pull(reference), Err(error)) => {
                 self.missing.insert(reference, error);
             }
-            (Work::Fetch(image), Ok(Product::Packed(packed))) => {
-                self.ahead.ended(image, Ok(packed));
+            (Task::Fetch(image), Ok(TaskOutput::Packed(packed))) => {
+                self.prefetch.finished(image, Ok(packed));
             }
-            (Work::Fetch(image), Err(failure)) => self.ahead.ended(image, Err(failure)),
-            (Work::Build(index), Ok(Product::Image { image, fingerprint, took })) => {
+            (Task::Fetch(image), Err(failure)) => self.prefetch.finished(image, Err(failure)),
+            (Task::Build(index), Ok(TaskOutput::Image { image, fingerprint, took })) => {
                 let name = self.name(index);
                 self.tell(Event::Built { name, took });
                 let made = made(&image, fingerprint.clone());
                 self.identities.insert(index, Identity::Built { image, fingerprint });
                 self.built(index, made);
             }
-            (Work::Build(image), Err(failure)) => self.not_built(image, failure),
-            (Work::Push(image), Ok(Product::Pushed(pushed))) => self.pushed(image, pushed),
-            (Work::Push(image), Err(failure)) => {
+            (Task::Build(image), Err(failure)) => self.not_built(image, failure),
+            (Task::Push(image), Ok(TaskOutput::Pushed(pushed))) => self.pushed(image, pushed),
+            (Task::Push(image), Err(failure)) => {
                 self.finish(image, failure.outcome(Outcome::PushError));
             }
-            (Work::PushList(list), Ok(Product::Pushed(pushed))) => {
+            (Task::PushList(list), Ok(TaskOutput::Pushed(pushed))) => {
                 pushed.into_iter().for_each(|pushed| self.tell(Event::ListPushed(pushed)));
                 self.finish_joined(&list, None);
             }
-            (Work::PushList(list), Err(failure)) => self.finish_joined(&list, Some(&failure)),
-            (Work::Pull(_), Ok(_)) => {}
+            (Task::PushList(list), Err(failure)) => self.finish_joined(&list, Some(&failure)),
+            (Task::Pull(_), Ok(_)) => {}
             (work, Ok(product)) => unreachable!("{work:?} makes no {product:?}"),
         }
     }
 
     /// Queues the children for which `image` was the last need; then queues its push or finishes
     /// it.
-    fn built(&mut self, image: Index, made: Made) {
+    fn built(&mut self, image: Index, made: BuiltImage) {
         for child in self.graph.needed_by(image) {
             if let Some(State::Waiting(needs)) = self.states.get_mut(&child) {
                 *needs -= 1;
@@ -551,7 +461,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             let worker = self.worker(joined[0]);
             let images = self.lists.get(&list).cloned().unwrap_or_default();
             let registries = self.options.registries.clone();
-            self.spawn(Work::PushList(list.clone()), worker.push_list(list, images, registries));
+            self.spawn(Task::PushList(list.clone()), worker.push_list(list, images, registries));
         } else if is(|state| matches!(state, State::Pushed(..) | State::Finished(_))) {
             let text =
                 format!("the manifest list {list} is not pushed: not all its images are there");
@@ -596,7 +506,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     fn conclude(&mut self, image: Index, outcome: Outcome) {
-        self.ahead.give_up(image);
+        self.prefetch.give_up(image);
         let took = self.begun.get(&image).map(Instant::elapsed).unwrap_or_default();
         self.states.insert(image, State::Finished(outcome.clone()));
         let name = self.name(image);
@@ -633,54 +543,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 }
 
 /// Returns a built image in the form for events, without the label of the fingerprint.
-fn made(image: &Inspected, fingerprint: Option<String>) -> Made {
+fn made(image: &Inspected, fingerprint: Option<String>) -> BuiltImage {
     let Inspected { id, mut labels, size, .. } = image.clone();
     labels.remove(LABEL);
-    Made { id, size, labels, fingerprint }
+    BuiltImage { id, size, labels, fingerprint }
 }
-
-/// External image, and the platform to pull it for; `None` for the engine's own platform.
-type Pull = (ImageRef, Option<String>);
-
-/// Returns the external images to pull before the builds, and those that are wanted for several
-/// platforms. An engine has only one image under a reference, so the latter are left to the builds,
-/// each of which gets its own.
-pub fn bases(
-    plan: &Plan<'_>,
-    materials: &BTreeMap<ImageName, Material>,
-) -> (Vec<Pull>, BTreeSet<ImageRef>) {
-    let graph = plan.graph();
-    let mut wanted: BTreeMap<&ImageRef, BTreeSet<Option<&String>>> = BTreeMap::new();
-    for image in plan.to_build() {
-        let platform = materials[&graph.images()[image].name].options.platform.as_ref();
-        for reference in graph.externals(image) {
-            wanted.entry(reference).or_default().insert(platform);
-        }
-    }
-    let (of_one, ambiguous): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        wanted.into_iter().partition(|(_, platforms)| platforms.len() == 1);
-    let pulls = of_one.into_iter().flat_map(|(reference, platforms)| {
-        platforms.into_iter().map(|platform| (reference.clone(), platform.cloned()))
-    });
-    (pulls.collect(), ambiguous.into_keys().cloned().collect())
-}
-
-/// Returns the images with sources to fetch, in the order in which they can be built.
-fn to_fetch(
-    plan: &Plan<'_>,
-    forecast: &Forecast<'_>,
-    materials: &BTreeMap<ImageName, Material>,
-) -> Vec<Index> {
-    let images = plan.graph().images();
-    let has_sources = |image: &Index| {
-        let sources = &materials[&images[*image].name].sources;
-        sources.as_ref().is_some_and(|sources| !sources.is_empty())
-    };
-    let mut to_fetch: Vec<Index> = plan.to_build().filter(has_sources).collect();
-    let (earliest, turns) = (forecast.earliest(), forecast.turns(true));
-    to_fetch.sort_by_key(|image| (earliest[*image], turns[*image]));
-    to_fetch
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,178 @@
+//! Operations of a container engine, and their requests and results.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::build_options::{BuildOptions, Squashing};
+use super::engine_error::EngineError;
+use crate::image::ImageRef;
+
+/// BuildRequest to build one image.
+#[derive(Debug, Clone, Copy)]
+pub struct BuildRequest<'a> {
+    /// Reference that the image will get after the build.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the tests' engine asks for it"))]
+    pub reference: &'a ImageRef,
+    /// Tar archive with a Dockerfile.
+    pub context: &'a Bytes,
+    /// Options of the build.
+    pub options: &'a BuildOptions,
+    /// Labels in addition to those of the Dockerfile.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// Image as an engine lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// Id of the image.
+    pub id: String,
+    /// Labels of the image.
+    pub labels: BTreeMap<String, String>,
+    /// Size of the image, in bytes; `None` if the engine does not report it.
+    pub size: Option<u64>,
+}
+
+/// Image as an engine describes it when it is inspected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// Id of the image.
+    pub id: String,
+    /// Labels of the image.
+    pub labels: BTreeMap<String, String>,
+    /// Size of the image, in bytes; `None` if the engine does not report it.
+    pub size: Option<u64>,
+    /// Digests of the layers, from the lowest.
+    pub layers: Arc<[String]>,
+    /// Time when it last got a reference; `None` if the engine does not report it (Docker does).
+    pub tagged: Option<String>,
+}
+
+impl Inspected {
+    /// Returns true if the lowest layers are exactly those of `base`.
+    pub fn is_on(&self, base: &Self) -> bool {
+        self.layers.starts_with(&base.layers)
+    }
+}
+
+/// Piece of the output of an engine's operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// An instruction begins.
+    Step {
+        /// Number of the step, from 1.
+        number: usize,
+        /// Number of steps in the build.
+        total: usize,
+        /// Text of the instruction.
+        instruction: String,
+    },
+    /// Line for the log.
+    Line(String),
+}
+
+/// Callback for the output of an engine's operation, while it runs.
+pub type Sink<'a> = &'a mut (dyn FnMut(Output) + Send);
+
+/// Container engine. Dropping the future of an operation cancels it.
+pub trait Engine: Send + Sync + 'static {
+    /// Returns true if the engine answers now.
+    fn answers(&self) -> impl Future<Output = bool> + Send;
+
+    /// Returns all images of the engine by reference, in one call.
+    ///
+    /// # Errors
+    /// When the engine can't be asked.
+    fn images(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<ImageRef, ImageInfo>, EngineError>> + Send;
+
+    /// Returns the image that the engine has under a reference; `None` if it has none.
+    ///
+    /// # Errors
+    /// When the engine can't be asked.
+    fn image(
+        &self,
+        reference: &ImageRef,
+    ) -> impl Future<Output = Result<Option<Inspected>, EngineError>> + Send;
+
+    /// Returns the digest of `reference` in its registry; `None` if the registry does not have it.
+    ///
+    /// # Errors
+    /// When the registry can't be asked.
+    fn digest(
+        &self,
+        reference: &ImageRef,
+    ) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
+
+    /// Pulls an image from its registry, for `platform` or the engine's own.
+    ///
+    /// # Errors
+    /// When the image can't be pulled.
+    fn pull(
+        &self,
+        reference: &ImageRef,
+        platform: Option<&str>,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Builds an image without tagging it. Returns the image as the engine describes it.
+    ///
+    /// # Errors
+    /// When the build fails, or reports success without evidence.
+    fn build(
+        &self,
+        order: BuildRequest<'_>,
+        sink: Sink<'_>,
+    ) -> impl Future<Output = Result<Inspected, EngineError>> + Send;
+
+    /// Squashes the layers that the image `built` adds to `parent` into one, or all layers without
+    /// a parent, and tags the result with `reference`. Returns the image that the engine has then.
+    ///
+    /// # Errors
+    /// When the image can't be squashed.
+    fn squash(
+        &self,
+        built: Inspected,
+        reference: &ImageRef,
+        parent: Option<&Inspected>,
+        how: &Squashing,
+        sink: Sink<'_>,
+    ) -> impl Future<Output = Result<Inspected, EngineError>> + Send;
+
+    /// Tags the image with this id with another reference.
+    ///
+    /// # Errors
+    /// When the engine does not have the image, or can't be asked.
+    fn tag(
+        &self,
+        id: &str,
+        reference: &ImageRef,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes the image with this id, unless it has a reference. Errors are ignored.
+    fn discard(&self, id: &str) -> impl Future<Output = ()> + Send;
+
+    /// Joins images of a registry in a manifest list there. Returns the digest of the list.
+    ///
+    /// # Errors
+    /// When the registry does not have one of the images, or refuses the list.
+    fn push_list(
+        &self,
+        list: &ImageRef,
+        images: &[ImageRef],
+    ) -> impl Future<Output = Result<String, EngineError>> + Send;
+
+    /// Pushes the image with this id, which is tagged with `reference`, to the registry in the
+    /// reference. Returns the digest in the registry.
+    ///
+    /// # Errors
+    /// When the push fails, or reports success without evidence.
+    fn push(
+        &self,
+        id: &str,
+        reference: &ImageRef,
+        sink: Sink<'_>,
+    ) -> impl Future<Output = Result<String, EngineError>> + Send;
+}

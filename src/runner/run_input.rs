@@ -1,0 +1,104 @@
+//! Input of a run: its settings, the services that it uses, and the input of each build.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::patience::Patience;
+use crate::context::Context;
+use crate::engine::BuildOptions;
+use crate::event::Existing;
+use crate::graph::Index;
+use crate::image::{ImageName, ImageRef};
+use crate::plan::{Forecast, Plan};
+use crate::source::{Fetcher, ImageSources};
+
+/// Settings of a run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Largest number of builds at the same time.
+    pub threads: usize,
+    /// Largest number of pushes at the same time; `None` if nothing is pushed.
+    pub push_threads: Option<usize>,
+    /// True if pushes wait until all images are built, and nothing is pushed if one failed.
+    pub push_all_or_none: bool,
+    /// Images whose failure does not prevent the pushes in that mode.
+    pub forgiven: BTreeSet<ImageName>,
+    /// Number of retries, and longest wait for an engine that is not reachable.
+    pub patience: Patience,
+    /// True if external images are pulled first.
+    pub pull: bool,
+    /// Registries that images are pushed to in addition to the one in their references.
+    pub registries: Vec<String>,
+    /// State of images that exist already, where the caller queried it.
+    pub existing: BTreeMap<ImageName, Existing>,
+    /// Durations of builds in earlier runs, where they are known.
+    pub durations: BTreeMap<ImageName, Duration>,
+    /// True if the image with the longest remaining chain of builds starts first; otherwise images
+    /// start by name.
+    pub priorities: bool,
+}
+
+/// Input of an image's build.
+#[derive(Debug, Clone)]
+pub struct BuildInput {
+    /// Build context, without the files that have to be fetched.
+    pub context: Context,
+    /// Sources to fetch into the context; `None` if there are none.
+    pub sources: Option<ImageSources>,
+    /// Options of the build.
+    pub options: Arc<BuildOptions>,
+}
+
+/// Services that a run uses.
+pub struct Backends<E> {
+    /// Engine that builds and pushes.
+    pub engine: Arc<E>,
+    /// Description of the engine for the reports.
+    pub engine_name: String,
+    /// Fetcher of the sources that are not in the tree.
+    pub fetcher: Arc<dyn Fetcher>,
+}
+
+/// External image, and the platform to pull it for; `None` for the engine's own platform.
+pub(super) type Pull = (ImageRef, Option<String>);
+
+/// Returns the external images to pull before the builds, and those that are wanted for several
+/// platforms. An engine has only one image under a reference, so the latter are left to the builds,
+/// each of which gets its own.
+pub fn bases(
+    plan: &Plan<'_>,
+    inputs: &BTreeMap<ImageName, BuildInput>,
+) -> (Vec<Pull>, BTreeSet<ImageRef>) {
+    let graph = plan.graph();
+    let mut wanted: BTreeMap<&ImageRef, BTreeSet<Option<&String>>> = BTreeMap::new();
+    for image in plan.to_build() {
+        let platform = inputs[&graph.images()[image].name].options.platform.as_ref();
+        for reference in graph.externals(image) {
+            wanted.entry(reference).or_default().insert(platform);
+        }
+    }
+    let (of_one, ambiguous): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        wanted.into_iter().partition(|(_, platforms)| platforms.len() == 1);
+    let pulls = of_one.into_iter().flat_map(|(reference, platforms)| {
+        platforms.into_iter().map(|platform| (reference.clone(), platform.cloned()))
+    });
+    (pulls.collect(), ambiguous.into_keys().cloned().collect())
+}
+
+/// Returns the images with sources to fetch, in the order in which they can be built.
+pub(super) fn to_fetch(
+    plan: &Plan<'_>,
+    forecast: &Forecast<'_>,
+    inputs: &BTreeMap<ImageName, BuildInput>,
+) -> Vec<Index> {
+    let images = plan.graph().images();
+    let has_sources = |image: &Index| {
+        let sources = &inputs[&images[*image].name].sources;
+        sources.as_ref().is_some_and(|sources| !sources.is_empty())
+    };
+    let mut to_fetch: Vec<Index> = plan.to_build().filter(has_sources).collect();
+    let (earliest, turns) = (forecast.earliest(), forecast.turns(true));
+    to_fetch.sort_by_key(|image| (earliest[*image], turns[*image]));
+    to_fetch
+}

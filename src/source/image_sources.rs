@@ -1,0 +1,378 @@
+//! Sources of one image, and their files and parts.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::fingerprint::{Fingerprint, Parts};
+use crate::image::{ImageName, SourceName};
+use crate::program::Limits;
+use crate::secret::without_secrets;
+
+use super::{bundle, fetch as one};
+
+/// Largest size of the sources of an image, fetched and unpacked, in bytes. Build contexts are
+/// packed in memory, and no real source is larger: more data means a server that does not stop
+/// sending.
+pub(super) const LARGEST: u64 = 2 << 30;
+
+/// Kind of place that a source comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Archive at a URL.
+    Url,
+    /// Branch, tag or commit of a git repository.
+    Git,
+    /// File or folder of this machine.
+    Local,
+    /// Source distribution of a Python requirement, fetched by the configured pip.
+    Pip,
+}
+
+impl Kind {
+    /// All kinds, each with its name in the configuration.
+    pub const NAMES: [(&'static str, Kind); 4] =
+        [("url", Self::Url), ("git", Self::Git), ("local", Self::Local), ("pip", Self::Pip)];
+
+    /// Returns the kind with this name; `None` if there is no such kind.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+    }
+}
+
+/// Source to fetch, as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Name of the source, which determines the image that it belongs to.
+    pub name: SourceName,
+    /// Kind of place that it comes from.
+    pub kind: Kind,
+    /// URL, repository, path or requirement, by kind.
+    pub location: String,
+    /// Branch, tag or commit of a git source; `None` for its default branch.
+    pub reference: Option<String>,
+    /// Digest that the fetched file is checked against.
+    pub digest: Digest,
+}
+
+/// Expected digest of a fetched file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Digest {
+    /// None is configured: the file is not checked.
+    Unknown,
+    /// SHA-256 digest, in hexadecimal.
+    Sha256(String),
+    /// Digests are configured, but none for this machine's architecture, here by its name in Debian.
+    /// The source can't be fetched.
+    OfOthers(String),
+}
+
+/// All sources of one image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageSources {
+    /// Source that has the name of the image, if it has one.
+    pub own: Option<Source>,
+    /// Plugins of the image, by name.
+    pub plugins: Vec<Source>,
+    /// Additions to the image, by name.
+    pub additions: Vec<Source>,
+}
+
+impl ImageSources {
+    /// Returns all sources: the own one, then plugins, then additions.
+    pub fn all(&self) -> impl Iterator<Item = &Source> {
+        self.own.iter().chain(&self.plugins).chain(&self.additions)
+    }
+
+    /// Returns true if there is nothing to fetch.
+    pub fn is_empty(&self) -> bool {
+        self.own.is_none() && self.plugins.is_empty() && self.additions.is_empty()
+    }
+}
+
+/// Returns the sources of `image` among `all`, which are sorted by name.
+pub fn of_image(image: &ImageName, all: &[Source]) -> ImageSources {
+    let image = image.as_str();
+    let those = |belongs: &dyn Fn(&SourceName) -> bool| {
+        all.iter().filter(|source| belongs(&source.name)).cloned().collect()
+    };
+    ImageSources {
+        own: all.iter().find(|source| source.name.as_str() == image).cloned(),
+        plugins: those(&|name| name.is_plugin_of(image)),
+        additions: those(&|name| name.is_addition_to(image)),
+    }
+}
+
+/// Returns the paths in the build context of the archives made of these sources.
+pub fn archives(image: &ImageName, sources: &ImageSources) -> Vec<String> {
+    let own = sources.own.iter().map(|_| own_archive(image));
+    own.chain([PLUGINS, ALL_ADDITIONS].map(in_context)).collect()
+}
+
+/// Collective names for the plugins and for the additions of an image.
+const PLUGINS: &str = "plugins";
+const ALL_ADDITIONS: &str = "additions";
+
+fn own_archive(image: &ImageName) -> String {
+    in_context(image.as_str())
+}
+
+/// Returns the path in the context of the archive called `what`.
+fn in_context(what: &str) -> String {
+    format!("{what}-archive")
+}
+
+/// Failure to fetch a source, displayed in one line with its location and without secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchError {
+    /// Name of the source.
+    pub name: String,
+    /// Location of the source.
+    pub location: String,
+    /// Reason of the failure.
+    pub reason: String,
+    /// True if a retry may succeed.
+    pub transient: bool,
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = format!("the source [{}] {}: {}", self.name, self.location, self.reason);
+        f.write_str(&without_secrets(&told))
+    }
+}
+
+impl std::error::Error for FetchError {}
+
+/// Time limits for the servers that sources come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Longest time without data from a server.
+    pub silence: Duration,
+}
+
+impl Pace {
+    /// Returns the longest time for one source as a whole.
+    pub fn total(self) -> Duration {
+        const SILENCES: u32 = 30;
+        self.silence.saturating_mul(SILENCES)
+    }
+
+    /// Returns the fewest bytes that have to arrive within the time of [`Self::silence`]; with
+    /// fewer the download fails.
+    pub(super) fn least(self) -> u64 {
+        const LEAST_PER_SECOND: u64 = 10;
+        self.silence.as_secs().saturating_mul(LEAST_PER_SECOND)
+    }
+
+    /// Returns the limits for a program that connects to a server.
+    pub(super) fn limits(self) -> Limits {
+        const MOST_OUTPUT: usize = 64 << 20;
+        Limits { silence: self.silence, total: self.total(), output: MOST_OUTPUT, folder: None }
+    }
+}
+
+/// Fetched sources of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fetched {
+    /// Fetched files, each with its path in the image's build context.
+    pub files: Vec<(String, PathBuf)>,
+    /// Identity of each source, by `source <name>`.
+    pub parts: Parts,
+}
+
+/// Fetches the sources of images.
+pub trait Fetcher: Send + Sync {
+    /// Fetches the sources of `image` into `folder`.
+    ///
+    /// # Errors
+    /// Returns the failure of the first source that can't be fetched or does not have its expected
+    /// digest.
+    fn fetch<'a>(
+        &'a self,
+        image: &'a ImageName,
+        sources: &'a ImageSources,
+        folder: &'a Path,
+    ) -> BoxFuture<'a, Result<Fetched, FetchError>>;
+}
+
+/// Fetches sources from their locations.
+#[derive(Debug)]
+pub struct FromOrigin {
+    pace: Pace,
+}
+
+impl FromOrigin {
+    /// Creates a fetcher with these time limits.
+    pub fn new(pace: Pace) -> Self {
+        Self { pace }
+    }
+}
+
+impl Fetcher for FromOrigin {
+    fn fetch<'a>(
+        &'a self,
+        image: &'a ImageName,
+        sources: &'a ImageSources,
+        folder: &'a Path,
+    ) -> BoxFuture<'a, Result<Fetched, FetchError>> {
+        Box::pin(fetch(image, sources, folder, self.pace))
+    }
+}
+
+/// Fetches the sources of `image` into `folder`, each into a subfolder named by its number.
+///
+/// # Errors
+/// Returns the failure of the first source that can't be fetched or does not have its expected
+/// digest.
+pub async fn fetch(
+    image: &ImageName,
+    sources: &ImageSources,
+    folder: &Path,
+    pace: Pace,
+) -> Result<Fetched, FetchError> {
+    let mut fetched = Fetched::default();
+    let mut folders = (0..).map(|number: usize| folder.join(number.to_string()));
+    let mut next_folder = || folders.next().expect("numbers do not end");
+    if let Some(own) = &sources.own {
+        let archive = one::fetch(own, &next_folder(), pace).await?;
+        fetched.parts.insert(part(own), archive.identity);
+        fetched.files.push((own_archive(image), archive.file));
+    }
+    for (what, parts) in [(PLUGINS, &sources.plugins), (ALL_ADDITIONS, &sources.additions)] {
+        let mut archives = Vec::new();
+        for source in parts {
+            let archive = one::fetch(source, &next_folder(), pace).await?;
+            fetched.parts.insert(part(source), archive.identity);
+            archives.push((source.clone(), archive.file));
+        }
+        let bundle = folder.join(in_context(what));
+        let written = bundle.clone();
+        tokio::task::spawn_blocking(move || bundle::bundle(what, &archives, &written))
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        fetched.files.push((in_context(what), bundle));
+    }
+    Ok(fetched)
+}
+
+/// Returns the identities that the sources of an image would have if they were fetched now, by
+/// `source <name>`. Sources that have to be fetched to find out go to `folder`.
+///
+/// # Errors
+/// Returns the failure of the first source whose identity can't be found out.
+pub async fn parts(sources: &ImageSources, folder: &Path, pace: Pace) -> Result<Parts, FetchError> {
+    let mut parts = Parts::new();
+    for (number, source) in sources.all().enumerate() {
+        let folder = folder.join(number.to_string());
+        parts.insert(part(source), one::identity(source, &folder, pace).await?);
+    }
+    Ok(parts)
+}
+
+/// Returns a digest of the configuration of each source, by `source <name>`, without fetching
+/// anything. For a local source it is the digest of its contents, at the path that `place` returns,
+/// or `unreadable`; `folder` is used for packing it.
+pub fn declared(sources: &ImageSources, place: &dyn Fn(&Path) -> PathBuf, folder: &Path) -> Parts {
+    let told = sources.all().enumerate().map(|(number, source)| match source.kind {
+        Kind::Local => {
+            let location = place(Path::new(&source.location)).display().to_string();
+            let here = Source { location, ..source.clone() };
+            let content = one::content(&here, &folder.join(number.to_string()));
+            (part(source), content.unwrap_or_else(|_| "unreadable".to_owned()))
+        }
+        _ => (part(source), source.as_declared()),
+    });
+    told.collect()
+}
+
+impl Source {
+    /// Returns a digest of the configuration of the source.
+    fn as_declared(&self) -> String {
+        let digest = match &self.digest {
+            Digest::Unknown => None,
+            Digest::Sha256(digest) => Some(digest.to_lowercase()),
+            Digest::OfOthers(arch) => Some(arch.clone()),
+        };
+        let (kind, _) = Kind::NAMES.iter().find(|(_, kind)| *kind == self.kind).expect("all kinds");
+        let fields = [
+            ("type", Some((*kind).to_owned())),
+            ("location", Some(self.location.clone())),
+            ("reference", self.reference.clone()),
+            ("digest", digest),
+        ];
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Fingerprint::of(&fields.collect()).to_string()
+    }
+}
+
+/// Returns the name of a source as a part of an image.
+fn part(source: &Source) -> String {
+    format!("source {}", source.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str) -> Source {
+        Source {
+            name: SourceName::new(name).unwrap(),
+            kind: Kind::Local,
+            location: "x".to_owned(),
+            reference: None,
+            digest: Digest::Unknown,
+        }
+    }
+
+    #[test]
+    fn errors_tell_no_passwords() {
+        let error = FetchError {
+            name: "app".to_owned(),
+            location: "https://me:p@ss@git.example/app".to_owned(),
+            reason: "unable to access 'https://me:p@ss@git.example/app/': no".to_owned(),
+            transient: false,
+        };
+        assert_eq!(
+            error.to_string(),
+            "the source [app] https://git.example/app: unable to access 'https://git.example/app/': no"
+        );
+    }
+
+    #[test]
+    fn what_is_said_of_a_source_tells_it_from_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let declared = |source: Source| {
+            let sources = ImageSources { own: Some(source), ..ImageSources::default() };
+            declared(&sources, &|path| folder.path().join(path), folder.path())
+        };
+        let git = Source { kind: Kind::Git, ..source("app") };
+        let others = [
+            Source { kind: Kind::Url, ..git.clone() },
+            Source { location: "y".to_owned(), ..git.clone() },
+            Source { reference: Some("x".to_owned()), ..git.clone() },
+            Source { digest: Digest::Sha256("x".to_owned()), ..git.clone() },
+        ];
+        assert_eq!(declared(git.clone()), declared(git.clone()));
+        for other in others {
+            assert_ne!(declared(git.clone()), declared(other));
+        }
+        assert_eq!(declared(source("app"))["source app"], "unreadable");
+        std::fs::write(folder.path().join("x"), "content").unwrap();
+        let sha256 = crate::fingerprint::digest(b"content");
+        assert_eq!(declared(source("app"))["source app"], sha256);
+    }
+
+    #[test]
+    fn an_image_has_its_own_source_and_its_parts() {
+        let all =
+            ["a", "a-additions-x", "a-plugin-y", "a-plugin-z", "ab", "ab-plugin-y"].map(source);
+        let found = of_image(&ImageName::new("a"), &all);
+        assert_eq!(found.own.unwrap().name.as_str(), "a");
+        let names = |of: &[Source]| of.iter().map(|s| s.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(&found.plugins), ["a-plugin-y", "a-plugin-z"]);
+        assert_eq!(names(&found.additions), ["a-additions-x"]);
+    }
+}
