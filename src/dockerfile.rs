@@ -130,7 +130,7 @@ pub fn parse(text: &str, build_args: &BTreeMap<String, String>) -> Result<Docker
         return Err(ParseError {
             message: "there is no FROM instruction".to_owned(),
             span: 0..0,
-            help: Some("a Dockerfile begins a stage with FROM image:tag".to_owned()),
+            help: Some("begin each stage with FROM image:tag".to_owned()),
         });
     }
     Ok(Dockerfile { stages: reader.stages, references: reader.references })
@@ -419,7 +419,7 @@ impl<'a> Reader<'a> {
         let platform = flag_values(flags, "--platform").next().map(|(value, _)| value.to_owned());
         let Some((image, rest)) = words.split_first() else {
             return Err(ParseError {
-                message: "FROM names no image".to_owned(),
+                message: "FROM has no image".to_owned(),
                 span: keyword.span(),
                 help: None,
             });
@@ -519,7 +519,7 @@ impl<'a> Reader<'a> {
             let after = &rest[dollar + 1..];
             let (expression, tail) = match after.strip_prefix('{') {
                 Some(braced) => braced.split_once('}').ok_or_else(|| ParseError {
-                    message: format!("'{text}' opens a brace that it does not close"),
+                    message: format!("'{text}' has an unclosed brace"),
                     span: word.span(),
                     help: None,
                 })?,
@@ -532,7 +532,9 @@ impl<'a> Reader<'a> {
             };
             let value = self.value_of(expression, word)?;
             self.left = self.left.checked_sub(value.len()).ok_or_else(|| ParseError {
-                message: format!("arguments come to more than {MOST_OF_VALUES} bytes here"),
+                message: format!(
+                    "the expanded build arguments have more than {MOST_OF_VALUES} bytes here"
+                ),
                 span: word.span(),
                 help: None,
             })?;
@@ -749,7 +751,7 @@ mod tests {
     fn arguments_that_double_come_to_an_end() {
         let text = format!("ARG V=x\n{}FROM $V", "ARG V=$V$V\n".repeat(64));
         let error = parse(&text, &BTreeMap::new()).unwrap_err();
-        assert_eq!(error.message, "arguments come to more than 1048576 bytes here");
+        assert_eq!(error.message, "the expanded build arguments have more than 1048576 bytes here");
         assert_eq!(&text[error.span], "V=$V$V");
     }
 }

@@ -38,10 +38,10 @@ pub enum Trouble {
     #[error("the durations of earlier builds can't be read from '{}': {}", .0.display(), .1)]
     Unreadable(PathBuf, io::Error),
     /// The content is not what a run writes.
-    #[error("the durations of earlier builds in '{}' are begun anew: {}", .0.display(), .1)]
+    #[error("the durations of earlier builds in '{}' are discarded: {}", .0.display(), .1)]
     Broken(PathBuf, String),
     /// The file can't be written.
-    #[error("the durations of builds can't be kept in '{}': {}", .0.display(), .1)]
+    #[error("the durations of builds can't be saved in '{}': {}", .0.display(), .1)]
     Unwritable(PathBuf, io::Error),
 }
 
@@ -82,7 +82,7 @@ impl Durations {
         let mut read: Self =
             serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
         if read.version != VERSION {
-            return Err(broken(format!("they are of version {}", read.version)));
+            return Err(broken(format!("their format is version {}", read.version)));
         }
         read.images.retain(|_, entry| (0.0..TOO_LONG).contains(&entry.seconds));
         Ok(read)
@@ -258,7 +258,7 @@ mod tests {
         assert!(mkfifo.arg(&file).status().unwrap().success());
         let told = Durations::read(&file).unwrap_err();
         assert!(matches!(told, Trouble::Unreadable(..)), "{told}");
-        assert!(told.to_string().ends_with("it is a pipe, and no regular file"), "{told}");
+        assert!(told.to_string().ends_with("it is a pipe, not a regular file"), "{told}");
         fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
         assert!(matches!(Durations::read(&file).unwrap_err(), Trouble::Unreadable(..)));

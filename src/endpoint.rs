@@ -92,13 +92,13 @@ impl Endpoint {
             "unix" => (Address::Unix(socket(rest)?), None),
             "ssh" => (Address::Ssh(ssh_target(rest)?), None),
             "http" if tls.is_some() => {
-                return Err("http is without TLS, which DOCKER_TLS_VERIFY asks for".to_owned());
+                return Err("http does not use TLS, which DOCKER_TLS_VERIFY requires".to_owned());
             }
             "http" => (tcp(rest, PLAIN_PORT)?, None),
             "https" => (tcp(rest, TLS_PORT)?, Some(tls.unwrap_or_else(usual_tls))),
             "tcp" if tls.is_some() => (tcp(rest, TLS_PORT)?, tls),
             "tcp" => (tcp(rest, PLAIN_PORT)?, None),
-            other => return Err(format!("there is no scheme '{other}'")),
+            other => return Err(format!("unknown scheme '{other}'")),
         };
         Ok(Self { address, tls, context: None })
     }
@@ -171,14 +171,14 @@ fn socket(path: &str) -> Result<PathBuf, String> {
     if Path::new(path).is_absolute() {
         Ok(path.into())
     } else {
-        Err(format!("'{path}' is no absolute path"))
+        Err(format!("'{path}' is not an absolute path"))
     }
 }
 
 fn tcp(rest: &str, usual_port: u16) -> Result<Address, String> {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains('/') {
-        return Err("an engine has no path".to_owned());
+        return Err("the address of an engine has no path".to_owned());
     }
     let (host, port) = host_and_port(rest)?;
     Ok(Address::Tcp { host, port: port.unwrap_or(usual_port) })
@@ -188,14 +188,14 @@ fn ssh_target(rest: &str) -> Result<SshTarget, String> {
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (user, host) = match authority.rsplit_once('@') {
         Some((user, _)) if user.contains(':') => {
-            return Err("a password can't stand in it".to_owned());
+            return Err("it can't contain a password".to_owned());
         }
         Some((user, host)) => (Some(user), host),
         None => (None, authority),
     };
     // Ssh would take a name that begins with a hyphen for an option.
     if user.is_some_and(|user| user.is_empty() || user.starts_with('-')) || host.starts_with('-') {
-        return Err(format!("'{authority}' is no user and host"));
+        return Err(format!("'{authority}' is not [user@]host"));
     }
     let (host, port) = host_and_port(host)?;
     let socket = (!path.trim_matches('/').is_empty()).then(|| path.to_owned());
@@ -205,7 +205,7 @@ fn ssh_target(rest: &str) -> Result<SshTarget, String> {
 fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
-            let (host, after) = rest.split_once(']').ok_or("a bracket is open")?;
+            let (host, after) = rest.split_once(']').ok_or("a bracket is not closed")?;
             (host, after.strip_prefix(':').or_else(|| (!after.is_empty()).then_some(after)))
         }
         None => match text.split_once(':') {
@@ -262,20 +262,20 @@ mod tests {
         let table = [
             ("", "it has no scheme"),
             ("/run/e.sock", "it has no scheme"),
-            ("npipe:////./pipe/e", "there is no scheme 'npipe'"),
-            ("unix://e.sock", "'e.sock' is no absolute path"),
+            ("npipe:////./pipe/e", "unknown scheme 'npipe'"),
+            ("unix://e.sock", "'e.sock' is not an absolute path"),
             ("tcp://", "'' is no host"),
             ("tcp://:1", "'' is no host"),
             ("tcp://h:", "'' is no port"),
             ("tcp://h:0", "'0' is no port"),
             ("tcp://h:65536", "'65536' is no port"),
-            ("tcp://[::1", "a bracket is open"),
+            ("tcp://[::1", "a bracket is not closed"),
             ("tcp://[::1]x", "'x' is no port"),
-            ("tcp://h:1/v1", "an engine has no path"),
+            ("tcp://h:1/v1", "the address of an engine has no path"),
             ("tcp://u@h:1", "'u@h' is no host"),
-            ("ssh://u:p@h", "a password can't stand in it"),
-            ("ssh://-oProxyCommand=x", "'-oProxyCommand=x' is no user and host"),
-            ("ssh://-l@h", "'-l@h' is no user and host"),
+            ("ssh://u:p@h", "it can't contain a password"),
+            ("ssh://-oProxyCommand=x", "'-oProxyCommand=x' is not [user@]host"),
+            ("ssh://-l@h", "'-l@h' is not [user@]host"),
         ];
         for (address, expected) in table {
             assert_eq!(parse(address, false), Err(expected.to_owned()), "{address}");

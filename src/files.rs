@@ -58,7 +58,7 @@ fn opened(path: &Path, flags: OFlags) -> io::Result<(File, Metadata)> {
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
     let file =
         opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NXIO) => refused("it is a socket, and no regular file"),
+            Some(Errno::NXIO) => refused("it is a socket, not a regular file"),
             Some(Errno::LOOP) => refused("it is a symbolic link"),
             _ => error,
         })?;
@@ -154,7 +154,7 @@ fn require_regular(kind: FileType) -> io::Result<()> {
         return Ok(());
     }
     let name = irregular(kind).unwrap_or(if kind.is_dir() { "a folder" } else { "something else" });
-    Err(refused(&format!("it is {name}, and no regular file")))
+    Err(refused(&format!("it is {name}, not a regular file")))
 }
 
 fn irregular(kind: FileType) -> Option<&'static str> {
@@ -210,10 +210,10 @@ mod tests {
         fs::create_dir(at("folder")).unwrap();
         symlink(at("pipe"), at("link")).unwrap();
         let socket = UnixListener::bind(at("socket")).unwrap();
-        assert_eq!(refusal(read(&at("pipe"), 9)), "it is a pipe, and no regular file");
-        assert_eq!(refusal(read(&at("link"), 9)), "it is a pipe, and no regular file");
-        assert_eq!(refusal(read(&at("folder"), 9)), "it is a folder, and no regular file");
-        assert_eq!(refusal(read(Path::new("/dev/zero"), 9)), "it is a device, and no regular file");
+        assert_eq!(refusal(read(&at("pipe"), 9)), "it is a pipe, not a regular file");
+        assert_eq!(refusal(read(&at("link"), 9)), "it is a pipe, not a regular file");
+        assert_eq!(refusal(read(&at("folder"), 9)), "it is a folder, not a regular file");
+        assert_eq!(refusal(read(Path::new("/dev/zero"), 9)), "it is a device, not a regular file");
         assert!(read(&at("socket"), 9).is_err());
         assert_eq!(read(&at("missing"), 9).unwrap_err().kind(), io::ErrorKind::NotFound);
         drop(socket);
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(refusal(open_own(&at("link"))), "it is a symbolic link");
         assert_eq!(refusal(open_own(&at("dangling"))), "it is a symbolic link");
         assert_eq!(refusal(open_own(&at("hard"))), "it is a hard link");
-        assert_eq!(refusal(open_own(&at("pipe"))), "it is a pipe, and no regular file");
+        assert_eq!(refusal(open_own(&at("pipe"))), "it is a pipe, not a regular file");
         for name in ["link", "dangling", "hard"] {
             io::Write::write_all(&mut replace(&at(name)).unwrap(), b"log").unwrap();
             assert_eq!(fs::read_to_string(at(name)).unwrap(), "log");
@@ -276,7 +276,7 @@ mod tests {
         open_regular(&at("link")).unwrap();
         open_regular_here(&at("file")).unwrap();
         assert_eq!(refusal(open_regular_here(&at("link"))), "it is a symbolic link");
-        assert_eq!(refusal(open_regular(&at("socket"))), "it is a socket, and no regular file");
+        assert_eq!(refusal(open_regular(&at("socket"))), "it is a socket, not a regular file");
         for (path, kind) in [
             (at("pipe"), "a pipe"),
             (at("socket"), "a socket"),

@@ -113,7 +113,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Added(part) => write!(f, "{part} is new"),
-            Self::Removed(part) => write!(f, "{part} is gone"),
+            Self::Removed(part) => write!(f, "{part} was removed"),
             Self::Changed(part) => write!(f, "{part} changed"),
         }
     }

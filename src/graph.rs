@@ -324,7 +324,7 @@ fn refuse_duplicates(images: &[Image]) -> Result<()> {
         .filter(|pair| pair[0].name == pair[1].name)
         .map(|pair| {
             Diagnostic::new(format!("two images are called '{}'", pair[0].name))
-                .note(format!("one is made by {}", pair[0].template))
+                .note(format!("one is defined by {}", pair[0].template))
                 .note(format!("the other by {}", pair[1].template))
                 .help("an image is named after its folder: rename one of the two")
         })
@@ -337,7 +337,7 @@ fn refuse_duplicates(images: &[Image]) -> Result<()> {
     if let Some((one, other)) = of_two {
         errors.push(
             Diagnostic::new(format!(
-                "'{}' and '{}' are both {}",
+                "'{}' and '{}' have the same name {}",
                 one.name, other.name, one.reference
             ))
             .help("leave out --image-name-prefix, or build one base and type at a time"),
@@ -373,9 +373,9 @@ fn ways_around(dag: &DiGraph<Vertex, BTreeSet<Via>>) -> Vec<Vec<NodeIndex>> {
 /// Returns the error that reports this cycle.
 fn cycle(way: &[NodeIndex], images: &[Image]) -> Diagnostic {
     let names: Vec<String> = way.iter().map(|node| images[node.index()].name.to_string()).collect();
-    Diagnostic::new(format!("images are built on each other: {}", names.join(" -> ")))
-        .note("each of these needs the next")
-        .help("take one of these references away")
+    Diagnostic::new(format!("the images form a cycle: {}", names.join(" -> ")))
+        .note("each of these images needs the next one")
+        .help("remove one of these references")
 }
 
 /// Returns a shortest cycle through the first image of `knot`, a strongly connected component,
@@ -517,10 +517,7 @@ pub(crate) mod tests {
         let messages: Vec<_> = error.0.iter().map(|d| d.message.as_str()).collect();
         assert_eq!(
             messages,
-            [
-                "images are built on each other: a -> c -> b -> a",
-                "images are built on each other: self -> self",
-            ]
+            ["the images form a cycle: a -> c -> b -> a", "the images form a cycle: self -> self",]
         );
     }
 
@@ -560,7 +557,7 @@ pub(crate) mod tests {
                 }
                 Err(errors) => {
                     proptest::prop_assert!(!left.is_empty());
-                    let all = |d: &Diagnostic| d.message.starts_with("images are built on each other: ");
+                    let all = |d: &Diagnostic| d.message.starts_with("the images form a cycle: ");
                     proptest::prop_assert!(errors.0.iter().all(all));
                 }
             }

@@ -65,7 +65,7 @@ impl Skip {
             Self::InRegistry => format!("the registry has {reference}, unchanged"),
             Self::Unaffected(since) => format!("unchanged since {since}"),
             Self::NotNeeded => "nothing that is built needs it".to_owned(),
-            Self::Parent => "others are built on it, and parents are skipped".to_owned(),
+            Self::Parent => "other images are built on it, and parents are skipped".to_owned(),
         }
     }
 }

@@ -116,7 +116,7 @@ pub enum RunError {
     #[error("it can't be run: {0}")]
     Start(io::Error),
     /// The program wrote nothing for too long.
-    #[error("nothing came for {} s", .0.as_secs_f32())]
+    #[error("no data came for {} s", .0.as_secs_f32())]
     Silent(Duration),
     /// The program exceeded its total time.
     #[error("it took longer than {} s", .0.as_secs_f32())]
@@ -284,7 +284,7 @@ impl Listener {
                 Ok(Heard::Err(chunk)) => {
                     talked += chunk.len();
                     if talked > MOST_TALK {
-                        let reason = format!("it says more than {} MiB", MOST_TALK >> 20);
+                        let reason = format!("it prints more than {} MiB", MOST_TALK >> 20);
                         return Err(RunError::TooMuch(reason));
                     }
                     keep_end(&mut stderr, &chunk);

@@ -115,7 +115,7 @@ fn images_come_and_go() {
         tree.image("new", "FROM @base\n");
         fs::remove_dir_all(tree.path().join("lone")).unwrap();
     });
-    assert_eq!(shown, "new: the image is new\nlone: the image is gone\n");
+    assert_eq!(shown, "new: the image is new\nlone: the image was removed\n");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_remark_affects_nothing() {
     tree.write("README.md", "What this is.\n");
     let run = affected(&tree, &[]).expect(0);
     assert_eq!(run.stdout, NOTHING);
-    assert_eq!(run.stderr, "nothing is affected since HEAD\n");
+    assert_eq!(run.stderr, "no image is affected since HEAD\n");
     assert_eq!(affected(&tree, &["--format", "json"]).expect(0).stdout, "[]\n");
 }
 
@@ -243,7 +243,7 @@ fn a_tree_that_was_not_there_or_was_wrong_is_told() {
     fs::copy(tree.path().join("tree.toml"), tree.path().join("later/tree.toml")).unwrap();
     tree.write("later/lone/Dockerfile.tera", "FROM debian:trixie\n");
     let later = affected(&tree, &["--tree", "later"]).expect(2);
-    assert!(later.stderr.contains("the tree 'later' was not there at HEAD"), "{later:?}");
+    assert!(later.stderr.contains("the tree 'later' did not exist at HEAD"), "{later:?}");
     tree.write("later/lone/Dockerfile.tera", "FROM {{ nothing }}\n");
     commit(&tree);
     tree.write("later/lone/Dockerfile.tera", "FROM debian:trixie\n");

@@ -233,7 +233,7 @@ fn an_engine_and_a_client_that_do_not_trust_each_other_do_not_speak() {
     };
     let of_another_ca = ["its certificate is not trusted", "ca.pem has to hold the CA"];
     refused(&proxy, others.folder(), &of_another_ca);
-    refused(&elsewhere, ours.folder(), &["its certificate is that of another host"]);
+    refused(&elsewhere, ours.folder(), &["its certificate is for another host"]);
     refused(&Proxy::plain(), ours.folder(), &["it does not speak TLS"]);
 
     fs::remove_file(ours.file("cert.pem")).unwrap();
@@ -431,5 +431,5 @@ fn contexts_that_can_not_be_followed_are_told() {
         }
     };
     refused("near", &["no context 'near'", "known: blind, default, far"]);
-    refused("blind", &["Kiln verifies the engine's certificate always"]);
+    refused("blind", &["Kiln always verifies the engine's certificate"]);
 }

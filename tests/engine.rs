@@ -430,7 +430,7 @@ fn a_silent_engine_is_given_up_on(way: Way) {
     let family = Built::by(way, &[("silent", &sleeping)]);
     let run = family.build(&["--timeout", "2"]).expect(3);
     assert_eq!(run.names("failed"), ["silent connection_error"]);
-    assert!(run.stderr.contains("no word from the engine for 2 s"), "{run:?}");
+    assert!(run.stderr.contains("no answer from the engine for 2 s"), "{run:?}");
     wait_until_gone(way, &mark);
 }
 

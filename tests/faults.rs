@@ -195,7 +195,7 @@ fn the_durations_of_builds_are_kept_for_the_next_run() {
     let kept = fs::read_to_string(state.join("durations.json")).unwrap();
     assert!(kept.contains("\"family/one-binary-only\":{\"seconds\":0."), "{kept}");
     let said = said_with_state_in(&state);
-    assert!(said.starts_with("1 to build, the deepest in wave 1, about 1s, by "), "{said}");
+    assert!(said.starts_with("1 to build, in waves up to 1, about 1s, by "), "{said}");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn durations_that_are_of_no_use_are_told_and_harm_nothing() {
     assert_eq!(warnings(&said_with_state_in(folder.path())), 0);
     fs::write(folder.path().join("file"), "").unwrap();
     let said = said_with_state_in(&folder.path().join("file"));
-    assert!(said.contains("the durations of builds can't be kept in "), "{said}");
+    assert!(said.contains("the durations of builds can't be saved in "), "{said}");
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn an_engine_that_falls_silent_is_given_up_on() {
     let engine = FakeEngine::new(&[("POST /build", stall())]);
     let found = failure(&engine, &["--timeout", "1"]);
     assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{}", found.2);
-    assert!(found.2.contains("no word from the engine for 1 s"), "{}", found.2);
+    assert!(found.2.contains("no answer from the engine for 1 s"), "{}", found.2);
 
     let engine = FakeEngine::new(&[
         ("POST /build", stream(&[&built(ID)])),

@@ -132,7 +132,7 @@ fn a_million_entries_are_refused() {
     for _ in 0..74 {
         file.write_all(&same).unwrap();
     }
-    assert_eq!(refusal(&path), "'0250000' is one entry too many for one image");
+    assert_eq!(refusal(&path), "'0250000' exceeds the number of entries for one image");
 }
 
 /// Creates a tree with one template, `Dockerfile.tera` or `Dockerfile.j2`, and others beside it.
@@ -285,7 +285,7 @@ fn a_loop_without_end_is_ended_and_shown() {
     let loops = "{% for a in range(end=99999) %}{% for b in range(end=99999) %}\
                  {% for c in range(end=99999) %}{% endfor %}{% endfor %}{% endfor %}";
     let told = told(&tree("Dockerfile.tera", &format!("FROM x\n{loops}"), &[]));
-    assert!(told.contains("the template takes more than 10 seconds to render"), "{told}");
+    assert!(told.contains("rendering the template needs more than 10 seconds"), "{told}");
     assert!(told.contains("app/Dockerfile.tera:2:1"), "{told}");
 }
 
@@ -300,7 +300,7 @@ fn text_without_end_is_ended_and_shown() {
     ];
     for (template, text) in table {
         let told = told(&tree(template, &format!("FROM x\n{text}"), &[]));
-        assert!(told.contains("it makes more than 4 MiB of text"), "{told}");
+        assert!(told.contains("it renders more than 4 MiB of text"), "{told}");
         assert!(told.contains(&format!("app/{template}:2:1")), "{told}");
     }
 }
@@ -322,7 +322,7 @@ fn memory_without_end_is_ended_and_shown() {
     for (template, text, place) in table {
         let told = told(&tree(template, &format!("FROM x\n{text}"), &[]));
         assert!(
-            told.contains("the template takes more than 1024 MiB of memory to render"),
+            told.contains("rendering the template needs more than 1024 MiB of memory"),
             "{told}"
         );
         assert!(told.contains(&format!("app/{template}:{place}")), "{told}");
@@ -358,10 +358,10 @@ fn links_that_leave_the_tree_are_refused_wherever_they_are() {
         symlink(outside, tree.path().join(place)).unwrap();
         let told_of = told(&tree);
         assert!(
-            told_of.contains(&format!("'{place}' is a link that leaves the tree")),
+            told_of.contains(&format!("'{place}' is a link to a path outside of the tree")),
             "{told_of}"
         );
-        assert!(told_of.contains(&format!("it leads to '{outside}'")), "{told_of}");
+        assert!(told_of.contains(&format!("it points to '{outside}'")), "{told_of}");
     }
     let over = tempfile::tempdir().unwrap();
     let tree = tree("Dockerfile.tera", "FROM x\n", &[]);

@@ -62,25 +62,28 @@ const HEAD: &str = "FROM @base\nCOPY run.sh /run.sh\n";
 fn one_fault_in_a_dockerfile_is_one_finding() {
     let app = "app/Dockerfile.tera";
     for (lines, expected) in [
-        ("COPPY a /b\n", "3: unknown-instruction: 'COPPY' is no instruction; did you mean COPY?"),
-        ("USER\n", "3: empty-instruction: USER says nothing"),
+        (
+            "COPPY a /b\n",
+            "3: unknown-instruction: 'COPPY' is not an instruction; did you mean COPY?",
+        ),
+        ("USER\n", "3: empty-instruction: USER has no arguments"),
         (
             "RUN true \\\nUSER app\n",
-            "3: dangling-continuation: the line is continued, and nothing continues it; take its '\\' away",
+            "3: dangling-continuation: the line ends in '\\', but no line continues it; remove the '\\'",
         ),
         (
             "RUN true \\\n",
-            "3: dangling-continuation: the line is continued, and nothing continues it; take its '\\' away",
+            "3: dangling-continuation: the line ends in '\\', but no line continues it; remove the '\\'",
         ),
         (
             "RUN true \\\n\n    && true\n",
             "4: blank-continuation: an empty line in an instruction; remove it, or the '\\' above it",
         ),
-        ("USER app \n", "3: trailing-space: white space at the end of the line; remove it"),
-        ("WORKDIR app\n", "3: relative-workdir: WORKDIR 'app' is relative; begin it with '/'"),
+        ("USER app \n", "3: trailing-space: whitespace at the end of the line; remove it"),
+        ("WORKDIR app\n", "3: relative-workdir: WORKDIR 'app' is relative; start it with '/'"),
         (
             "MAINTAINER me\n",
-            "3: maintainer: MAINTAINER is out of use; write LABEL maintainer=\"...\"",
+            "3: maintainer: MAINTAINER is deprecated; write LABEL maintainer=\"...\"",
         ),
         (
             "COPY rnu.sh /\n",
@@ -92,11 +95,11 @@ fn one_fault_in_a_dockerfile_is_one_finding() {
         ),
         (
             "RUN true && \\\n    apt-get install -y a && rm -rf /var/lib/apt/lists/*\n",
-            "3: apt-update: apt-get installs from lists of an earlier layer; write apt-get update in the same RUN, before",
+            "3: apt-update: apt-get installs with package lists of an earlier layer; write apt-get update in the same RUN, before",
         ),
         (
             "{% set a = 1 %}\nRUN apt-get update && apt-get install -y a\n",
-            "4: apt-lists: the lists that apt-get fetches stay in the image; end the RUN with rm -rf /var/lib/apt/lists/*",
+            "4: apt-lists: the package lists that apt-get downloads stay in the image; end the RUN with rm -rf /var/lib/apt/lists/*",
         ),
         (
             "COPY --from=family/one-binary-bsae:t /a /b\n",
@@ -104,11 +107,11 @@ fn one_fault_in_a_dockerfile_is_one_finding() {
         ),
         (
             "{% set a_packages = [\n    'b',\n    'a',\n] %}\n",
-            "5: unsorted-packages: 'a' comes behind 'b' in the list a_packages; sort the list",
+            "5: unsorted-packages: 'a' comes after 'b' in the list a_packages; sort the list",
         ),
         (
             "{% set a_packages = ['a', 'a'] %}\n",
-            "3: repeated-package: 'a' is twice in the list a_packages; remove one of the two",
+            "3: repeated-package: 'a' occurs twice in the list a_packages; remove one of the two",
         ),
         (
             "{# kiln-lint: allow apt-list #}\n",
@@ -135,26 +138,26 @@ fn what_a_shell_can_not_read_is_found() {
 
 #[test]
 fn one_fault_in_a_tree_is_one_finding() {
-    let unused = "nothing of 'app' refers to this file; remove it, or use it";
+    let unused = "no template or instruction of 'app' refers to this file; remove it, or use it";
     let file = found(|tree| tree.write("app/conf/stray", ""));
     assert_eq!(file, format!("app/conf/stray:1: unused-file: {unused}"));
     let template =
         found(|tree| tree.write("parts.tera", "{% component part() %}{% endcomponent %}"));
-    let expected = "parts.tera:1: unused-template: no template uses this one; remove it, or use it";
+    let expected =
+        "parts.tera:1: unused-template: no other template uses this template; remove it, or use it";
     assert_eq!(template, expected);
     let untagged = found(|tree| tree.image("base", "{# a remark #}\nFROM debian\n"));
     let expected = "untagged-base: FROM names 'debian' without a tag; name a tag or a digest";
     assert_eq!(untagged, format!("base/Dockerfile.tera:2: {expected}"));
     let profile = found(|tree| tree.write("profiles/few.list", "^base$\n"));
-    let expected = "no profile selects 'app' or what is built on it; add it to a profile";
+    let expected = "no profile selects 'app' or an image built on it; add it to a profile";
     assert_eq!(profile, format!("app/Dockerfile.tera:1: no-profile: {expected}"));
     let twin = found(|tree| tree.image("group/base", "FROM debian:bookworm\n"));
-    let expected = "'base' is the name of the image in base, too; \
+    let expected = "'base' is also the name of the image in base; \
                     an image is named after its folder: rename one of the two";
     assert_eq!(twin, format!("group/base/Dockerfile.tera:1: duplicate-image: {expected}"));
     let circle = found(|tree| tree.image("base", "FROM @app\n"));
-    let expected =
-        "images are built on each other: app -> base -> app; take one of these references away";
+    let expected = "the images form a cycle: app -> base -> app; remove one of these references";
     assert_eq!(circle, format!("app/Dockerfile.tera:1: image-cycle: {expected}"));
 }
 
@@ -247,7 +250,7 @@ fn a_fault_in_a_component_is_told_of_it() {
         tree.write(&format!("{name}/Dockerfile.tera"), &format!("{text}{{{{ <part /> }}}}\n"));
     }
     let found = lint(&tree, &[]).expect(1).stdout;
-    let expected = "./parts.tera:3: relative-workdir: WORKDIR 'here' is relative; begin it with '/'\n\
+    let expected = "./parts.tera:3: relative-workdir: WORKDIR 'here' is relative; start it with '/'\n\
                     1 finding in 1 file\n";
     assert_eq!(found, expected);
 }

@@ -136,18 +136,18 @@ fn what_the_engine_has_is_told_of() {
     let has = |name: &str| format!("skipped: the engine has {}", tree.reference(name));
     assert_eq!(
         plan(&["--skip-existing"]),
-        [has("base"), has("app"), has("app-extra"), "build: all are asked for".to_owned()]
+        [has("base"), has("app"), has("app-extra"), "build: all images are selected".to_owned()]
     );
     let unchanged =
         |name: &str| format!("unchanged: the engine has {}, unchanged", tree.reference(name));
-    let absent = "the engine has none of this name and tag";
+    let absent = "the engine has no image with this name and tag";
     assert_eq!(
         plan(&["--skip-unchanged"]),
         [
             unchanged("base"),
             unchanged("app"),
             unchanged("app-extra"),
-            format!("build: all are asked for; {absent}")
+            format!("build: all images are selected; {absent}")
         ]
     );
     tree.write("app/run.sh", "#!/bin/sh -e\n");
@@ -185,7 +185,7 @@ fn what_is_only_missing_in_the_registry_is_told() {
     tree.build(&of_registry).expect(0);
     let missing = plan();
     assert!(
-        missing.contains("all are asked for; not every registry has it unchanged"),
+        missing.contains("all images are selected; missing or changed in at least one registry"),
         "{missing}"
     );
     tree.build(&[&["--push"], of_registry.as_slice()].concat()).expect(0);

@@ -247,8 +247,7 @@ fn token_service_of_another_host_is_told_once_and_asked_for_each_repository() {
     let survey = Survey::of(&address, 5).trusting(&authority);
     let run = survey.succeeds();
     let told = format!(
-        "the registry {address} has its tokens given by https://localhost:{}, which gets the \
-         credentials for it",
+        "the registry {address} uses the token service https://localhost:{}, which receives the credentials",
         service.port
     );
     assert_eq!(run.stderr.matches(&told).count(), 1, "{run:?}");
@@ -401,7 +400,7 @@ fn redirects_to_less_safe_places_are_refused() {
     let realm = format!("http://127.0.0.1:{}/token", service.port);
     let registry = Server::plain(move |_| bearer(&realm));
     let survey = Survey::of(&format!("127.0.0.1:{}", registry.port), 1);
-    survey.fails(&["is refused: what is sent there is not for another host"]);
+    survey.fails(&["Kiln refuses: this request must not leave its host"]);
     assert_eq!(plain.connections(), 0);
 }
 
@@ -617,7 +616,7 @@ fn helper_is_given_a_time_and_no_folder_of_the_users() {
     survey("good").succeeds();
     assert_eq!(fs::read_to_string(&ran).unwrap().lines().next(), Some("/"));
     helper(folder.path(), "slow", "exec sleep 60");
-    survey("slow").fails(&["docker-credential-slow gave no answer for 3 s (--timeout)"]);
+    survey("slow").fails(&["docker-credential-slow did not answer within 3 s (--timeout)"]);
     helper(folder.path(), "endless", "exec cat /dev/zero");
     survey("endless").limited().fails(&["docker-credential-endless printed more than"]);
     helper(folder.path(), "telling", &format!("echo {PASSWORD}; echo {PASSWORD} >&2; exit 7"));
@@ -635,7 +634,7 @@ fn pipes_where_files_are_expected_are_told_and_not_waited_for() {
     let address = format!("127.0.0.1:{}", registry.port);
     let survey = Survey::without_credentials(&address, 1);
     pipe(&survey.config.path().join("config.json"));
-    survey.fails(&["config.json", "it is a pipe, and no regular file"]);
+    survey.fails(&["config.json", "it is a pipe, not a regular file"]);
 
     let state = tempfile::tempdir().unwrap();
     pipe(&state.path().join("durations.json"));

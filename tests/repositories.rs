@@ -310,7 +310,11 @@ fn git_directory_elsewhere_is_refused() {
             |git, other| fs::write(git, format!("gitdir: {}\n", other.display())).unwrap(),
             "its .git leads to",
         ),
-        ("text", |git, _| fs::write(git, "something").unwrap(), "its .git is no link to a folder"),
+        (
+            "text",
+            |git, _| fs::write(git, "something").unwrap(),
+            "its .git is not a link to a folder",
+        ),
         (
             "pipe",
             |git, _| assert!(Command::new("mkfifo").arg(git).status().unwrap().success()),

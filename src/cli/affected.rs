@@ -85,7 +85,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let different = plans.compared(&then, &now, &view)?;
     let affected = plans.affected(&different);
     if affected.is_empty() {
-        terminal::warn(&format!("nothing is affected since {reference}"));
+        terminal::warn(&format!("no image is affected since {reference}"));
     }
     if format == [JSON] {
         terminal::print_json(&Json::indented(&affected.iter().map(Affected::json).collect()))
@@ -135,8 +135,8 @@ fn without_engine(mut line: CommandLine) -> CommandLine {
 /// commit.
 fn before(line: &CommandLine, now: &Family, reference: &str) -> Result<(Family, View), Failure> {
     let Some(folder) = &now.folder else {
-        return Err(Diagnostic::new("the tree that kiln carries has no history")
-            .help("name a tree that is in a git repository with --tree ('kiln tree export DIR' writes one to start from)")
+        return Err(Diagnostic::new("the embedded tree has no git history")
+            .help("name a tree in a git repository with --tree ('kiln tree export DIR' writes one as a start)")
             .into());
     };
     let view = View::Past(Past::of(folder, reference)?);
@@ -148,7 +148,7 @@ fn before(line: &CommandLine, now: &Family, reference: &str) -> Result<(Family, 
 /// Adds a note to the errors of rendering the tree at the commit: the files that the user sees may
 /// be correct.
 fn said_of(failure: Failure, reference: &str) -> Failure {
-    let note = format!("it was so at {reference}, which the tree is compared with");
+    let note = format!("found at {reference}, the commit that the tree is compared with");
     let Diagnostics(all) = failure.diagnostics;
     let all = all.into_iter().map(|diagnostic| diagnostic.note(note.as_str())).collect();
     Failure { diagnostics: Diagnostics(all), ..failure }
@@ -285,7 +285,7 @@ impl Affected<'_> {
 pub fn told(difference: &Difference) -> String {
     match difference {
         Difference::Added => "the image is new".to_owned(),
-        Difference::Removed => "the image is gone".to_owned(),
+        Difference::Removed => "the image was removed".to_owned(),
         Difference::Changed(changes) => told_changes(changes),
     }
 }

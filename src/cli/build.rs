@@ -93,7 +93,7 @@ fn warn_of_secrets(settings: &Settings) {
     }
     for name in settings.building.build_args.keys().filter(|name| is_secret_name(name)) {
         terminal::warn(&format!(
-            "warning: the build argument {name} looks like a secret: images keep it; lend it with --secret"
+            "warning: the build argument {name} looks like a secret and will be stored in the image history; pass it with --secret"
         ));
     }
 }
@@ -234,9 +234,8 @@ impl Drop for Runtime {
 /// When its threads can't be started.
 pub fn runtime() -> Result<Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        Failure::from(Diagnostic::new(format!("no threads can be had: {error}")))
-    })?;
+    let runtime = runtime
+        .map_err(|error| Failure::from(Diagnostic::new(format!("can't start threads: {error}"))))?;
     Ok(Runtime(Some(runtime)))
 }
 
@@ -375,11 +374,10 @@ fn inputs(
 
 fn oversized(Oversized { size, limit, largest }: Oversized) -> Diagnostic {
     Diagnostic::new(format!(
-        "the build arguments take {size} bytes in a request to the engine, which has room for {limit}"
+        "the build arguments need {size} bytes in a request to the engine, which are limited to {limit}"
     ))
     .help(format!(
-        "shorten {largest}, the largest of --build-args, or hand it to builds as a file of their \
-         contexts or by --secret"
+        "shorten {largest}, the largest of --build-args, or pass it to builds as a file in their contexts or with --secret"
     ))
 }
 
@@ -423,7 +421,7 @@ pub async fn unless_interrupted<T>(
 /// ends the program at once.
 fn interrupts() -> Result<impl Future<Output = ()>, Failure> {
     let listen = |kind| {
-        signal(kind).map_err(|error| Diagnostic::new(format!("signals can't be heard: {error}")))
+        signal(kind).map_err(|error| Diagnostic::new(format!("can't listen for signals: {error}")))
     };
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;

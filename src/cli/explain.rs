@@ -98,15 +98,15 @@ fn of_plan(plan: &Plan<'_>, image: Index) -> Listing {
     let graph = plan.graph();
     let about = &graph.images()[image];
     let decision = match plan.decision(image) {
-        Decision::Build => "it is built".to_owned(),
-        Decision::NotMatched => "left out: not selected".to_owned(),
-        Decision::Unbuildable(reason) => format!("left out, unbuildable: {reason}"),
+        Decision::Build => "will be built".to_owned(),
+        Decision::NotMatched => "will not be built: not selected".to_owned(),
+        Decision::Unbuildable(reason) => format!("will not be built, unbuildable: {reason}"),
         Decision::Skip(skip) => format!("skipped: {}", skip.reason(&about.reference)),
     };
     let line = std::iter::successors(graph.parent(image), |parent| graph.parent(*parent));
     let names = |images: &mut dyn Iterator<Item = Index>| {
         let names: Vec<_> = images.map(|i| graph.images()[i].name.to_string()).collect();
-        if names.is_empty() { "nothing of the tree".to_owned() } else { names.join(", ") }
+        if names.is_empty() { "no image of the tree".to_owned() } else { names.join(", ") }
     };
     let externals: Vec<_> = graph.externals(image).into_iter().map(ImageRef::to_string).collect();
     let mut text = Listing::default();
@@ -136,13 +136,15 @@ fn of_engine(survey: &Survey, image: &graph::Image) -> Option<Vec<String>> {
     }
     match survey.known.get(&image.reference) {
         Some(known) => say(format!("  in engine    {}", known.id)),
-        None => say("  in engine    nothing of this name and tag".to_owned()),
+        None => say("  in engine    no image with this name and tag".to_owned()),
     }
     match survey.standing(image)? {
         Standing::Absent => {}
-        Standing::Unlabelled => say("    built without a fingerprint".to_owned()),
+        Standing::Unlabelled => say("    it has no fingerprint".to_owned()),
         Standing::Unchanged => say("    unchanged".to_owned()),
-        Standing::Misplaced => say("    its layers are not on those of its parent".to_owned()),
+        Standing::Misplaced => {
+            say("    it is not built on the current layers of its parent".to_owned())
+        }
         Standing::Changed(changes) => {
             changes.iter().for_each(|change| say(format!("    {change}")));
         }

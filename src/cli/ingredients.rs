@@ -64,9 +64,10 @@ fn functions(settings: &Settings, tree: &Tree, view: &View) -> Result<Functions>
         && release.dialect.has_repositories()
         && tables.files.is_empty()
     {
-        let message = format!("nothing beside '{}' names repositories of packages", tree.origin());
+        let message =
+            format!("no table of package repositories was found beside '{}'", tree.origin());
         return Err(Diagnostic::new(message)
-            .help("give theirs with --repos-yaml, or name the checkout or virtual environment that the templates belong to as --tree")
+            .help("name a file with --repos-yaml, or the checkout or virtual environment of the templates with --tree")
             .into());
     }
     Ok(Functions {
@@ -129,7 +130,7 @@ fn of_release(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Val
     let Settings { axis, naming, templating, .. } = settings;
     let dialect = tree.dialect();
     let rpm_setup = dialect.rpm_setup(&templating.rpm_setup_config).map_err(|entry| {
-        Diagnostic::new(format!("'{entry}' in rpm_setup_config is no .rpm and no .repo"))
+        Diagnostic::new(format!("'{entry}' in rpm_setup_config is neither a .rpm nor a .repo file"))
             .help("write the path or URL of a file with one of these endings")
     })?;
     let mut found: Vec<(&str, Value)> = vec![("rpm_setup", json!(rpm_setup))];

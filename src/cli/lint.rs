@@ -106,7 +106,7 @@ fn rules(matches: &ArgMatches, tree: &Tree) -> Result<BTreeSet<Rule>, Diagnostic
 
 fn unknown_rule(name: &str) -> Diagnostic {
     let diagnostic =
-        Diagnostic::new(format!("[lint.allow] of tree.toml names '{name}', which is no rule"));
+        Diagnostic::new(format!("[lint.allow] in tree.toml names the unknown rule '{name}'"));
     match nearest(name, &Rule::ALL.map(Rule::name)) {
         Some(known) => diagnostic.help(format!("did you mean '{known}'?")),
         None => diagnostic.help("'kiln lint --help' lists the rules"),

@@ -11,8 +11,10 @@ use crate::settings::{Lent, SecretSource};
 /// Reads the secrets for builds by `builder`.
 pub fn loan(lent: &Lent, builder: Builder, engine: &DockerEngine) -> Result<BuildSecrets, Failure> {
     if builder != Builder::BuildKit && !lent.is_empty() {
-        let message =
-            format!("--secret and --ssh need BuildKit, which {} has not", engine.description());
+        let message = format!(
+            "--secret and --ssh need BuildKit, which {} does not have",
+            engine.description()
+        );
         return Err(Diagnostic::new(message)
             .help("leave them out, or build with a Docker Engine that has BuildKit")
             .into());
@@ -29,7 +31,9 @@ fn value(id: &str, source: &SecretSource) -> Result<Secret, Diagnostic> {
         SecretSource::Variable(value) => Ok(value.clone()),
         SecretSource::File(path) => Secret::read(path).map_err(|error| {
             let path = path.display();
-            Diagnostic::new(format!("the file '{path}' can't be the secret '{id}': {error}"))
+            Diagnostic::new(format!(
+                "the file '{path}' of the secret '{id}' can't be used: {error}"
+            ))
         }),
     }
 }

@@ -74,7 +74,7 @@ fn wait_for(
         Ok(()) => Ok(()),
         Err(TryLockError::Error(error)) => Err(error),
         Err(TryLockError::WouldBlock) => {
-            terminal::warn(&format!("waiting for {} to be done with {what}", holder()?));
+            terminal::warn(&format!("waiting for {} to finish with {what}", holder()?));
             lock.lock()
         }
     }
@@ -86,7 +86,7 @@ pub fn keep_apart(settings: &[Settings]) -> Vec<Lock> {
     let of_run = &settings[0].building;
     let Some(folder) = of_run.durations_file.as_deref().and_then(Path::parent) else {
         terminal::warn(
-            "warning: no other run is kept apart from this: there is no folder for locks, since HOME is not \
+            "warning: this run can't lock its images against other runs: there is no folder for locks, since HOME is not \
              set; name one with --state-dir",
         );
         return Vec::new();
@@ -104,12 +104,14 @@ pub fn keep_apart(settings: &[Settings]) -> Vec<Lock> {
     // All runs lock in the same order, so that they can't deadlock.
     let locks = wanted.into_iter().map(|(key, names)| {
         let file = folder.join(LOCKS).join(digest(key.as_bytes()));
-        Lock::take(&file, &format!("images called {names}"))
+        Lock::take(&file, &format!("the images {names}"))
     });
     let locks = locks.collect::<io::Result<Vec<Lock>>>();
     locks.unwrap_or_else(|error| {
         let shown = folder.display();
-        terminal::warn(&format!("warning: no other run is kept apart from this: {shown}: {error}"));
+        terminal::warn(&format!(
+            "warning: this run can't lock its images against other runs: {shown}: {error}"
+        ));
         Vec::new()
     })
 }

@@ -55,12 +55,14 @@ fn since_built(plan: &Plan<'_>, survey: &Survey) -> BTreeMap<ImageName, String> 
     images
         .filter_map(|image| {
             let told = match survey.standing(image)? {
-                Standing::Absent => "the engine has none of this name and tag".to_owned(),
-                Standing::Unlabelled => "the engine's carries no fingerprint".to_owned(),
-                Standing::Misplaced => "the engine's is not on the layers of its parent".to_owned(),
-                Standing::Unchanged => "not every registry has it unchanged".to_owned(),
+                Standing::Absent => "the engine has no image with this name and tag".to_owned(),
+                Standing::Unlabelled => "the engine's image has no fingerprint".to_owned(),
+                Standing::Misplaced => {
+                    "the engine's image is not built on the current layers of its parent".to_owned()
+                }
+                Standing::Unchanged => "missing or changed in at least one registry".to_owned(),
                 Standing::Changed(changes) => told_changes(&changes),
-                Standing::BuiltAs(_) => "the engine's carries another fingerprint".to_owned(),
+                Standing::BuiltAs(_) => "the engine's image has another fingerprint".to_owned(),
             };
             Some((image.name.clone(), told))
         })
@@ -102,7 +104,7 @@ impl Outlook<'_> {
     /// Returns the reason why an image is built.
     fn reason(&self, image: Index) -> String {
         let wanted = match self.plan.wanted(image) {
-            Wanted::All => "all are asked for".to_owned(),
+            Wanted::All => "all images are selected".to_owned(),
             Wanted::Matched(pattern) => format!("matches '{pattern}'"),
             Wanted::NeededBy(images) => format!("needed by {}", self.named(&images)),
         };
@@ -184,12 +186,16 @@ impl Outlook<'_> {
     fn estimate(&self, to_build: &[Index]) -> String {
         match self.forecast().total(self.threads) {
             Some(total) => {
-                format!("about {} of building by {} at once", rough(total), self.threads)
+                format!(
+                    "about {} of building with {} builds in parallel",
+                    rough(total),
+                    self.threads
+                )
             }
             None => {
                 let known = to_build.iter().filter(|image| self.took(**image).is_some()).count();
                 let all = to_build.len();
-                format!("no estimate: earlier runs tell of {known} of these {all} builds")
+                format!("no estimate: durations are known for {known} of {all} builds")
             }
         }
     }
@@ -289,10 +295,7 @@ mod tests {
     #[test]
     fn too_little_known_makes_no_estimate() {
         let text = told(&Selection::default(), &[("left", 70)]).0;
-        assert!(
-            text.ends_with("no estimate: earlier runs tell of 1 of these 8 builds\n"),
-            "{text}"
-        );
+        assert!(text.ends_with("no estimate: durations are known for 1 of 8 builds\n"), "{text}");
         let all = Selection {
             existing: FAMILY.iter().map(|(name, _)| naming().reference(name).unwrap()).collect(),
             ..Selection::default()

@@ -32,8 +32,7 @@ impl Past {
         let repository = repository_of(folder)?;
         let commit = commit(&repository, reference)?;
         let refuse = |reason: String| {
-            Diagnostic::new(format!("the repository can't be had as it was at {reference}"))
-                .note(reason)
+            Diagnostic::new(format!("can't export the repository at {reference}")).note(reason)
         };
         let temporary = private_folder("kiln-past-").map_err(|error| refuse(error.to_string()))?;
         let top = repository.top().to_owned();
@@ -54,9 +53,9 @@ impl Past {
         match self.path(folder) {
             Some(then) if then != folder => Ok(()),
             Some(_) => Err(Diagnostic::new(format!("git ignores the tree '{shown}'"))
-                .help("what changed is found by git: put the tree under its control, or name one that is with --tree")),
-            None => Err(Diagnostic::new(format!("the tree '{shown}' was not there at {reference}"))
-                .help("name a later commit, one that has the tree")),
+                .help("git finds the changes: add the tree to the repository, or name another tree with --tree")),
+            None => Err(Diagnostic::new(format!("the tree '{shown}' did not exist at {reference}"))
+                .help("name a later commit that has the tree")),
         }
     }
 
@@ -98,13 +97,13 @@ fn repository_of(folder: &Path) -> Result<Repository, Diagnostic> {
         let reason = refusal.to_string();
         match refusal {
             Refusal::Missing(_) => {
-                Diagnostic::new(format!("the tree '{shown}' lies in no git repository"))
+                Diagnostic::new(format!("the tree '{shown}' is not in a git repository"))
                     .note(reason)
-                    .help("what changed is found by git: put the tree under its control ('git init'), or name one that is with --tree")
+                    .help("git finds the changes: add the tree to a git repository ('git init'), or name another tree with --tree")
             }
             Refusal::Untrusted { top, help, .. } => {
                 let top = top.display();
-                Diagnostic::new(format!("the git repository at '{top}' is not to be trusted"))
+                Diagnostic::new(format!("the git repository at '{top}' is not trusted"))
                     .note(reason)
                     .help(help)
             }
@@ -131,11 +130,11 @@ fn cure(repository: &Repository, reference: &str) -> String {
     let is_shallow = repository.ask(&["rev-parse", "--is-shallow-repository"]);
     if is_shallow.is_ok_and(|answer| answer.trim() == "true") {
         format!(
-            "the clone is shallow: fetch the commit with 'git fetch --unshallow' or 'git fetch --depth=1 origin {reference}', whose name is then FETCH_HEAD"
+            "the clone is shallow: fetch the commit with 'git fetch --unshallow' or 'git fetch --depth=1 origin {reference}', then name FETCH_HEAD"
         )
     } else {
         format!(
-            "name a branch, a tag or a commit; what only the remote has is there after 'git fetch origin', as origin/{reference}"
+            "name a branch, a tag or a commit; after 'git fetch origin', a branch of the remote is called origin/{reference}"
         )
     }
 }

@@ -136,8 +136,8 @@ pub fn tree_folder(layers: &Layers) -> Option<PathBuf> {
 fn dialect(given: &settings::Given) -> Diagnosed<Dialect> {
     let version = given.value.parse().map_err(|_| {
         given
-            .refuse(format!("'{}' is no release of kolla-build", given.value))
-            .help("write it as 14.11, or 23 for the last of a series")
+            .refuse(format!("'{}' is not a release of kolla-build", given.value))
+            .help("write a version such as 14.11, or 23 for the latest of a series")
     })?;
     Ok(Dialect::of(version))
 }
@@ -170,8 +170,8 @@ fn add_ca_certificates(tree: &mut Tree, settings: &Settings, view: &View) -> Dia
     let file = settings.ca_certificates.as_ref().and_then(|file| view.path(file));
     let Some(file) = file else { return Ok(()) };
     let Some(path) = tree.manifest().ca_certificates.clone() else {
-        return Err(Diagnostic::new("the tree has no place for CA certificates")
-            .help("name one as ca_certificates in tree.toml, or leave out --ca-certificates")
+        return Err(Diagnostic::new("the tree does not define a path for CA certificates")
+            .help("set ca_certificates in tree.toml, or leave out --ca-certificates")
             .into());
     };
     tree.add_file(&path, &file)

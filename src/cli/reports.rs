@@ -36,7 +36,7 @@ impl Reports {
             None => None,
             Some(folder) => Some(Logs::create(folder).map_err(|error| {
                 Diagnostic::new(format!(
-                    "the log folder '{}' can't be made: {error}",
+                    "can't create the log folder '{}': {error}",
                     folder.display()
                 ))
             })?),

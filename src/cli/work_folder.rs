@@ -23,7 +23,7 @@ pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
         (Task::Build | Task::TemplateOnly, Some(folder)) => Ok(Some(folder.clone())),
         (Task::TemplateOnly, None) => {
             let folder = private_folder("kiln-").map_err(|error| {
-                Diagnostic::new(format!("a temporary folder can't be made: {error}"))
+                Diagnostic::new(format!("can't create a temporary folder: {error}"))
                     .help("choose a folder with --work-dir")
             })?;
             Ok(Some(folder.keep()))
@@ -47,7 +47,7 @@ pub fn write_contexts(
     };
     if Tree::is_at(&target) || tree.lies_in(&target) {
         return Err(Diagnostic::new(format!("'{}' is a template tree", target.display()))
-            .help("choose another folder with --work-dir: it is emptied first")
+            .help("choose another folder with --work-dir: Kiln empties it first")
             .into());
     }
     let _lock = Lock::take_folder(folder, "the work folder").map_err(refuse)?;
@@ -73,7 +73,7 @@ pub fn write_contexts(
         return Err(refuse(error).into());
     }
     terminal::warn(&format!(
-        "{} images of {} are in {}",
+        "wrote {} images of {} to {}",
         names.len(),
         tree.origin(),
         target.display()

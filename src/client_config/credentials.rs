@@ -100,7 +100,7 @@ impl CredentialFiles {
             Err(error) => return Err(error.to_string()),
         };
         let configuration: Configuration = serde_json::from_slice(&text)
-            .map_err(|error| format!("line {} can't be understood", error.line()))?;
+            .map_err(|error| format!("line {} can't be parsed", error.line()))?;
         for key in configuration.keys(registry, repository) {
             let found = match configuration.known(&key) {
                 Known::Nothing => None,
@@ -200,9 +200,9 @@ impl Entry {
         let (user, password) = match (set(&self.auth), plain) {
             (None, plain) => plain.ok_or("it has neither auth nor username and password")?,
             (Some(auth), plain) => {
-                let decoded = decoded(&auth).ok_or("auth is no user:password in Base64")?;
+                let decoded = decoded(&auth).ok_or("auth is not user:password in Base64")?;
                 if plain.is_some_and(|plain| plain != decoded) {
-                    return Err("auth is not that of username and password".to_owned());
+                    return Err("auth does not match username and password".to_owned());
                 }
                 decoded
             }
@@ -307,22 +307,20 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_without_the_secret() {
         let table = [
-            ("{", "line 1 can't be understood"),
-            ("SECRET", "line 1 can't be understood"),
-            (r#"{"auths": {"h:1": {"auth": "SECRET?"}}}"#, "auth is no user:password in Base64"),
+            ("{", "line 1 can't be parsed"),
+            ("SECRET", "line 1 can't be parsed"),
+            (r#"{"auths": {"h:1": {"auth": "SECRET?"}}}"#, "auth is not user:password in Base64"),
             (
                 r#"{"auths": {"h:1": {"auth": "YTpi", "username": "a", "password": "SECRET"}}}"#,
-                "auth is not that of username and password",
+                "auth does not match username and password",
             ),
             (
                 r#"{"credsStore": "no-such-helper"}"#,
-                "credsStore: the credential helper docker-credential-no-such-helper is in no \
-                 absolute folder of PATH",
+                "credsStore: the credential helper docker-credential-no-such-helper is not in any absolute folder of PATH",
             ),
             (
                 r#"{"credHelpers": {"h:1": "x/../helper"}}"#,
-                "credHelpers: \"x/../helper\" is no name of a credential helper: write letters, \
-                 digits, '.', '_' and '-', and no path",
+                "credHelpers: \"x/../helper\" is not a name of a credential helper: use letters, digits, '.', '_' and '-', without a path",
             ),
         ];
         for (text, reason) in table {
@@ -362,7 +360,7 @@ mod tests {
         for (path, kind) in [(pipe, "a pipe"), ("/dev/zero".into(), "a device")] {
             let files = CredentialFiles::new(vec![path], Duration::from_secs(5));
             let refused = runtime.block_on(files.look_up("h", "a")).unwrap_err();
-            assert_eq!(refused.reason, format!("it is {kind}, and no regular file"));
+            assert_eq!(refused.reason, format!("it is {kind}, not a regular file"));
         }
     }
 

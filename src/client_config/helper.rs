@@ -49,14 +49,15 @@ pub(super) async fn ask(
 ) -> Result<Option<Credentials>, String> {
     require_name(name)?;
     let program = format!("{PREFIX}{name}");
-    let helper = program::command(&program)
-        .map_err(|_| format!("the credential helper {program} is in no absolute folder of PATH"))?;
+    let helper = program::command(&program).map_err(|_| {
+        format!("the credential helper {program} is not in any absolute folder of PATH")
+    })?;
     match tokio::time::timeout(timeout, run(helper, registry)).await {
         Ok(answer) => answer.map_err(|reason| format!("the credential helper {program} {reason}")),
         Err(_) => {
             let seconds = timeout.as_secs();
             Err(format!(
-                "the credential helper {program} gave no answer for {seconds} s (--timeout)"
+                "the credential helper {program} did not answer within {seconds} s (--timeout)"
             ))
         }
     }
@@ -70,8 +71,7 @@ fn require_name(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{name:?} is no name of a credential helper: write letters, digits, '.', '_' and '-', \
-         and no path"
+        "{name:?} is not a name of a credential helper: use letters, digits, '.', '_' and '-', without a path"
     ))
 }
 
@@ -103,7 +103,7 @@ async fn run(helper: std::process::Command, registry: &str) -> Result<Option<Cre
         return if knows_nothing { Ok(None) } else { Err(format!("failed ({status})")) };
     }
     let answer: Answer = serde_json::from_slice(&said)
-        .map_err(|_| "gave an answer without Username and Secret".to_owned())?;
+        .map_err(|_| "answered without Username and Secret".to_owned())?;
     let secret = Secret::new(answer.secret.into_bytes());
     Ok(Some(match answer.username.as_str() {
         OF_TOKEN => Credentials::IdentityToken(secret),
@@ -167,7 +167,7 @@ mod tests {
         assert!(nothing.unwrap().is_none());
         let table = [
             ("echo SECRET; exit 3", "failed (exit status: 3)"),
-            ("echo SECRET", "gave an answer without Username and Secret"),
+            ("echo SECRET", "answered without Username and Secret"),
             ("cat /dev/zero", "printed more than 1048576 bytes"),
             ("cat /dev/zero >&2", "printed more than 1048576 bytes"),
         ];

@@ -22,7 +22,7 @@ struct Pattern {
 
 /// Line that is not a valid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: '{text}' is no pattern for paths")]
+#[error("line {line}: '{text}' is not a path pattern")]
 pub struct NoPattern {
     /// Line number, counted from 1.
     pub line: usize,
@@ -201,6 +201,6 @@ mod tests {
             assert_eq!(error, NoPattern { line: 3, text: text.to_owned() });
         }
         let error = Patterns::new(["a", "["]).unwrap_err();
-        assert_eq!(error.to_string(), "line 2: '[' is no pattern for paths");
+        assert_eq!(error.to_string(), "line 2: '[' is not a path pattern");
     }
 }

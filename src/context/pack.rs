@@ -193,7 +193,7 @@ fn refuse_leaving(path: &str) -> io::Result<()> {
     if parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Ok(());
     }
-    let message = format!("'{path}' leads out of the build context");
+    let message = format!("'{path}' points outside of the build context");
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(ignore("# z.txt\n").unwrap(), ".dockerignore Dockerfile sub/run.sh z.txt");
         assert_eq!(ignore("*\n!sub\n").unwrap(), ".dockerignore Dockerfile sub/run.sh");
         let error = ignore("*.md\n[").unwrap_err();
-        assert_eq!(error.to_string(), "'.dockerignore': line 2: '[' is no pattern for paths");
+        assert_eq!(error.to_string(), "'.dockerignore': line 2: '[' is not a path pattern");
         context.add(IGNORE_FILE.to_owned(), TreeFile::of_text("sub".to_owned()));
         let bytes = context.pack(Vec::new()).unwrap();
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -323,7 +323,7 @@ mod tests {
         for path in ["../evil", "/tmp/kiln-evil", "a/../../evil"] {
             let mut context = context(root.path());
             context.add(path.to_owned(), TreeFile::of_text("x".to_owned()));
-            let expected = format!("'{path}' leads out of the build context");
+            let expected = format!("'{path}' points outside of the build context");
             assert_eq!(context.pack(Vec::new()).unwrap_err().to_string(), expected);
             let out = root.path().join("out/context");
             assert_eq!(context.write_to(&out).unwrap_err().to_string(), expected);

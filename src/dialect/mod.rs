@@ -185,7 +185,7 @@ impl Dialect {
         let Axis { base, base_tag, arch, install_type } = axis;
         let is_binary = self.has_install_types() && install_type == "binary";
         if is_binary && self.since(10, 0) && base == "debian" && arch != "x86_64" {
-            return Some("it has binary images of debian for x86_64 alone");
+            return Some("it has binary Debian images only for x86_64");
         }
         if is_binary && self.since(14, 10) && base_tag.starts_with("stream9") {
             return Some("it has no binary images on CentOS Stream 9");

@@ -69,7 +69,7 @@ pub fn handle_repos(
     mode: &str,
 ) -> Result<String, String> {
     let commands = match about.version.major {
-        ..=9 => Err(format!("Kolla {} knows no handle_repos", about.version.major)),
+        ..=9 => Err(format!("Kolla {} has no function handle_repos", about.version.major)),
         10..=12 => by_switches(tables, about, names, mode, one_line_list),
         13..=20 => by_switches(tables, about, names, mode, sources_or_nothing),
         21..=22 => {
@@ -90,7 +90,7 @@ pub fn handle_repos(
 /// 23.
 pub fn cleanup_repos(tables: &Tables, about: &About) -> Result<String, String> {
     match about.version.major {
-        ..=22 => Err(format!("Kolla {} knows no cleanup_repos", about.version.major)),
+        ..=22 => Err(format!("Kolla {} has no function cleanup_repos", about.version.major)),
         _ => Merged::of(tables, about)?.cleanup(about).map(run),
     }
 }
@@ -177,7 +177,7 @@ fn find<'a>(table: &'a Entries, name: &str) -> Option<&'a Yaml> {
 }
 
 fn entries<'a>(value: &'a Yaml, what: &str) -> Result<&'a Entries, String> {
-    value.as_map().ok_or_else(|| format!("{what} is no mapping"))
+    value.as_map().ok_or_else(|| format!("{what} is not a mapping"))
 }
 
 // Dialects up to 20: rpm repositories are switched by one command, deb repositories have a file
@@ -343,7 +343,7 @@ impl<'a> Merged<'a> {
             return Ok(());
         }
         Err(format!(
-            "repositories of the distro are replaced, so those that share their file must be too: {}",
+            "the site replaces repositories of the distribution, so it must also replace those in the same file: {}",
             left.join(", ")
         ))
     }
@@ -466,8 +466,7 @@ fn sources_for_now(
     if repo.is("build_only") && kept.insert(repo.name.to_owned()) {
         commands = put_by(APT_FOLDER, &format!("{}.sources", repo.name), repo.name);
     }
-    let codename =
-        about.codename.ok_or("the release of the services has no code name")?.to_lowercase();
+    let codename = about.codename.ok_or("the OpenStack release has no code name")?.to_lowercase();
     let suite = repo.text("suite")?.replace("{openstack_release_codename}", &codename);
     let key = repo.text("gpg_key")?;
     let in_keys = format!("{APT_KEYS}/{key}");
@@ -535,7 +534,7 @@ impl<'a> Repo<'a> {
 
     /// Returns a required field that must be text.
     fn text(&self, field: &str) -> Result<&'a str, String> {
-        let other = || format!("the {field} of the repository '{}' is no text", self.name);
+        let other = || format!("the {field} of the repository '{}' is not a string", self.name);
         self.required(field)?.as_text().ok_or_else(other)
     }
 

@@ -71,7 +71,7 @@ pub fn parse(text: &str) -> Result<Yaml, YamlError> {
             Event::StreamEnd => return Ok(document.unwrap_or(Yaml::Null)),
             Event::StreamStart | Event::DocumentEnd => {}
             Event::DocumentStart(_) if document.is_some() => {
-                return reader.refuse("a second document begins");
+                return reader.refuse("there is a second document");
             }
             Event::DocumentStart(_) => {
                 let event = reader.next()?;
@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> Result<Yaml, YamlError> {
 }
 
 impl Yaml {
-    /// Returns the value of a key; `None` if there is no such key or this is no mapping.
+    /// Returns the value of a key; `None` if there is no such key or this is not a mapping.
     pub fn get(&self, key: &str) -> Option<&Yaml> {
         self.as_map()?.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
@@ -207,13 +207,13 @@ impl<'a> Reader<'a> {
     /// Returns the value that begins with an event.
     fn node(&mut self, event: Event<'a>, depth: usize) -> Result<Yaml, YamlError> {
         if depth > DEEPEST {
-            return self.refuse("this nests too deep");
+            return self.refuse("this is nested too deeply");
         }
         self.count(1)?;
         let (anchor, value) = match event {
             Event::Alias(anchor) => {
                 let Some(values) = self.anchors.get(&anchor).map(Yaml::values) else {
-                    return self.refuse("an alias stands within what it names");
+                    return self.refuse("an alias is inside the node that it refers to");
                 };
                 self.count(values)?;
                 return Ok(self.anchors[&anchor].clone());
@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
                 self.left = left;
                 Ok(())
             }
-            None => self.refuse(format!("the document comes to more than {MOST_VALUES} values")),
+            None => self.refuse(format!("the document has more than {MOST_VALUES} values")),
         }
     }
 
@@ -544,7 +544,7 @@ mod tests {
             let _ = writeln!(text, "a{n}: &a{n} [*a{0}, *a{0}]", n - 1);
         }
         let error = parse(&text).unwrap_err();
-        assert_eq!(error.message, "the document comes to more than 50000 values");
+        assert_eq!(error.message, "the document has more than 50000 values");
         assert_eq!(error.line, 14);
     }
 }

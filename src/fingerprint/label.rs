@@ -92,10 +92,10 @@ fn short(part: &str) -> String {
 /// Returns the display name of a group, by the prefix that the names of its parts share.
 fn group_name(beginning: &str) -> String {
     if beginning.is_empty() {
-        return "other parts".to_owned();
+        return "other inputs".to_owned();
     }
     let Some((kind, plural)) = KINDS.iter().find(|(kind, _)| beginning.starts_with(kind)) else {
-        return format!("parts that begin with '{beginning}'");
+        return format!("inputs that begin with '{beginning}'");
     };
     match beginning[kind.len()..].trim_end_matches('/') {
         "" => (*plural).to_owned(),

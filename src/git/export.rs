@@ -75,7 +75,7 @@ impl Listing {
 }
 
 fn entry(line: &[u8]) -> io::Result<Entry> {
-    let odd = || refused("git lists something that is no file".to_owned());
+    let odd = || refused("git listed an entry that is not a file".to_owned());
     let tab = line.iter().position(|byte| *byte == b'\t').ok_or_else(odd)?;
     let head = std::str::from_utf8(&line[..tab]).map_err(|_| odd())?;
     let mut words = head.split_ascii_whitespace();
@@ -196,7 +196,7 @@ impl Writer {
                 let end = chunk.iter().position(|byte| *byte == b'\n');
                 head.extend_from_slice(&chunk[..end.unwrap_or(chunk.len())]);
                 if head.len() > LONGEST_PATH {
-                    return Err(refused("git prints no object".to_owned()));
+                    return Err(refused("git printed no object".to_owned()));
                 }
                 let Some(end) = end else { return Ok(&[]) };
                 let head = String::from_utf8_lossy(head).into_owned();
@@ -230,7 +230,8 @@ impl Writer {
 
     /// Starts the next file; `head` is the line that git prints before its content.
     fn begin(&mut self, head: &str) -> io::Result<()> {
-        let entry = self.waiting.next().ok_or_else(|| refused("git prints too much".to_owned()))?;
+        let entry =
+            self.waiting.next().ok_or_else(|| refused("git printed too much".to_owned()))?;
         let path = entry.path;
         let size = match head.split(' ').collect::<Vec<_>>()[..] {
             [id, "blob", size] if id == entry.id => size.parse::<u64>().ok(),
@@ -252,7 +253,7 @@ impl Writer {
             }
             self.state = State::Link { path, leads_to: Vec::new(), left: size };
             if size == 0 {
-                return Err(refused("the commit has a link to nowhere".to_owned()));
+                return Err(refused("the commit has a link without a target".to_owned()));
             }
             return Ok(());
         }
@@ -267,7 +268,7 @@ impl Writer {
     /// Checks that every file has been written completely.
     pub(super) fn finish(self) -> io::Result<()> {
         if self.waiting.len() > 0 || !matches!(self.state, State::Head(_)) {
-            return Err(refused("git prints too little".to_owned()));
+            return Err(refused("git printed too little".to_owned()));
         }
         Ok(())
     }

@@ -101,7 +101,7 @@ impl Transport {
     fn of(location: &str) -> Result<Self, RemoteError> {
         let refuse = |what: &str| {
             Err(RemoteError(format!(
-                "git is not asked to fetch by {what}: give a URL of https, http, ssh, git or file, or a path"
+                "Kiln does not fetch by {what}: use a URL of https, http, ssh, git or file, or a path"
             )))
         };
         if let Some((scheme, _)) = location.split_once("://") {
@@ -143,7 +143,7 @@ impl Remote {
     /// When the location can't be used.
     pub fn new(location: &str, folder: &Path, silence: Duration) -> Result<Self, RemoteError> {
         if location.chars().any(char::is_control) {
-            return Err(RemoteError("its location has control characters in it".to_owned()));
+            return Err(RemoteError("its location contains control characters".to_owned()));
         }
         let transport = Transport::of(location)?;
         let (location, credentials, mut settings) = match transport {
@@ -151,15 +151,14 @@ impl Remote {
             Transport::File => (absolute(location), None, Vec::new()),
             Transport::Ssh | Transport::Git if has_password(location) => {
                 return Err(RemoteError(
-                    "only https takes a password from a location: leave it out, and use a key"
-                        .to_owned(),
+                    "a password in a location needs https: remove it, and use a key".to_owned(),
                 ));
             }
             Transport::Ssh | Transport::Git => (location.to_owned(), None, Vec::new()),
         };
         if location.contains('?') && without_secrets(&location) != location {
             return Err(RemoteError(
-                "git takes no secret from the query of a URL: give it as the password of a user, https://user:token@host/path".to_owned(),
+                "git does not accept a secret in the query of a URL: write it as a password, https://user:token@host/path".to_owned(),
             ));
         }
         settings.push(("http.lowSpeedLimit".to_owned(), SLOWEST.to_string()));
@@ -343,7 +342,7 @@ fn split_user_info(url: &str) -> Result<Split, RemoteError> {
         let is_host = authority.starts_with('[') || port.chars().all(|c| c.is_ascii_digit());
         if !is_host {
             return Err(RemoteError(
-                "the user and password in its location can't be told from the host: write '/' as %2F, '?' as %3F, '#' as %23 and '@' as %40 in them".to_owned(),
+                "the user and password in its location can't be separated from the host: write '/' as %2F, '?' as %3F, '#' as %23 and '@' as %40 in them".to_owned(),
             ));
         }
         return Ok((url.to_owned(), None, Vec::new()));

@@ -257,7 +257,7 @@ impl Place {
         let text = read_text(&git_dir, LONGEST_LINK);
         let text = text.map_err(|error| untrusted(top, &format!("its .git: {error}")))?;
         let target = text.strip_prefix("gitdir: ").map(|path| top.join(path.trim_end()));
-        let target = target.ok_or_else(|| untrusted(top, "its .git is no link to a folder"))?;
+        let target = target.ok_or_else(|| untrusted(top, "its .git is not a link to a folder"))?;
         Self::linked(top, &target.canonicalize()?).map(Some)
     }
 
@@ -280,7 +280,7 @@ impl Place {
             git_dir.starts_with(around.git_dir.join("modules")).then_some(())
         };
         if names_top().or_else(is_kept_around).is_none() {
-            let reason = format!("its .git leads to '{}'", git_dir.display());
+            let reason = format!("its .git points to '{}'", git_dir.display());
             return Err(untrusted(top, &reason));
         }
         Ok(Self { top: top.to_owned(), git_dir: git_dir.to_owned(), common })
@@ -299,7 +299,9 @@ impl Place {
         answer(git).map(|_| ()).map_err(|said| Refusal::Untrusted {
             top: self.top.clone(),
             reason: said,
-            help: "name the folder as safe.directory in your configuration of git, if you trust its owner".to_owned(),
+            help:
+                "if you trust its owner, add the folder to safe.directory in your git configuration"
+                    .to_owned(),
         })
     }
 
@@ -409,7 +411,7 @@ fn untrusted(top: &Path, reason: &str) -> Refusal {
     Refusal::Untrusted {
         top: top.to_owned(),
         reason: reason.to_owned(),
-        help: "a git directory belongs into .git, or where 'git worktree add' and 'git submodule' put it: clone the repository instead".to_owned(),
+        help: "a git directory must be .git, or in a place where 'git worktree add' or 'git submodule' creates it: clone the repository instead".to_owned(),
     }
 }
 

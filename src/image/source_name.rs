@@ -78,8 +78,7 @@ fn is_word(text: &str) -> bool {
 pub struct SourceNameError(String);
 
 /// Cure of [`SourceNameError`], part of its text.
-const CURE: &str = "call it like an image, <image>-plugin-<x> or <image>-additions-<x>, of letters, \
-                    digits, '.', '_' and '-'";
+const CURE: &str = "use <image>, <image>-plugin-<x> or <image>-additions-<x>, with letters, digits, '.', '_' and '-'";
 
 impl fmt::Display for SourceNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,7 +86,7 @@ impl fmt::Display for SourceNameError {
         let shown: String =
             self.0.chars().take(LONGEST_SHOWN).flat_map(char::escape_debug).collect();
         let rest = if self.0.chars().nth(LONGEST_SHOWN).is_some() { "..." } else { "" };
-        write!(f, "'{shown}{rest}' is no name of a source: {CURE}")
+        write!(f, "'{shown}{rest}' is not a name of a source: {CURE}")
     }
 }
 

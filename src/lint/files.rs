@@ -21,10 +21,10 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) {
         let remark = match subject.folder_of(path) {
             Some(folder) if is_unused(subject, &templates, folder, path) => Remark::new(
                 Rule::UnusedFile,
-                format!("nothing of '{}' refers to this file", folder.name),
+                format!("no template or instruction of '{}' refers to this file", folder.name),
             ),
             None if is_unused_template(&templates, path) => {
-                Remark::new(Rule::UnusedTemplate, "no template uses this one")
+                Remark::new(Rule::UnusedTemplate, "no other template uses this template")
             }
             _ => continue,
         };

@@ -291,7 +291,7 @@ fn same_names(subject: &Subject<'_>, findings: &mut Findings<'_>) {
             && (subject.is_selected)(folder.name.as_str())
         {
             let message =
-                format!("'{}' is the name of the image in {}, too", folder.name, other.path);
+                format!("'{}' is also the name of the image in {}", folder.name, other.path);
             let remark = Remark::new(Rule::DuplicateImage, message);
             let remark = remark.help("an image is named after its folder: rename one of the two");
             findings.add(&folder.template(), 1, "", remark);
@@ -304,7 +304,7 @@ fn lines(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     for (path, text) in subject.templates().filter(|(path, _)| subject.is_of_interest(path)) {
         let lines = text.lines().zip(1..);
         for (_, line) in lines.filter(|(text, _)| text.ends_with([' ', '\t'])) {
-            let remark = Remark::new(Rule::TrailingSpace, "white space at the end of the line");
+            let remark = Remark::new(Rule::TrailingSpace, "whitespace at the end of the line");
             findings.add(path, line, "", remark.help("remove it"));
         }
     }
@@ -337,7 +337,7 @@ fn profiles(subject: &Subject<'_>, findings: &mut Findings<'_>) {
             .iter()
             .any(|axis| axis.folders.contains_key(&folder.name.on(axis_of(axis))));
         if is_known && (subject.is_selected)(name) && !selected.contains(name) {
-            let message = format!("no profile selects '{name}' or what is built on it");
+            let message = format!("no profile selects '{name}' or an image built on it");
             let remark = Remark::new(Rule::NoProfile, message);
             findings.add(&folder.template(), 1, "", remark.help("add it to a profile"));
         }

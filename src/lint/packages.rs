@@ -37,12 +37,12 @@ fn remarks(list: &List<'_>) -> Vec<(usize, Remark)> {
     let is_behind = |pair: &&[&(usize, &str)]| pair[1].1.to_lowercase() < pair[0].1.to_lowercase();
     let behind = names.windows(2).find(is_behind).filter(|_| !is_sorted).map(|pair| {
         let ((_, before), (at, text)) = (*pair[0], *pair[1]);
-        let message = format!("'{text}' comes behind '{before}' in the list {name}");
+        let message = format!("'{text}' comes after '{before}' in the list {name}");
         (at, Remark::new(Rule::UnsortedPackages, message).help("sort the list"))
     });
     let mut known = BTreeSet::new();
     let twice = texts.iter().filter(|(_, text)| !known.insert(*text)).map(|(at, text)| {
-        let message = format!("'{text}' is twice in the list {name}");
+        let message = format!("'{text}' occurs twice in the list {name}");
         (*at, Remark::new(Rule::RepeatedPackage, message).help("remove one of the two"))
     });
     behind.into_iter().chain(twice).collect()

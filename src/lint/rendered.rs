@@ -160,8 +160,8 @@ impl Sheet<'_> {
         let lines: Vec<&str> = self.image.text[instruction.lines()].lines().collect();
         let mut found = Vec::new();
         let dangling = || {
-            let message = "the line is continued, and nothing continues it";
-            Remark::new(Rule::DanglingContinuation, message).help("take its '\\' away")
+            let message = "the line ends in '\\', but no line continues it";
+            Remark::new(Rule::DanglingContinuation, message).help("remove the '\\'")
         };
         for (index, line) in lines.iter().enumerate().skip(1) {
             if line.trim().is_empty() {
@@ -224,7 +224,7 @@ impl Sheet<'_> {
             } else if !is_settled {
                 let message = format!("WORKDIR '{path}' is relative");
                 let remark = Remark::new(Rule::RelativeWorkdir, message);
-                found.push((self.line_of(instruction), remark.help("begin it with '/'")));
+                found.push((self.line_of(instruction), remark.help("start it with '/'")));
             }
         }
         found
@@ -287,13 +287,14 @@ fn installations(packages: &[PackageCommand<'_>], code: &str, keeps_lists: bool)
     match update {
         Some(update) if update < install => {
             if !code.contains(APT_LISTS) {
-                let message = format!("the lists that {manager} fetches stay in the image");
+                let message =
+                    format!("the package lists that {manager} downloads stay in the image");
                 let help = format!("end the RUN with rm -rf {APT_LISTS}/lists/*");
                 of(Rule::AptLists, message, help);
             }
         }
         _ => {
-            let message = format!("{manager} installs from lists of an earlier layer");
+            let message = format!("{manager} installs with package lists of an earlier layer");
             of(Rule::AptUpdate, message, format!("write {manager} update in the same RUN, before"));
         }
     }
@@ -312,19 +313,19 @@ fn word(instruction: &Instruction<'_>) -> Option<Remark> {
     let keyword = instruction.keyword();
     let upper = keyword.to_ascii_uppercase();
     if upper == "MAINTAINER" {
-        let remark = Remark::new(Rule::Maintainer, "MAINTAINER is out of use");
+        let remark = Remark::new(Rule::Maintainer, "MAINTAINER is deprecated");
         return Some(remark.help("write LABEL maintainer=\"...\""));
     }
     if !INSTRUCTIONS.contains(&upper.as_str()) {
         let remark =
-            Remark::new(Rule::UnknownInstruction, format!("'{keyword}' is no instruction"));
+            Remark::new(Rule::UnknownInstruction, format!("'{keyword}' is not an instruction"));
         return Some(match nearest(&upper, &INSTRUCTIONS) {
             Some(known) => remark.help(format!("did you mean {known}?")),
             None => remark.help("end the line before with '\\' if it goes on here"),
         });
     }
     let is_empty = instruction.arguments().next().is_none() && !instruction.has_documents();
-    is_empty.then(|| Remark::new(Rule::EmptyInstruction, format!("{upper} says nothing")))
+    is_empty.then(|| Remark::new(Rule::EmptyInstruction, format!("{upper} has no arguments")))
 }
 
 /// Returns the files of the context that an instruction copies, as they are written.

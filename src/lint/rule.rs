@@ -107,121 +107,115 @@ impl Rule {
             Self::RenderError => (
                 "render-error",
                 "a template that can't be parsed or rendered",
-                "no image of the tree can be built before it is mended",
+                "no image of the tree can be built until it is fixed",
             ),
             Self::DockerfileError => (
                 "dockerfile-error",
-                "a rendered text without `FROM`, or with a reference that can't be read",
-                "nor then",
+                "a rendered Dockerfile without `FROM`, or with a reference that can't be parsed",
+                "the image can't be built",
             ),
             Self::DuplicateImage => (
                 "duplicate-image",
-                "two folders of one name that both make an image",
-                "an image is named after its folder",
+                "two image folders with the same name",
+                "an image is named after its folder, and names must be unique",
             ),
             Self::ImageCycle => (
                 "image-cycle",
-                "images that are built on each other",
-                "none of them can be the first",
+                "a cycle of images that need each other",
+                "no image of the cycle can be built first",
             ),
             Self::UnknownImage => (
                 "unknown-image",
-                "`FROM`, `COPY --from` or `RUN --mount=from` of an image of the namespace that the tree does not have",
-                "it is a slip, or an image that was removed or renamed",
+                "`FROM`, `COPY --from` or `RUN --mount=from` of an image in the tree's namespace that the tree does not have",
+                "the name is misspelt, or the image was removed or renamed",
             ),
             Self::UntaggedBase => (
                 "untagged-base",
-                "`FROM` of an external image without tag or digest",
-                "it means `latest`, which is another image tomorrow",
+                "`FROM` of a base image without tag or digest",
+                "the default tag is `latest`, which can change at any time",
             ),
             Self::MissingSource => (
                 "missing-source",
-                "`COPY` or `ADD` of a file that is not in the image's folder, nor fetched for it",
-                "the build fails there",
+                "`COPY` or `ADD` of a file that is neither in the image's folder nor one of its sources",
+                "the build fails",
             ),
             Self::UnusedFile => (
                 "unused-file",
-                "a file in an image's folder that no instruction copies on the bases and types of the run, and that no template mentions, also not by a name that is put together",
-                "it changes the image's fingerprint and is of no other use",
+                "a file in an image's folder that no instruction copies on the bases and types of the run, and that no template mentions, not even by a composed name",
+                "it changes the image's fingerprint and has no other effect",
             ),
             Self::UnusedTemplate => (
                 "unused-template",
-                "a template outside of the images' folders that no other includes, imports, extends or takes a component of",
-                "nothing of it is in any image",
+                "a template outside of the image folders that no other template includes, imports, extends or uses a component of",
+                "it contributes to no image",
             ),
             Self::NoProfile => (
                 "no-profile",
-                "an image that no profile of the tree selects, neither itself nor for what is built on it",
-                "who builds by profiles never builds it",
+                "an image that no profile of the tree selects, neither directly nor as an ancestor",
+                "it is never built by profiles",
             ),
             Self::UnknownInstruction => (
                 "unknown-instruction",
-                "a line that begins with no instruction of a Dockerfile",
-                "the build fails there; often the line before lacks its `\\`",
+                "a line that does not begin with a Dockerfile instruction",
+                "the build fails; often the previous line lacks its `\\`",
             ),
-            Self::EmptyInstruction => (
-                "empty-instruction",
-                "an instruction with nothing behind its keyword",
-                "the build fails there",
-            ),
+            Self::EmptyInstruction => {
+                ("empty-instruction", "an instruction without arguments", "the build fails")
+            }
             Self::DanglingContinuation => (
                 "dangling-continuation",
-                "a `\\` at the end of an instruction: an instruction or nothing follows",
-                "what follows becomes a part of the command",
+                "a `\\` at the end of the last line of an instruction",
+                "the next line becomes a part of the command",
             ),
             Self::BlankContinuation => (
                 "blank-continuation",
                 "an empty line within an instruction",
-                "builders warn of it, and are to refuse it one day",
+                "builders warn about it and plan to reject it",
             ),
             Self::TrailingSpace => (
                 "trailing-space",
-                "white space at the end of a line of a template",
-                "nobody sees it; it may end up in the Dockerfile, and its removal then builds the image again",
+                "whitespace at the end of a line of a template",
+                "it is invisible and can get into the Dockerfile; removing it later rebuilds the image",
             ),
             Self::ShellSyntax => (
                 "shell-syntax",
-                "a `RUN` that the shell can't read (`sh -n`; `bash -n` where `SHELL` says so)",
-                "the build fails there",
+                "a `RUN` that the shell can't parse (`sh -n`, or `bash -n` if `SHELL` names bash)",
+                "the build fails",
             ),
             Self::UnattendedInstall => (
                 "unattended-install",
                 "`apt-get`, `apt`, `dnf`, `yum` or `microdnf` that installs without `-y`",
-                "it asks, and nobody answers",
+                "it asks for confirmation, and the build fails",
             ),
             Self::AptUpdate => (
                 "apt-update",
                 "`apt-get install` without `apt-get update` in the same `RUN`",
-                "the lists of an earlier layer are gone, or name versions that are",
+                "the package lists of an earlier layer may be removed or out of date",
             ),
             Self::AptLists => (
                 "apt-lists",
-                "`apt-get update` and `install` without removal of `/var/lib/apt/lists` in the same `RUN`",
-                "the lists stay in the image",
+                "`apt-get update` and `install` without removing `/var/lib/apt/lists` in the same `RUN`",
+                "the package lists stay in the image and make it larger",
             ),
             Self::RelativeWorkdir => (
                 "relative-workdir",
                 "`WORKDIR` with a relative path before any absolute one in the stage",
-                "where it leads is up to the image below",
+                "the resulting path depends on the parent image",
             ),
-            Self::Maintainer => {
-                ("maintainer", "`MAINTAINER`", "it is out of use: `LABEL` says the same")
-            }
+            Self::Maintainer => ("maintainer", "`MAINTAINER`", "it is deprecated: use a `LABEL`"),
             Self::UnsortedPackages => (
                 "unsorted-packages",
-                "a list of packages that is in the order of the alphabet neither with nor without regard to case",
-                "a sorted list shows what is in it, and is merged without conflicts",
+                "a list of packages that is not sorted alphabetically, with or without regard to case",
+                "a sorted list is easier to read, and changes to it merge without conflicts",
             ),
             Self::RepeatedPackage => (
                 "repeated-package",
-                "a package that is twice in a list",
-                "one of the two is left behind when the other is taken out",
+                "a package that occurs twice in a list",
+                "removing one entry leaves the other",
             ),
-            Self::UnknownRule => (
-                "unknown-rule",
-                "a `kiln-lint: allow` of a rule that there is not",
-                "it silences nothing",
-            ),
+            Self::UnknownRule => {
+                ("unknown-rule", "a `kiln-lint: allow` of an unknown rule", "it has no effect")
+            }
         }
     }
 }

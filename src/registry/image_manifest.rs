@@ -47,14 +47,14 @@ impl Manifest {
         struct Config {
             digest: String,
         }
-        let read: Read = serde_json::from_slice(content)
-            .map_err(|error| format!("can't be understood: {error}"))?;
+        let read: Read =
+            serde_json::from_slice(content).map_err(|error| format!("can't be parsed: {error}"))?;
         let media_type = read.media_type.as_deref().unwrap_or(media_type);
         let is_list = [DOCKER_LIST, OCI_INDEX].contains(&media_type);
         let config = read.config.filter(|_| !is_list);
         let config = config.map(|config| config.digest.parse()).transpose();
-        let config =
-            config.map_err(|error| format!("names a configuration that can't be had: {error}"))?;
+        let config = config
+            .map_err(|error| format!("names a configuration that can't be fetched: {error}"))?;
         // A manifest list may contain only these two formats.
         let media_type = if media_type == DOCKER_MANIFEST { DOCKER_MANIFEST } else { OCI_MANIFEST };
         Ok(Self { digest, media_type: media_type.to_owned(), size: content.len(), config })
@@ -131,7 +131,7 @@ impl Image {
             .map_err(|error| format!("its configuration names no platform: {error}"))?;
         let is_named = !platform.architecture.is_empty() && !platform.os.is_empty();
         if !is_named || !platform.parts().all(|part| is_part_of_platform(part)) {
-            return Err("its configuration names a platform that is none".to_owned());
+            return Err("its configuration names an invalid platform".to_owned());
         }
         let Manifest { digest, media_type, size, .. } = &self.manifest;
         let (media_type, digest) = (media_type.clone(), digest.to_string());

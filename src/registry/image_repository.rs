@@ -126,7 +126,8 @@ impl Repository {
     ) -> Result<Request, Error> {
         let url = self.registry.base.join(&format!("{}/{path}", self.name));
         let url = url.ok().filter(|url: &Url| url.path().ends_with(path));
-        let url = url.ok_or_else(|| Error::wrong(format!("'{path}' is no path of a registry")))?;
+        let url =
+            url.ok_or_else(|| Error::wrong(format!("'{path}' is not a path in a registry")))?;
         let redirects = Redirects::Anywhere;
         Ok(Request { method, url, accept, body: None, most, redirects })
     }
@@ -173,7 +174,7 @@ impl Repository {
 
     fn parsed(&self, digest: &str) -> Result<Digest, Error> {
         digest.parse().map_err(|error| {
-            Error::wrong(format!("{} names no digest that can be used: {error}", self.shown()))
+            Error::wrong(format!("{} returns no usable digest: {error}", self.shown()))
         })
     }
 
@@ -182,7 +183,7 @@ impl Repository {
             return Ok(());
         }
         let shown = self.shown();
-        Err(Error::wrong(format!("{shown} serves other bytes than those of {digest}")))
+        Err(Error::wrong(format!("{shown} serves content that does not match {digest}")))
     }
 
     /// Returns the registry and the name, for messages.

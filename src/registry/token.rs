@@ -121,16 +121,14 @@ impl Tokens {
             Some(bearer) => {
                 let realm = bearer.parameter("realm").filter(|realm| !realm.is_empty());
                 let realm = realm.ok_or_else(|| {
-                    Error::denied("it asks for a token, and names no realm to fetch one from")
+                    Error::denied("it requires a token, but names no realm to get one from")
                 })?;
                 let service = bearer.parameter("service").map(str::to_owned);
                 Scheme::Bearer { realm: realm.to_owned(), service }
             }
             None if challenges.iter().any(|challenge| challenge.scheme == "basic") => Scheme::Basic,
             None => {
-                return Err(Error::denied(
-                    "it asks for an authorization of a kind that is unknown",
-                ));
+                return Err(Error::denied("it requires an unknown authentication scheme"));
             }
         };
         self.tokens().remove(&access.scope(repository));
@@ -190,8 +188,7 @@ impl Registry {
             }
             (Some(Scheme::Basic), Some(Credentials::IdentityToken(_))) => {
                 Err(Error::denied(format!(
-                    "the registry {} asks for a password, and the credentials for it are an \
-                     identity token: log in with a password or an access token",
+                    "the registry {} requires a password, but its credentials are an identity token: log in with a password or an access token",
                     self.host
                 )))
             }
@@ -219,7 +216,7 @@ impl Registry {
         let url = self.realm(realm).await?;
         if credentials.is_some() && url.host_str() != self.base.host_str() {
             self.tokens.notices.add(format!(
-                "the registry {} has its tokens given by {}, which gets the credentials for it",
+                "the registry {} uses the token service {}, which receives the credentials",
                 self.host,
                 shown_origin(&url)
             ));
@@ -235,7 +232,7 @@ impl Registry {
         })?;
         token(&answer.body).ok_or_else(|| {
             let service = shown_origin(&question.url);
-            Error::wrong(format!("the token service {service} of {} gives no token", self.host))
+            Error::wrong(format!("the token service {service} of {} returned no token", self.host))
         })
     }
 
@@ -243,7 +240,9 @@ impl Registry {
     async fn realm(&self, realm: &str) -> Result<Url, Error> {
         let url = Url::parse(realm).map_err(|error| {
             let host = &self.host;
-            Error::denied(format!("the registry {host} names a token service by no URL: {error}"))
+            Error::denied(format!(
+                "the registry {host} names a token service that is not a URL: {error}"
+            ))
         })?;
         let named = |error: Error| {
             Error::new(
@@ -258,8 +257,7 @@ impl Registry {
         if is_plain_elsewhere {
             let (host, service) = (&self.host, shown_origin(&url));
             return Err(Error::not_safe(format!(
-                "the registry {host} names the token service {service}, which is refused: it is plain \
-                 HTTP to another machine"
+                "the registry {host} names the token service {service}, which Kiln refuses: it uses plain HTTP to another machine"
             )));
         }
         Ok(url)
@@ -305,7 +303,8 @@ fn question(
 fn basic(user: &str, password: &[u8]) -> Result<HeaderValue, Error> {
     let pair = [user.as_bytes(), b":", password].concat();
     let value = format!("Basic {}", STANDARD.encode(pair));
-    HeaderValue::try_from(value).map_err(|_| Error::denied("the credentials fit into no header"))
+    HeaderValue::try_from(value)
+        .map_err(|_| Error::denied("the credentials can't be sent in a header"))
 }
 
 /// Parses the token in the answer of a token service; `None` if there is none.

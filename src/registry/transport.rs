@@ -93,7 +93,7 @@ impl Transport {
             Ok(answer) => answer,
             Err(_) => {
                 let (host, seconds) = (shown_origin(&question.url), self.timeout.as_secs());
-                let text = format!("{host} gave no whole answer within {seconds} s (--timeout)");
+                let text = format!("{host} gave no complete answer within {seconds} s (--timeout)");
                 Err(Error::out_of_reach(text))
             }
         }
@@ -162,22 +162,22 @@ impl Transport {
     ) -> Result<(), Error> {
         let refuse = |reason: &str| {
             let (from, to) = (shown_origin(from), shown_origin(to));
-            Err(Error::not_safe(format!("{from} leads to {to}, which is refused: {reason}")))
+            Err(Error::not_safe(format!("{from} redirects to {to}, which Kiln refuses: {reason}")))
         };
         if !matches!(to.scheme(), "http" | "https") || to.host_str().is_none() {
-            return refuse("it is no HTTP address");
+            return refuse("it is not an HTTP URL");
         }
         if !to.username().is_empty() || to.password().is_some() {
-            return refuse("the address has a user's name in it");
+            return refuse("the URL contains a user name");
         }
         if to.scheme() == "http" && from.scheme() == "https" {
-            return refuse("it is plain HTTP, and the other is not");
+            return refuse("it is plain HTTP, but the redirecting URL is not");
         }
         if redirects == Redirects::SameOrigin && from.origin() != to.origin() {
-            return refuse("what is sent there is not for another host");
+            return refuse("this request must not leave its host");
         }
         if self.reach(to).await? == Reach::Local && self.reach(&self.base).await? == Reach::Remote {
-            return refuse("it is an address of this machine, and the registry is elsewhere");
+            return refuse("it is an address of this machine, but the registry is on another one");
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Transport {
             Err(_) if has_proxy() => Addresses { reach: Reach::Remote, found: Vec::new() },
             Err(error) => {
                 let host = shown_origin(url);
-                return Err(Error::out_of_reach(format!("{host} can't be looked up: {error}")));
+                return Err(Error::out_of_reach(format!("{host} can't be resolved: {error}")));
             }
         };
         let mut clients = self.clients();
@@ -209,7 +209,7 @@ impl Transport {
             return Ok(known.clone());
         }
         let client = self.build(url, &addresses).map_err(|error| {
-            Error::out_of_reach(format!("no client can be made: {}", with_causes(&error)))
+            Error::out_of_reach(format!("can't create an HTTP client: {}", with_causes(&error)))
         })?;
         clients.insert(key(url), (client.clone(), addresses.reach));
         Ok((client, addresses.reach))
@@ -273,7 +273,7 @@ fn redirect(response: &Response) -> Result<Option<Url>, Error> {
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let next = location.and_then(|location| response.url().join(location).ok());
     next.map(Some).ok_or_else(|| {
-        Error::wrong(format!("{} redirects to nowhere", shown_origin(response.url())))
+        Error::wrong(format!("{} redirects without a location", shown_origin(response.url())))
     })
 }
 
@@ -287,7 +287,7 @@ async fn read(mut response: Response, question: &Request, url: Url) -> Result<An
             body.extend_from_slice(&part);
         } else if is_wanted {
             let host = shown_origin(&url);
-            return Err(Error::wrong(format!("{host} gives an answer of more than {most} bytes")));
+            return Err(Error::wrong(format!("{host} sent an answer of more than {most} bytes")));
         } else {
             body.extend_from_slice(&part[..most - body.len()]);
             break;

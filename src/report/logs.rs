@@ -122,7 +122,9 @@ impl Subscriber for Logs {
                 .iter()
                 .try_for_each(|image| remove_if_there(&self.failed_link(&image.name))),
             Event::BuildStarted { name, attempt: 1 } => self.begin(name),
-            Event::BuildStarted { name, attempt } => self.write(name, &format!("try {attempt}")),
+            Event::BuildStarted { name, attempt } => {
+                self.write(name, &format!("attempt {attempt}"))
+            }
             Event::Log { name, line } => self.write(name, line),
             Event::Retrying { name, error, .. } => {
                 self.begin(name).and_then(|()| self.write(name, &format!("failed: {error}")))
@@ -172,7 +174,7 @@ mod tests {
             logs.hear(Duration::ZERO, &event);
         }
         let text = fs::read_to_string(folder.path().join("000_FAILED_app.log")).unwrap();
-        assert_eq!(text, "a\nfailed: no\ntry 2\nb\nerror: bad\n");
+        assert_eq!(text, "a\nfailed: no\nattempt 2\nb\nerror: bad\n");
 
         let built = Outcome::Built { made: BuiltImage::default(), pushed: Vec::new() };
         for event in [started(1), log("c"), finished(built)] {

@@ -74,7 +74,7 @@ impl Progress {
                 self.screen.begin(name);
                 if !self.screen.has_bars() {
                     let again =
-                        if *attempt > 1 { format!(" (try {attempt})") } else { String::new() };
+                        if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
                     self.say_change(&about(name).text(format!("building{again}")));
                 }
             }
@@ -87,7 +87,7 @@ impl Progress {
                 }
             }
             Event::Retrying { name, error, pause } => {
-                let failed = format!("failed, next try in {}: ", clock(*pause));
+                let failed = format!("failed, retrying in {}: ", clock(*pause));
                 self.say(&about(name).text(failed).text(error));
             }
             Event::Built { .. } => {}
@@ -99,14 +99,14 @@ impl Progress {
             }
             Event::ListPushed(Pushed { reference, digest }) => {
                 let line = Line::new(format!("{reference}: "));
-                self.say_change(&line.text(format!("images joined and pushed as {digest}")));
+                self.say_change(&line.text(format!("manifest list pushed as {digest}")));
             }
             Event::Finished { name, outcome, took } => {
                 self.screen.end(name);
                 self.finished(name, outcome, *took, record);
             }
             Event::Interrupting => {
-                self.say(&Line::new("").text("interrupted: giving up what is under way"));
+                self.say(&Line::new("").text("interrupted: cancelling what is running"));
             }
             Event::Ended { .. } => self.screen.end_run(),
         }
@@ -134,7 +134,7 @@ impl Progress {
         let about = record.estimate.map(|estimate| format!(", about {}", rough(estimate)));
         let about = about.unwrap_or_default();
         self.say_change(&Line::new("").text(format!(
-            "{count} to build, the deepest in wave {deepest}{about}, by {}",
+            "{count} to build, in waves up to {deepest}{about}, by {}",
             record.engine
         )));
     }
@@ -152,7 +152,7 @@ impl Progress {
                 self.say_change(&built.text(how));
             }
             Outcome::ParentError { ancestor } => {
-                self.say(&about(name).text(format!("not built, as {ancestor} failed")));
+                self.say(&about(name).text(format!("not built, because {ancestor} failed")));
             }
             Outcome::Interrupted => self.say_change(&about(name).text("interrupted")),
             Outcome::Error(text) | Outcome::PushError(text) | Outcome::ConnectionError(text) => {

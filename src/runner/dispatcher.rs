@@ -344,7 +344,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// Handles the result of a worker.
     fn settle(&mut self, result: Result<(Id, TaskResult), JoinError>) {
         let (id, done) = result.unwrap_or_else(|error| {
-            (error.id(), Err(Failure::new(format!("the worker broke down: {error}"))))
+            (error.id(), Err(Failure::new(format!("the worker panicked: {error}"))))
         });
         let work = self.running.remove(&id).expect("every task is at some work");
         match (work, done) {
@@ -411,7 +411,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             self.to_push.extend(held);
             return;
         };
-        let reason = format!("not pushed, as {failed} failed (--push-when all)");
+        let reason = format!("not pushed, because {failed} failed (--push-when all)");
         for image in held {
             self.finish(image, Outcome::PushError(reason.clone()));
         }
@@ -464,7 +464,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             self.spawn(Task::PushList(list.clone()), worker.push_list(list, images, registries));
         } else if is(|state| matches!(state, State::Pushed(..) | State::Finished(_))) {
             let text =
-                format!("the manifest list {list} is not pushed: not all its images are there");
+                format!("the manifest list {list} is not pushed: some of its images are missing");
             self.tell(Event::Warning(text));
             self.finish_joined(&list, None);
         }

@@ -12,7 +12,7 @@ use crate::fingerprint::{LABEL, Parts, in_label};
 use crate::image::ImageRef;
 
 /// Advice in the error about a moved tag.
-const CURE: &str = "let one run at a time make or pull images of these names";
+const CURE: &str = "run only one build at a time for images with these names";
 
 /// Image that another image is made from.
 #[derive(Debug, Clone)]

@@ -121,7 +121,7 @@ pub(super) async fn pull<E: Engine>(
 ) -> TaskResult {
     let tell = |pause: Duration, error: &EngineError| {
         let seconds = pause.as_secs_f64();
-        let text = format!("{reference} is not pulled, next try in {seconds:.1}s: {error}");
+        let text = format!("{reference} could not be pulled, retrying in {seconds:.1}s: {error}");
         let _ = send.send(Event::Warning(text));
     };
     let pulled = patience.bear(|| engine.pull(&reference, platform.as_deref()), tell).await;

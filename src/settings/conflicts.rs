@@ -41,7 +41,7 @@ impl Values<'_> {
         if *task == Task::Build && given.is_some() {
             self.refuse_together(
                 given,
-                "graph_format tells how --save-dependency writes, which is not given",
+                "graph_format has no effect without --save-dependency",
                 "add --save-dependency FILE, or - for standard output",
             );
         }
@@ -59,7 +59,7 @@ impl Values<'_> {
             self.refuse_together(
                 Some(given),
                 &message,
-                "leave out base_arch: it follows from platform",
+                "leave out base_arch: platform determines it",
             );
         }
     }
@@ -77,8 +77,8 @@ impl Values<'_> {
         let given = self.given("platform").filter(|given| !given.value.is_empty())?;
         let platform = given.value.parse();
         if platform.is_err() {
-            let message = format!("'{}' is no platform", given.value);
-            self.refuse(given.refuse(message).help("write it as linux/arm64"));
+            let message = format!("'{}' is not a platform", given.value);
+            self.refuse(given.refuse(message).help("write OS/ARCH, such as linux/arm64"));
         }
         platform.ok()
     }

@@ -64,7 +64,8 @@ pub(super) fn of_docker_client(layers: &Layers) -> Result<Endpoint, Diagnostic> 
     let environment = Environment { layers };
     if let Some(host) = environment.variable("DOCKER_HOST") {
         return environment.endpoint(host).map_err(|reason| {
-            Diagnostic::new(format!("DOCKER_HOST can't be '{host}': {reason}")).help(ACCEPTED)
+            Diagnostic::new(format!("DOCKER_HOST has the invalid value '{host}': {reason}"))
+                .help(ACCEPTED)
         });
     }
     let (name, origin) = environment.chosen_context()?;
@@ -86,7 +87,9 @@ pub(super) fn of_option(
     layers: &Layers,
 ) -> Result<Endpoint, Diagnostic> {
     Environment { layers }.endpoint(&given.value).map_err(|reason| {
-        given.refuse(format!("{name} can't be '{}': {reason}", given.value)).help(ACCEPTED)
+        given
+            .refuse(format!("{name} has the invalid value '{}': {reason}", given.value))
+            .help(ACCEPTED)
     })
 }
 
@@ -149,9 +152,9 @@ impl Store {
         };
         if skip_tls_verify {
             return Err(Diagnostic::new(format!(
-                "the context '{name}' asks to skip the check of the engine's certificate"
+                "the context '{name}' disables the verification of the engine's certificate"
             ))
-            .note("Kiln verifies the engine's certificate always")
+            .note("Kiln always verifies the engine's certificate")
             .help(format!(
                 "give the context the engine's CA: docker context update {name} --docker host={host},ca=FILE"
             )));
@@ -161,7 +164,7 @@ impl Store {
         let host = if host.is_empty() { USUAL_ADDRESS } else { &host };
         let endpoint = Endpoint::parse(host, asked_for, TlsFiles::default);
         endpoint.map(|endpoint| endpoint.of_context(name)).map_err(|reason| {
-            Diagnostic::new(format!("the context '{name}' can't be at '{host}': {reason}"))
+            Diagnostic::new(format!("the context '{name}' has the invalid host '{host}': {reason}"))
                 .help(ACCEPTED)
         })
     }
@@ -282,7 +285,7 @@ mod tests {
             "the Docker client has no context 'zzz' | known: blind, default, near, odd"
         );
         assert!(refused("blind").contains("--docker host=tcp://h:1,ca=FILE"));
-        assert!(refused("odd").contains("there is no scheme 'npipe'"));
+        assert!(refused("odd").contains("unknown scheme 'npipe'"));
         write(&folder.join("config.json"), "{");
         let error = found(folder, &[]).unwrap_err();
         assert!(error.message.contains("config.json"), "{error:?}");
@@ -300,7 +303,7 @@ mod tests {
             assert!(mkfifo.arg(&file).status().unwrap().success());
             let error = found(folder, variables).unwrap_err();
             assert!(error.message.contains(&*file.to_string_lossy()), "{error:?}");
-            assert!(error.message.ends_with("it is a pipe, and no regular file"), "{error:?}");
+            assert!(error.message.ends_with("it is a pipe, not a regular file"), "{error:?}");
             fs::remove_file(&file).unwrap();
             fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
             let error = found(folder, variables).unwrap_err();
@@ -338,8 +341,9 @@ mod tests {
     fn a_host_that_is_none_is_refused_with_what_is_accepted() {
         let folder = tempfile::tempdir().unwrap();
         let error = found(folder.path(), &[("DOCKER_HOST", "localhost:2375")]).unwrap_err();
-        let expected =
-            format!("DOCKER_HOST can't be 'localhost:2375': it has no scheme | {ACCEPTED}");
+        let expected = format!(
+            "DOCKER_HOST has the invalid value 'localhost:2375': it has no scheme | {ACCEPTED}"
+        );
         assert_eq!(message(&error), expected);
     }
 }

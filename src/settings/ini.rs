@@ -106,8 +106,8 @@ impl Reader<'_> {
             _ => Err(self.refuse(
                 start,
                 line,
-                "this line continues nothing",
-                "a key begins in the first column",
+                "this line is indented, but there is no value to continue",
+                "start keys in the first column",
             )),
         }
     }
@@ -135,7 +135,7 @@ impl Reader<'_> {
             return Err(self.refuse(start, line, "this line has no '='", "write key = value"));
         };
         let Some(section) = self.ini.sections.last() else {
-            let message = "this key stands before any section";
+            let message = "this key is before the first section";
             return Err(self.refuse(start, line, message, "begin the file with [DEFAULT]"));
         };
         let (key, value) = (&line[..at], &line[at + 1..]);

@@ -545,7 +545,7 @@ impl<'a> Values<'a> {
         match types::boolean(&given.value) {
             Some(value) => value,
             None => {
-                let message = format!("'{}' is neither true nor false, as {name} is", given.value);
+                let message = format!("'{}' is not a value of {name}", given.value);
                 self.refuse(given.refuse(message).help("write true or false"));
                 false
             }
@@ -561,7 +561,7 @@ impl<'a> Values<'a> {
             _ => {
                 let message = format!("{name} can't be '{}'", given.value);
                 self.refuse(
-                    given.refuse(message).help(format!("it is a whole number of at least {least}")),
+                    given.refuse(message).help(format!("write a whole number of at least {least}")),
                 );
                 least
             }
@@ -575,7 +575,7 @@ impl<'a> Values<'a> {
         let Some(given) = self.given(name) else { return words[0].to_owned() };
         if !words.contains(&given.value.as_str()) {
             let message = format!("{name} can't be '{}'", given.value);
-            self.refuse(given.refuse(message).help(format!("it is one of: {}", words.join(", "))));
+            self.refuse(given.refuse(message).help(format!("choose one of: {}", words.join(", "))));
         }
         given.value
     }
@@ -605,14 +605,14 @@ impl<'a> Values<'a> {
             arch: self.text_or_derived("base_arch"),
         };
         if axis.base_image.is_empty() {
-            let message = format!("the image to build '{}' on is not known", axis.base);
+            let message = format!("the base image of '{}' is unknown", axis.base);
             self.errors.push(Diagnostic::new(message).help("name it with --base-image"));
             return None;
         }
         let dialect = self.manifest.dialect;
         if let Some(reason) = dialect.and_then(|d| d.refusal(axis.as_dialects_ask())) {
             let message =
-                format!("the tree's release can't do {} {}", axis.base, axis.install_type);
+                format!("the tree's release does not support {} {}", axis.base, axis.install_type);
             self.errors.push(Diagnostic::new(message).note(reason).help("choose --type source"));
             return None;
         }
@@ -720,9 +720,9 @@ impl<'a> Values<'a> {
             Err(wrong) => {
                 // Neither the value nor its line is shown if it may contain a secret.
                 let error = if types::names_a_secret(&given.value) {
-                    Diagnostic::new(format!("{name} of {} holds what is no pair", given.origin))
+                    Diagnostic::new(format!("{name} of {} has an invalid pair", given.origin))
                 } else {
-                    given.refuse(format!("'{wrong}' in {name} is no pair"))
+                    given.refuse(format!("'{wrong}' in {name} is not a pair"))
                 };
                 self.refuse(error.help("write name:value, name:value"));
                 BTreeMap::new()
@@ -1033,7 +1033,7 @@ mod tests {
                 "",
                 "the base 'one' has no type 'source' | known: binary",
             ),
-            (&[("threads", "0")], "", "threads can't be '0' | it is a whole number of at least 1"),
+            (&[("threads", "0")], "", "threads can't be '0' | write a whole number of at least 1"),
             (&[("format", "xml")], "", "format can't be 'xml' | it is one of: json, none"),
             (
                 &[("save_dependency", "f"), ("graph_format", "svg")],
@@ -1043,7 +1043,7 @@ mod tests {
             (
                 &[("graph_format", "json")],
                 "",
-                "graph_format tells how --save-dependency writes, which is not given | add --save-dependency FILE, or - for standard output",
+                "graph_format has no effect without --save-dependency | add --save-dependency FILE, or - for standard output",
             ),
             (&[("profile", "feww")], "", "there is no profile 'feww' | did you mean 'few'?"),
             (&[("regex", "(")], "", "'(' is not a regular expression | "),
@@ -1075,17 +1075,17 @@ mod tests {
             (
                 &[("secret", "open sesame")],
                 "",
-                "a secret is made of key=value pairs | write id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]",
+                "a secret consists of key=value pairs | write id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]",
             ),
             (
                 &[("secret", "id=a,src=/nonexistent/f")],
                 "",
-                "there is no file '/nonexistent/f', which is the secret 'a' | ",
+                "the file '/nonexistent/f' of the secret 'a' does not exist | ",
             ),
             (
                 &[("secret", "id=a,env=V")],
                 "",
-                "the variable V, which is the secret 'a', is not set | ",
+                "the environment variable V of the secret 'a' is not set | ",
             ),
             (
                 &[("secret", "id=a,src=Cargo.toml"), ("secret", "id=a,src=Cargo.lock")],
@@ -1100,17 +1100,17 @@ mod tests {
             (
                 &[("secret", "id=a,src=Cargo.toml"), ("squash", "true")],
                 "",
-                "--secret needs BuildKit, which is switched off | leave out --squash, which the classic builder is for",
+                "--secret needs BuildKit, which is switched off | leave out --squash, which uses the classic builder",
             ),
             (
                 &[("ssh", "default")],
                 "",
-                "SSH_AUTH_SOCK is not set: no agent of ssh is running | start one with ssh-agent, or write default=SOCKET",
+                "SSH_AUTH_SOCK is not set: no ssh agent is running | start one with ssh-agent, or write default=SOCKET",
             ),
             (
                 &[("ssh", "k=Cargo.toml")],
                 "",
-                "'Cargo.toml' is no socket of an agent of ssh, as 'k' is | Kiln lends agents and no keys: add the key to an agent with ssh-add",
+                "'Cargo.toml', the ssh agent 'k', is not a socket | Kiln forwards ssh agents, not keys: add the key to an agent with ssh-add",
             ),
             (
                 &[("namespace", "Upper")],
@@ -1188,7 +1188,7 @@ mod tests {
             (
                 "locals_base = $locals_base",
                 format!(
-                    "locals_base refers to 'locals_base', whose value is made of itself | {cure}"
+                    "locals_base refers to 'locals_base', whose value refers to itself | {cure}"
                 ),
             ),
             (
@@ -1238,7 +1238,7 @@ mod tests {
         let message = |file| sources(file).unwrap_err().0.remove(0).message;
         let digest = "[app]\nsha256 = nowhere:aa\n";
         assert!(message(digest).starts_with("there is no digest for "), "{}", message(digest));
-        assert_eq!(message("[app]\ntype = svn\n"), "the source [app] is of no known type: 'svn'");
+        assert_eq!(message("[app]\ntype = svn\n"), "the source [app] has an unknown type: 'svn'");
         assert_eq!(message("[new]\ntype = url\n"), "the source [new] has no location");
         assert_eq!(
             message("[app]\nlocaton = x\n"),

@@ -225,12 +225,10 @@ fn refuse(dangling: &Dangling, section: Option<&str>, key: &str, given: &Given) 
             format!("{whose} can't refer to '{name}', which takes several values")
         }
         Dangling::Circle(name) => {
-            format!("{whose} refers to '{name}', whose value is made of itself")
+            format!("{whose} refers to '{name}', whose value refers to itself")
         }
         Dangling::Confidential(name) => {
-            format!(
-                "{whose} refers to '{name}', which is the user's and not for a tree or a checkout"
-            )
+            format!("{whose} refers to '{name}', which a tree or checkout can't read")
         }
     });
     let names: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();

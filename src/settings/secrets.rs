@@ -88,7 +88,7 @@ impl Values<'_> {
     fn refuse_without_buildkit(&mut self) {
         let cure = match (self.flag("buildkit"), self.flag("squash")) {
             (false, _) => "leave out --nobuildkit",
-            (true, true) => "leave out --squash, which the classic builder is for",
+            (true, true) => "leave out --squash, which uses the classic builder",
             (true, false) => return,
         };
         for name in ["secret", "ssh"] {
@@ -113,7 +113,7 @@ impl Values<'_> {
                 None if !is_build => SecretSource::Variable(Secret::new([])),
                 None => {
                     let message = format!(
-                        "the variable {name}, which is the secret '{}', is not set",
+                        "the environment variable {name} of the secret '{}' is not set",
                         spec.id
                     );
                     return Err(given.refuse(message));
@@ -123,7 +123,7 @@ impl Values<'_> {
         match &source {
             SecretSource::File(path) if is_build && !path.is_file() => {
                 let message = format!(
-                    "there is no file '{}', which is the secret '{}'",
+                    "the file '{}' of the secret '{}' does not exist",
                     path.display(),
                     spec.id
                 );
@@ -139,22 +139,21 @@ impl Values<'_> {
             None => (given.value.as_str(), None),
         };
         if id.is_empty() || socket.is_some_and(str::is_empty) {
-            return Err(given.refuse("an agent of ssh has an id").help(AGENT_SYNTAX));
+            return Err(given.refuse("an ssh agent needs an id").help(AGENT_SYNTAX));
         }
         let of_user = || self.layers.variable(AGENT_VARIABLE).filter(|socket| !socket.is_empty());
         let socket = match socket.or_else(of_user) {
             Some(socket) => PathBuf::from(socket),
             None if !is_build => PathBuf::new(),
             None => {
-                let message = format!("{AGENT_VARIABLE} is not set: no agent of ssh is running");
+                let message = format!("{AGENT_VARIABLE} is not set: no ssh agent is running");
                 let help = format!("start one with ssh-agent, or write {id}=SOCKET");
                 return Err(given.refuse(message).help(help));
             }
         };
         if is_build && !is_socket(&socket) {
-            let message =
-                format!("'{}' is no socket of an agent of ssh, as '{id}' is", socket.display());
-            let help = "Kiln lends agents and no keys: add the key to an agent with ssh-add";
+            let message = format!("'{}', the ssh agent '{id}', is not a socket", socket.display());
+            let help = "Kiln forwards ssh agents, not keys: add the key to an agent with ssh-add";
             return Err(given.refuse(message).help(help));
         }
         Ok((id.to_owned(), socket))
@@ -179,14 +178,14 @@ enum Wrong {
 impl Wrong {
     fn diagnostic(&self, given: &Given) -> Diagnostic {
         let message = match self {
-            Self::NoPair => "a secret is made of key=value pairs".to_owned(),
+            Self::NoPair => "a secret consists of key=value pairs".to_owned(),
             Self::UnknownKey(key) => {
                 return given.refuse(format!("a secret has no key '{key}'")).suggest(key, KEYS);
             }
-            Self::Type => "the type of a secret is file or env".to_owned(),
-            Self::NoId => "a secret has an id".to_owned(),
-            Self::Twice(key) => format!("a secret has one {key}"),
-            Self::TwoSources => "a secret comes from a file or from a variable".to_owned(),
+            Self::Type => "the type of a secret must be file or env".to_owned(),
+            Self::NoId => "a secret needs an id".to_owned(),
+            Self::Twice(key) => format!("a secret can have only one {key}"),
+            Self::TwoSources => "a secret can't come from both a file and a variable".to_owned(),
         };
         given.refuse(message).help(SECRET_SYNTAX)
     }

@@ -86,10 +86,10 @@ impl Surroundings<'_> {
             let is_own = kind == Kind::Local && base.is_some() && leads_down(path);
             if is_of_tree && !is_own {
                 let message = format!(
-                    "the source [{name}] of the tree can't take '{path}', which is not in the tree"
+                    "the source [{name}] of the tree can't use '{path}', which is not in the tree"
                 );
                 return Err(location.refuse(message).help(format!(
-                    "if you want that, write its type and location in the section [{name}] of a configuration file"
+                    "to use it, set its type and location in the section [{name}] of a configuration file"
                 )));
             }
             let place = Given { value: below(path), ..location.clone() };
@@ -209,7 +209,7 @@ fn source(
 fn kind(name: &str, given: Option<&Given>) -> Result<Kind, Diagnostic> {
     let word = given.map_or("", |given| &given.value);
     Kind::named(word).ok_or_else(|| {
-        let message = format!("the source [{name}] is of no known type: '{word}'");
+        let message = format!("the source [{name}] has an unknown type: '{word}'");
         let names = Kind::NAMES.map(|(name, _)| name);
         match given {
             Some(given) => given.refuse(message),
@@ -244,7 +244,7 @@ fn digest_for(given: &Given, arch: &str) -> Result<Digest, Diagnostic> {
         },
         Err(_) if !given.value.contains([':', ',']) => Ok(Digest::Sha256(given.value.clone())),
         Err(wrong) => {
-            let message = format!("'{wrong}' is no pair of an architecture and a digest");
+            let message = format!("'{wrong}' is not an architecture:digest pair");
             Err(given.refuse(message).help(HELP))
         }
     }

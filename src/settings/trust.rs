@@ -39,7 +39,7 @@ fn refusal_of_default(name: &str) -> Option<Diagnostic> {
             let names: Vec<_> = for_trees().map(|option| option.name).collect();
             let message = format!("a template tree can't set the option '{name}'");
             let diagnostic = Diagnostic::new(message)
-                .note("a tree decides what is in images, and not what happens on the machine that builds them")
+                .note("a tree defines the content of images, not what happens on the machine that builds them")
                 .note(format!("a tree may set: {}", names.join(", ")));
             Some(diagnostic.help(match option.kind {
                 Kind::Positional => {
@@ -98,7 +98,7 @@ pub(super) fn check_path(name: &str, given: &Given) -> std::result::Result<(), D
         return Ok(());
     }
     Err(with_cure(given.refuse(format!(
-        "{name} leads out of the checkout '{}', which a file that came with it can't do",
+        "{name} is outside of the checkout '{}', but a file of a checkout can only name paths in it",
         top.display()
     ))))
 }
@@ -125,7 +125,7 @@ pub(super) fn check_namespace(given: &Given) -> std::result::Result<(), Diagnost
 
 fn with_cure(diagnostic: Diagnostic) -> Diagnostic {
     diagnostic
-        .note("the file was found in the current folder, and not named")
+        .note("the file was found in the current folder, and --config-file does not name it")
         .help("if you trust the file, name it: --config-file build.conf")
 }
 
@@ -160,7 +160,7 @@ pub fn check_found_file(path: &Path) -> std::result::Result<(), Diagnostic> {
     match checkout_of(folder.unwrap_or(Path::new(".")), None) {
         Some(top) if path.is_symlink() && !lies_below(&top, path) => {
             let message = format!(
-                "'{}' is a link that leaves the checkout '{}'",
+                "'{}' is a link to a path outside of the checkout '{}'",
                 path.display(),
                 top.display()
             );

@@ -78,8 +78,8 @@ fn change(user: &mut UserVariables, key: &str, given: &Given) -> Result<(), Diag
     }
     let id = integer(&given.value);
     if id.is_none() && !strip(&given.value).is_empty() {
-        let message = format!("'{}' is no {key} of a user", given.value);
-        return Err(given.refuse(message).help("it is a whole number"));
+        let message = format!("'{}' is not a {key} of a user", given.value);
+        return Err(given.refuse(message).help("write a whole number"));
     }
     match key {
         "uid" => user.uid = id,

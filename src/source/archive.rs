@@ -67,7 +67,10 @@ impl Packer {
         self.archive.append_data(&mut header, name, &mut content)?;
         match content.limit() {
             0 => Ok(()),
-            _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it shrinks while it is read")),
+            _ => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it became shorter while Kiln read it",
+            )),
         }
     }
 }

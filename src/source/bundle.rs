@@ -120,7 +120,7 @@ impl<W: Write> Bundle<W> {
                 .limits
                 .entries
                 .checked_sub(1)
-                .ok_or_else(|| refused(&name, "is one entry too many for one image"))?;
+                .ok_or_else(|| refused(&name, "exceeds the number of entries for one image"))?;
             gauge.allow(entry.size().saturating_add(MOST_BETWEEN_FILES));
             self.add_entry(&name, entry)?;
             last = Some(name);
@@ -145,7 +145,7 @@ impl<W: Write> Bundle<W> {
         let path = tidy_path(name)?;
         let is_folder = kind == tar::EntryType::Directory;
         if path.as_os_str().is_empty() && !is_folder {
-            return Err(refused(name, "is no name of a file"));
+            return Err(refused(name, "is not a file name"));
         }
         let target = self.top.join(&path);
         match kind {
@@ -179,7 +179,7 @@ impl<W: Write> Bundle<W> {
                 self.names.claim(name, path, Claim::Link)?;
                 self.out.append_link(&mut tidy_header(kind, 0o777), target, link)
             }
-            _ => Err(refused(name, "is neither file, folder nor symbolic link")),
+            _ => Err(refused(name, "is not a file, folder or symbolic link")),
         }
     }
 }
@@ -209,7 +209,7 @@ impl Names {
             match self.claims.get(above) {
                 Some((Claim::Folder, _)) => break,
                 Some(_) => {
-                    let what = format!("lies below {above:?}, which is no folder");
+                    let what = format!("is below {above:?}, which is not a folder");
                     return Err(refused(name, &what));
                 }
                 None => self.claims.insert(above.to_owned(), (Claim::Folder, self.archive)),
@@ -217,10 +217,10 @@ impl Names {
         }
         match self.claims.insert(path, (kind, self.archive)) {
             Some((known, _)) if known != kind => {
-                Err(refused(name, "has the name of something else in the archive"))
+                Err(refused(name, "has the name of another entry of the archive"))
             }
             Some((Claim::File | Claim::Link, archive)) if archive == self.archive => {
-                Err(refused(name, "is there twice"))
+                Err(refused(name, "is in the archive twice"))
             }
             _ => Ok(()),
         }
@@ -263,7 +263,7 @@ impl<R: Read> Read for Gauged<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let allowed = usize::try_from(self.gauge.0.0.get()).unwrap_or(usize::MAX);
         if allowed == 0 && !buffer.is_empty() {
-            let what = "there is more between its files than names and attributes take";
+            let what = "its headers are larger than names and attributes need";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         let most = buffer.len().min(allowed);
@@ -330,17 +330,17 @@ fn after(last: Option<&str>, error: &io::Error) -> io::Error {
 /// Returns the path without leading `./`. An absolute, upward or too long path is refused.
 fn tidy_path(name: &str) -> io::Result<PathBuf> {
     if name.len() > LONGEST_PATH || name.contains('\0') {
-        return Err(refused(name, "is longer than a path can be, or none"));
+        return Err(refused(name, "is empty or longer than a path can be"));
     }
     Path::new(name)
         .components()
         .filter(|part| *part != Component::CurDir)
         .map(|part| match part {
             Component::Normal(part) if part.len() > LONGEST_PART => {
-                Err(refused(name, "has a longer part than a file's name can be"))
+                Err(refused(name, "has a part that is longer than a file name can be"))
             }
             Component::Normal(part) => Ok(part),
-            _ => Err(refused(name, "leads out of the archive")),
+            _ => Err(refused(name, "is outside of the archive")),
         })
         .collect()
 }
@@ -350,7 +350,7 @@ fn tidy_path(name: &str) -> io::Result<PathBuf> {
 /// links that passed the same check.
 fn refuse_leaving(name: &str, path: &Path, link: &str) -> io::Result<()> {
     if link.is_empty() || link.len() > LONGEST_PATH || link.contains('\0') {
-        return Err(refused(name, "is a link to no path"));
+        return Err(refused(name, "is a link without a target"));
     }
     let mut depth = Some(path.components().count().saturating_sub(1));
     for part in Path::new(link).components() {
@@ -359,9 +359,9 @@ fn refuse_leaving(name: &str, path: &Path, link: &str) -> io::Result<()> {
             (Component::Normal(_), _) => None,
             (Component::ParentDir, Some(depth)) if depth > 0 => Some(depth - 1),
             (Component::ParentDir, None) => {
-                return Err(refused(name, "is a link that goes up after it went down"));
+                return Err(refused(name, "is a link with '..' after the name of a folder"));
             }
-            _ => return Err(refused(name, "is a link that leads out of the archive")),
+            _ => return Err(refused(name, "is a link to a path outside of the archive")),
         };
     }
     Ok(())
@@ -496,7 +496,7 @@ mod tests {
     fn devices_pipes_and_hard_links_are_refused_by_name() {
         for kind in [E::Link, E::Char, E::Block, E::Fifo, E::GNUSparse] {
             let reason = refusal(&[(E::Regular, "other", "x"), (kind, "evil", "other")]);
-            let expected = "'evil' is neither file, folder nor symbolic link";
+            let expected = "'evil' is not a file, folder or symbolic link";
             assert!(reason.contains(expected) || kind == E::GNUSparse, "{kind:?}: {reason}");
         }
     }
@@ -511,19 +511,19 @@ mod tests {
             ),
             (
                 &[(E::Directory, "a", ""), (E::Symlink, "a", "b")],
-                "'a' has the name of something else in the archive",
+                "'a' has the name of another entry of the archive",
             ),
             (
                 &[(E::Regular, "a/x", ""), (E::Symlink, "./a", "b")],
-                "'./a' has the name of something else in the archive",
+                "'./a' has the name of another entry of the archive",
             ),
             (
                 &[(E::Regular, "a", ""), (E::Symlink, "a", "b")],
-                "'a' has the name of something else in the archive",
+                "'a' has the name of another entry of the archive",
             ),
             (
                 &[(E::Symlink, "a/b/up", "../.."), (E::Symlink, "evil", "a/b/up/../..")],
-                "'evil' is a link that goes up after it went down",
+                "'evil' is a link with '..' after the name of a folder",
             ),
             (&[(E::Regular, "a", ""), (E::Regular, "a/b", "")], "'a/b' lies below \"a\""),
         ];
@@ -536,9 +536,9 @@ mod tests {
     #[test]
     fn a_name_is_given_once_in_an_archive_and_may_come_again_in_a_later_one() {
         let twice = [(E::Regular, "a", "1"), (E::Regular, "./a", "2")];
-        assert_eq!(refusal(&twice), "'./a' is there twice");
+        assert_eq!(refusal(&twice), "'./a' is in the archive twice");
         let links = [(E::Symlink, "a", "b"), (E::Symlink, "a", "c")];
-        assert_eq!(refusal(&links), "'a' is there twice");
+        assert_eq!(refusal(&links), "'a' is in the archive twice");
 
         let [first, second] = [&twice[..1], &twice[1..]].map(text);
         let (names, _folder) = bundle_of(&[first.clone(), second]);
@@ -547,7 +547,7 @@ mod tests {
         assert_eq!(
             refused.unwrap_err().to_string(),
             "the source [app-plugin-1] there: its archive can't be used: \
-             'a' has the name of something else in the archive"
+             'a' has the name of another entry of the archive"
         );
     }
 
@@ -567,11 +567,11 @@ mod tests {
         };
         assert!(long(&"d/".repeat(100).replace('d', "deep")).is_ok());
         let part = long(&format!("a/{}", "x".repeat(256))).unwrap_err().to_string();
-        assert!(part.ends_with("...' has a longer part than a file's name can be"), "{part}");
+        assert!(part.ends_with("...' has a part that is longer than a file name can be"), "{part}");
         let whole = long(&"deep/".repeat(700)).unwrap_err().to_string();
-        assert!(whole.ends_with("...' is longer than a path can be, or none"), "{whole}");
+        assert!(whole.ends_with("...' is empty or longer than a path can be"), "{whole}");
         assert!(whole.len() < 300, "{whole}");
-        assert_eq!(refusal(&[(E::Regular, ".", "x")]), "'.' is no name of a file");
+        assert_eq!(refusal(&[(E::Regular, ".", "x")]), "'.' is not a file name");
     }
 
     #[test]
@@ -634,7 +634,7 @@ mod tests {
     #[test]
     fn a_bundle_holds_so_much_and_no_more() {
         let many = vec![(E::Directory, "a", ""); 1001];
-        assert_eq!(refusal(&many), "'a' is one entry too many for one image");
+        assert_eq!(refusal(&many), "'a' exceeds the number of entries for one image");
         let content = "x".repeat(1 << 20);
         assert!(names(&[(E::Regular, "a", &content)]).is_ok());
         let reason = refusal(&[(E::Regular, "a", &content), (E::Regular, "b", "x")]);

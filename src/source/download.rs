@@ -65,7 +65,7 @@ fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     if was_secure && attempt.url().scheme() != "https" {
         let host = attempt.url().host_str().unwrap_or_default().to_owned();
         return attempt.error(Refused(format!(
-            "the server redirects from https to plain http on {host}, which anybody on the way can change"
+            "the server redirects from https to plain http on {host}, where anyone on the network path can change the answer"
         )));
     }
     if attempt.previous().len() > MOST_REDIRECTS {
@@ -108,8 +108,7 @@ async fn keep(
         if since.elapsed() >= pace.silence {
             if came < pace.least() {
                 let seconds = since.elapsed().as_secs();
-                let reason =
-                    format!("the server sends {came} bytes in {seconds} s, which never ends");
+                let reason = format!("the server sent only {came} bytes in {seconds} s");
                 return Err(source.failed_for_now(reason));
             }
             (since, came) = (Instant::now(), 0);

@@ -71,13 +71,13 @@ pub(super) async fn source_distribution(
 fn refuse_odd(source: &Source) -> Result<(), FetchError> {
     let location = source.location.trim_start();
     if location.chars().any(char::is_control) {
-        return Err(source.failed("its requirement has control characters in it"));
+        return Err(source.failed("its requirement contains control characters"));
     }
     let file = location.strip_prefix("file:").map(|path| path.trim_start_matches("//"));
     let is_relative = location.starts_with(['.', '~']) || file.is_some_and(|p| !p.starts_with('/'));
     if is_relative {
         let reason =
-            "it is a path from the current folder: give an absolute one, or write type = local";
+            "it is a path relative to the current folder: use an absolute path, or type = local";
         return Err(source.failed(reason));
     }
     Ok(())
@@ -130,7 +130,7 @@ fn name_requirement(pip: &mut Command, location: &str, folder: &Path) -> io::Res
         || location.contains(" #")
         || location.contains(['$', '\\']);
     if is_more {
-        let reason = "a requirement with a secret in it has no options, variables or comments: write '$' as %24";
+        let reason = "a requirement that contains a secret can't have options, variables or comments: write '$' as %24";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     }
     let path = folder.join("requirement");

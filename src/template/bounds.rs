@@ -15,7 +15,7 @@ use std::time::Duration;
 const LONGEST_DOCKERFILE: usize = 4 << 20;
 
 /// Error message for a Dockerfile that is larger than [`LONGEST_DOCKERFILE`].
-pub(super) const TOO_LONG: &str = "it makes more than 4 MiB of text";
+pub(super) const TOO_LONG: &str = "it renders more than 4 MiB of text";
 
 /// Limits of a run while it renders.
 #[derive(Debug, Clone, Copy)]

@@ -69,7 +69,7 @@ fn refuse_wide(format: &Value) -> Result<(), Error> {
 }
 
 fn too_large(name: &str) -> Error {
-    let message = format!("{name} is asked for more than {LARGEST} at once");
+    let message = format!("{name} is limited to {LARGEST} items at once");
     Error::new(ErrorKind::InvalidOperation, message)
 }
 
@@ -108,7 +108,7 @@ mod tests {
             "{{ [1] * 1000000000000 }}",
         ] {
             let error = fault(&[("a/Dockerfile.j2", &format!("FROM x\n{template}"))], &[]);
-            let is_meant = error.message.contains("more than 10000 at once")
+            let is_meant = error.message.contains("limited to 10000 items at once")
                 || error.message.contains("too large");
             assert!(is_meant, "{template}: {}", error.message);
             assert_eq!(error.places[0].line_number(), 2, "{template}");

@@ -156,9 +156,9 @@ fn watched<T>(tree: &Tree, ingredients: &Ingredients, rendering: impl FnOnce(&Wa
 
 /// Returns the error for a template that exceeds a limit of rendering; `what` is the limit.
 fn too_much_for(tree: &Shown, path: &str, what: &str) -> Diagnostic {
-    Diagnostic::new(format!("the template takes {what} to render"))
+    Diagnostic::new(format!("rendering the template needs {what}"))
         .at(place_of_loop(tree, path))
-        .help("it has a loop, or a text that grows, which comes to no end in useful time")
+        .help("it may have an endless loop, or a string that grows without limit")
 }
 
 /// Returns the place of a template's first loop, or its start if there is none.

@@ -230,7 +230,7 @@ pub(super) fn check_depth(text: &str) -> Result<(), (usize, String)> {
         let what = if code.len() > MOST_LINKS && operators(code) > MOST_LINKS {
             format!("it has an expression of more than {MOST_LINKS} operators")
         } else if alternatives > MOST_LINKS {
-            format!("it has more than {MOST_LINKS} tags elif")
+            format!("it has more than {MOST_LINKS} elif tags")
         } else {
             continue;
         };
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(check_depth(&many(500)), Ok(()));
         assert_eq!(
             check_depth(&many(501)),
-            Err((502, "it has more than 500 tags elif".to_owned()))
+            Err((502, "it has more than 500 elif tags".to_owned()))
         );
         let list = format!("{{% set a = [{}] %}}", "'b-c.d', ".repeat(10_000));
         assert_eq!(check_depth(&list), Ok(()));

@@ -115,7 +115,10 @@ fn without_effect_in(
         (span.start, format!("no image has a block '{name}'{}", near(name, blocks)))
     }));
     found.extend(strange_sets.map(|Set { name, span, .. }| {
-        (span.start, format!("'{name}' changes the list of no image{}", near(name, variables)))
+        (
+            span.start,
+            format!("'{name}' does not match a list of any image{}", near(name, variables)),
+        )
     }));
     found.sort();
     let told = |(start, what)| {
@@ -170,7 +173,9 @@ mod tests {
         ];
         let (_, told) = rendered_and_told(&files, &[over], &serde_json::json!({})).unwrap();
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].starts_with("over:2: 'c_packages_append' changes the list of no image; "));
+        assert!(
+            told[0].starts_with("over:2: 'c_packages_append' does not match a list of any image; ")
+        );
         assert!(told[0].contains("did you mean '"), "{}", told[0]);
         assert_eq!(told[1], "over:4: no image has a block 'b_footer'; did you mean 'footer'?");
     }
@@ -194,7 +199,7 @@ mod tests {
         assert_eq!(
             without_effect(&overrides, blocks, &lists.variables()),
             [
-                "a:3: 'my_ap_packages_remove' changes the list of no image; \
+                "a:3: 'my_ap_packages_remove' does not match a list of any image; \
                  did you mean 'my_app_packages_remove'?",
                 "b:1: no image has a block 'zzz'",
                 "c:2: no image has a block 'my_app_heeder'; did you mean 'my_app_header'?",

@@ -218,7 +218,8 @@ fn customizable(
         let Some(value) = here.or_else(|| all.get(&Key::from(name.clone())).cloned()) else {
             return Ok(None);
         };
-        let wrong = |_| Error::message(format!("{name} is no list but of type `{}`", value.name()));
+        let wrong =
+            |_| Error::message(format!("{name} is not a list but of type `{}`", value.name()));
         Vec::<Value>::from_value(&value).map(Some).map_err(wrong)
     };
     if let Some(instead) = variable("override")? {

@@ -246,7 +246,7 @@ impl Layer {
             return Ok(());
         };
         let Override { path, text } = &self.file;
-        Err(Diagnostic::new(format!("'{}' is set to something that is not defined", tag.name))
+        Err(Diagnostic::new(format!("'{}' is set to an undefined value", tag.name))
             .at(Place::new(path, text.as_str(), tag.span.clone()))
             .into())
     }
@@ -287,7 +287,7 @@ fn check_parent(file: &Override, outline: &Outline, is_first: bool) -> Result<()
         Some(extends) => extends.span.clone(),
         None => 0..0,
     };
-    Err(Diagnostic::new(format!("a template that is laid over images extends {PARENT}"))
+    Err(Diagnostic::new(format!("a template override must extend {PARENT}"))
         .at(Place::new(&file.path, file.text.as_str(), wrong))
         .help(format!("begin it with {{% extends {PARENT} %}}"))
         .into())
@@ -444,7 +444,7 @@ mod tests {
             ),
             ("{% block footer %}", "the template can't be parsed: unexpected end of input", "2:17"),
             ("{% set a = b.c %}", "the template can't be rendered: ", "2:12"),
-            ("{% set a = b %}", "'a' is set to something that is not defined", "2:1"),
+            ("{% set a = b %}", "'a' is set to an undefined value", "2:1"),
             (
                 "é{% block b %}é{{ no }}{% endblock %}",
                 "the template can't be rendered: variable `no`",
@@ -471,7 +471,7 @@ mod tests {
         let image = ("a/Dockerfile.tera", "FROM x\n{{ [1] | customizable(of=\"b\") }}");
         let error = fault(&[image], &[&format!("{EXTENDS}{{% set a_b_append = 'c' %}}")]);
         assert!(
-            error.message.ends_with("a_b_append is no list but of type `string`"),
+            error.message.ends_with("a_b_append is not a list but of type `string`"),
             "{}",
             error.message
         );
@@ -492,10 +492,7 @@ mod tests {
         let image = ("a/Dockerfile.tera", "FROM x");
         for text in ["", "{% extends 'a/Dockerfile.tera' %}"] {
             let error = fault(&[image], &[text]);
-            assert_eq!(
-                error.message,
-                "a template that is laid over images extends parent_template"
-            );
+            assert_eq!(error.message, "a template override must extend parent_template");
             assert_eq!(told(&error), ["over:1:1"]);
         }
         let second = "{% block footer %}RUN 1{% endblock %}";

@@ -44,7 +44,7 @@ pub fn export(folder: &Path) -> io::Result<usize> {
     for part in ["docker", "profiles"] {
         let target = folder.join(part);
         if target.exists() {
-            let message = format!("'{}' is there already", target.display());
+            let message = format!("'{}' already exists", target.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
         }
     }

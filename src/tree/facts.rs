@@ -243,7 +243,7 @@ impl Table {
         let entries = self.value.entries().ok_or_else(|| self.wrong("is not a dictionary"))?;
         let entry = |(key, value): (&str, &Literal)| match read(key, value) {
             Some(read) => Ok((key.to_owned(), read)),
-            None => Err(self.wrong(&format!("has an entry '{key}' of an unexpected shape"))),
+            None => Err(self.wrong(&format!("has an entry '{key}' with an unexpected structure"))),
         };
         entries.into_iter().map(entry).collect()
     }
@@ -263,7 +263,7 @@ fn base_image(base: &str, value: &Literal) -> Option<BaseImage> {
 fn options(table: &Table) -> Result<BTreeMap<String, Option_>> {
     let list = table.value.list().ok_or_else(|| table.wrong("is not a list"))?;
     let options = list.iter().map(|literal| {
-        option(literal).ok_or_else(|| table.wrong("has an element that is no option"))
+        option(literal).ok_or_else(|| table.wrong("has an element that is not an option"))
     });
     options.collect()
 }
@@ -285,7 +285,7 @@ fn option(literal: &Literal) -> Option<(String, Option_)> {
 fn profiles(table: &Table) -> Result<BTreeMap<String, Vec<String>>> {
     let profile = |(name, option): (String, Option_)| match option.default.texts() {
         Some(names) => Ok((name, names)),
-        None => Err(table.wrong(&format!("has a profile '{name}' that is no list of strings"))),
+        None => Err(table.wrong(&format!("has a profile '{name}' that is not a list of strings"))),
     };
     options(table)?.into_iter().map(profile).collect()
 }

@@ -223,11 +223,11 @@ impl Tree {
             format!("'{shown}' is not a folder with a {FILE_NAME} or the templates of kolla-build")
         };
         Err(Diagnostic::new(message)
-        .help(
-            "name a folder with that manifest ('kiln tree export DIR' writes one to start from), \
+            .help(
+                "name a folder with that manifest ('kiln tree export DIR' writes one as a start), \
              a checkout or virtual environment of kolla-build, or its folder docker",
-        )
-        .into())
+            )
+            .into())
     }
 
     fn with_manifest(root: &Path) -> Result<Self> {
@@ -291,7 +291,7 @@ impl Tree {
     pub fn overlay(&mut self, folder: &Path) -> Result<()> {
         if !folder.is_dir() {
             return Err(Diagnostic::new(format!("'{}' is not a folder", folder.display()))
-                .help("--docker-dir takes a folder that is laid over the template tree")
+                .help("--docker-dir takes an overlay, a folder whose files replace those of the tree or add to it")
                 .into());
         }
         let files = walk(folder)?;
@@ -310,7 +310,7 @@ impl Tree {
     /// When it can't be read, or the path leads out of the tree.
     pub fn add_file(&mut self, path: &str, on_disk: &Path) -> Result<()> {
         if !leads_down(path) {
-            return Err(Diagnostic::new(format!("'{path}' is no path within the tree")).into());
+            return Err(Diagnostic::new(format!("'{path}' is not a path inside the tree")).into());
         }
         files::open_regular(on_disk).map_err(|error| unreadable(on_disk, &error))?;
         let file = TreeFile::on_disk(on_disk.to_owned());
@@ -399,7 +399,7 @@ impl Tree {
                 }
                 _ => Err(Diagnostic::new(format!("'{folder}' has two templates"))
                     .note(languages.iter().map(|l| l.template()).collect::<Vec<_>>().join(" and "))
-                    .help("an image has one: remove the other")
+                    .help("an image has only one: remove the other")
                     .into()),
             }
         }))
@@ -532,7 +532,8 @@ impl Walk<'_> {
         let relative = path.strip_prefix(self.folder).expect("walked from the folder");
         let name = relative.to_str().ok_or_else(|| {
             let message = format!("the name of '{}' is not UTF-8", relative.display());
-            Diagnostic::new(message).help("an engine can't be sent such a name: rename the file")
+            Diagnostic::new(message)
+                .help("Kiln can't send such a name to an engine: rename the file")
         })?;
         Ok(name.to_owned())
     }
@@ -547,16 +548,19 @@ impl Walk<'_> {
         if target.starts_with(&self.root) {
             return Ok(());
         }
-        Err(Diagnostic::new(format!("'{}' is a link that leaves the tree", link.display()))
-            .note(format!("it leads to '{}'", target.display()))
-            .help("put the file itself into the tree")
-            .into())
+        Err(Diagnostic::new(format!(
+            "'{}' is a link to a path outside of the tree",
+            link.display()
+        ))
+        .note(format!("it points to '{}'", target.display()))
+        .help("copy the file into the tree")
+        .into())
     }
 
     fn too_many(&self) -> Diagnostics {
         let message = format!("'{}' has more than {} files", self.folder.display(), self.most);
         Diagnostic::new(message)
-            .help("name the folder of the templates; links may show a folder many times over")
+            .help("name the folder of the templates; symbolic links can make a folder appear many times")
             .into()
     }
 }
@@ -674,7 +678,10 @@ mod tests {
 
         symlink("/etc/passwd", root.path().join("base/passwd")).unwrap();
         let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
-        assert!(message.ends_with("base/passwd' is a link that leaves the tree"), "{message}");
+        assert!(
+            message.ends_with("base/passwd' is a link to a path outside of the tree"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -703,7 +710,7 @@ mod tests {
 
             let mut tree = Tree::open(small_tree().path(), None).unwrap();
             let message = tree.add_file(place, Path::new("/dev/null")).unwrap_err().0.remove(0);
-            assert_eq!(message.message, format!("'{place}' is no path within the tree"));
+            assert_eq!(message.message, format!("'{place}' is not a path inside the tree"));
         }
     }
 

@@ -134,7 +134,7 @@ struct Assigned {
 /// When the text is not Python, or is nested too deep.
 pub fn parse(text: &str) -> Result<Module, ParseError> {
     if let Some(offset) = too_deep(text) {
-        return Err(ParseError { message: "it goes too deep".to_owned(), offset });
+        return Err(ParseError { message: "it is nested too deeply".to_owned(), offset });
     }
     let parsed = parse_module(text).map_err(|error| ParseError {
         message: error.error.to_string(),

@@ -143,15 +143,15 @@ fn read_bare(place: &Place, dialect: Option<Dialect>) -> Result<(Release, Facts)
 /// Returns the message for a guessed release.
 fn told_as_guess(dialect: Dialect) -> String {
     format!(
-        "the templates look like those of the last release {} of kolla-build; --dialect says which it is",
+        "assuming the latest kolla-build {}, by the look of the templates; name the release with --dialect",
         dialect.version()
     )
 }
 
 fn parse(version: &str) -> Result<Version> {
     version.parse().map_err(|_| {
-        Diagnostic::new(format!("'{version}' is no version of kolla-build"))
-            .help("say which one it is with --dialect, as in --dialect 14.11")
+        Diagnostic::new(format!("'{version}' is not a version of kolla-build"))
+            .help("name the release with --dialect, such as --dialect 14.11")
             .into()
     })
 }
@@ -205,10 +205,10 @@ fn guess(place: &Place, release: &str) -> Result<Dialect> {
     let read = |path: &str| text_at(&place.templates.join(path)).unwrap_or_default();
     let Some(major) = Dialect::guess_major(&read("macros.j2"), &read(ROOT_IMAGE), release) else {
         return Err(Diagnostic::new(format!(
-            "nothing tells which release of kolla-build '{}' belongs to",
+            "the kolla-build release of '{}' can't be determined",
             place.templates.display()
         ))
-        .help("say which one it is with --dialect, as in --dialect 14.11")
+        .help("name the release with --dialect, such as --dialect 14.11")
         .into());
     };
     Ok(Dialect::of(Version { major, minor: u32::MAX, patch: u32::MAX }))

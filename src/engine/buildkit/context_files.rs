@@ -440,7 +440,7 @@ mod tests {
         let other = refused(&[("dir-name", "home")]);
         assert_eq!(other, "there is no folder 'home' to build from");
         let pattern = refused(&[("dir-name", "context"), ("exclude-patterns", "[")]);
-        assert_eq!(pattern, "line 1: '[' is no pattern for paths");
+        assert_eq!(pattern, "line 1: '[' is not a path pattern");
         assert!(ContextFiles::of(&Bytes::from_static(b"no archive")).is_err());
     }
 }

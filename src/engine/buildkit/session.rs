@@ -317,7 +317,7 @@ fn answers(agent: OwnedReadHalf) -> impl Stream<Item = Result<BytesMessage, Stat
 }
 
 fn broken(error: &io::Error) -> Status {
-    Status::unavailable(format!("the agent of ssh: {error}"))
+    Status::unavailable(format!("the ssh agent: {error}"))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ impl Tls {
     /// When a file is missing or invalid, or `host` is not a host name.
     pub fn new(files: &TlsFiles, host: &str) -> Result<Self, ConnectError> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| ConnectError::no_answer(format!("'{host}' is no name of a host")))?;
+            .map_err(|_| ConnectError::no_answer(format!("'{host}' is not a host name")))?;
         tls::install_provider();
         let builder = ClientConfig::builder().with_root_certificates(roots(files)?);
         let configuration = match &files.identity {
@@ -80,7 +80,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectErro
     let found: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
         .collect::<Result<_, _>>()
         .map_err(|error| refuse(&error.to_string()))?;
-    if found.is_empty() { Err(refuse("it holds no certificate")) } else { Ok(found) }
+    if found.is_empty() { Err(refuse("it contains no certificate")) } else { Ok(found) }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
@@ -100,7 +100,7 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         for (path, kind) in [(pipe.to_str().unwrap(), "a pipe"), ("/dev/zero", "a device")] {
             let refused = Tls::new(&files(path), "h").err().expect("it is refused");
-            assert!(refused.cause.contains(&format!("it is {kind}, and no regular file")));
+            assert!(refused.cause.contains(&format!("it is {kind}, not a regular file")));
         }
     }
 }

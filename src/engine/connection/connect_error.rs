@@ -7,8 +7,7 @@ use std::path::Path;
 use tokio_rustls::rustls;
 
 /// Cure if nothing listens at the address.
-const START: &str = "start the engine, or set DOCKER_HOST to where it listens \
-                     (unix:///path, tcp://host:port or ssh://user@host)";
+const START: &str = "start the engine, or set DOCKER_HOST to its address (unix:///path, tcp://host:port or ssh://user@host)";
 
 /// Failed connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +45,7 @@ impl ConnectError {
                 ),
             ),
             io::ErrorKind::ConnectionRefused => {
-                Self::no_answer("connection refused: nobody listens on the socket")
+                Self::no_answer("connection refused: no process listens on the socket")
             }
             _ => Self::no_answer(error.to_string()),
         }
@@ -71,11 +70,10 @@ impl ConnectError {
     /// Returns the failure of an ssh process, with its messages as the cause.
     pub(super) fn ssh(said: &str) -> Self {
         let said = said.trim();
-        let cause = if said.is_empty() { "it ended without a word" } else { said };
+        let cause = if said.is_empty() { "it ended without any output" } else { said };
         Self::new(
             format!("ssh: {}", cause.replace("\r\n", "\n").replace('\n', "; ")),
-            "try it by hand: ssh [user@]host docker system dial-stdio; the other side needs the \
-             Docker client",
+            "to test it, run: ssh [user@]host docker system dial-stdio; the remote host needs the Docker client",
         )
     }
 
@@ -83,7 +81,7 @@ impl ConnectError {
     pub(super) fn file(path: &Path, reason: &str) -> Self {
         Self::new(
             format!("the file {} can't be used: {reason}", path.display()),
-            "the folder that DOCKER_CERT_PATH names, or the context, has ca.pem, cert.pem and key.pem",
+            "the folder that DOCKER_CERT_PATH names, or the context, must have ca.pem, cert.pem and key.pem",
         )
     }
 
@@ -94,12 +92,12 @@ impl ConnectError {
             Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             ) => Self::new(
-                format!("its certificate is that of another host: {error}"),
-                "address the engine by a name that its certificate has",
+                format!("its certificate is for another host: {error}"),
+                "use a host name that is in the engine's certificate",
             ),
             Error::InvalidCertificate(_) => Self::new(
                 format!("its certificate is not trusted: {error}"),
-                "ca.pem has to hold the CA that made the engine's certificate",
+                "ca.pem must contain the CA that issued the engine's certificate",
             ),
             Error::AlertReceived(
                 Alert::CertificateRequired
@@ -110,7 +108,7 @@ impl ConnectError {
                 | Alert::CertificateExpired,
             ) => Self::new(
                 format!("it does not accept this client's certificate: {error}"),
-                "cert.pem and key.pem have to be made by a CA that the engine trusts",
+                "cert.pem and key.pem must be issued by a CA that the engine trusts",
             ),
             Error::InvalidMessage(_) => Self::new(
                 format!("it does not speak TLS: {error}"),

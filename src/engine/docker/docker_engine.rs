@@ -194,7 +194,7 @@ impl DockerEngine {
         match self.digest(image).await? {
             Some(served) if served == digest => Ok(()),
             Some(served) => Err(EngineError::NoEvidence(format!(
-                "the registry was sent {digest} and serves {served} as {image}"
+                "{digest} was pushed as {image}, but the registry serves {served}"
             ))),
             None => Err(EngineError::NoEvidence(format!("the registry does not have {image}"))),
         }
@@ -230,7 +230,7 @@ impl DockerEngine {
                 if error.is_connection() {
                     self.unreached().insert(registry.to_owned());
                 }
-                let line = format!("the registry can't be asked what it serves now: {error}");
+                let line = format!("the pushed image can't be confirmed in the registry: {error}");
                 sink(Output::Line(line));
                 Ok(())
             }
@@ -323,7 +323,7 @@ impl DockerEngine {
 
     /// Returns the image that the engine has under `name`; an error if it has none.
     async fn known(&self, name: &str) -> Result<Inspected, EngineError> {
-        let unknown = || EngineError::NoEvidence(format!("it does not know {name}"));
+        let unknown = || EngineError::NoEvidence(format!("it does not have {name}"));
         self.inspected(name).await?.ok_or_else(unknown)
     }
 
@@ -449,7 +449,7 @@ impl DockerEngine {
             Error::DockerStreamError { error } => EngineError::Refused(error.trim_end().to_owned()),
             Error::RequestTimeoutError => EngineError::Silent(self.timeout),
             Error::InvalidURIError { err } => {
-                EngineError::Unaskable(format!("the engine can't be asked for this: {err}"))
+                EngineError::Unaskable(format!("the request to the engine is invalid: {err}"))
             }
             other => EngineError::Broken(with_causes(&other)),
         }
@@ -550,14 +550,14 @@ impl Engine for DockerEngine {
             listener.hear(record);
         }
         let id = listener.image_id().map(str::to_owned).ok_or_else(|| {
-            EngineError::NoEvidence("its answer ended without an image id".to_owned())
+            EngineError::NoEvidence("its answer ended without an image ID".to_owned())
         })?;
         drop(listener);
         let built = self.known(&id).await?;
         if built.id == id {
             return Ok(built);
         }
-        Err(EngineError::NoEvidence(format!("it has {} and not {id}", built.id)))
+        Err(EngineError::NoEvidence(format!("it has {}, not {id}", built.id)))
     }
 
     /// Squashes the image under a unique reference, and tags the result with `reference` once it is
@@ -586,7 +586,8 @@ impl Engine for DockerEngine {
                 return Err(EngineError::NoEvidence(format!("{reference} is still {}", built.id)));
             }
             if parent.is_some_and(|parent| !squashed.is_on(parent)) {
-                let reason = "what it squashed is not on the layers of its parent".to_owned();
+                let reason =
+                    "the squashed image is not built on the layers of its parent".to_owned();
                 return Err(EngineError::NoEvidence(reason));
             }
             self.tag(&squashed.id, reference).await?;
@@ -667,7 +668,7 @@ impl Engine for DockerEngine {
         }
         let pushed = format!("{name}@{digest}");
         if !self.is_podman && !image.repo_digests.unwrap_or_default().contains(&pushed) {
-            return Err(EngineError::NoEvidence(format!("it does not know {pushed}")));
+            return Err(EngineError::NoEvidence(format!("it does not have {pushed}")));
         }
         self.confirm_pushed(reference, digest.as_str(), sink).await?;
         Ok(digest.to_string())
@@ -699,7 +700,7 @@ fn checked_id(id: String) -> Result<String, EngineError> {
         return Ok(id);
     }
     let shown: String = id.chars().take(MOST_OF_ID).collect();
-    Err(EngineError::Broken(format!("{shown:?} is no id of an image")))
+    Err(EngineError::Broken(format!("{shown:?} is not an image ID")))
 }
 
 /// Returns a unique reference for an image that may not have its own yet.

@@ -8,7 +8,7 @@ const { run, images, bands, critical } = JSON.parse(document.getElementById('dat
 // What became of images, worst first, each with a letter for those who don't see colours.
 const KINDS = {
   failed: { letter: 'F', label: 'failed' },
-  held: { letter: 'A', label: 'not built, as an ancestor failed' },
+  held: { letter: 'A', label: 'not built, because an ancestor failed' },
   interrupted: { letter: 'I', label: 'interrupted' },
   built: { letter: 'B', label: 'built' },
   skipped: { letter: 'S', label: 'skipped' },
