@@ -22,10 +22,10 @@ pub enum EngineError {
     #[error("the connection to the engine failed: {0}")]
     Broken(String),
     /// The engine sent no data for this long.
-    #[error("no word from the engine for {} s (--timeout)", .0.as_secs())]
+    #[error("no answer from the engine for {} s (--timeout)", .0.as_secs())]
     Silent(Duration),
     /// The registry can't be reached.
-    #[error("the registry is out of reach: {0}")]
+    #[error("the registry is unreachable: {0}")]
     Registry(String),
     /// The registry answers that it is temporarily unable: there are too many requests, or it has
     /// an internal error.

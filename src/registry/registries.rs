@@ -84,8 +84,9 @@ impl Registry {
         notices: Notices,
     ) -> Result<Self, Error> {
         let scheme = if is_plain { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{host}/v2/"))
-            .map_err(|error| Error::wrong(format!("'{host}' is no host of a registry: {error}")))?;
+        let base = Url::parse(&format!("{scheme}://{host}/v2/")).map_err(|error| {
+            Error::wrong(format!("'{host}' is not the host of a registry: {error}"))
+        })?;
         let transport = Transport::new(base.clone(), timeout);
         Ok(Self { host: host.to_owned(), base, transport, tokens: Tokens::new(notices) })
     }

@@ -140,7 +140,7 @@ impl Connections {
         let response = self.client.request(request).await.map_err(|error| self.broken(&error))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let status = response.status();
-            return Err(EngineError::Refused(format!("{path} is answered with {status}")));
+            return Err(EngineError::Refused(format!("{path} was answered with {status}")));
         }
         if let Some(meter) = response.extensions().get::<Meter>() {
             meter.lift();
