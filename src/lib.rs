@@ -23,9 +23,11 @@ mod fuzzing;
 mod git;
 mod graph;
 mod image;
+mod incremental;
 #[doc(hidden)]
 pub mod internals;
 mod lint;
+mod lock;
 mod plan;
 mod program;
 mod registry;
@@ -38,3 +40,4 @@ mod template;
 mod tls;
 mod tree;
 mod visible;
+mod workspace;

@@ -12,12 +12,9 @@ use clap::{Arg, ArgMatches, Command};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::args::{self, CommandLine};
+use super::args;
 use super::build::{build_options, refuse_empty};
-use super::family::Family;
-use super::past::Past;
-use super::view::View;
-use super::{Exit, Failure, terminal};
+use super::{Exit, Failure, HOST, SILENT_HOST, terminal};
 use crate::console::Json;
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -29,6 +26,7 @@ use crate::image::{ImageName, ImageRef};
 use crate::plan::{Plan, Selection, Unaffected};
 use crate::settings::Settings;
 use crate::source;
+use crate::workspace::{CommitExport, Request, Snapshot, Workspace};
 
 /// Argument for the commit.
 const SINCE: &str = "since";
@@ -71,10 +69,10 @@ pub fn command() -> Command {
 /// Prints the affected images.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let reference = matches.get_one::<String>(SINCE).expect("clap asks for it");
-    let mut line = without_engine(CommandLine::of(matches));
+    let mut line = without_engine(args::request(matches));
     let format = line.given.remove(FORMAT).unwrap_or_default();
-    let now = Family::of(&line, &View::Now)?;
-    let (then, view) = before(&line, &now, reference)?;
+    let now = Workspace::load(&line, &Snapshot::Worktree, HOST)?;
+    let (then, snapshot) = before(&line, &now, reference)?;
     let plans = Plans {
         then: &Plan::new(&then.graph, &then.selection()),
         now: &Plan::new(&now.graph, &now.selection()),
@@ -82,7 +80,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     if plans.then.is_empty() {
         refuse_empty(plans.now, &now.settings[0])?;
     }
-    let different = plans.compared(&then, &now, &view)?;
+    let different = plans.compared(&then, &now, &snapshot)?;
     let affected = plans.affected(&different);
     if affected.is_empty() {
         terminal::warn(&format!("no image is affected since {reference}"));
@@ -103,17 +101,17 @@ pub type Differences = BTreeMap<ImageName, Difference>;
 /// # Errors
 /// When the tree has no git history, or can't be rendered as of that commit.
 pub fn leave_out_unaffected(
-    line: &CommandLine,
-    now: &Family,
+    line: &Request,
+    now: &Workspace,
     selection: &mut Selection,
 ) -> Result<Differences, Failure> {
     let Some(reference) = &now.settings[0].changed_since else { return Ok(Differences::new()) };
-    let (then, view) = before(line, now, reference)?;
+    let (then, snapshot) = before(line, now, reference)?;
     let plans = Plans {
         then: &Plan::new(&then.graph, &then.selection()),
         now: &Plan::new(&now.graph, selection),
     };
-    let different = plans.compared(&then, now, &view)?;
+    let different = plans.compared(&then, now, &snapshot)?;
     let images = now.graph.images().iter().map(|image| image.name.clone());
     selection.unaffected = Some(Unaffected {
         since: reference.as_str().into(),
@@ -124,52 +122,54 @@ pub fn leave_out_unaffected(
 }
 
 /// Returns the command line with the options of [`WITHOUT_ENGINE`].
-fn without_engine(mut line: CommandLine) -> CommandLine {
+fn without_engine(mut line: Request) -> Request {
     for (name, value) in WITHOUT_ENGINE {
         line.given.insert(name, vec![value.to_owned()]);
     }
     line
 }
 
-/// Returns the family of this command line as of a commit, and the view of the files at that
+/// Returns the workspace of this command line as of a commit, and the snapshot of the files at that
 /// commit.
-fn before(line: &CommandLine, now: &Family, reference: &str) -> Result<(Family, View), Failure> {
+fn before(
+    line: &Request,
+    now: &Workspace,
+    reference: &str,
+) -> Result<(Workspace, Snapshot), Failure> {
     let Some(folder) = &now.folder else {
         return Err(Diagnostic::new("the embedded tree has no git history")
             .help("name a tree in a git repository with --tree ('kiln tree export DIR' writes one as a start)")
             .into());
     };
-    let view = View::Past(Past::of(folder, reference)?);
-    let then = Family::of(&without_engine(line.clone()), &view)
-        .map_err(|failure| said_of(failure, reference))?;
-    Ok((then, view))
+    let snapshot = Snapshot::Commit(CommitExport::of(folder, reference)?);
+    let then = Workspace::load(&without_engine(line.clone()), &snapshot, SILENT_HOST)
+        .map_err(|errors| said_of(errors, reference))?;
+    Ok((then, snapshot))
 }
 
 /// Adds a note to the errors of rendering the tree at the commit: the files that the user sees may
 /// be correct.
-fn said_of(failure: Failure, reference: &str) -> Failure {
+fn said_of(Diagnostics(errors): Diagnostics, reference: &str) -> Diagnostics {
     let note = format!("found at {reference}, the commit that the tree is compared with");
-    let Diagnostics(all) = failure.diagnostics;
-    let all = all.into_iter().map(|diagnostic| diagnostic.note(note.as_str())).collect();
-    Failure { diagnostics: Diagnostics(all), ..failure }
+    Diagnostics(errors.into_iter().map(|error| error.note(note.as_str())).collect())
 }
 
-/// Returns the fingerprints of all images of a family, as far as they can be computed without an
+/// Returns the fingerprints of all images of a workspace, as far as they can be computed without an
 /// engine.
 fn fingerprints(
-    family: &Family,
-    view: &View,
+    workspace: &Workspace,
+    snapshot: &Snapshot,
 ) -> Result<BTreeMap<ImageName, Fingerprinted>, Failure> {
-    let graph = &family.graph;
-    let of_axes: BTreeMap<Option<&str>, (&Settings, Parts)> = family
+    let graph = &workspace.graph;
+    let of_axes: BTreeMap<Option<&str>, (&Settings, Parts)> = workspace
         .settings
         .iter()
         .map(|of_axis| (of_axis.label.as_deref(), of_settings(of_axis)))
         .collect();
     let own = graph.images().par_iter().map(|image| {
         let (settings, options) = &of_axes[&image.name.axis()];
-        let (_, context) = &family.contexts[&image.name];
-        let mut parts = own_parts(&image.name, context, settings, view)?;
+        let (_, context) = &workspace.contexts[&image.name];
+        let mut parts = own_parts(&image.name, context, settings, snapshot)?;
         parts.extend(options.clone());
         parts.insert("name".to_owned(), digest(image.reference.to_string().as_bytes()));
         Ok((image.name.clone(), parts))
@@ -194,13 +194,13 @@ fn own_parts(
     name: &ImageName,
     context: &Context,
     settings: &Settings,
-    view: &View,
+    snapshot: &Snapshot,
 ) -> std::io::Result<Parts> {
     let mut parts = context.parts()?;
     if settings.install_type.fetches_sources {
         let sources = source::of_image(name, &settings.sources);
         let folder = private_folder("kiln-local-")?;
-        let place = |path: &Path| view.path(path).unwrap_or_else(|| path.to_owned());
+        let place = |path: &Path| snapshot.path(path).unwrap_or_else(|| path.to_owned());
         parts.extend(source::declared(&sources, &place, folder.path()));
     }
     Ok(parts)
@@ -214,9 +214,14 @@ struct Plans<'a> {
 
 impl<'a> Plans<'a> {
     /// Returns the differences of all images that are wanted in either plan.
-    fn compared(&self, then: &Family, now: &Family, view: &View) -> Result<Differences, Failure> {
-        let then = wanted(self.then, &fingerprints(then, view)?);
-        let now = wanted(self.now, &fingerprints(now, &View::Now)?);
+    fn compared(
+        &self,
+        then: &Workspace,
+        now: &Workspace,
+        snapshot: &Snapshot,
+    ) -> Result<Differences, Failure> {
+        let then = wanted(self.then, &fingerprints(then, snapshot)?);
+        let now = wanted(self.now, &fingerprints(now, &Snapshot::Worktree)?);
         Ok(differences(&then, &now))
     }
 

@@ -1,15 +1,11 @@
 //! Grammar of the command line, made from the table of options. Types of clap are used only in
 //! `cli`.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::view::View;
-use crate::diagnostic::{Diagnostic, Result};
 use crate::settings::options::{Effect, Fallback, Kind, OPTIONS, Opt};
+use crate::workspace::{Given, Request};
 
 /// Argument for the configuration files, the one option that can't be set in such a file.
 const CONFIG_FILE: &str = "config_file";
@@ -19,9 +15,6 @@ const CONFIG_DIR: &str = "config_dir";
 
 /// Switch that prints the version, as in kolla-build.
 const VERSION: &str = "version";
-
-/// Extension of the files that are read from such a folder.
-const CONFIG_SUFFIX: &str = "conf";
 
 /// Help text of `build` below the options.
 const AFTER_BUILD: &str = "\
@@ -47,19 +40,6 @@ Examples:
 
   Every night: build and push only images that changed since the last push:
       kiln build --registry registry.example.com --push --skip-unchanged=registry";
-
-/// Values of the options given, by option name.
-pub type Given = BTreeMap<&'static str, Vec<String>>;
-
-/// A parsed command line.
-#[derive(Debug, Clone)]
-pub struct CommandLine {
-    /// Values of the options given.
-    pub given: Given,
-    /// Configuration files given.
-    pub config_files: Vec<PathBuf>,
-    config_folders: Vec<PathBuf>,
-}
 
 /// Returns the whole grammar.
 pub fn command() -> Command {
@@ -217,46 +197,18 @@ pub fn wants_version(matches: &ArgMatches) -> bool {
     matches.get_flag(VERSION)
 }
 
-impl CommandLine {
-    /// Reads the command line of `build`, or of a command with its options.
-    pub fn of(matches: &ArgMatches) -> Self {
-        let paths = |name| matches.get_many(name).unwrap_or_default().cloned().collect();
-        Self {
-            given: given(matches),
-            config_files: paths(CONFIG_FILE),
-            config_folders: paths(CONFIG_DIR),
-        }
+/// Reads the command line of `build`, or of a command with its options.
+pub fn request(matches: &ArgMatches) -> Request {
+    let paths = |name| matches.get_many(name).unwrap_or_default().cloned().collect();
+    let variables = std::env::vars_os();
+    Request {
+        given: given(matches),
+        config_files: paths(CONFIG_FILE),
+        config_folders: paths(CONFIG_DIR),
+        environment: variables
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
     }
-
-    /// Returns the configuration files given, and then those in the folders given.
-    ///
-    /// # Errors
-    /// When a folder can't be read, or contains a configuration file that is no regular file.
-    pub fn all_config_files(&self, view: &View) -> Result<Vec<PathBuf>> {
-        let mut files = view.paths(&self.config_files);
-        for folder in view.paths(&self.config_folders) {
-            files.extend(config_files_in(&folder)?);
-        }
-        Ok(files)
-    }
-}
-
-fn config_files_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).map_err(|error| {
-        let shown = folder.display();
-        Diagnostic::new(format!("the configuration folder '{shown}' can't be read: {error}"))
-    })?;
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut found: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|e| e == CONFIG_SUFFIX)).collect();
-    found.sort();
-    if let Some(other) = found.iter().find(|path| !path.is_file()) {
-        let shown = other.display();
-        return Err(Diagnostic::new(format!("'{shown}' is no regular file"))
-            .help("name it by --config-file, or take it out of the folder")
-            .into());
-    }
-    Ok(found)
 }
 
 fn given(matches: &ArgMatches) -> Given {

@@ -9,20 +9,14 @@ use futures_util::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::affected::leave_out_unaffected;
-use super::args::CommandLine;
 use super::catalogue::catalogue;
 use super::durations::{self, Stopwatch};
-use super::family::Family;
-use super::images::Contexts;
 use super::listing;
 use super::loan::loan;
-use super::lock::keep_apart;
+use super::name_locks::lock_image_names;
 use super::outlook;
 use super::reports::Reports;
-use super::unchanged::Survey;
-use super::view::View;
-use super::work_folder::{work_folder, write_contexts};
-use super::{Exit, Failure, terminal};
+use super::{Exit, Failure, HOST, terminal};
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
 use crate::endpoint::Endpoint;
@@ -34,26 +28,28 @@ use crate::engine::{
 use crate::event::{Event, Existing, Outcome};
 use crate::graph::{self, Graph};
 use crate::image::{ImageName, ImageRef, Whereabouts};
+use crate::incremental::survey::Survey;
 use crate::plan::{Decision, Plan, Selection, Unaffected};
 use crate::runner::patience::Patience;
 use crate::runner::{self, Backends, BuildInput};
 use crate::secret::is_secret_name;
 use crate::settings::{Building, Settings, Task};
 use crate::source::{self, FromOrigin, Pace};
+use crate::workspace::{Contexts, Request, Snapshot, Workspace, work_folder, write_contexts};
 
 /// Runs `kiln build` with this command line.
-pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
+pub fn run(line: &Request) -> Result<Exit, Failure> {
     // Never dropped: the program ends after this function, and freeing the memory piece by piece
     // would only take time.
-    let family = ManuallyDrop::new(Family::of(line, &View::Now)?);
-    let Family { tree, settings, graph, contexts, .. } = &*family;
+    let workspace = ManuallyDrop::new(Workspace::load(line, &Snapshot::Worktree, HOST)?);
+    let Workspace { tree, settings, graph, contexts, .. } = &*workspace;
     let of_run = &settings[0];
-    let mut selection = family.selection();
+    let mut selection = workspace.selection();
     refuse_empty(&Plan::new(graph, &selection), of_run)?;
-    let different = leave_out_unaffected(line, &family, &mut selection)?;
+    let different = leave_out_unaffected(line, &workspace, &mut selection)?;
     warn_of_secrets(of_run);
     let _locks = match of_run.task {
-        Task::Build => keep_apart(settings),
+        Task::Build => lock_image_names(settings),
         _ => Vec::new(),
     };
     let shop = match of_run.building.endpoint.clone() {
@@ -67,7 +63,13 @@ pub fn run(line: &CommandLine) -> Result<Exit, Failure> {
     };
     let plan = Plan::new(graph, &selection);
     if let Some(folder) = work_folder(of_run)? {
-        write_contexts(&folder, tree, &plan, contexts)?;
+        let written = write_contexts(&folder, tree, &plan, contexts, &terminal::warn)?;
+        terminal::warn(&format!(
+            "wrote {} images of {} to {}",
+            written.images,
+            tree.origin(),
+            written.folder.display()
+        ));
     }
     match (&of_run.task, shop) {
         (Task::Build, Some((runtime, shop, interrupt))) => {
@@ -130,9 +132,10 @@ impl Shop {
             let plan = Plan::new(graph, selection);
             let pull = of_run.building.pull && skips;
             let pace = pace(&of_run.building);
-            let found = Survey::of(&engine, &plan, &inputs, pull, pace).await?;
+            let found = Survey::of(&engine, &plan, &inputs, pull, pace, HOST.warn).await?;
             if skips {
-                selection.unchanged = found.unchanged(&engine, &plan, &of_run.building).await?;
+                selection.unchanged =
+                    found.unchanged(&engine, &plan, &of_run.building, HOST.warn).await?;
             }
             survey = Some(found);
         }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::images::Contexts;
 use crate::graph::Graph;
 use crate::image::ImageName;
 use crate::report::catalogue::{Catalogue, Facts, ReadTemplate};
 use crate::tree::{Language, Tree};
+use crate::workspace::Contexts;
 
 /// Returns the catalogue of the images of `graph`, which were rendered from `tree`.
 pub fn catalogue(graph: &Graph, tree: &Tree, contexts: &Contexts) -> Catalogue {

@@ -6,10 +6,8 @@ use std::path::PathBuf;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::args::{self, CommandLine, Given};
-use super::prepare::{self, Prepared};
-use super::view::View;
-use super::{Exit, Failure, terminal};
+use super::args;
+use super::{Exit, Failure, HOST, terminal};
 use crate::console::Listing;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed};
 use crate::secret::with_secrets_marked;
@@ -17,6 +15,7 @@ use crate::settings::options::{Fallback, option};
 use crate::settings::{Layers, Profiles, Shown, check, example, show};
 use crate::tree::Tree;
 use crate::visible;
+use crate::workspace::{self, Given, Resolved, Snapshot};
 
 /// Argument for the files to check.
 const FILES: &str = "FILE";
@@ -64,8 +63,8 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.subcommand() {
         Some(("example", _)) => terminal::print_own(&example()),
         Some(("show", matches)) => {
-            let prepared = prepare::prepare(&CommandLine::of(matches), &View::Now)?;
-            terminal::print_out(&table(&lines(&prepared)))
+            let resolved = workspace::resolve(&args::request(matches), &Snapshot::Worktree, HOST)?;
+            terminal::print_out(&table(&lines(&resolved)))
         }
         Some(("check", matches)) => {
             let files: Vec<PathBuf> =
@@ -81,7 +80,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
 fn check_files(files: &[PathBuf], tree: Vec<String>) -> Result<Exit, Failure> {
     let given = if tree.is_empty() { Given::new() } else { Given::from([(TREE, tree)]) };
     let (layers, mut errors) = Layers::gather_all(given, files, &BTreeMap::new());
-    prepare::warn_of_no_effect(&layers, &View::Now);
+    workspace::warn_of_no_effect(&layers, HOST.warn);
     match tree_and_profiles(&layers) {
         Ok((tree, profiles)) => errors.extend(check(&layers, tree.manifest(), &profiles)),
         Err(found) => errors.extend(found.0),
@@ -101,7 +100,7 @@ fn position(files: &[PathBuf], path: &str) -> usize {
 }
 
 fn tree_and_profiles(layers: &Layers) -> Diagnosed<(Tree, Profiles)> {
-    let tree = prepare::open_tree(layers, &View::Now)?;
+    let tree = workspace::open_tree(layers, &Snapshot::Worktree)?;
     let profiles = Profiles::new(tree.profiles()?, layers);
     Ok((tree, profiles))
 }
@@ -109,8 +108,8 @@ fn tree_and_profiles(layers: &Layers) -> Diagnosed<(Tree, Profiles)> {
 /// Key of an option, its value, and the origin of the value.
 type Line = [String; 3];
 
-fn lines(prepared: &Prepared) -> Vec<Line> {
-    let Prepared { layers, tree, settings } = prepared;
+fn lines(resolved: &Resolved) -> Vec<Line> {
+    let Resolved { layers, tree, settings } = resolved;
     let line = |shown: Shown| {
         let value = match (shown.value.as_str(), shown.option.name, shown.option.default) {
             ("", TREE, _) => tree.origin().to_owned(),

@@ -3,17 +3,16 @@
 use clap::{Arg, ArgMatches, Command};
 
 use super::affected::leave_out_unaffected;
-use super::args::{self, CommandLine};
+use super::args;
 use super::build::{Shop, runtime, unless_interrupted};
-use super::family::Family;
-use super::unchanged::{Standing, Survey};
-use super::view::View;
-use super::{Exit, Failure, terminal};
+use super::{Exit, Failure, HOST, terminal};
 use crate::console::Listing;
 use crate::diagnostic::Diagnostic;
 use crate::graph::{self, Graph, Index};
 use crate::image::ImageRef;
+use crate::incremental::survey::{Standing, Survey};
 use crate::plan::{Decision, Plan};
+use crate::workspace::{Request, Snapshot, Workspace};
 
 /// Argument for the image.
 const IMAGE: &str = "IMAGE";
@@ -36,16 +35,16 @@ pub fn command() -> Command {
 /// Explains the image.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let name: &String = matches.get_one(IMAGE).expect("clap asks for it");
-    explain(name, &CommandLine::of(matches))
+    explain(name, &args::request(matches))
 }
 
-fn explain(name: &str, line: &CommandLine) -> Result<Exit, Failure> {
-    let family = Family::of(line, &View::Now)?;
-    let Family { settings, graph, contexts, .. } = &family;
+fn explain(name: &str, line: &Request) -> Result<Exit, Failure> {
+    let workspace = Workspace::load(line, &Snapshot::Worktree, HOST)?;
+    let Workspace { settings, graph, contexts, .. } = &workspace;
     let of_run = &settings[0];
     let image = find(graph, name)?;
-    let mut selection = family.selection();
-    leave_out_unaffected(line, &family, &mut selection)?;
+    let mut selection = workspace.selection();
+    leave_out_unaffected(line, &workspace, &mut selection)?;
     let shop = match of_run.building.endpoint.clone() {
         Some(endpoint) => {
             let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, true);

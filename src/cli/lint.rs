@@ -12,12 +12,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use super::args::{self, CommandLine};
-use super::family::unbuildable;
-use super::images::{Attempts, attempts};
-use super::prepare::{Prepared, add_files_of_site, prepare};
-use super::view::View;
-use super::{Exit, Failure, terminal};
+use super::args;
+use super::{Exit, Failure, HOST, terminal};
 use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
 use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};
@@ -25,6 +21,9 @@ use crate::program;
 use crate::settings::{Profiles, Settings};
 use crate::source;
 use crate::tree::Tree;
+use crate::workspace::{
+    PartialRender, Resolved, Snapshot, add_site_files, render_lenient, resolve, unbuildable,
+};
 
 /// Arguments that choose rules.
 const RULE: &str = "rule";
@@ -70,10 +69,10 @@ pub fn command() -> Command {
 
 /// Prints the findings.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
-    let mut line = CommandLine::of(matches);
+    let mut line = args::request(matches);
     let format = line.given.remove(FORMAT).unwrap_or_default();
-    let Prepared { mut tree, settings, .. } = prepare(&line, &View::Now)?;
-    add_files_of_site(&mut tree, &settings[0], &View::Now)?;
+    let Resolved { mut tree, settings, .. } = resolve(&line, &Snapshot::Worktree, HOST)?;
+    add_site_files(&mut tree, &settings[0], &Snapshot::Worktree)?;
     let rules = rules(matches, &tree)?;
     let labels: BTreeSet<&str> = settings.iter().filter_map(|one| one.label.as_deref()).collect();
     let findings = findings(&tree, &settings, &rules)?;
@@ -159,7 +158,8 @@ fn files(tree: &Tree) -> Diagnosed<BTreeMap<String, File>> {
 
 /// Renders the images on the axis of these settings, and collects the facts that the rules need.
 fn axis(tree: &Tree, settings: &Settings) -> Diagnosed<Axis> {
-    let Attempts { images, failures } = attempts(tree, settings, &View::Now)?;
+    let PartialRender { images, failures } =
+        render_lenient(tree, settings, &Snapshot::Worktree, HOST)?;
     let mut axis = Axis {
         label: settings.label.clone().unwrap_or_default(),
         images: images.images,

@@ -9,32 +9,24 @@ mod completions;
 mod config;
 mod durations;
 mod explain;
-mod family;
-mod images;
-mod ingredients;
 mod lint;
 mod listing;
 mod loan;
-mod lock;
 mod man;
+mod name_locks;
 mod outlook;
-mod past;
-mod prepare;
 mod reports;
 mod terminal;
 mod tree;
-mod unchanged;
-mod view;
-mod work_folder;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use args::CommandLine;
-
 use crate::console;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::EngineError;
+use crate::incremental::SurveyError;
+use crate::workspace::Host;
 
 /// Exit codes, as documented in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +75,25 @@ impl From<EngineError> for Failure {
         Self { exit, diagnostics: diagnostic.into() }
     }
 }
+
+impl From<SurveyError> for Failure {
+    fn from(error: SurveyError) -> Self {
+        match error {
+            SurveyError::Tree(diagnostics) => diagnostics.into(),
+            SurveyError::Engine(error) => error.into(),
+        }
+    }
+}
+
+/// The program as the host of a workspace.
+const HOST: Host<'static> = Host {
+    warn: &(|text| terminal::warn(&format!("warning: {text}"))),
+    expect_service: console::expect_service,
+    give_up,
+};
+
+/// The program as the host of a workspace at a commit, whose warnings are of no interest.
+const SILENT_HOST: Host<'static> = Host { warn: &|_| {}, ..HOST };
 
 /// Runs the program. `arguments` begin with the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
@@ -154,7 +165,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Some(("build", matches)) if args::wants_version(matches) => {
             terminal::print_own(concat!(env!("CARGO_PKG_VERSION"), "\n"))
         }
-        Some(("build", matches)) => build::run(&CommandLine::of(matches)),
+        Some(("build", matches)) => build::run(&args::request(matches)),
         Some(("affected", matches)) => affected::run(matches),
         Some(("explain", matches)) => explain::run(matches),
         Some(("lint", matches)) => lint::run(matches),

@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::affected::{Differences, entry, told, told_changes};
-use super::unchanged::{Standing, Survey};
 use super::{Exit, Failure, durations, terminal};
 use crate::console::{Json, Listing};
 use crate::event::{Aside, SetAside};
 use crate::graph::Index;
 use crate::image::ImageName;
+use crate::incremental::survey::{Standing, Survey};
 use crate::plan::{Forecast, Plan, Wanted};
 use crate::report::summary::{clock, rough, seconds};
 use crate::settings::{PlanFormat, Settings};

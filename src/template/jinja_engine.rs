@@ -17,7 +17,7 @@ use regex::Regex;
 use super::bounds::{TOO_LONG, Text};
 use super::overrides::Lists;
 use super::{
-    Ingredients, Override, Renderer, customization, customized, jinja_limits, outline,
+    Override, RenderInput, Renderer, customization, customized, jinja_limits, outline,
     place_of_loop,
 };
 use crate::diagnostic::{Diagnostic, Place, Result};
@@ -46,7 +46,7 @@ impl<'a> JinjaEngine<'a> {
     /// overrides that they are given.
     pub(super) fn new(
         tree: &'a Tree,
-        ingredients: &Ingredients,
+        input: &RenderInput,
         overrides: &[Override],
         lists: &Arc<Lists>,
     ) -> Result<Self> {
@@ -59,8 +59,8 @@ impl<'a> JinjaEngine<'a> {
         let files = tree.files();
         environment.set_loader(move |path| source(&files, path));
         add_filters(&mut environment, lists);
-        add_functions(&mut environment, &ingredients.functions);
-        for (name, value) in &ingredients.variables {
+        add_functions(&mut environment, &input.functions);
+        for (name, value) in &input.variables {
             environment.add_global(name.clone(), Value::from(Serde(value)));
         }
         let mut engine = Self { environment, tree, overriding: None };

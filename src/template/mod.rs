@@ -40,7 +40,7 @@ pub type Variables = Map<String, Value>;
 
 /// Everything that rendering needs besides the tree.
 #[derive(Debug)]
-pub struct Ingredients {
+pub struct RenderInput {
     /// Variables of all images; each image's name is added to them.
     pub variables: Variables,
     /// Functions that templates call.
@@ -49,14 +49,12 @@ pub struct Ingredients {
     pub overrides: Vec<Override>,
     /// Build arguments that are declared at the start of every Dockerfile.
     pub build_arguments: Vec<String>,
-    /// Reports a warning.
-    pub warn: fn(&str),
     /// Reports the template that exceeds a limit of rendering, and ends the program.
     pub give_up: fn(Diagnostic),
 }
 
-impl Ingredients {
-    /// Returns the ingredients for a template that is rendered by itself: no variables and no
+impl RenderInput {
+    /// Returns the input for a template that is rendered by itself: no variables and no
     /// overrides.
     fn bare() -> Self {
         let functions = Functions {
@@ -73,7 +71,6 @@ impl Ingredients {
             functions: functions.into(),
             overrides: Vec::new(),
             build_arguments: Vec::new(),
-            warn: |_| {},
             give_up: |_| {},
         }
     }
@@ -87,9 +84,8 @@ pub fn rendered_alone(language: Language, text: &str, other: (&str, &str)) -> Re
     let files = [(format!("image/{}", language.template()).as_str(), text), other]
         .map(|(path, text)| (path.to_owned(), TreeFile::of_text(text.to_owned())));
     let tree = Tree::of_files(Files::from(files));
-    let ingredients = Ingredients::bare();
-    let (rendered, _) =
-        watched(&tree, &ingredients, |watch| render_and_tell(&tree, &ingredients, watch, Ok))?;
+    let input = RenderInput::bare();
+    let (rendered, _) = watched(&tree, &input, |watch| render_and_tell(&tree, &input, watch, Ok))?;
     Ok(rendered.into_iter().map(|image| image.text).collect())
 }
 
@@ -109,19 +105,16 @@ pub struct Rendered {
 }
 
 /// Renders every image of `tree` and passes it to `then`. The results are in the order of the
-/// images' paths.
+/// images' paths. Also returns a warning for each part of the overrides that has no effect.
 ///
 /// # Errors
 /// Every template that fails, each with its place, and every error of `then`.
 pub fn render_all<T: Send>(
     tree: &Tree,
-    ingredients: &Ingredients,
+    input: &RenderInput,
     then: impl Fn(Rendered) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let (made, warnings) =
-        watched(tree, ingredients, |watch| render_and_tell(tree, ingredients, watch, then))?;
-    warnings.iter().for_each(|warning| (ingredients.warn)(warning));
-    Ok(made)
+) -> Result<(Vec<T>, Vec<String>)> {
+    watched(tree, input, |watch| render_and_tell(tree, input, watch, then))
 }
 
 /// Renders each image of `tree`, even if others fail. The results are in the order of the images'
@@ -131,14 +124,14 @@ pub fn render_all<T: Send>(
 /// When the images of the tree can't be listed.
 pub fn render_each(
     tree: &Tree,
-    ingredients: &Ingredients,
+    input: &RenderInput,
 ) -> Result<Vec<(ImageFolder, Result<Rendered>)>> {
     let images = tree.images()?;
-    let engines = engines(tree, ingredients, &images, &Arc::new(Lists::default()));
-    Ok(watched(tree, ingredients, |watch| {
+    let engines = engines(tree, input, &images, &Arc::new(Lists::default()));
+    Ok(watched(tree, input, |watch| {
         let results = images.into_par_iter().map(|folder| {
             let rendered = match engine_for(&folder, &engines) {
-                Ok(engine) => render(engine.as_ref(), folder.clone(), ingredients, watch),
+                Ok(engine) => render(engine.as_ref(), folder.clone(), input, watch),
                 Err(errors) => Err(errors.clone()),
             };
             (folder, rendered)
@@ -148,8 +141,8 @@ pub fn render_each(
 }
 
 /// Runs `rendering` under the watchdog, within the limits of [`bounds`].
-fn watched<T>(tree: &Tree, ingredients: &Ingredients, rendering: impl FnOnce(&Watch) -> T) -> T {
-    let (shown, give_up) = (tree.shown().clone(), ingredients.give_up);
+fn watched<T>(tree: &Tree, input: &RenderInput, rendering: impl FnOnce(&Watch) -> T) -> T {
+    let (shown, give_up) = (tree.shown().clone(), input.give_up);
     let give_up = move |path: &str, what: String| give_up(too_much_for(&shown, path, &what));
     Watch::during(bounds::LIMITS, give_up, rendering)
 }
@@ -177,25 +170,25 @@ fn place_of_tag(tree: &Shown, path: &str, word: &str) -> Place {
 /// that has no effect.
 fn render_and_tell<T: Send>(
     tree: &Tree,
-    ingredients: &Ingredients,
+    input: &RenderInput,
     watch: &Watch,
     then: impl Fn(Rendered) -> Result<T> + Sync,
 ) -> Result<(Vec<T>, Vec<String>)> {
     let images = tree.images()?;
     let lists = Arc::new(Lists::default());
-    let engines = engines(tree, ingredients, &images, &lists);
+    let engines = engines(tree, input, &images, &lists);
     if let Some((_, Err(errors))) = engines.iter().find(|(_, engine)| engine.is_err()) {
         return Err(errors.clone());
     }
     let results: Vec<_> = images
         .par_iter()
         .map(|folder| match engine_for(folder, &engines) {
-            Ok(engine) => then(render(engine.as_ref(), folder.clone(), ingredients, watch)?),
+            Ok(engine) => then(render(engine.as_ref(), folder.clone(), input, watch)?),
             Err(errors) => Err(errors.clone()),
         })
         .collect();
     let made = collect(results).map_err(one_for_each_place)?;
-    let warnings = match &ingredients.overrides[..] {
+    let warnings = match &input.overrides[..] {
         [] => Vec::new(),
         overrides => without_effect(overrides, blocks(tree, &images), &lists.variables()),
     };
@@ -207,15 +200,15 @@ type Engines<'a> = Vec<(Language, Result<Box<dyn Renderer + 'a>>)>;
 
 fn engines<'a>(
     tree: &'a Tree,
-    ingredients: &Ingredients,
+    input: &RenderInput,
     images: &[ImageFolder],
     lists: &Arc<Lists>,
 ) -> Engines<'a> {
     let mut languages = vec![Language::Tera, Language::Jinja];
     languages.retain(|language| images.iter().any(|folder| folder.language == *language));
     let made = languages.iter().map(|language| {
-        let overrides = overrides_for(*language, &languages, &ingredients.overrides);
-        (*language, engine(*language, tree, ingredients, overrides, lists))
+        let overrides = overrides_for(*language, &languages, &input.overrides);
+        (*language, engine(*language, tree, input, overrides, lists))
     });
     made.collect()
 }
@@ -231,26 +224,26 @@ fn engine_for<'e, 'a>(
 fn render(
     engine: &dyn Renderer,
     folder: ImageFolder,
-    ingredients: &Ingredients,
+    input: &RenderInput,
     watch: &Watch,
 ) -> Result<Rendered> {
     let path = folder.template();
     let _rendering = watch.over(&path);
     let text = engine.render(&path, &folder.name)?;
-    Ok(Rendered { folder, text: declare(text, &ingredients.build_arguments) })
+    Ok(Rendered { folder, text: declare(text, &input.build_arguments) })
 }
 
 /// Creates an engine with the templates of `tree` in `language` and with the overrides.
 fn engine<'a>(
     language: Language,
     tree: &'a Tree,
-    ingredients: &Ingredients,
+    input: &RenderInput,
     overrides: Vec<Override>,
     lists: &Arc<Lists>,
 ) -> Result<Box<dyn Renderer + 'a>> {
     Ok(match language {
-        Language::Tera => Box::new(TeraEngine::new(tree, ingredients, overrides, lists)?),
-        Language::Jinja => Box::new(JinjaEngine::new(tree, ingredients, &overrides, lists)?),
+        Language::Tera => Box::new(TeraEngine::new(tree, input, overrides, lists)?),
+        Language::Jinja => Box::new(JinjaEngine::new(tree, input, &overrides, lists)?),
     })
 }
 

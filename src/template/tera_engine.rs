@@ -17,7 +17,7 @@ use super::bounds::TOO_LONG;
 use super::overrides::{Lists, is_override};
 use super::tera_override::{self, CUSTOMIZATIONS, Customizations, Layers};
 use super::{
-    Ingredients, Override, Renderer, Variables, customization, customized, is_customization,
+    Override, RenderInput, Renderer, Variables, customization, customized, is_customization,
     outline, place_of_tag,
 };
 use crate::diagnostic::{Diagnostic, Place, Result};
@@ -39,11 +39,11 @@ impl<'a> TeraEngine<'a> {
     /// Parses every template of `tree`, and adds the variables, functions and overrides.
     pub(super) fn new(
         tree: &'a Tree,
-        ingredients: &Ingredients,
+        input: &RenderInput,
         overrides: Vec<Override>,
         lists: &Arc<Lists>,
     ) -> Result<Self> {
-        let context = Context::from_serialize(&ingredients.variables);
+        let context = Context::from_serialize(&input.variables);
         let mut sources = tree.templates()?;
         sources.retain(|_, text| !is_override(text));
         for (path, text) in &sources {
@@ -57,14 +57,14 @@ impl<'a> TeraEngine<'a> {
             sources,
             tree,
             context: context.map_err(|error| Diagnostic::new(error.to_string()))?,
-            variables: ingredients.variables.clone(),
+            variables: input.variables.clone(),
             layers: Layers::new(overrides)?,
         };
         engine.tera.autoescape_on(Vec::<&str>::new());
-        add_functions(&mut engine.tera, &ingredients.functions, lists);
+        add_functions(&mut engine.tera, &input.functions, lists);
         let added = engine.tera.add_raw_templates(&engine.sources);
         added.map_err(|error| engine.explain(None, &error))?;
-        if !ingredients.overrides.is_empty() {
+        if !input.overrides.is_empty() {
             engine.lay_over(&tree.images()?)?;
         }
         Ok(engine)

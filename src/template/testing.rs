@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Ingredients, Override, Watch, render_and_tell, watched};
+use super::{Override, RenderInput, Watch, render_and_tell, watched};
 use crate::diagnostic::Diagnostic;
 use crate::tree::Tree;
 
@@ -22,14 +22,13 @@ pub fn rendered_and_told(
     }
     let tree = Tree::open(folder.path(), None).unwrap();
     let file = |text: &&str| Override { path: "over".to_owned(), text: (*text).to_owned() };
-    let ingredients = Ingredients {
+    let input = RenderInput {
         variables: variables.as_object().unwrap().clone(),
         overrides: overrides.iter().map(file).collect(),
-        ..Ingredients::bare()
+        ..RenderInput::bare()
     };
-    let rendering = |watch: &Watch| render_and_tell(&tree, &ingredients, watch, Ok);
-    let (rendered, warnings) =
-        watched(&tree, &ingredients, rendering).map_err(|errors| errors.0)?;
+    let rendering = |watch: &Watch| render_and_tell(&tree, &input, watch, Ok);
+    let (rendered, warnings) = watched(&tree, &input, rendering).map_err(|errors| errors.0)?;
     Ok((rendered.into_iter().map(|image| image.text).collect(), warnings))
 }
 

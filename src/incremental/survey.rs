@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::stream::{self, StreamExt as _};
 use rayon::prelude::*;
 
-use super::{Failure, terminal};
+use super::SurveyError;
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine as _, EngineError, ImageInfo, Inspected};
@@ -64,8 +64,9 @@ impl Survey {
         inputs: &BTreeMap<ImageName, BuildInput>,
         pull: bool,
         pace: source::Pace,
-    ) -> Result<Self, Failure> {
-        let bases = Bases::of(engine, plan, inputs, pull).await?;
+        warn: &dyn Fn(&str),
+    ) -> Result<Self, SurveyError> {
+        let bases = Bases::of(engine, plan, inputs, pull, warn).await?;
         let own = own_parts(plan, inputs, pace).await?;
         let graph = plan.graph();
         let external = |_: &ImageName, reference: &ImageRef| {
@@ -87,7 +88,7 @@ impl Survey {
         plan: &Plan<'_>,
         inputs: &BTreeMap<ImageName, BuildInput>,
         bases: &Bases,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SurveyError> {
         let graph = plan.graph();
         let doubtful: Vec<Index> = graph
             .order()
@@ -157,7 +158,8 @@ impl Survey {
         engine: &DockerEngine,
         plan: &Plan<'_>,
         building: &Building,
-    ) -> Result<BTreeMap<ImageName, Whereabouts>, Failure> {
+        warn: &dyn Fn(&str),
+    ) -> Result<BTreeMap<ImageName, Whereabouts>, SurveyError> {
         let is_pushed = building.push_threads.is_some();
         let asks_registry = is_pushed || building.skip_unchanged == Some(Whereabouts::Registry);
         let patience = Patience { retries: building.retries, longest: building.timeout };
@@ -186,7 +188,7 @@ impl Survey {
         let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);
         while let Some(answer) = answers.next().await {
             for notice in engine.take_notices() {
-                terminal::warn(&format!("warning: {notice}"));
+                warn(&notice);
             }
             unchanged.extend(answer?);
         }
@@ -255,7 +257,8 @@ impl Bases {
         plan: &Plan<'_>,
         inputs: &BTreeMap<ImageName, BuildInput>,
         pull: bool,
-    ) -> Result<Self, Failure> {
+        warn: &dyn Fn(&str),
+    ) -> Result<Self, SurveyError> {
         let (bases, ambiguous) = bases(plan, inputs);
         let mut found = Self::default();
         for reference in ambiguous {
@@ -265,7 +268,7 @@ impl Bases {
         }
         for (reference, platform) in bases {
             if pull && let Err(error) = engine.pull(&reference, platform.as_deref()).await {
-                terminal::warn(&format!("warning: {reference} can't be pulled: {error}"));
+                warn(&format!("{reference} can't be pulled: {error}"));
             }
             if let Some(image) = engine.image(&reference).await? {
                 found.images.insert(reference, image);
@@ -288,7 +291,7 @@ async fn own_parts(
     plan: &Plan<'_>,
     inputs: &BTreeMap<ImageName, BuildInput>,
     pace: source::Pace,
-) -> Result<BTreeMap<ImageName, Parts>, Failure> {
+) -> Result<BTreeMap<ImageName, Parts>, SurveyError> {
     let names: Vec<&ImageName> = images(plan).into_iter().map(|(name, _)| name).collect();
     let of_context = |name: &&ImageName| {
         let input = &inputs[*name];

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::CommandLine;
-use super::view::View;
-use super::{Failure, NO_SERVICE};
-use crate::console;
+use super::host::Host;
+use super::request::Request;
+use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostic, Result as Diagnosed};
 use crate::dialect::Dialect;
 use crate::settings::{
     self, Layers, Profiles, Settings, check_found_file, check_manifest, checkout_of, settle,
 };
 use crate::tree::Tree;
+
+/// Value of the option `ci` for no service.
+const NO_SERVICE: &str = "none";
 
 /// Name of the configuration file. The first one found is read: in the current folder, in the
 /// user's configuration folder, or in the system's.
@@ -22,10 +24,10 @@ const CONFIG_FILE: &str = "build.conf";
 const KOLLA_CONFIG_FILE: &str = "kolla-build.conf";
 
 /// Folder that is used as the tree if it has a manifest.
-pub const TREE_FOLDER: &str = "docker";
+pub(super) const TREE_FOLDER: &str = "docker";
 
 /// Settled options, and their sources.
-pub struct Prepared {
+pub struct Resolved {
     /// All option values given, by layer.
     pub layers: Layers,
     /// The tree that they are for.
@@ -35,43 +37,40 @@ pub struct Prepared {
     pub settings: Vec<Settings>,
 }
 
-/// Settles the options of this command line.
-pub fn prepare(line: &CommandLine, view: &View) -> Result<Prepared, Failure> {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let named = line.all_config_files(view)?;
-    let layers = if named.is_empty() && line.config_files.is_empty() {
-        found_layers(line, &environment, view)?
+/// Resolves the options of a request.
+///
+/// # Errors
+/// When the options, the configuration or the manifest of the tree have errors.
+pub fn resolve(request: &Request, snapshot: &Snapshot, host: Host<'_>) -> Diagnosed<Resolved> {
+    let named = request.all_config_files(snapshot)?;
+    let layers = if named.is_empty() && request.config_files.is_empty() {
+        found_layers(request, snapshot)?
     } else {
-        Layers::gather(line.given.clone(), &named, &environment)?
+        Layers::gather(request.given.clone(), &named, &request.environment)?
     };
     if layers.early("ci").is_some_and(|given| given.value != NO_SERVICE) {
-        console::expect_service();
+        (host.expect_service)();
     }
-    warn_of_no_effect(&layers, view);
-    let tree = open_tree(&layers, view)?;
-    warn_of_guess(&tree, view);
+    warn_of_no_effect(&layers, host.warn);
+    let tree = open_tree(&layers, snapshot)?;
+    warn_of_guess(&tree, host.warn);
     let profiles = Profiles::new(tree.profiles()?, &layers);
     let settings = settle(&layers, tree.manifest(), &profiles)?;
-    Ok(Prepared { layers, tree, settings })
+    Ok(Resolved { layers, tree, settings })
 }
 
 /// Gathers option values if no configuration file is named: from the file in the current folder, or
 /// else from that of the user or the system. The file in the current folder is written by whoever
 /// made the checkout that contains it, so its options are confined to that checkout.
-fn found_layers(
-    line: &CommandLine,
-    environment: &BTreeMap<String, String>,
-    view: &View,
-) -> Diagnosed<Layers> {
-    let here = view.path(Path::new(CONFIG_FILE)).filter(|path| path.is_file());
+fn found_layers(request: &Request, snapshot: &Snapshot) -> Diagnosed<Layers> {
+    let environment = &request.environment;
+    let here = snapshot.path(Path::new(CONFIG_FILE)).filter(|path| path.is_file());
     let is_here = here.is_some();
     if is_here {
         check_found_file(Path::new(CONFIG_FILE))?;
     }
-    let file = here.or_else(|| config_file_of_user(environment, view));
-    let mut layers = Layers::gather(line.given.clone(), file.as_slice(), environment)?;
+    let file = here.or_else(|| config_file_of_user(environment, snapshot));
+    let mut layers = Layers::gather(request.given.clone(), file.as_slice(), environment)?;
     let tree = tree_folder(&layers);
     if is_here && let Some(checkout) = checkout_of(Path::new("."), tree.as_deref()) {
         layers.confine(&checkout)?;
@@ -81,7 +80,10 @@ fn found_layers(
 
 /// Returns the first configuration file of the user or the system that exists: Kiln's, or else
 /// kolla-build's.
-fn config_file_of_user(environment: &BTreeMap<String, String>, view: &View) -> Option<PathBuf> {
+fn config_file_of_user(
+    environment: &BTreeMap<String, String>,
+    snapshot: &Snapshot,
+) -> Option<PathBuf> {
     // A relative path would be looked up in the current folder.
     let folder_in = |variable: &str| {
         environment.get(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
@@ -102,22 +104,22 @@ fn config_file_of_user(environment: &BTreeMap<String, String>, view: &View) -> O
         .into_iter()
         .flatten()
         .chain(of_kolla_build)
-        .filter_map(|path| view.path(&path))
+        .filter_map(|path| snapshot.path(&path))
         .find(|path| path.is_file())
 }
 
 /// Opens the requested tree with its overlays.
-pub fn open_tree(layers: &Layers, view: &View) -> Diagnosed<Tree> {
+pub fn open_tree(layers: &Layers, snapshot: &Snapshot) -> Diagnosed<Tree> {
     let dialect = match layers.early("dialect") {
         Some(given) if !given.value.is_empty() => Some(dialect(&given)?),
         _ => None,
     };
     let mut tree = match tree_folder(layers) {
-        Some(folder) => Tree::open(&view.path(&folder).unwrap_or(folder), dialect)?,
+        Some(folder) => Tree::open(&snapshot.path(&folder).unwrap_or(folder), dialect)?,
         None => Tree::embedded()?,
     };
     check_manifest(tree.manifest())?;
-    for folder in view.paths(&settings::overlays(layers, tree.manifest())?) {
+    for folder in snapshot.paths(&settings::overlays(layers, tree.manifest())?) {
         tree.overlay(&folder)?;
         check_manifest(tree.manifest())?;
     }
@@ -126,7 +128,7 @@ pub fn open_tree(layers: &Layers, view: &View) -> Diagnosed<Tree> {
 
 /// Returns the folder of the requested tree, or of the one in the current folder; `None` for the
 /// embedded tree.
-pub fn tree_folder(layers: &Layers) -> Option<PathBuf> {
+pub(super) fn tree_folder(layers: &Layers) -> Option<PathBuf> {
     let asked_for = layers.early("tree").filter(|given| !given.value.is_empty());
     let here = || Some(PathBuf::from(TREE_FOLDER)).filter(|folder| Tree::is_at(folder));
     asked_for.map(|given| PathBuf::from(given.value)).or_else(here)
@@ -143,16 +145,16 @@ fn dialect(given: &settings::Given) -> Diagnosed<Dialect> {
 }
 
 /// Warns of each option that is given and has no effect.
-pub fn warn_of_no_effect(layers: &Layers, view: &View) {
+pub fn warn_of_no_effect(layers: &Layers, warn: &dyn Fn(&str)) {
     for line in layers.without_effect() {
-        view.warn(&line);
+        warn(&line);
     }
 }
 
 /// Warns that the release of the tree is a guess, if no file states it.
-fn warn_of_guess(tree: &Tree, view: &View) {
+fn warn_of_guess(tree: &Tree, warn: &dyn Fn(&str)) {
     if let Some(guess) = tree.release().and_then(|release| release.guess.as_ref()) {
-        view.warn(guess);
+        warn(guess);
     }
 }
 
@@ -160,14 +162,14 @@ fn warn_of_guess(tree: &Tree, view: &View) {
 ///
 /// # Errors
 /// When a file can't be read, or the tree has no place for it.
-pub fn add_files_of_site(tree: &mut Tree, settings: &Settings, view: &View) -> Diagnosed<()> {
-    add_ca_certificates(tree, settings, view)?;
-    add_apt_files(tree, settings, view)
+pub fn add_site_files(tree: &mut Tree, settings: &Settings, snapshot: &Snapshot) -> Diagnosed<()> {
+    add_ca_certificates(tree, settings, snapshot)?;
+    add_apt_files(tree, settings, snapshot)
 }
 
 /// Adds the site's CA certificates at the path that the tree's manifest names.
-fn add_ca_certificates(tree: &mut Tree, settings: &Settings, view: &View) -> Diagnosed<()> {
-    let file = settings.ca_certificates.as_ref().and_then(|file| view.path(file));
+fn add_ca_certificates(tree: &mut Tree, settings: &Settings, snapshot: &Snapshot) -> Diagnosed<()> {
+    let file = settings.ca_certificates.as_ref().and_then(|file| snapshot.path(file));
     let Some(file) = file else { return Ok(()) };
     let Some(path) = tree.manifest().ca_certificates.clone() else {
         return Err(Diagnostic::new("the tree does not define a path for CA certificates")
@@ -178,14 +180,14 @@ fn add_ca_certificates(tree: &mut Tree, settings: &Settings, view: &View) -> Dia
 }
 
 /// Adds the user's files for apt at the paths where the images expect them.
-fn add_apt_files(tree: &mut Tree, settings: &Settings, view: &View) -> Diagnosed<()> {
+fn add_apt_files(tree: &mut Tree, settings: &Settings, snapshot: &Snapshot) -> Diagnosed<()> {
     let templating = &settings.templating;
     let files = [
         ("base/sources.list", &templating.apt_sources_list),
         ("base/apt_preferences", &templating.apt_preferences),
     ];
     for (path, file) in files {
-        if let Some(file) = file.as_ref().and_then(|file| view.path(file)) {
+        if let Some(file) = file.as_ref().and_then(|file| snapshot.path(file)) {
             tree.add_file(path, &file)?;
         }
     }

@@ -10,7 +10,7 @@ use crate::files::private_folder;
 use crate::git::{Refusal, Repository};
 
 /// A repository at a commit.
-pub struct Past {
+pub struct CommitExport {
     /// The user's name for the commit.
     pub reference: String,
     top: PathBuf,
@@ -22,7 +22,7 @@ pub struct Past {
     _repository: Box<Repository>,
 }
 
-impl Past {
+impl CommitExport {
     /// Exports the repository that contains `folder` as of `reference`.
     ///
     /// # Errors
@@ -192,7 +192,7 @@ mod tests {
         by_itself(&["ls-files", "--others"]);
         assert!(ran.exists(), "this git runs no such program");
         fs::remove_file(&ran).unwrap();
-        Past::of(&folder.path().join("docker"), "HEAD").unwrap();
+        CommitExport::of(&folder.path().join("docker"), "HEAD").unwrap();
         assert!(!ran.exists());
     }
 
@@ -206,7 +206,7 @@ mod tests {
         fs::write(inside(".gitignore"), "built\n").unwrap();
         fs::create_dir(inside("built")).unwrap();
         fs::write(inside("built/file"), "now\n").unwrap();
-        let past = Past::of(&inside("docker"), "HEAD").unwrap();
+        let past = CommitExport::of(&inside("docker"), "HEAD").unwrap();
         let read = |path: PathBuf| past.path(&path).map(|path| fs::read_to_string(path).unwrap());
         assert_eq!(read(inside("docker/base/file")).as_deref(), Some("then\n"));
         assert_eq!(read(inside("docker/../docker/base/file")).as_deref(), Some("then\n"));

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::view::View;
+use super::host::Host;
+use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::dialect::{DEFAULT_TABLE, Dialect, Functions};
 use crate::files::{self, MOST_OF_CONFIGURATION};
 use crate::settings::Settings;
-use crate::template::{Ingredients, Override, Variables};
+use crate::template::{Override, RenderInput, Variables};
 use crate::tree::{Tree, repositories};
 
 /// Placeholder for the date of the run in templates. The date is filled in after everything else
@@ -22,16 +23,20 @@ pub const BUILD_DATE: &str = "kiln-build-date";
 ///
 /// # Errors
 /// When a file that the user names can't be read, or the settings do not fit the tree's release.
-pub fn ingredients(settings: &Settings, tree: &Tree, view: &View) -> Result<Ingredients> {
+pub fn render_input(
+    settings: &Settings,
+    tree: &Tree,
+    snapshot: &Snapshot,
+    host: Host<'_>,
+) -> Result<RenderInput> {
     let templating = &settings.templating;
     let declared = templating.pip_arguments.iter().map(|(name, _)| name.clone());
-    Ok(Ingredients {
+    Ok(RenderInput {
         variables: variables(settings, tree)?,
-        functions: Arc::new(functions(settings, tree, view)?),
-        overrides: overrides(&view.paths(&templating.overrides))?,
+        functions: Arc::new(functions(settings, tree, snapshot)?),
+        overrides: overrides(&snapshot.paths(&templating.overrides))?,
         build_arguments: declared.filter(|_| tree.dialect().declares_pip_arguments()).collect(),
-        warn: view.teller(),
-        give_up: super::give_up,
+        give_up: host.give_up,
     })
 }
 
@@ -49,10 +54,10 @@ fn overrides(files: &[PathBuf]) -> Result<Vec<Override>> {
     files.iter().map(read).collect()
 }
 
-fn functions(settings: &Settings, tree: &Tree, view: &View) -> Result<Functions> {
+fn functions(settings: &Settings, tree: &Tree, snapshot: &Snapshot) -> Result<Functions> {
     let mut tables = tree.release().map(|release| release.tables.clone()).unwrap_or_default();
     let repos_yaml = settings.templating.repos_yaml.as_ref();
-    if let Some(path) = repos_yaml.and_then(|path| view.path(path)) {
+    if let Some(path) = repos_yaml.and_then(|path| snapshot.path(path)) {
         let site = repositories(&path)?;
         if tables.files.is_empty() {
             tables.files.insert(DEFAULT_TABLE.to_owned(), site);

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::Failure;
-use super::args::CommandLine;
-use super::images::{Contexts, Images, images};
-use super::prepare::{Prepared, add_files_of_site, prepare, tree_folder};
-use super::view::View;
+use super::host::Host;
+use super::rendering::{Contexts, Images, render};
+use super::request::Request;
+use super::resolution::{Resolved, add_site_files, resolve, tree_folder};
+use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed, collect};
 use crate::graph::{self, Graph};
 use crate::image::ImageName;
@@ -14,8 +14,8 @@ use crate::plan::Selection;
 use crate::settings::Settings;
 use crate::tree::Tree;
 
-/// Images of a command line.
-pub struct Family {
+/// Images of a request.
+pub struct Workspace {
     /// Folder of the tree; `None` for the embedded tree.
     pub folder: Option<PathBuf>,
     /// The tree, including the user's files.
@@ -28,15 +28,15 @@ pub struct Family {
     pub contexts: Contexts,
 }
 
-impl Family {
-    /// Settles the options of a command line, and renders its images.
+impl Workspace {
+    /// Resolves the options of a request, and renders its images.
     ///
     /// # Errors
     /// When the options, the configuration or the tree have errors.
-    pub fn of(line: &CommandLine, view: &View) -> Result<Self, Failure> {
-        let Prepared { layers, mut tree, settings } = prepare(line, view)?;
-        add_files_of_site(&mut tree, &settings[0], view)?;
-        let (graph, contexts) = connect(&tree, &settings, view)?;
+    pub fn load(request: &Request, snapshot: &Snapshot, host: Host<'_>) -> Diagnosed<Self> {
+        let Resolved { layers, mut tree, settings } = resolve(request, snapshot, host)?;
+        add_site_files(&mut tree, &settings[0], snapshot)?;
+        let (graph, contexts) = connect(&tree, &settings, snapshot, host)?;
         Ok(Self { folder: tree_folder(&layers), tree, settings, graph, contexts })
     }
 
@@ -54,10 +54,15 @@ impl Family {
 }
 
 /// Returns the images of all axes in one graph, and their contexts.
-fn connect(tree: &Tree, settings: &[Settings], view: &View) -> Diagnosed<(Graph, Contexts)> {
+fn connect(
+    tree: &Tree,
+    settings: &[Settings],
+    snapshot: &Snapshot,
+    host: Host<'_>,
+) -> Diagnosed<(Graph, Contexts)> {
     let of_axes = collect(settings.iter().map(|settings| {
-        let of_axis = images(tree, settings, view)?;
-        warn_of_stray_sources(tree, &of_axis.images, settings, view);
+        let of_axis = render(tree, settings, snapshot, host)?;
+        warn_of_stray_sources(tree, &of_axis.images, settings, host.warn);
         Ok(of_axis)
     }))
     .map_err(Diagnostics::distinct)?;
@@ -85,12 +90,17 @@ pub fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)>
 
 /// Warns of sources of the user that belong to no image of the tree: most likely they are
 /// misspelled.
-fn warn_of_stray_sources(tree: &Tree, images: &[graph::Image], settings: &Settings, view: &View) {
+fn warn_of_stray_sources(
+    tree: &Tree,
+    images: &[graph::Image],
+    settings: &Settings,
+    warn: &dyn Fn(&str),
+) {
     let of_tree = &tree.manifest().sources;
     for source in settings.sources.iter().filter(|source| !of_tree.contains_key(&source.name)) {
         let of_image = source.name.image();
         if !images.iter().any(|image| image.name.as_str() == of_image) {
-            view.warn(&format!("the source [{}] belongs to no image", source.name));
+            warn(&format!("the source [{}] belongs to no image", source.name));
         }
     }
 }

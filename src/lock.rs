@@ -3,18 +3,11 @@
 //! A lock is a file that the operating system locks while its holder lives, so that no lock
 //! outlasts a run that was killed. The content of the file is for people.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
-use super::terminal;
 use crate::files;
-use crate::fingerprint::digest;
-use crate::settings::Settings;
-
-/// Subfolder of the state folder that holds the locks.
-const LOCKS: &str = "locks";
 
 /// A lock, held until it is dropped.
 #[derive(Debug)]
@@ -24,31 +17,32 @@ pub struct Lock {
 
 impl Lock {
     /// Locks `file`, which is created if it does not exist; `what` is the purpose, for messages. If
-    /// another run holds the lock, says so and waits.
+    /// another run holds the lock, tells `say` and waits.
     ///
     /// # Errors
     /// When the file can't be created, is a link or no regular file, or the file system has no
     /// locks.
-    pub fn take(file: &Path, what: &str) -> io::Result<Self> {
+    pub fn take(file: &Path, what: &str, say: &dyn Fn(&str)) -> io::Result<Self> {
         if let Some(folder) = file.parent() {
             files::require_own_folder(folder)?;
         }
         let mut lock = files::open_own(file)?;
-        wait_for(&lock, what, || Ok(format!("another run ({})", holder_in(&lock)?)))?;
+        wait_for(&lock, what, say, || Ok(format!("another run ({})", holder_in(&lock)?)))?;
         lock.set_len(0)?;
         lock.rewind()?;
         writeln!(lock, "process {}", std::process::id())?;
         Ok(Self { _file: lock })
     }
 
-    /// Locks the folder itself, without a file in it.
+    /// Locks the folder itself, without a file in it. If another run holds the lock, tells `say`
+    /// and waits.
     ///
     /// # Errors
     /// When the folder can't be created, or the file system has no locks.
-    pub fn take_folder(folder: &Path, what: &str) -> io::Result<Self> {
+    pub fn take_folder(folder: &Path, what: &str, say: &dyn Fn(&str)) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let lock = File::open(folder)?;
-        wait_for(&lock, what, || Ok("another run".to_owned()))?;
+        wait_for(&lock, what, say, || Ok("another run".to_owned()))?;
         Ok(Self { _file: lock })
     }
 }
@@ -68,52 +62,17 @@ fn holder_in(lock: &File) -> io::Result<String> {
 fn wait_for(
     lock: &File,
     what: &str,
+    say: &dyn Fn(&str),
     holder: impl FnOnce() -> io::Result<String>,
 ) -> io::Result<()> {
     match lock.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::Error(error)) => Err(error),
         Err(TryLockError::WouldBlock) => {
-            terminal::warn(&format!("waiting for {} to finish with {what}", holder()?));
+            say(&format!("waiting for {} to finish with {what}", holder()?));
             lock.lock()
         }
     }
-}
-
-/// Locks the image names of this run in its engine and, if it pushes, in registries, against other
-/// runs. If locking fails, warns and continues.
-pub fn keep_apart(settings: &[Settings]) -> Vec<Lock> {
-    let of_run = &settings[0].building;
-    let Some(folder) = of_run.durations_file.as_deref().and_then(Path::parent) else {
-        terminal::warn(
-            "warning: this run can't lock its images against other runs: there is no folder for locks, since HOME is not \
-             set; name one with --state-dir",
-        );
-        return Vec::new();
-    };
-    let endpoint = of_run.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
-    let names = settings.iter().map(|settings| settings.naming.pattern());
-    let wanted: BTreeSet<(String, String)> = names
-        .flat_map(|names| {
-            let in_engine = (format!("{endpoint} {names}"), names.clone());
-            let in_registry = (names.clone(), names);
-            [Some(in_engine), of_run.push_threads.map(|_| in_registry)]
-        })
-        .flatten()
-        .collect();
-    // All runs lock in the same order, so that they can't deadlock.
-    let locks = wanted.into_iter().map(|(key, names)| {
-        let file = folder.join(LOCKS).join(digest(key.as_bytes()));
-        Lock::take(&file, &format!("the images {names}"))
-    });
-    let locks = locks.collect::<io::Result<Vec<Lock>>>();
-    locks.unwrap_or_else(|error| {
-        let shown = folder.display();
-        terminal::warn(&format!(
-            "warning: this run can't lock its images against other runs: {shown}: {error}"
-        ));
-        Vec::new()
-    })
 }
 
 #[cfg(test)]
@@ -132,7 +91,7 @@ mod tests {
         fs::hard_link(&victim, &hard).unwrap();
         std::os::unix::fs::symlink(folder.path(), folder.path().join("elsewhere")).unwrap();
         for planted in [soft, hard, folder.path().join("elsewhere/lock")] {
-            Lock::take(&planted, "it").unwrap_err();
+            Lock::take(&planted, "it", &|_| {}).unwrap_err();
         }
         assert_eq!(fs::read_to_string(victim).unwrap(), "kept");
         assert!(!folder.path().join("lock").exists());
@@ -142,12 +101,14 @@ mod tests {
     fn one_waits_for_the_other() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("locks/a");
-        let first = Lock::take(&file, "it").unwrap();
+        let first = Lock::take(&file, "it", &|_| {}).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), format!("process {}\n", std::process::id()));
         let (send, receive) = std::sync::mpsc::channel();
         let waiting = {
             let file = file.clone();
-            std::thread::spawn(move || send.send(Lock::take(&file, "it").map(drop)).unwrap())
+            std::thread::spawn(move || {
+                send.send(Lock::take(&file, "it", &|_| {}).map(drop)).unwrap()
+            })
         };
         assert!(receive.recv_timeout(Duration::from_millis(300)).is_err(), "it did not wait");
         drop(first);

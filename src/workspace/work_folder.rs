@@ -6,19 +6,18 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::images::Contexts;
-use super::lock::Lock;
-use super::prepare::TREE_FOLDER;
-use super::{Failure, terminal};
-use crate::diagnostic::Diagnostic;
+use super::rendering::Contexts;
+use super::resolution::TREE_FOLDER;
+use crate::diagnostic::{Diagnostic, Result};
 use crate::files::private_folder;
+use crate::lock::Lock;
 use crate::plan::Plan;
 use crate::settings::{Settings, Task};
 use crate::tree::Tree;
 
 /// Returns the folder that contexts are written to: the one given or, if templates are only
 /// rendered, a new temporary folder; `None` if no contexts are written, as for lists and plans.
-pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
+pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>> {
     match (&settings.task, &settings.work_dir) {
         (Task::Build | Task::TemplateOnly, Some(folder)) => Ok(Some(folder.clone())),
         (Task::TemplateOnly, None) => {
@@ -32,15 +31,27 @@ pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
+/// Contexts that were written.
+pub struct Written {
+    /// Number of images.
+    pub images: usize,
+    /// Folder with the folders of the images.
+    pub folder: PathBuf,
+}
+
 /// Writes the contexts of all images to build to `folder/docker`, which is emptied first, so that
 /// nothing of an earlier run remains. For a tree of a release that renders all images, selected or
-/// not, the contexts of all are written.
+/// not, the contexts of all are written. If another run writes to the folder, tells `say` and waits.
+///
+/// # Errors
+/// When the folder holds a template tree, or can't be written.
 pub fn write_contexts(
     folder: &Path,
     tree: &Tree,
     plan: &Plan<'_>,
     contexts: &Contexts,
-) -> Result<(), Failure> {
+    say: &dyn Fn(&str),
+) -> Result<Written> {
     let target = folder.join(TREE_FOLDER);
     let refuse = |error: io::Error| {
         Diagnostic::new(format!("the work folder '{}' can't be written: {error}", folder.display()))
@@ -50,7 +61,7 @@ pub fn write_contexts(
             .help("choose another folder with --work-dir: Kiln empties it first")
             .into());
     }
-    let _lock = Lock::take_folder(folder, "the work folder").map_err(refuse)?;
+    let _lock = Lock::take_folder(folder, "the work folder", say).map_err(refuse)?;
     match fs::remove_dir_all(&target) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(refuse(error).into());
@@ -72,11 +83,5 @@ pub fn write_contexts(
         drop(fs::remove_dir_all(&target));
         return Err(refuse(error).into());
     }
-    terminal::warn(&format!(
-        "wrote {} images of {} to {}",
-        names.len(),
-        tree.origin(),
-        target.display()
-    ));
-    Ok(())
+    Ok(Written { images: names.len(), folder: target })
 }

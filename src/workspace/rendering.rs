@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ingredients::{BUILD_DATE, ingredients};
-use super::view::View;
+use super::host::Host;
+use super::render_input::{BUILD_DATE, render_input};
+use super::snapshot::Snapshot;
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dockerfile;
@@ -36,14 +37,21 @@ pub struct Images {
 ///
 /// # Errors
 /// One for every template that can't be rendered, and for every Dockerfile that can't be parsed.
-pub fn images(tree: &Tree, settings: &Settings, view: &View) -> Result<Images> {
+pub fn render(
+    tree: &Tree,
+    settings: &Settings,
+    snapshot: &Snapshot,
+    host: Host<'_>,
+) -> Result<Images> {
     let naming = Arc::new(settings.naming.clone());
-    let patches = patches(tree, settings, view);
-    let made = template::render_all(tree, &ingredients(settings, tree, view)?, |image| {
-        let image = Dated::on(&settings.today, image);
+    let patches = patches(tree, settings, snapshot);
+    let input = render_input(settings, tree, snapshot, host)?;
+    let (made, warnings) = template::render_all(tree, &input, |image| {
+        let image = WithBuildDate::new(&settings.today, image);
         let of_graph = graph_image(tree, settings, &naming, &image)?;
         Ok((of_graph, context(tree, settings, image, &patches)?))
     })?;
+    warnings.iter().for_each(|warning| (host.warn)(warning));
     let mut contexts = Contexts::new();
     let images = made.into_iter().map(|(image, context)| {
         contexts.extend([context]);
@@ -51,13 +59,13 @@ pub fn images(tree: &Tree, settings: &Settings, view: &View) -> Result<Images> {
     });
     let mut images: Vec<_> = images.collect();
     if let Some(apart) = &settings.naming_apart {
-        name_apart(&mut images, settings, apart, &tree.manifest().named_by_type)?;
+        apply_infra_naming(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
     Ok(Images { images, contexts })
 }
 
 /// Images of one axis that have a valid Dockerfile, and the errors of the others.
-pub struct Attempts {
+pub struct PartialRender {
     /// Images with a valid Dockerfile.
     pub images: Images,
     /// Folders of the other images, with their errors, and with the rendered text if that is
@@ -70,15 +78,21 @@ pub struct Attempts {
 ///
 /// # Errors
 /// When anything but a single template is wrong.
-pub fn attempts(tree: &Tree, settings: &Settings, view: &View) -> Result<Attempts> {
+pub fn render_lenient(
+    tree: &Tree,
+    settings: &Settings,
+    snapshot: &Snapshot,
+    host: Host<'_>,
+) -> Result<PartialRender> {
     let naming = Arc::new(settings.naming.clone());
-    let patches = patches(tree, settings, view);
+    let patches = patches(tree, settings, snapshot);
+    let input = render_input(settings, tree, snapshot, host)?;
     let (mut images, mut contexts, mut failures) = (Vec::new(), Contexts::new(), Vec::new());
-    for (folder, rendered) in template::render_each(tree, &ingredients(settings, tree, view)?)? {
+    for (folder, rendered) in template::render_each(tree, &input)? {
         match rendered {
             Err(errors) => failures.push((folder, None, errors)),
             Ok(rendered) => {
-                let rendered = Dated::on(&settings.today, rendered);
+                let rendered = WithBuildDate::new(&settings.today, rendered);
                 match graph_image(tree, settings, &naming, &rendered) {
                     Err(errors) => failures.push((folder, Some(rendered.text), errors)),
                     Ok(image) => {
@@ -90,21 +104,21 @@ pub fn attempts(tree: &Tree, settings: &Settings, view: &View) -> Result<Attempt
         }
     }
     if let Some(apart) = &settings.naming_apart {
-        name_apart(&mut images, settings, apart, &tree.manifest().named_by_type)?;
+        apply_infra_naming(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
-    Ok(Attempts { images: Images { images, contexts }, failures })
+    Ok(PartialRender { images: Images { images, contexts }, failures })
 }
 
 /// A rendered image with the date of the run filled in.
-struct Dated {
+struct WithBuildDate {
     folder: ImageFolder,
     text: Arc<str>,
     /// Text with the placeholder instead of the date; `None` if the text has no date.
     undated: Option<String>,
 }
 
-impl Dated {
-    fn on(today: &str, Rendered { folder, text }: Rendered) -> Self {
+impl WithBuildDate {
+    fn new(today: &str, Rendered { folder, text }: Rendered) -> Self {
         if text.contains(BUILD_DATE) {
             Self { folder, text: text.replace(BUILD_DATE, today).into(), undated: Some(text) }
         } else {
@@ -114,7 +128,7 @@ impl Dated {
 }
 
 /// Renames all `images` by the naming `apart`, except those in `kept` and those built on them.
-fn name_apart(
+fn apply_infra_naming(
     images: &mut [graph::Image],
     settings: &Settings,
     apart: &Naming,
@@ -152,7 +166,7 @@ fn graph_image(
     tree: &Tree,
     settings: &Settings,
     naming: &Arc<Naming>,
-    rendered: &Dated,
+    rendered: &WithBuildDate,
 ) -> Result<graph::Image> {
     let name = &rendered.folder.name;
     let template = tree.display_path(&rendered.folder.template());
@@ -186,16 +200,16 @@ fn graph_image(
 struct Patched(Option<PathBuf>);
 
 /// Returns the patches for the images of this tree; `None` if trees of its release have no patches.
-fn patches(tree: &Tree, settings: &Settings, view: &View) -> Option<Patched> {
+fn patches(tree: &Tree, settings: &Settings, snapshot: &Snapshot) -> Option<Patched> {
     let path = settings.templating.patches_path.as_ref();
-    tree.dialect().has_patches().then(|| Patched(path.and_then(|path| view.path(path))))
+    tree.dialect().has_patches().then(|| Patched(path.and_then(|path| snapshot.path(path))))
 }
 
 /// Returns the name of an image with its folder and context.
 fn context(
     tree: &Tree,
     settings: &Settings,
-    Dated { folder, text, undated }: Dated,
+    WithBuildDate { folder, text, undated }: WithBuildDate,
     patches: &Option<Patched>,
 ) -> Result<(ImageName, (String, Context))> {
     let mut context = Context::new(text, tree.context(&folder)).known_as(undated);
