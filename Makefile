@@ -59,7 +59,8 @@ conformance: build engine
 	scripts/engine base-image debian:trixie
 	scripts/kolla-releases 23.0.0
 	environment=$$(scripts/engine env); eval "$$environment"; \
-	    cargo nextest run --test conformance --test kolla_build --run-ignored all --no-fail-fast
+	    cargo nextest run --test conformance --test it --run-ignored all --no-fail-fast \
+	    -E 'binary(conformance) or test(/^kolla_build::/)'
 
 # Measures planning and building beside the real kolla-build, and writes docs/performance.md: takes a
 # quarter of an hour.
@@ -79,12 +80,12 @@ fuzz:
 
 # What needs neither engine nor registry.
 fast-test:
-	cargo nextest run --lib --test cli --test corpus --test shells --test layering --test faults --test start_contract
+	cargo nextest run --profile fast
 
 # Breaks runs off at random moments, KILN_TRIALS of them (200): takes hours.
 trials: engine
 	environment=$$(scripts/engine env); eval "$$environment"; \
-	    cargo nextest run --test signals --run-ignored only --no-capture
+	    cargo nextest run --test it --run-ignored only --no-capture -E 'test(/^signals::/)'
 
 # Writes build.conf.example from the table of options.
 example:

@@ -5,26 +5,29 @@
 //! puts what came of it into docs/kolla.md. KILN_CONFORMANCE_RELEASES="9.4.0 23.0.0" keeps it to
 //! some releases. All differences are in target/conformance/differences/ afterwards.
 
+#[path = "../it/support/changes.rs"]
+mod changes;
 mod compare;
+mod isolation;
+#[path = "../it/support/kolla.rs"]
+mod kolla;
 mod matrix;
 mod oracle;
 mod report;
 mod sources;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use compare::{Difference, Outcome, compare, without_dates};
+use isolation::{isolate, scratch};
 use matrix::{Case, Matrix};
-use oracle::{Left, read_folder};
+use oracle::{Left, directory, read_folder};
 use rayon::prelude::*;
 use report::{Report, Row};
 use serde_json::Value;
-use support::Run;
-use support::kolla::{directory, isolate, scratch};
 
 // ------------------------------------------------------------------------------------ make test
 
@@ -65,7 +68,7 @@ fn quick(version: &str, listed: &str, rendered: &[&str]) {
     assert_eq!(count, 0, "kolla {version}: {count} differences\n{shown}");
 }
 
-/// The same file is laid over the project's own tree: see `tests/tree.rs`.
+/// The same file is laid over the project's own tree: see `tests/it/tree.rs`.
 #[test]
 fn one_override_changes_five_images() {
     let matrix = Matrix::read();
@@ -87,7 +90,7 @@ fn one_override_changes_five_images() {
             kiln_on(case, &release.prefix, &folder.join(&case.folder))
         });
         assert!(!after.stderr.contains("warning: "), "{}", after.stderr);
-        let changes = support::changes(&dockerfiles(&before), &dockerfiles(&after));
+        let changes = changes::changes(&dockerfiles(&before), &dockerfiles(&after));
         insta::assert_snapshot!(format!("override-{version}"), changes);
     }
 }
@@ -213,21 +216,23 @@ fn compare_release(version: &str, cases: &[Case]) -> Vec<Compared> {
 /// Runs Kiln on the tree of a release, in the folder of a configuration.
 fn kiln_on(case: &Case, prefix: &Path, folder: &Path) -> Left {
     let out = tempfile::tempdir_in(scratch()).expect("a temporary folder");
-    let mut command = support::kiln();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
     isolate(&mut command);
     command.envs(&case.environment).current_dir(folder);
     command.args(["build", "--tree"]).arg(prefix).arg("--nopull").args(&case.arguments);
     command.arg("--work-dir").arg(out.path());
     let before = today();
-    let run = Run::of(command);
+    let output = command.output().expect("the program starts");
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     let mut entries = BTreeMap::new();
     let tree = out.path().join("docker");
     if case.renders() && tree.exists() {
         read_folder(&tree, "", &mut entries).expect("a readable tree");
     }
     let dates = [before, today()].into();
-    let (code, stdout) = in_words_of_kolla_build(case, run.code, run.stdout);
-    Left { code, stdout, stderr: run.stderr, dates, entries }
+    let (code, stdout) = in_words_of_kolla_build(case, output.status.code().unwrap_or(-1), stdout);
+    Left { code, stdout, stderr, dates, entries }
 }
 
 /// Kiln's exit codes tell more: where nothing matched, kolla-build exits with 0, and with 1 where it

@@ -14,13 +14,22 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::compare::Entry;
+use crate::isolation::isolate;
+use crate::kolla::install;
 use crate::matrix::Case;
-use crate::support::kolla::{directory, install, isolate};
 
 /// Goes up when oracle.py or the pinned requirements change in a way that shows in results.
 const FORMAT: u32 = 1;
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance");
+
+/// Returns the folder of the releases and their data; scripts/kolla-releases uses the same.
+pub fn directory() -> PathBuf {
+    std::env::var_os("KILN_CONFORMANCE_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/conformance"),
+        PathBuf::from,
+    )
+}
 
 /// What a program left behind.
 pub struct Left {

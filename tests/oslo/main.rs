@@ -3,10 +3,12 @@
 //! both refuse it. The corpus ends with what differs on purpose, each time with the reason.
 
 mod corpus;
+#[path = "../conformance/isolation.rs"]
+mod isolation;
+#[path = "../it/support/kolla.rs"]
+mod kolla;
 mod oracle;
 mod reading;
-#[path = "../support/mod.rs"]
-mod support;
 
 use corpus::{Case, Corpus, Difference, Way};
 use oracle::ask;
@@ -23,7 +25,7 @@ type Answer = Result<Value, String>;
 fn files_are_taken_apart_alike() {
     let corpus = Corpus::read();
     let cases: Vec<&Case> = corpus.parsed.iter().chain(&corpus.settled).collect();
-    let told = ask(&support::kolla::install(RELEASE), cases.iter().copied(), &[]);
+    let told = ask(&kolla::install(RELEASE), cases.iter().copied(), &[]);
     let mut wrong = Vec::new();
     for (case, told) in cases.iter().zip(told) {
         for (kiln, oslo) in reading::parsed(case).iter().zip(&told.parsed) {
@@ -38,7 +40,7 @@ fn files_are_taken_apart_alike() {
 #[test]
 fn values_are_settled_alike() {
     let corpus = Corpus::read();
-    let prefix = support::kolla::install(RELEASE);
+    let prefix = kolla::install(RELEASE);
     let reader = Reader::of(&prefix);
     let told = ask(&prefix, &corpus.settled, &reader.options());
     let mut wrong = Vec::new();
@@ -55,7 +57,7 @@ fn values_are_settled_alike() {
 #[test]
 fn what_differs_on_purpose_differs_as_the_corpus_says() {
     let Corpus { on_purpose, .. } = Corpus::read();
-    let prefix = support::kolla::install(RELEASE);
+    let prefix = kolla::install(RELEASE);
     let reader = Reader::of(&prefix);
     let cases: Vec<(&Difference, &Case)> =
         on_purpose.iter().flat_map(|of| of.cases.iter().map(move |case| (of, case))).collect();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::Answer;
 use crate::corpus::Case;
-use crate::support::kolla::isolate;
+use crate::isolation::isolate;
 
 /// What oslo.config makes of a case.
 pub struct Told {

@@ -1,0 +1,342 @@
+//! The documentation does what it says: its commands are run, page by page, and say what is shown.
+//!
+//! Each page has a folder of its own, where its files are written and its commands run in their
+//! order by one bash, with `kiln` in its PATH and an engine. What can't be run here is in
+//! [`NOT_RUN`], each with the reason and another check. `page` tells how pages are read.
+
+mod ci;
+mod page;
+mod reader;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use regex::Regex;
+
+use crate::support::{Run, kiln, require_engine};
+use page::{Act, Step};
+use reader::Reader;
+
+/// The repository.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The page that makes the tree which other pages begin with.
+const GUIDE: &str = "docs/guide.md";
+
+/// What a page begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// An empty folder.
+    Nothing,
+    /// The tree of the guide, which the page says.
+    Guide,
+}
+
+/// A test for each page, and the list of them.
+macro_rules! pages {
+    ($($name:ident: $path:literal, $start:ident;)*) => {
+        const PAGES: &[&str] = &[$($path),*];
+        $(
+            #[test]
+            fn $name() {
+                follow($path, Start::$start);
+            }
+        )*
+    };
+}
+
+pages! {
+    readme: "README.md", Nothing;
+    contributing: "CONTRIBUTING.md", Nothing;
+    index: "docs/README.md", Nothing;
+    the_guide: "docs/guide.md", Nothing;
+    adding_an_image: "docs/adding-an-image.md", Nothing;
+    architecture: "docs/architecture.md", Nothing;
+    customizing: "docs/customizing.md", Nothing;
+    debugging: "docs/debugging.md", Guide;
+    distros: "docs/distros.md", Nothing;
+    engines: "docs/engines.md", Guide;
+    images: "docs/images.md", Nothing;
+    kolla: "docs/kolla.md", Nothing;
+    kolla_options: "docs/kolla-options.md", Nothing;
+    linting: "docs/linting.md", Guide;
+    mirrors: "docs/mirrors.md", Guide;
+    performance: "docs/performance.md", Nothing;
+    planning: "docs/planning.md", Guide;
+    rebuilding: "docs/rebuilding.md", Guide;
+    registries: "docs/registries.md", Guide;
+    reliability: "docs/reliability.md", Nothing;
+    security: "SECURITY.md", Nothing;
+    report: "docs/report.md", Guide;
+    the_tree: "docker/README.md", Nothing;
+    watching: "docs/watching.md", Guide;
+}
+
+/// How a command that is not run is looked at all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// Kiln knows its options and takes their values.
+    Spelled,
+    /// It would build something, in the tree that there is at this point of the page.
+    Listed,
+    /// There is such a target in the Makefile.
+    Target,
+    /// The shell can read it, and there is such a file in the repository.
+    File(&'static str),
+}
+
+const RELEASE: &str = "compiles a release: minutes";
+const CARRIED: &str = "builds images of the carried tree: minutes, and the net";
+const KOLLA: &str = "wants a kolla-build: tests/conformance has them all";
+
+/// The commands that are not run: the page, the command, why not, and what is done instead.
+const NOT_RUN: &[(&str, &str, &str, Check)] = &[
+    ("README.md", "cargo install --locked --path .", RELEASE, Check::File("Cargo.toml")),
+    ("README.md", "kiln build --base debian --profile demo", CARRIED, Check::Listed),
+    ("README.md", "make demo", "builds a release, an engine and images", Check::Target),
+    ("README.md", "make test", "is what runs this test", Check::Target),
+    (
+        "README.md",
+        "~/bin/kolla-build --tree ~/kolla-venv -b rocky -p default --list-images",
+        KOLLA,
+        Check::Spelled,
+    ),
+    (
+        "README.md",
+        "~/bin/kolla-build --tree ~/kolla-venv -b rocky -p default --tag 1 --threads 16 --push",
+        KOLLA,
+        Check::Spelled,
+    ),
+    ("CONTRIBUTING.md", "make test", "it is what runs this", Check::Target),
+    (GUIDE, "cargo install --locked --path .", RELEASE, Check::File("Cargo.toml")),
+    (
+        "docs/adding-an-image.md",
+        "kiln build --base debian --tag 1.0 '^lighttpd$'",
+        CARRIED,
+        Check::Listed,
+    ),
+    (
+        "docs/adding-an-image.md",
+        "docker run --rm kolla/debian-binary-lighttpd:1.0 /usr/sbin/lighttpd -v",
+        "runs the image that is not built",
+        Check::File("docker/tree.toml"),
+    ),
+    (
+        "docs/engines.md",
+        "kiln build --ssh default '^download$'",
+        "wants an agent of ssh: tests/it/secrets_and_ssh.rs has one",
+        Check::Listed,
+    ),
+    (
+        "docs/kolla.md",
+        "kiln build --tree ~/kolla-venv --base ubuntu --list-images -p default",
+        KOLLA,
+        Check::Spelled,
+    ),
+    (
+        "docs/kolla.md",
+        "kiln build --tree ~/src/kolla --base rocky --template-only --work-dir out",
+        KOLLA,
+        Check::Spelled,
+    ),
+    (
+        "docker/README.md",
+        "docker run --env KOLLA_CONFIG_STRATEGY=COPY_ALWAYS \\\n    --volume \"$PWD/memcached:/var/lib/kolla/config_files:ro\" kolla/debian-binary-memcached:1.0",
+        "runs an image that is not built: tests/it/start_contract.rs runs what starts it",
+        Check::File("docker/memcached/Dockerfile.tera"),
+    ),
+    (
+        "docs/registries.md",
+        "kiln build --push --registry registry.example.com --platform linux/amd64 --platform linux/arm64 --tag 1",
+        "wants an emulator: tests/it/registries.rs builds what runs nothing",
+        Check::Listed,
+    ),
+];
+
+/// What a command is replaced by to be checked; `None` for one that is run.
+fn check(page: &str, command: &str) -> Option<Check> {
+    let found = NOT_RUN.iter().find(|(of, listed, ..)| *of == page && *listed == command);
+    found.map(|(.., check)| *check)
+}
+
+/// What is run for a check. An option more has the program do less: a wrong command line is refused
+/// all the same.
+fn checking(check: Check, command: &str) -> String {
+    match check {
+        Check::Spelled => format!("{command} --help"),
+        Check::Listed => format!("{command} --list-images"),
+        Check::Target => {
+            let target = command.strip_prefix("make ").expect("a command of make");
+            format!("make --file {ROOT}/Makefile --directory {ROOT} --dry-run {target}")
+        }
+        Check::File(path) => format!("test -f {ROOT}/{path} && bash -n <<'END'\n{command}\nEND"),
+    }
+}
+
+/// The text of a page.
+fn text_of(page: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(page)).unwrap_or_else(|e| panic!("{page}: {e}"))
+}
+
+fn steps_of(page: &str) -> Vec<Step> {
+    page::steps(&text_of(page)).unwrap_or_else(|wrong| panic!("{page}, {wrong}"))
+}
+
+/// Does what the guide says before it builds for the first time: a tree and a build.conf.
+fn make_tree_of_the_guide(reader: &mut Reader) {
+    for act in steps_of(GUIDE).into_iter().map(|step| step.act) {
+        let command = command(&act);
+        if command.starts_with("kiln build") {
+            return;
+        }
+        if check(GUIDE, &command).is_none() {
+            does(reader, GUIDE, &act).unwrap_or_else(|wrong| panic!("{GUIDE}: {wrong}"));
+        }
+    }
+}
+
+/// The command of an act; empty for a file.
+fn command(act: &Act) -> String {
+    match act {
+        Act::Run { command, .. } => command.clone(),
+        _ => String::new(),
+    }
+}
+
+/// Does a step of a page, or says what is wrong.
+fn does(reader: &mut Reader, page: &str, act: &Act) -> Result<(), String> {
+    match act {
+        Act::Write { path, text } => reader.writes(path, text),
+        Act::Insert { path, heading, text } => reader.inserts(path, heading, text),
+        Act::Run { command, shown } => match check(page, command) {
+            Some(check) => reader.runs(&checking(check, command), &[]),
+            None => reader.runs(command, shown),
+        },
+    }
+}
+
+/// Does what a page says, from its beginning to its end.
+fn follow(page: &str, start: Start) {
+    let text = text_of(page);
+    let steps = steps_of(page);
+    if steps.is_empty() {
+        return;
+    }
+    require_engine();
+    let mut reader = Reader::new(page, &text);
+    if start == Start::Guide {
+        let says = text.contains("(guide.md#a-tree-of-your-own)");
+        assert!(says, "{page} does not say that it begins with the guide's tree");
+        make_tree_of_the_guide(&mut reader);
+    }
+    let mut wrong = String::new();
+    for (number, step) in steps.iter().enumerate() {
+        let asks_for_code = |step: &Step| command(&step.act).contains("$?");
+        let may_fail = steps.get(number + 1).is_some_and(asks_for_code);
+        let what = command(&step.act);
+        if let Err(found) = does(&mut reader, page, &step.act) {
+            writeln!(wrong, "{page}:{}: {what}\n{found}\n", step.line).unwrap();
+        }
+        if reader.failed() && !may_fail {
+            let code = reader.code;
+            panic!(
+                "{wrong}{page}:{}: {what}\nends with exit code {code}:\n{}",
+                step.line, reader.said
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// A page that no test follows would be one that nobody has run.
+#[test]
+fn every_page_is_followed() {
+    let mut there = page::pages_below(Path::new(ROOT), "docs");
+    there.extend(
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docker/README.md"].map(str::to_owned),
+    );
+    let there: BTreeSet<_> = there.into_iter().collect();
+    let followed: BTreeSet<_> = PAGES.iter().map(|page| (*page).to_owned()).collect();
+    assert_eq!(followed, there);
+}
+
+#[test]
+fn what_is_not_run_is_there() {
+    for (page, listed, reason, _) in NOT_RUN {
+        let found = steps_of(page).iter().any(|step| command(&step.act) == *listed);
+        assert!(found && !reason.is_empty(), "{page} has no '{listed}'");
+    }
+}
+
+/// The index leads to every page, and every link to a file.
+#[test]
+fn links_lead_somewhere() {
+    let listed = page::links(&text_of("docs/README.md"));
+    for page in PAGES.iter().filter_map(|page| page.strip_prefix("docs/")) {
+        assert!(
+            page == "README.md" || listed.iter().any(|l| l == page),
+            "{page} is not in the index"
+        );
+    }
+    for page in PAGES {
+        let folder = Path::new(ROOT).join(page).parent().unwrap().to_owned();
+        for link in page::links(&text_of(page)) {
+            let (file, part) = link.split_once('#').unwrap_or((&link, ""));
+            let target =
+                if file.is_empty() { Path::new(ROOT).join(page) } else { folder.join(file) };
+            assert!(target.exists(), "{page} leads to {link}, which is not there");
+            if !part.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let headings = text.lines().filter(|line| line.starts_with('#'));
+                let mut anchors = headings.map(anchor);
+                assert!(
+                    anchors.any(|anchor| anchor == part),
+                    "{page} leads to {link}: no such heading"
+                );
+            }
+        }
+    }
+}
+
+/// Options of other programs that the text names.
+const FOREIGN: &[&str] = &["--mount", "--shell_completion"];
+
+/// An option that the text names, and no command shows, is one that there is.
+#[test]
+fn options_in_the_text_are_there() {
+    let of = |arguments: &[&str]| {
+        let mut command = kiln();
+        let help = Run::of({
+            command.args(arguments).arg("--help");
+            command
+        });
+        help.expect(0).stdout
+    };
+    let help =
+        [&["build"][..], &["affected"], &["lint"], &["config", "check"], &[]].map(of).concat();
+    let option = Regex::new(r"(?:^|[\s=(])(--[a-z][a-z_-]+)").unwrap();
+    let known: BTreeSet<&str> =
+        option.captures_iter(&help).map(|found| found.get(1).unwrap().as_str()).collect();
+    let span = Regex::new("`((?:--|kiln )[^`\n]+)`").unwrap();
+    let mut named = 0;
+    for page in PAGES {
+        let text = page::prose(&text_of(page));
+        for found in span.captures_iter(&text) {
+            for option in option.captures_iter(&found[1]) {
+                let there = FOREIGN.contains(&&option[1]);
+                assert!(there || known.contains(&option[1]), "{page} names {}", &option[1]);
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 100, "the options were not found");
+}
+
+/// What a link to a heading calls it.
+fn anchor(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().replace(' ', "-")
+}

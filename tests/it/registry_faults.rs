@@ -1,0 +1,370 @@
+//! Faulty registries: a real one behind a proxy of the test, which answers in the registry's place,
+//! or closes the connection, a given number of times.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use crate::support::registry::Registry;
+use crate::support::tmpfs::Tmpfs;
+use crate::support::{Cleanup, Run, TestTree, docker, pull_all_by_digest, require_engine};
+
+#[derive(Clone, Copy)]
+enum Misdeed {
+    /// Answers with this status, these headers and this body.
+    Answer(u16, &'static str, &'static str),
+    /// Reads a part of the request's body, if it has one, and closes the connection.
+    Cut,
+}
+
+/// Fault in place of the answer to the first requests with this method and with `word` in their
+/// path.
+#[derive(Clone, Copy)]
+struct Fault {
+    method: &'static str,
+    word: &'static str,
+    times: usize,
+    misdeed: Misdeed,
+}
+
+/// Registry with faults.
+struct Faulty {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+    faults: Arc<Mutex<Vec<Fault>>>,
+    _behind: Registry,
+}
+
+impl Faulty {
+    fn new() -> Self {
+        let behind = Registry::open();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (asked, faults) = <(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<Fault>>>)>::default();
+        let (heard, to_do, real) = (asked.clone(), faults.clone(), behind.address.clone());
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let (heard, to_do, real) = (heard.clone(), to_do.clone(), real.clone());
+                std::thread::spawn(move || serve(&connection, &real, &heard, &to_do));
+            }
+        });
+        Self { address, asked, faults, _behind: behind }
+    }
+
+    /// Sets the faults from now on, and clears the recorded requests.
+    fn has(&self, faults: &[Fault]) {
+        *self.faults.lock().unwrap() = faults.to_vec();
+        self.asked.lock().unwrap().clear();
+    }
+
+    /// Returns the number of requests that were begun with this method and with `word` in their
+    /// path.
+    fn was_asked(&self, method: &str, word: &str) -> usize {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|asked| asked.starts_with(method) && asked.contains(word)).count()
+    }
+}
+
+/// Serves one request, the only one of its connection.
+fn serve(
+    connection: &TcpStream,
+    real: &str,
+    heard: &Mutex<Vec<String>>,
+    faults: &Mutex<Vec<Fault>>,
+) -> Option<()> {
+    let mut reader = BufReader::new(connection);
+    // Engines try TLS first.
+    if reader.fill_buf().ok()?.first()? == &0x16 {
+        return connection.shutdown(Shutdown::Both).ok();
+    }
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        reader.read_until(b'\n', &mut head).ok().filter(|read| *read > 0)?;
+    }
+    let head = String::from_utf8(head).ok()?;
+    let (first, headers) = head.split_once("\r\n")?;
+    heard.lock().unwrap().push(first.to_owned());
+    let mut writer = connection;
+    match misdeed(first, &mut faults.lock().unwrap()) {
+        Some(Misdeed::Answer(status, more, body)) => {
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status} Status\r\n{more}Content-Type: application/json\r\n\
+                 Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+            writer.write_all(answer.as_bytes()).ok()?;
+            // A client that is still sending gets the answer all the same.
+            connection.shutdown(Shutdown::Write).ok()?;
+            std::io::copy(&mut reader, &mut std::io::sink()).ok()?;
+        }
+        Some(Misdeed::Cut) => {
+            let _ = reader.read(&mut [0; 64]);
+            connection.shutdown(Shutdown::Both).ok()?;
+        }
+        None => {
+            let mut behind = TcpStream::connect(real).ok()?;
+            let head = format!("{first}\r\nConnection: close\r\n{headers}");
+            behind.write_all(head.as_bytes()).ok()?;
+            behind.write_all(reader.buffer()).ok()?;
+            let (mut from, mut to) = (connection.try_clone().ok()?, behind.try_clone().ok()?);
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            std::io::copy(&mut behind, &mut writer).ok()?;
+            connection.shutdown(Shutdown::Both).ok()?;
+        }
+    }
+    Some(())
+}
+
+fn misdeed(request: &str, faults: &mut [Fault]) -> Option<Misdeed> {
+    let fault = faults.iter_mut().find(|fault| {
+        fault.times > 0 && request.starts_with(fault.method) && request.contains(fault.word)
+    })?;
+    fault.times -= 1;
+    Some(fault.misdeed)
+}
+
+const ALWAYS: usize = usize::MAX;
+
+/// Returns a fault in the last part of a push.
+fn of_manifests(times: usize, misdeed: Misdeed) -> Vec<Fault> {
+    vec![Fault { method: "PUT", word: "/manifests/", times, misdeed }]
+}
+
+fn of_layers(times: usize, misdeed: Misdeed) -> Vec<Fault> {
+    vec![Fault { method: "PATCH", word: "/blobs/uploads/", times, misdeed }]
+}
+
+struct Family {
+    tree: TestTree,
+    registry: Faulty,
+    _cleanup: Cleanup,
+}
+
+impl Family {
+    fn new() -> Self {
+        require_engine();
+        let registry = Faulty::new();
+        let tree = TestTree::new(&[("only", "FROM scratch\nCOPY file /file\n")]);
+        // No registry has a layer with these bytes, so it is pushed.
+        tree.write("only/file", &format!("{}\n", fastrand::u64(..)).repeat(10_000));
+        let cleanup = Cleanup::new(format!("{}/{}", registry.address, tree.namespace()));
+        Self { tree, registry, _cleanup: cleanup }
+    }
+
+    fn push(&self, arguments: &[&str]) -> Run {
+        let usual = ["--push", "--registry", &self.registry.address, "--retries", "2"];
+        self.tree.build(&[&usual[..], arguments].concat())
+    }
+
+    /// Returns the path of the manifest list of several platforms' images, and of nothing else.
+    fn list(&self) -> &'static str {
+        let reference = self.tree.reference("only");
+        let (name, tag) = reference.rsplit_once(':').unwrap();
+        format!("{name}/manifests/{tag} ").leak()
+    }
+
+    fn reference(&self) -> String {
+        format!("{}/{}", self.registry.address, self.tree.reference("only"))
+    }
+}
+
+const BUSY: &str = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}"#;
+const UNAUTHORIZED: &str =
+    r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
+const DENIED: &str = r#"{"errors":[{"code":"DENIED","message":"requested access is denied"}]}"#;
+const UNKNOWN: &str = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
+const OTHER_DIGEST: &str = "Docker-Content-Digest: sha256:\
+                            0000000000000000000000000000000000000000000000000000000000000000\r\n";
+const FULL: &str = r#"{"errors":[{"code":"UNKNOWN","message":"no space left on device"}]}"#;
+
+#[test]
+fn what_passes_is_tried_again() {
+    let table = [
+        ("429", of_manifests(2, Misdeed::Answer(429, "", BUSY))),
+        ("429 in words", of_manifests(2, Misdeed::Answer(429, "", "slow down"))),
+        ("500", of_manifests(2, Misdeed::Answer(500, "", ""))),
+        ("503", of_manifests(2, Misdeed::Answer(503, "", "in maintenance"))),
+        ("cut", of_manifests(2, Misdeed::Cut)),
+    ];
+    for (what, faults) in table {
+        let family = Family::new();
+        family.registry.has(&faults);
+        let run = family.push(&[]);
+        assert_eq!(run.code, 0, "{what}: {run:?}");
+        let built = &run.summary()["built"][0];
+        assert_eq!((&built["attempts"], &built["retries"]), (&1.into(), &2.into()), "{what}");
+        assert!(run.stderr.contains(", 2 retries"), "{what}: {run:?}");
+        assert_eq!(family.registry.was_asked("PUT", "/manifests/"), 3, "{what}");
+        docker(&["image", "rm", "--force", &family.reference()]).expect(0);
+        pull_all_by_digest(std::slice::from_ref(built));
+    }
+}
+
+/// The engine itself sends the layer again.
+#[test]
+fn a_layer_that_was_cut_off_is_pushed_whole() {
+    let family = Family::new();
+    family.registry.has(&of_layers(1, Misdeed::Cut));
+    let run = family.push(&[]).expect(0);
+    docker(&["image", "rm", "--force", &family.reference()]).expect(0);
+    pull_all_by_digest(run.summary()["built"].as_array().unwrap());
+}
+
+#[test]
+fn what_does_not_pass_is_told_after_all_tries() {
+    let table = [
+        ("500", Misdeed::Answer(500, "", ""), "500", 2),
+        ("503", Misdeed::Answer(503, "", "in maintenance"), "503", 2),
+        ("429", Misdeed::Answer(429, "", BUSY), "slow down", 2),
+        ("full", Misdeed::Answer(507, "", FULL), "507", 2),
+        ("full, in words", Misdeed::Answer(500, "", FULL), "500", 2),
+        ("401", Misdeed::Answer(401, "", UNAUTHORIZED), "unauthorized", 0),
+        ("403", Misdeed::Answer(403, "", DENIED), "denied", 0),
+    ];
+    for (what, misdeed, told, retries) in table {
+        let family = Family::new();
+        family.registry.has(&of_manifests(ALWAYS, misdeed));
+        let run = family.push(&[]);
+        assert_eq!(run.code, 1, "{what}: {run:?}");
+        assert_eq!(run.names("failed"), ["only push_error"], "{what}");
+        let failed = &run.summary()["failed"][0];
+        assert_eq!(failed["retries"], retries, "{what}: {failed}");
+        assert!(failed["reason"].as_str().unwrap().contains(told), "{what}: {failed}");
+        assert_eq!(family.registry.was_asked("PUT", "/manifests/"), retries + 1, "{what}");
+        // The image is in the engine, but is not considered pushed.
+        family.registry.has(&[]);
+        let next = family.push(&["--skip-unchanged"]).expect(0);
+        assert_eq!(next.names("built"), ["only"], "{what}");
+        assert!(family.push(&["--skip-unchanged"]).expect(0).names("built").is_empty(), "{what}");
+    }
+}
+
+/// The registry's own disk is full, as opposed to an answer that says so.
+#[test]
+fn a_registry_without_space_fails_the_push_until_it_has_some() {
+    require_engine();
+    let registry = Registry::open();
+    let small = Tmpfs::new(&registry.folder.path().join("data"), 1);
+    let tree = TestTree::new(&[("only", "FROM scratch\nCOPY file /file\n")]);
+    tree.write("only/file", &(0..400_000).map(|_| fastrand::alphanumeric()).collect::<String>());
+    tree.image("large", "FROM scratch\nCOPY file /file\n");
+    tree.write("large/file", &(0..4_000_000).map(|_| fastrand::alphanumeric()).collect::<String>());
+    let _cleanup = Cleanup::new(format!("{}/{}", registry.address, tree.namespace()));
+    let push = |more: &[&str]| {
+        let usual = ["--push", "--registry", &registry.address, "--retries", "0"];
+        tree.build(&[&usual[..], more].concat())
+    };
+    let run = push(&[]).expect(1);
+    assert_eq!(run.names("failed"), ["large push_error"], "{run:?}");
+    assert_eq!(run.names("built"), ["only"], "{run:?}");
+    small.grow(64);
+    let run = push(&["--skip-unchanged"]).expect(0);
+    assert_eq!(run.names("built"), ["large"], "{run:?}");
+    pull_all_by_digest(run.summary()["built"].as_array().unwrap());
+}
+
+#[test]
+fn a_layer_that_is_always_cut_off_is_told() {
+    let family = Family::new();
+    family.registry.has(&of_layers(ALWAYS, Misdeed::Cut));
+    let run = family.push(&["--retries", "0"]);
+    assert_eq!(run.code, 3, "{run:?}");
+    family.registry.has(&[]);
+    assert_eq!(family.push(&["--skip-unchanged"]).expect(0).names("built"), ["only"]);
+}
+
+/// Returns faults in the requests after a push: those for manifests with `word` in their path.
+fn of_questions(word: &'static str, times: usize, misdeed: Misdeed) -> Vec<Fault> {
+    ["HEAD", "GET"].map(|method| Fault { method, word, times, misdeed }).to_vec()
+}
+
+/// A registry that serves other content than it was sent is as bad as one that stored nothing; this
+/// holds for images, and for lists of correct images.
+#[test]
+fn what_a_registry_serves_has_to_be_what_it_was_sent() {
+    let table = [
+        ("another digest", Misdeed::Answer(200, OTHER_DIGEST, ""), "and serves sha256:0000"),
+        ("nothing", Misdeed::Answer(404, "", UNKNOWN), "the registry does not have"),
+    ];
+    for (what, misdeed, told) in table {
+        for axes in [&[][..], &["--platform", "amd64,arm64"]] {
+            let family = Family::new();
+            let word = if axes.is_empty() { "/manifests/" } else { family.list() };
+            family.registry.has(&of_questions(word, ALWAYS, misdeed));
+            let run = family.push(axes).expect(1);
+            let failed = run.summary()["failed"].as_array().unwrap().clone();
+            assert_eq!(failed.len(), axes.len().max(1), "{what}: {run:?}");
+            for failed in failed {
+                assert_eq!(failed["status"], "push_error", "{what}: {failed}");
+                assert!(failed["reason"].as_str().unwrap().contains(told), "{what}: {failed}");
+                assert!(!axes.is_empty() || failed["retries"] == 2, "{what}: {failed}");
+            }
+            assert_eq!(family.registry.was_asked("PUT", word), 3, "{what}: {run:?}");
+            family.registry.has(&[]);
+            family.push(&[axes, &["--skip-unchanged"]].concat()).expect(0);
+        }
+        let family = Family::new();
+        family.registry.has(&of_questions("/manifests/", 1, misdeed));
+        let run = family.push(&[]).expect(0);
+        assert_eq!(run.summary()["built"][0]["retries"], 1, "{what}: {run:?}");
+    }
+}
+
+/// The engine may reach a registry that Kiln can't reach.
+#[test]
+fn a_registry_that_can_not_be_asked_what_it_serves_is_believed() {
+    let table = [
+        ("500", Misdeed::Answer(500, "", "")),
+        ("401", Misdeed::Answer(401, "", UNAUTHORIZED)),
+        ("cut", Misdeed::Cut),
+    ];
+    for (what, misdeed) in table {
+        let family = Family::new();
+        family.registry.has(&of_questions("/manifests/", ALWAYS, misdeed));
+        let run = family.push(&["--debug"]).expect(0);
+        let told = "can't be asked what it serves now";
+        assert!(run.stderr.contains(told) || run.stdout.contains(told), "{what}: {run:?}");
+    }
+}
+
+/// When Kiln itself pushes to a registry, it waits as long as `Retry-After` asks for.
+#[test]
+fn a_list_waits_as_long_as_the_registry_asks_for() {
+    let family = Family::new();
+    let list = family.list();
+    let busy = Misdeed::Answer(429, "Retry-After: 3\r\n", BUSY);
+    family.registry.has(&[Fault { method: "PUT", word: list, times: 1, misdeed: busy }]);
+    let run = family.push(&["--platform", "amd64,arm64"]).expect(0);
+    assert!(run.stderr.contains("3.0s"), "{run:?}");
+    assert_eq!(family.registry.was_asked("PUT", list), 2);
+    assert_eq!(run.summary()["lists"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_survey_of_a_registry_bears_what_passes() {
+    let family = Family::new();
+    family.push(&[]).expect(0);
+    let unavailable = Misdeed::Answer(503, "Retry-After: 1\r\n", "");
+    let get = |times| Fault { method: "GET", word: "/manifests/", times, misdeed: unavailable };
+    family.registry.has(&[get(2)]);
+    let run = family.push(&["--skip-unchanged=registry"]).expect(0);
+    assert_eq!(run.names("skipped"), ["only"]);
+    assert_eq!(family.registry.was_asked("GET", "/manifests/"), 3);
+
+    family.registry.has(&[get(ALWAYS)]);
+    let run = family.push(&["--skip-unchanged=registry"]);
+    assert_ne!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("503"), "{run:?}");
+    assert_eq!(family.registry.was_asked("GET", "/manifests/"), 3);
+
+    let denied = Misdeed::Answer(401, "", UNAUTHORIZED);
+    family.registry.has(&[Fault {
+        method: "GET",
+        word: "/manifests/",
+        times: ALWAYS,
+        misdeed: denied,
+    }]);
+    let run = family.push(&["--skip-unchanged=registry"]);
+    assert_ne!(run.code, 0, "{run:?}");
+    assert_eq!(family.registry.was_asked("GET", "/manifests/"), 1);
+}
