@@ -1,23 +1,23 @@
 //! The command line: parses arguments, runs the pipeline, prints the results, and chooses the exit
 //! code. No other module prints errors or knows exit codes.
 
-mod affected;
-mod args;
-mod build;
-mod catalogue;
-mod completions;
-mod config;
-mod durations;
-mod explain;
-mod lint;
-mod listing;
-mod loan;
-mod man;
+mod affected_command;
+mod arguments;
+mod build_command;
+mod build_durations;
+mod completions_command;
+mod config_command;
+mod explain_command;
+mod lint_command;
+mod lists;
+mod man_command;
 mod name_locks;
-mod outlook;
+mod plan_view;
+mod report_input;
 mod reports;
+mod secret_values;
 mod terminal;
-mod tree;
+mod tree_command;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -157,22 +157,22 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
     if is_in_a_job() || names_a_service(&arguments) {
         console::expect_service();
     }
-    let matches = match args::command().try_get_matches_from(arguments) {
+    let matches = match arguments::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return Ok(terminal::print_usage(error)),
     };
     match matches.subcommand() {
-        Some(("build", matches)) if args::wants_version(matches) => {
+        Some(("build", matches)) if arguments::wants_version(matches) => {
             terminal::print_own(concat!(env!("CARGO_PKG_VERSION"), "\n"))
         }
-        Some(("build", matches)) => build::run(&args::request(matches)),
-        Some(("affected", matches)) => affected::run(matches),
-        Some(("explain", matches)) => explain::run(matches),
-        Some(("lint", matches)) => lint::run(matches),
-        Some(("config", matches)) => config::run(matches),
-        Some(("tree", matches)) => tree::run(matches),
-        Some(("completions", matches)) => completions::run(matches),
-        Some(("man", matches)) => man::run(matches),
+        Some(("build", matches)) => build_command::run(&arguments::request(matches)),
+        Some(("affected", matches)) => affected_command::run(matches),
+        Some(("explain", matches)) => explain_command::run(matches),
+        Some(("lint", matches)) => lint_command::run(matches),
+        Some(("config", matches)) => config_command::run(matches),
+        Some(("tree", matches)) => tree_command::run(matches),
+        Some(("completions", matches)) => completions_command::run(matches),
+        Some(("man", matches)) => man_command::run(matches),
         _ => unreachable!("clap asks for a subcommand"),
     }
 }

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::{Instruction, instructions};
+use super::parser::{Instruction, instructions};
 
 /// Returns a Dockerfile with `header` inserted at its start and `footer` at its end. A blank one
 /// changes nothing.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Instruction, Word, is_flag};
+use super::parser::{Instruction, Word, is_flag};
 
 impl<'a> Instruction<'a> {
     /// Returns all words, including the keyword.
@@ -58,7 +58,7 @@ impl<'a> Instruction<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Instruction, instructions};
+    use super::super::parser::{Instruction, instructions};
 
     #[test]
     fn an_instruction_is_told_in_one_line() {

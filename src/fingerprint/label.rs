@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, Fingerprinted, KINDS, Parts, changes, hash_parts, hex};
+use super::input_digest::{Change, Fingerprinted, KINDS, Parts, changes, hash_parts, hex};
 
 /// Key of the label. There is only one label, since the classic builder makes a step of each.
 pub const LABEL: &str = "kiln.fingerprint";
@@ -266,7 +266,7 @@ mod tests {
     fn parts(named: impl IntoIterator<Item = (String, String)>) -> Parts {
         named
             .into_iter()
-            .map(|(name, part)| (name, super::super::digest(part.as_bytes())))
+            .map(|(name, part)| (name, crate::fingerprint::digest(part.as_bytes())))
             .collect()
     }
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{export, git, prepare_environment};
+use super::export;
+use super::git_command::{ALWAYS, git, prepare_environment};
 use crate::program::{self, Ended, Limits, RunError};
 use crate::secret::without_secrets;
 
@@ -252,7 +253,7 @@ impl Remote {
     /// Passes the same settings to another program that runs git, by its environment.
     pub fn lend_to(&self, command: &mut Command) {
         prepare_environment(command, &self.folder, &OF_TRANSPORT);
-        self.set_environment(command, &super::ALWAYS);
+        self.set_environment(command, &ALWAYS);
         // Unlike Kiln, other programs follow the submodules that a server names.
         command.env("GIT_ALLOW_PROTOCOL", self.transport.allowed());
     }

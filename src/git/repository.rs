@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{export, git};
+use super::export;
+use super::git_command::git;
 use crate::files::{open_regular, private_folder, read_text, refuse_irregular};
 use crate::program::{self, Limits, RunError};
 

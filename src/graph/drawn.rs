@@ -11,7 +11,7 @@ use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef as _;
 use serde_json::{Value, json};
 
-use super::{Graph, Index, Vertex};
+use super::image_graph::{Graph, Index, Vertex};
 use crate::dockerfile::Via;
 use crate::visible;
 

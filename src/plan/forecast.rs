@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Plan;
+use super::decisions::Plan;
 use crate::graph::Index;
 use crate::image::ImageName;
 
@@ -131,11 +131,11 @@ impl<'a> Forecast<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::any_tree;
     use super::*;
     use crate::graph::Graph;
     use crate::graph::tests::graph;
     use crate::plan::Selection;
+    use crate::plan::tests::any_tree;
     use proptest::prelude::*;
 
     const FAMILY: &[(&str, &str)] = &[

@@ -261,7 +261,7 @@ fn git_is_run_in_one_place() {
         .filter(|(_, _, code)| run.is_match(code))
         .map(|(_, path, _)| path)
         .collect();
-    assert_eq!(places, [Path::new("git.rs")]);
+    assert_eq!(places, [Path::new("git/git_command.rs")]);
 }
 
 /// Image names that are plain words, which the program may use.

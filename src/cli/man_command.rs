@@ -8,7 +8,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 use clap_mangen::Man;
 
-use super::{Exit, Failure, args, terminal};
+use super::{Exit, Failure, arguments, terminal};
 use crate::diagnostic::Diagnostic;
 
 /// Argument for the folder.
@@ -39,14 +39,14 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
 
 fn first_page() -> String {
     let mut page = Vec::new();
-    let grammar = args::command().disable_help_subcommand(true);
+    let grammar = arguments::command().disable_help_subcommand(true);
     Man::new(grammar).render(&mut page).expect("memory takes all");
     String::from_utf8_lossy(&page).into_owned()
 }
 
 fn write_all(folder: &Path) -> Result<Exit, Failure> {
-    let written: io::Result<()> =
-        fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(args::command(), folder));
+    let written: io::Result<()> = fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(arguments::command(), folder));
     written.map_err(|error| {
         let shown = folder.display();
         Diagnostic::new(format!("the manual can't be written to '{shown}': {error}"))

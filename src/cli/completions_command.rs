@@ -4,7 +4,7 @@ use clap::builder::EnumValueParser;
 use clap::{Arg, ArgMatches, Command};
 use clap_complete::{Shell, generate};
 
-use super::{Exit, Failure, args, terminal};
+use super::{Exit, Failure, arguments, terminal};
 
 /// Argument for the shell.
 const SHELL: &str = "SHELL";
@@ -31,7 +31,7 @@ pub fn command() -> Command {
 /// Prints the completion script.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let shell: Shell = *matches.get_one(SHELL).expect("clap asks for it");
-    let mut grammar = args::command();
+    let mut grammar = arguments::command();
     let name = grammar.get_name().to_owned();
     let mut script = Vec::new();
     generate(shell, &mut grammar, name, &mut script);

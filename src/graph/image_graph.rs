@@ -1,12 +1,4 @@
-//! The graph of a tree's images: which image needs which, checked before anything is built.
-//!
-//! Vertices are the images of the tree and the external images that they refer to; an edge leads
-//! from the image that is needed to the one that needs it. Every kind of reference is an edge; the
-//! *parent* of an image is the one that its last stage is built on. Other modules refer to images
-//! by their position in name order, so that everything derived from a graph comes in a stable
-//! order.
-
-mod drawn;
+//! The graph, its checks, and the fingerprints of its images.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -48,7 +40,7 @@ pub struct Image {
 pub type Index = usize;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Vertex {
+pub(super) enum Vertex {
     Image(Index),
     External(ImageRef),
 }
@@ -56,13 +48,13 @@ enum Vertex {
 /// A checked, acyclic graph of images.
 #[derive(Debug)]
 pub struct Graph {
-    images: Vec<Image>,
+    pub(super) images: Vec<Image>,
     by_name: BTreeMap<ImageName, Index>,
-    dag: DiGraph<Vertex, BTreeSet<Via>>,
-    parent: Vec<Option<Index>>,
-    wave: Vec<usize>,
+    pub(super) dag: DiGraph<Vertex, BTreeSet<Via>>,
+    pub(super) parent: Vec<Option<Index>>,
+    pub(super) wave: Vec<usize>,
     /// Images in topological order: by wave, then by name.
-    order: Vec<Index>,
+    pub(super) order: Vec<Index>,
 }
 
 impl Graph {

@@ -8,14 +8,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::affected::leave_out_unaffected;
-use super::catalogue::catalogue;
-use super::durations::{self, Stopwatch};
-use super::listing;
-use super::loan::loan;
+use super::affected_command::leave_out_unaffected;
+use super::build_durations::{self, Stopwatch};
+use super::lists;
 use super::name_locks::lock_image_names;
-use super::outlook;
+use super::plan_view;
+use super::report_input::catalogue;
 use super::reports::Reports;
+use super::secret_values::loan;
 use super::{Exit, Failure, HOST, terminal};
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
@@ -82,9 +82,9 @@ pub fn run(line: &Request) -> Result<Exit, Failure> {
         }
         (Task::Plan(format), shop) => {
             let survey = shop.and_then(|(_, shop, _)| shop.survey);
-            outlook::show(*format, &plan, of_run, survey.as_ref(), &different)
+            plan_view::show(*format, &plan, of_run, survey.as_ref(), &different)
         }
-        (task, _) => listing::show(task, &plan),
+        (task, _) => lists::show(task, &plan),
     }
 }
 
@@ -313,7 +313,7 @@ async fn build(
         pull: pull && survey.is_none(),
         registries: settings.building.registries.clone(),
         existing,
-        durations: durations::known(durations_file, plan),
+        durations: build_durations::known(durations_file, plan),
         priorities,
     };
     let engine = Arc::new(engine);

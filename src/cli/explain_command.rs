@@ -2,9 +2,9 @@
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::affected::leave_out_unaffected;
-use super::args;
-use super::build::{Shop, runtime, unless_interrupted};
+use super::affected_command::leave_out_unaffected;
+use super::arguments;
+use super::build_command::{Shop, runtime, unless_interrupted};
 use super::{Exit, Failure, HOST, terminal};
 use crate::console::Listing;
 use crate::diagnostic::Diagnostic;
@@ -29,13 +29,13 @@ pub fn command() -> Command {
                 .required(true)
                 .help("Name of the image; if several targets are built, as TARGET/NAME"),
         )
-        .defer(args::with_options)
+        .defer(arguments::with_options)
 }
 
 /// Explains the image.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let name: &String = matches.get_one(IMAGE).expect("clap asks for it");
-    explain(name, &args::request(matches))
+    explain(name, &arguments::request(matches))
 }
 
 fn explain(name: &str, line: &Request) -> Result<Exit, Failure> {

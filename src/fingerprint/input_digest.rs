@@ -1,20 +1,9 @@
-//! Fingerprints: one digest of everything that determines an image. An image with the same
-//! fingerprint need not be built.
-//!
-//! A fingerprint covers the files of the context, with the Dockerfile, the identities of the
-//! sources, the build options that change the result, and for each image that it refers to that
-//! one's fingerprint, or the engine's id if it is an external image. No part depends on the clock,
-//! and a fingerprint is never shortened. `label` stores short forms of the parts next to it, to
-//! show what changed.
+//! Digest of the parts of an image, and comparison of parts.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
-
-mod label;
-
-pub use label::{LABEL, in_label, is_verified};
 
 /// Prefix of the part names of files.
 pub const FILE: &str = "file ";
@@ -29,7 +18,7 @@ pub const SOURCE: &str = "source ";
 
 /// Prefixes of part names, each with the plural for messages. An image may have several parts of
 /// each.
-const KINDS: [(&str, &str); 5] = [
+pub(super) const KINDS: [(&str, &str); 5] = [
     (FILE, "files"),
     (BUILD_ARGUMENT, "build arguments"),
     (IMAGE, "images"),
@@ -100,7 +89,7 @@ impl Change {
     }
 
     /// Returns the same change, with the part's name replaced by `rename`.
-    fn renamed(self, rename: fn(&str) -> String) -> Self {
+    pub(super) fn renamed(self, rename: fn(&str) -> String) -> Self {
         match self {
             Self::Added(part) => Self::Added(rename(&part)),
             Self::Removed(part) => Self::Removed(rename(&part)),
@@ -164,7 +153,10 @@ pub fn differences<Name: Ord + Clone>(
 
 /// Hashes names and values of parts. Each is preceded by its length, so that no two sets of parts
 /// feed the same bytes to the hash.
-fn hash_parts<'p>(hasher: &mut Sha256, parts: impl IntoIterator<Item = (&'p String, &'p String)>) {
+pub(super) fn hash_parts<'p>(
+    hasher: &mut Sha256,
+    parts: impl IntoIterator<Item = (&'p String, &'p String)>,
+) {
     for (name, part) in parts {
         for text in [name, part] {
             hasher.update((text.len() as u64).to_le_bytes());
@@ -178,7 +170,7 @@ pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::affected::{Differences, entry, told, told_changes};
-use super::{Exit, Failure, durations, terminal};
+use super::affected_command::{Differences, entry, told, told_changes};
+use super::{Exit, Failure, build_durations, terminal};
 use crate::console::{Json, Listing};
 use crate::event::{Aside, SetAside};
 use crate::graph::Index;
@@ -35,7 +35,7 @@ pub fn show(
     let since = settings.changed_since.as_deref().unwrap_or_default();
     let outlook = Outlook {
         plan,
-        durations: durations::known(building.durations_file.as_deref(), plan),
+        durations: build_durations::known(building.durations_file.as_deref(), plan),
         changes: match survey {
             Some(survey) => since_built(plan, survey),
             None => since_commit(different, since),

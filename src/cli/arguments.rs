@@ -49,13 +49,13 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(build())
-        .subcommand(super::explain::command())
-        .subcommand(super::affected::command())
-        .subcommand(super::lint::command())
-        .subcommand(super::config::command())
-        .subcommand(super::tree::command())
-        .subcommand(super::completions::command())
-        .subcommand(super::man::command())
+        .subcommand(super::explain_command::command())
+        .subcommand(super::affected_command::command())
+        .subcommand(super::lint_command::command())
+        .subcommand(super::config_command::command())
+        .subcommand(super::tree_command::command())
+        .subcommand(super::completions_command::command())
+        .subcommand(super::man_command::command())
 }
 
 fn build() -> Command {

@@ -1,22 +1,10 @@
-//! Finds the images that a Dockerfile refers to, with their places in the text.
-//!
-//! Parsing is a pure function from the text and the build arguments to stages and references. It
-//! knows only the syntax that affects references (continuation lines, comments, here-documents, the
-//! `escape` directive, `ARG` before the first `FROM`, stage names); everything else about an
-//! instruction is left to the engine. The parser is written by hand because those on crates.io
-//! either resolve no arguments or do not know `RUN --mount` and here-documents. It follows the
-//! Dockerfile reference of the Docker project.
-
-mod insertion;
-mod instruction;
+//! Parser: from the text of a Dockerfile to its stages and references.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::image::ImageRef;
-
-pub use insertion::insert;
 
 /// Instruction that refers to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,26 +150,26 @@ pub fn line_of(text: &str, instruction: &str) -> Option<usize> {
 /// Instruction with the places of its parts in the text. Its words are split on demand, since most
 /// instructions are only asked for the first one.
 pub struct Instruction<'a> {
-    keyword: Word<'a>,
+    pub(super) keyword: Word<'a>,
     /// Bytes of its lines, without here-documents.
-    lines: Range<usize>,
+    pub(super) lines: Range<usize>,
     /// Text of its lines, without comments and continuation characters.
-    pieces: Vec<Line<'a>>,
+    pub(super) pieces: Vec<Line<'a>>,
     /// True if it has here-documents.
-    has_documents: bool,
+    pub(super) has_documents: bool,
     /// True if its last line ends in a continuation without a next line.
-    is_open: bool,
+    pub(super) is_open: bool,
 }
 
 /// Run of characters without unquoted white space; quotes are kept.
 #[derive(Clone)]
-struct Word<'a> {
-    text: &'a str,
+pub(super) struct Word<'a> {
+    pub(super) text: &'a str,
     start: usize,
 }
 
 impl Word<'_> {
-    fn span(&self) -> Range<usize> {
+    pub(super) fn span(&self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
 }
@@ -228,13 +216,13 @@ pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
 }
 
 #[derive(Clone, Copy)]
-struct Line<'a> {
-    text: &'a str,
+pub(super) struct Line<'a> {
+    pub(super) text: &'a str,
     start: usize,
 }
 
 impl<'a> Line<'a> {
-    fn words(self) -> Words<'a> {
+    pub(super) fn words(self) -> Words<'a> {
         Words { line: self, position: 0 }
     }
 }
@@ -322,7 +310,7 @@ fn escape_directive(text: &str) -> char {
 }
 
 /// Words of a line, separated by white space outside of quotes.
-struct Words<'a> {
+pub(super) struct Words<'a> {
     line: Line<'a>,
     /// Byte of the line at which the next word is searched for.
     position: usize,
@@ -566,7 +554,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Returns true if a word at the start of an instruction's words is a flag.
-fn is_flag(word: &Word<'_>) -> bool {
+pub(super) fn is_flag(word: &Word<'_>) -> bool {
     word.text.starts_with("--")
 }
 

@@ -12,8 +12,8 @@ use clap::{Arg, ArgMatches, Command};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::args;
-use super::build::{build_options, refuse_empty};
+use super::arguments;
+use super::build_command::{build_options, refuse_empty};
 use super::{Exit, Failure, HOST, SILENT_HOST, terminal};
 use crate::console::Json;
 use crate::context::Context;
@@ -58,7 +58,7 @@ pub fn command() -> Command {
                 .help("Branch, tag or commit to compare with"),
         )
         .defer(|command| {
-            let command = args::with_options(command);
+            let command = arguments::with_options(command);
             command.mut_arg("changed_since", |arg| arg.hide(true)).mut_arg(FORMAT, |arg| {
                 arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
                     .help("Format of the list [default: text]")
@@ -69,7 +69,7 @@ pub fn command() -> Command {
 /// Prints the affected images.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let reference = matches.get_one::<String>(SINCE).expect("clap asks for it");
-    let mut line = without_engine(args::request(matches));
+    let mut line = without_engine(arguments::request(matches));
     let format = line.given.remove(FORMAT).unwrap_or_default();
     let now = Workspace::load(&line, &Snapshot::Worktree, HOST)?;
     let (then, snapshot) = before(&line, &now, reference)?;

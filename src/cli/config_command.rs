@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::args;
+use super::arguments;
 use super::{Exit, Failure, HOST, terminal};
 use crate::console::Listing;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed};
@@ -35,7 +35,7 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("show")
                 .about("Print the effective value of every option of kiln build, with the same arguments, and its origin")
-                .defer(args::with_options),
+                .defer(arguments::with_options),
         )
         .subcommand(
             Command::new("check")
@@ -63,7 +63,8 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.subcommand() {
         Some(("example", _)) => terminal::print_own(&example()),
         Some(("show", matches)) => {
-            let resolved = workspace::resolve(&args::request(matches), &Snapshot::Worktree, HOST)?;
+            let resolved =
+                workspace::resolve(&arguments::request(matches), &Snapshot::Worktree, HOST)?;
             terminal::print_out(&table(&lines(&resolved)))
         }
         Some(("check", matches)) => {

@@ -12,7 +12,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use super::args;
+use super::arguments;
 use super::{Exit, Failure, HOST, terminal};
 use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
@@ -60,7 +60,7 @@ pub fn command() -> Command {
         .arg(several(RULE).help("Check only this rule; may be repeated"))
         .arg(several(IGNORE).help("Skip this rule; may be repeated"))
         .defer(|command| {
-            args::with_options(command).mut_arg(FORMAT, |arg| {
+            arguments::with_options(command).mut_arg(FORMAT, |arg| {
                 arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
                     .help("Format of the findings [default: text]")
             })
@@ -69,7 +69,7 @@ pub fn command() -> Command {
 
 /// Prints the findings.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
-    let mut line = args::request(matches);
+    let mut line = arguments::request(matches);
     let format = line.given.remove(FORMAT).unwrap_or_default();
     let Resolved { mut tree, settings, .. } = resolve(&line, &Snapshot::Worktree, HOST)?;
     add_site_files(&mut tree, &settings[0], &Snapshot::Worktree)?;

@@ -1,30 +1,9 @@
-//! The one place where git is run.
-//!
-//! Git obeys its configuration, and many settings run programs: hooks, file system monitors,
-//! filters, helpers for transport and credentials. Git is used in two ways, each with a type of its
-//! own:
-//!
-//! - [`Repository`] is data from somebody else, such as the checkout that contains a tree. Git
-//!   never reads its configuration: its git directory is replaced by a folder of Kiln's own, which
-//!   gives access to the repository's objects, references and index only. Nothing is fetched.
-//! - [`Remote`] is a server from which a source is fetched for the user, with the user's
-//!   configuration. The server controls nothing but the content of files.
-//!
-//! Neither sees variables of a repository in whose context the caller may run (`GIT_DIR` and
-//! others).
-
-mod export;
-mod remote;
-mod repository;
+//! Commands that run git, with the settings and the environment that they all have.
 
 use std::env;
 use std::io;
 use std::path::Path;
 use std::process::Command;
-
-pub use export::usable_path;
-pub use remote::{Remote, RemoteError};
-pub use repository::{Refusal, Repository};
 
 use crate::program;
 
@@ -33,7 +12,7 @@ const OF_USER: [&str; 3] = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFI
 
 /// Settings passed to every git command, whatever else is configured: git starts no program that a
 /// repository names, and no process that outlives the command.
-const ALWAYS: [(&str, &str); 8] = [
+pub(super) const ALWAYS: [(&str, &str); 8] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("log.showSignature", "false"),
@@ -47,7 +26,7 @@ const ALWAYS: [(&str, &str); 8] = [
 /// Prepares a command that runs git in `folder`. Git asks for no input and prints untranslated
 /// English. Of the variables `GIT_*` in the environment it gets only those that name the user's
 /// configuration and the `allowed` ones.
-fn git(folder: &Path, allowed: &[&str]) -> io::Result<Command> {
+pub(super) fn git(folder: &Path, allowed: &[&str]) -> io::Result<Command> {
     let mut git = program::command("git")?;
     git.current_dir(folder).arg("--no-pager");
     for (name, value) in ALWAYS {
@@ -65,7 +44,7 @@ pub fn keep_apart(command: &mut Command, folder: &Path) {
 /// Removes from the environment of a command that works in `folder` all variables `GIT_*` except
 /// those that name the user's configuration and the `allowed` ones, and sets the variables that
 /// keep git from asking for input.
-fn prepare_environment(command: &mut Command, folder: &Path, allowed: &[&str]) {
+pub(super) fn prepare_environment(command: &mut Command, folder: &Path, allowed: &[&str]) {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         let is_allowed = allowed.contains(&&*text) || OF_USER.contains(&&*text);

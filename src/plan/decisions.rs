@@ -1,12 +1,4 @@
-//! Decides which images are built, which are not, and why: one [`Decision`] for every image of the
-//! tree.
-//!
-//! A plan is made before anything is built and is never changed by a run; the results of a run are
-//! outcomes. The selection rules are those of kolla-build: patterns are searched in names, an image
-//! that matches selects its ancestors too, an image that needs an unbuildable one is unbuildable,
-//! and skipping applies to selected images.
-
-mod forecast;
+//! Decisions about the images of a graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +8,6 @@ use regex::Regex;
 use crate::event::{Aside, SetAside, ToBuild};
 use crate::graph::{Graph, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
-pub use forecast::Forecast;
 
 /// Decision about one image.
 #[derive(Debug, Clone, PartialEq, Eq)]

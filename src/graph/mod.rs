@@ -1,0 +1,17 @@
+//! The graph of a tree's images: which image needs which, checked before anything is built.
+//!
+//! Vertices are the images of the tree and the external images that they refer to; an edge leads
+//! from the image that is needed to the one that needs it. Every kind of reference is an edge; the
+//! *parent* of an image is the one that its last stage is built on. Other modules refer to images
+//! by their position in name order, so that everything derived from a graph comes in a stable
+//! order.
+
+mod drawn;
+mod image_graph;
+
+#[cfg(test)]
+pub(crate) use image_graph::tests;
+pub use image_graph::{
+    Graph, Image, Index, base_part, cycles, image_part, is_image_part, needs_of_all,
+    unknown_siblings,
+};
