@@ -3,8 +3,8 @@
 //!
 //! Data flows one way through the modules: [`settings`] to [`tree`] to [`template`] to
 //! [`dockerfile`] to [`graph`] to [`plan`] to [`runner`] to [`report`]. Everything before the
-//! runner is pure: it opens no socket and reads no clock. `docs/architecture.md` describes the
-//! modules.
+//! runner reads files, never the network or an engine; the date is an argument.
+//! `docs/architecture.md` describes the modules.
 
 pub mod cli;
 mod client_config;

@@ -24,7 +24,7 @@ use crate::fingerprint::{Change, Difference, Fingerprinted, Parts, differences, 
 use crate::graph;
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Plan, Selection, Unaffected};
-use crate::settings::Settings;
+use crate::settings::{AxisSettings, RunSettings};
 use crate::source;
 use crate::workspace::{CommitExport, Request, Snapshot, Workspace};
 
@@ -78,7 +78,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         now: &Plan::new(&now.graph, &now.selection()),
     };
     if plans.then.is_empty() {
-        refuse_empty(plans.now, &now.settings[0])?;
+        refuse_empty(plans.now, &now.settings.run)?;
     }
     let different = plans.compared(&then, &now, &snapshot)?;
     let affected = plans.affected(&different);
@@ -105,7 +105,9 @@ pub fn leave_out_unaffected(
     now: &Workspace,
     selection: &mut Selection,
 ) -> Result<Differences, Failure> {
-    let Some(reference) = &now.settings[0].changed_since else { return Ok(Differences::new()) };
+    let Some(reference) = &now.settings.run.selection.changed_since else {
+        return Ok(Differences::new());
+    };
     let (then, snapshot) = before(line, now, reference)?;
     let plans = Plans {
         then: &Plan::new(&then.graph, &then.selection()),
@@ -161,10 +163,11 @@ fn fingerprints(
     snapshot: &Snapshot,
 ) -> Result<BTreeMap<ImageName, Fingerprinted>, Failure> {
     let graph = &workspace.graph;
-    let of_axes: BTreeMap<Option<&str>, (&Settings, Parts)> = workspace
+    let of_axes: BTreeMap<Option<&str>, (&AxisSettings, Parts)> = workspace
         .settings
+        .axes
         .iter()
-        .map(|of_axis| (of_axis.label.as_deref(), of_settings(of_axis)))
+        .map(|axis| (axis.label.as_deref(), of_settings(&workspace.settings.run, axis)))
         .collect();
     let own = graph.images().par_iter().map(|image| {
         let (settings, options) = &of_axes[&image.name.axis()];
@@ -182,18 +185,15 @@ fn fingerprints(
 }
 
 /// Returns the settings of an axis, and the build options as parts of its images.
-fn of_settings(settings: &Settings) -> (&Settings, Parts) {
-    (
-        settings,
-        build_options(Builder::BuildKit, &settings.building, &BuildSecrets::default()).parts(),
-    )
+fn of_settings<'a>(run: &RunSettings, axis: &'a AxisSettings) -> (&'a AxisSettings, Parts) {
+    (axis, build_options(Builder::BuildKit, run, axis, &BuildSecrets::default()).parts())
 }
 
 /// Returns the own parts of an image: its context, and the declarations of its sources.
 fn own_parts(
     name: &ImageName,
     context: &Context,
-    settings: &Settings,
+    settings: &AxisSettings,
     snapshot: &Snapshot,
 ) -> std::io::Result<Parts> {
     let mut parts = context.parts()?;

@@ -4,6 +4,7 @@
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::clock::local_date;
 use crate::settings::options::{Effect, Fallback, Kind, OPTIONS, Opt};
 use crate::workspace::{Given, Request};
 
@@ -208,6 +209,7 @@ pub fn request(matches: &ArgMatches) -> Request {
         environment: variables
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
+        date: local_date(),
     }
 }
 

@@ -33,7 +33,7 @@ use crate::plan::{Decision, Plan, Selection, Unaffected};
 use crate::runner::patience::Patience;
 use crate::runner::{self, Backends, BuildInput};
 use crate::secret::is_secret_name;
-use crate::settings::{Building, Settings, Task};
+use crate::settings::{AxisSettings, BuildSettings, RunSettings, Settings, Task};
 use crate::source::{self, FromOrigin, Pace};
 use crate::workspace::{Contexts, Request, Snapshot, Workspace, work_folder, write_contexts};
 
@@ -43,16 +43,16 @@ pub fn run(line: &Request) -> Result<Exit, Failure> {
     // would only take time.
     let workspace = ManuallyDrop::new(Workspace::load(line, &Snapshot::Worktree, HOST)?);
     let Workspace { tree, settings, graph, contexts, .. } = &*workspace;
-    let of_run = &settings[0];
+    let run = &settings.run;
     let mut selection = workspace.selection();
-    refuse_empty(&Plan::new(graph, &selection), of_run)?;
+    refuse_empty(&Plan::new(graph, &selection), run)?;
     let different = leave_out_unaffected(line, &workspace, &mut selection)?;
-    warn_of_secrets(of_run);
-    let _locks = match of_run.task {
+    warn_of_secrets(settings);
+    let _locks = match run.task {
         Task::Build => lock_image_names(settings),
         _ => Vec::new(),
     };
-    let shop = match of_run.building.endpoint.clone() {
+    let shop = match run.engine.endpoint.clone() {
         Some(endpoint) => {
             let runtime = runtime()?;
             let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, false);
@@ -62,7 +62,7 @@ pub fn run(line: &Request) -> Result<Exit, Failure> {
         None => None,
     };
     let plan = Plan::new(graph, &selection);
-    if let Some(folder) = work_folder(of_run)? {
+    if let Some(folder) = work_folder(run)? {
         let written = write_contexts(&folder, tree, &plan, contexts, &terminal::warn)?;
         terminal::warn(&format!(
             "wrote {} images of {} to {}",
@@ -71,18 +71,15 @@ pub fn run(line: &Request) -> Result<Exit, Failure> {
             written.folder.display()
         ));
     }
-    match (&of_run.task, shop) {
+    match (&run.task, shop) {
         (Task::Build, Some((runtime, shop, interrupt))) => {
-            let reports = Reports::new(
-                &of_run.output,
-                of_run.building.threads,
-                catalogue(graph, tree, contexts),
-            )?;
-            runtime.block_on(build(shop, &plan, of_run, reports, interrupt))
+            let reports =
+                Reports::new(&run.output, run.build.threads, catalogue(graph, tree, contexts))?;
+            runtime.block_on(build(shop, &plan, run, reports, interrupt))
         }
         (Task::Plan(format), shop) => {
             let survey = shop.and_then(|(_, shop, _)| shop.survey);
-            plan_view::show(*format, &plan, of_run, survey.as_ref(), &different)
+            plan_view::show(*format, &plan, run, survey.as_ref(), &different)
         }
         (task, _) => lists::show(task, &plan),
     }
@@ -90,10 +87,12 @@ pub fn run(line: &Request) -> Result<Exit, Failure> {
 
 /// Warns of build arguments that look like secrets: they stay in the history of images.
 fn warn_of_secrets(settings: &Settings) {
-    if settings.task != Task::Build {
+    if settings.run.task != Task::Build {
         return;
     }
-    for name in settings.building.build_args.keys().filter(|name| is_secret_name(name)) {
+    let of_axes = settings.axes.iter().flat_map(|axis| axis.build.build_args.keys());
+    let names: BTreeSet<&String> = of_axes.filter(|name| is_secret_name(name)).collect();
+    for name in names {
         terminal::warn(&format!(
             "warning: the build argument {name} looks like a secret and will be stored in the image history; pass it with --secret"
         ));
@@ -117,30 +116,29 @@ impl Shop {
         endpoint: Endpoint,
         graph: &Graph,
         contexts: &Contexts,
-        settings: &[Settings],
+        settings: &Settings,
         selection: &mut Selection,
         is_surveyed: bool,
     ) -> Result<Self, Failure> {
-        let of_run = &settings[0];
-        let engine = engine(endpoint, of_run).await?;
+        let run = &settings.run;
+        let engine = engine(endpoint, settings).await?;
         let inputs = inputs(&engine, contexts, settings)?;
         // A survey covers all wanted images, the unaffected ones included.
         let unaffected = selection.unaffected.take();
         let mut survey = None;
-        let skips = of_run.building.skip_unchanged.is_some();
+        let skips = run.selection.skip_unchanged.is_some();
         if skips || is_surveyed {
             let plan = Plan::new(graph, selection);
-            let pull = of_run.building.pull && skips;
-            let pace = pace(&of_run.building);
+            let pull = run.build.pull && skips;
+            let pace = pace(run);
             let found = Survey::of(&engine, &plan, &inputs, pull, pace, HOST.warn).await?;
             if skips {
-                selection.unchanged =
-                    found.unchanged(&engine, &plan, &of_run.building, HOST.warn).await?;
+                selection.unchanged = found.unchanged(&engine, &plan, run, HOST.warn).await?;
             }
             survey = Some(found);
         }
         let mut known = BTreeMap::new();
-        if of_run.skip_existing || unaffected.is_some() {
+        if run.selection.skip_existing || unaffected.is_some() {
             let has: BTreeSet<ImageRef> = match &survey {
                 Some(survey) => survey.known.keys().cloned().collect(),
                 None => {
@@ -152,7 +150,7 @@ impl Shop {
                 let unchanged = skips.then_some(&selection.unchanged);
                 Unaffected { missing: missing(graph, &has, unchanged), ..unaffected }
             });
-            if of_run.skip_existing {
+            if run.selection.skip_existing {
                 selection.existing = has;
             }
         }
@@ -191,22 +189,23 @@ fn missing(
 }
 
 /// Returns the timeout for servers of sources, the same as for engines.
-fn pace(building: &Building) -> Pace {
-    Pace { silence: building.timeout }
+fn pace(run: &RunSettings) -> Pace {
+    Pace { silence: run.engine.timeout }
 }
 
 /// Connects to the engine, and checks that the tools needed besides it are available.
 async fn engine(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine, Failure> {
-    let Building { timeout, credential_files, .. } = &settings.building;
-    let engine = DockerEngine::connect(endpoint, *timeout).await?;
-    let squashes = settings.task == Task::Build && settings.building.squash.is_some();
+    let run = &settings.run;
+    let engine = DockerEngine::connect(endpoint, run.engine.timeout).await?;
+    let is_squashed = settings.axes.iter().any(|axis| axis.build.squash.is_some());
+    let squashes = run.task == Task::Build && is_squashed;
     if squashes && !engine.is_podman() {
         squash::require().map_err(|reason| {
             Diagnostic::new(format!("docker-squash can't be run: {reason}"))
                 .help("install it (pip install docker-squash), or leave out --squash")
         })?;
     }
-    Ok(engine.with_credentials(credential_files.clone()))
+    Ok(engine.with_credentials(run.clients.credential_files.clone()))
 }
 
 /// Longest time that the end of a command waits for work in progress, such as resolving a host
@@ -243,19 +242,19 @@ pub fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Fails if nothing to build matched; warns of each pattern that matches no image.
-pub fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure> {
+pub fn refuse_empty(plan: &Plan<'_>, run: &RunSettings) -> Result<(), Failure> {
     let images = plan.graph().images();
     let known: BTreeSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
     let names = || known.iter().copied();
     if !plan.is_empty() {
-        for pattern in settings.patterns.iter().flatten() {
+        for pattern in run.selection.patterns.iter().flatten() {
             if !names().any(|name| pattern.is_match(name)) {
                 terminal::warn(&format!("warning: no image matches '{pattern}'"));
             }
         }
         return Ok(());
     }
-    let patterns = settings.patterns.iter().flatten();
+    let patterns = run.selection.patterns.iter().flatten();
     let asked: Vec<_> = patterns.clone().map(|pattern| format!("'{pattern}'")).collect();
     let mut diagnostic = match asked.len() {
         0 => Diagnostic::new("there is nothing to build"),
@@ -269,7 +268,7 @@ pub fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure>
             diagnostic = diagnostic.note(format!("'{}' is unbuildable: {reason}", image.name));
         }
     }
-    if let [pattern] = settings.patterns.as_deref().unwrap_or_default()
+    if let [pattern] = run.selection.patterns.as_deref().unwrap_or_default()
         && !names().any(|name| pattern.is_match(name))
     {
         diagnostic = diagnostic.suggest(pattern.as_str(), names());
@@ -281,37 +280,27 @@ pub fn refuse_empty(plan: &Plan<'_>, settings: &Settings) -> Result<(), Failure>
 async fn build(
     shop: Shop,
     plan: &Plan<'_>,
-    settings: &Settings,
+    run: &RunSettings,
     mut reports: Reports,
     interrupt: impl Future<Output = ()>,
 ) -> Result<Exit, Failure> {
     let existing = shop.existing(plan);
     let Shop { engine, inputs, survey, .. } = shop;
-    let Building {
-        threads,
-        push_threads,
-        push_all_or_none,
-        retries,
-        timeout,
-        pull,
-        buildkit,
-        priorities,
-        ..
-    } = settings.building;
-    let allowed = &settings.building.allowed_to_fail;
+    let BuildSettings { threads, retries, pull, buildkit, priorities, .. } = run.build;
+    let allowed = &run.selection.allowed_to_fail;
     let names = plan.graph().images().iter().map(|image| &image.name);
     let is_allowed = |name: &&ImageName| allowed.iter().any(|allowed| allowed == name.as_str());
     let forgiven: BTreeSet<ImageName> = names.filter(is_allowed).cloned().collect();
-    let durations_file = settings.building.durations_file.as_deref();
+    let durations_file = run.state.durations_file.as_deref();
     let options = runner::Options {
         threads,
-        push_threads,
-        push_all_or_none,
+        push_threads: run.push.threads,
+        push_all_or_none: run.push.all_or_none,
         forgiven: forgiven.clone(),
-        patience: Patience { retries, longest: timeout },
+        patience: Patience { retries, longest: run.engine.timeout },
         // The survey has already pulled them.
         pull: pull && survey.is_none(),
-        registries: settings.building.registries.clone(),
+        registries: run.push.registries.clone(),
         existing,
         durations: build_durations::known(durations_file, plan),
         priorities,
@@ -320,7 +309,7 @@ async fn build(
     let backends = Backends {
         engine_name: format!("{} with {}", engine.description(), engine.builder(buildkit)),
         engine: engine.clone(),
-        fetcher: Arc::new(FromOrigin::new(pace(&settings.building))),
+        fetcher: Arc::new(FromOrigin::new(pace(run))),
     };
     let mut stopwatch = Stopwatch::default();
     let mut emit = |at: Duration, event: Event| {
@@ -332,7 +321,7 @@ async fn build(
     for notice in engine.take_notices() {
         terminal::warn(&format!("warning: {notice}"));
     }
-    let unwritten = reports.conclude(&settings.output);
+    let unwritten = reports.conclude(&run.output);
     terminal::print(&unwritten);
     let counted = outcomes.iter().filter(|(name, outcome)| {
         let is_forgiven = forgiven.contains(name) && !outcome.is_success();
@@ -351,16 +340,17 @@ async fn build(
 fn inputs(
     engine: &DockerEngine,
     contexts: &Contexts,
-    settings: &[Settings],
+    settings: &Settings,
 ) -> Result<BTreeMap<ImageName, BuildInput>, Failure> {
-    let of_run = &settings[0].building;
-    let builder = engine.builder(of_run.buildkit);
-    let loan = loan(&of_run.lent, builder, engine)?;
-    let of_axes: BTreeMap<Option<&str>, (&Settings, Arc<BuildOptions>)> = settings
+    let run = &settings.run;
+    let builder = engine.builder(run.build.buildkit);
+    let loan = loan(&run.build.secrets, builder, engine)?;
+    let of_axes: BTreeMap<Option<&str>, (&AxisSettings, Arc<BuildOptions>)> = settings
+        .axes
         .iter()
-        .map(|settings| {
-            let options = Arc::new(build_options(builder, &settings.building, &loan));
-            (settings.label.as_deref(), (settings, options))
+        .map(|axis| {
+            let options = Arc::new(build_options(builder, run, axis, &loan));
+            (axis.label.as_deref(), (axis, options))
         })
         .collect();
     for (_, options) in of_axes.values() {
@@ -385,20 +375,26 @@ fn oversized(Oversized { size, limit, largest }: Oversized) -> Diagnostic {
 }
 
 /// Returns the options for building the images of an axis with `builder`.
-pub fn build_options(builder: Builder, building: &Building, loan: &BuildSecrets) -> BuildOptions {
-    let mut build_args = building.build_args.clone();
-    if let (Builder::BuildKit, Some(seconds)) = (builder, building.epoch) {
+pub fn build_options(
+    builder: Builder,
+    run: &RunSettings,
+    axis: &AxisSettings,
+    loan: &BuildSecrets,
+) -> BuildOptions {
+    let (of_run, of_axis) = (&run.build, &axis.build);
+    let mut build_args = of_axis.build_args.clone();
+    if let (Builder::BuildKit, Some(seconds)) = (builder, of_run.epoch) {
         build_args.entry(EPOCH.to_owned()).or_insert_with(|| seconds.to_string());
     }
     BuildOptions {
         builder,
-        cache: building.cache,
-        keep: building.keep,
-        network_mode: building.network_mode.clone(),
-        platform: building.platform.as_ref().map(ToString::to_string),
+        cache: of_run.cache,
+        keep: of_run.keep,
+        network_mode: of_axis.network_mode.clone(),
+        platform: of_axis.platform.as_ref().map(ToString::to_string),
         build_args,
         loan: loan.clone(),
-        squash: building
+        squash: of_axis
             .squash
             .as_ref()
             .map(|squash| Squashing { cleanup: squash.cleanup, tmp_dir: squash.tmp_dir.clone() }),

@@ -7,12 +7,13 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::arguments;
+use super::clock::local_date;
 use super::{Exit, Failure, HOST, terminal};
 use crate::console::Listing;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed};
 use crate::secret::with_secrets_marked;
 use crate::settings::options::{Fallback, option};
-use crate::settings::{Layers, Profiles, Shown, check, example, show};
+use crate::settings::{EffectiveValue, Layers, Profiles, check, example, show};
 use crate::tree::Tree;
 use crate::visible;
 use crate::workspace::{self, Given, Resolved, Snapshot};
@@ -83,7 +84,9 @@ fn check_files(files: &[PathBuf], tree: Vec<String>) -> Result<Exit, Failure> {
     let (layers, mut errors) = Layers::gather_all(given, files, &BTreeMap::new());
     workspace::warn_of_no_effect(&layers, HOST.warn);
     match tree_and_profiles(&layers) {
-        Ok((tree, profiles)) => errors.extend(check(&layers, tree.manifest(), &profiles)),
+        Ok((tree, profiles)) => {
+            errors.extend(check(&layers, tree.manifest(), &profiles, local_date()))
+        }
         Err(found) => errors.extend(found.0),
     }
     errors.sort_by_cached_key(|error| match error.places.first() {
@@ -111,7 +114,7 @@ type Line = [String; 3];
 
 fn lines(resolved: &Resolved) -> Vec<Line> {
     let Resolved { layers, tree, settings } = resolved;
-    let line = |shown: Shown| {
+    let line = |shown: EffectiveValue| {
         let value = match (shown.value.as_str(), shown.option.name, shown.option.default) {
             ("", TREE, _) => tree.origin().to_owned(),
             ("", "dialect", _) if let Some(release) = tree.release() => release.version.clone(),
@@ -122,7 +125,7 @@ fn lines(resolved: &Resolved) -> Vec<Line> {
         let value = with_secrets_marked(&value).into_owned();
         [shown.option.name.to_owned(), value, shown.origin.to_string()]
     };
-    show(layers, tree.manifest(), &settings[0]).into_iter().map(line).collect()
+    show(layers, tree.manifest(), settings).into_iter().map(line).collect()
 }
 
 /// Formats the lines in columns. Values longer than `WIDEST` characters do not widen their column.

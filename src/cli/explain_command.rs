@@ -41,11 +41,10 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
 fn explain(name: &str, line: &Request) -> Result<Exit, Failure> {
     let workspace = Workspace::load(line, &Snapshot::Worktree, HOST)?;
     let Workspace { settings, graph, contexts, .. } = &workspace;
-    let of_run = &settings[0];
     let image = find(graph, name)?;
     let mut selection = workspace.selection();
     leave_out_unaffected(line, &workspace, &mut selection)?;
-    let shop = match of_run.building.endpoint.clone() {
+    let shop = match settings.run.engine.endpoint.clone() {
         Some(endpoint) => {
             let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, true);
             match runtime()?.block_on(unless_interrupted(shop)) {

@@ -18,7 +18,7 @@ use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
 use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};
 use crate::program;
-use crate::settings::{Profiles, Settings};
+use crate::settings::{AxisSettings, Profiles, RunSettings, Settings};
 use crate::source;
 use crate::tree::Tree;
 use crate::workspace::{
@@ -72,9 +72,10 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let mut line = arguments::request(matches);
     let format = line.given.remove(FORMAT).unwrap_or_default();
     let Resolved { mut tree, settings, .. } = resolve(&line, &Snapshot::Worktree, HOST)?;
-    add_site_files(&mut tree, &settings[0], &Snapshot::Worktree)?;
+    add_site_files(&mut tree, &settings.run, &Snapshot::Worktree)?;
     let rules = rules(matches, &tree)?;
-    let labels: BTreeSet<&str> = settings.iter().filter_map(|one| one.label.as_deref()).collect();
+    let labels: BTreeSet<&str> =
+        settings.axes.iter().filter_map(|one| one.label.as_deref()).collect();
     let findings = findings(&tree, &settings, &rules)?;
     if format == [JSON] {
         terminal::print_json(&Json::indented(&findings.iter().map(as_json).collect()))?;
@@ -115,7 +116,7 @@ fn unknown_rule(name: &str) -> Diagnostic {
 /// Returns the findings of the rules in a tree.
 fn findings(
     tree: &Tree,
-    settings: &[Settings],
+    settings: &Settings,
     rules: &BTreeSet<Rule>,
 ) -> Result<Vec<Finding>, Failure> {
     if rules.contains(&Rule::ShellSyntax) {
@@ -123,9 +124,9 @@ fn findings(
     }
     let files = files(tree)?;
     let folders = tree.images()?;
-    let axes = settings.iter().map(|of_axis| axis(tree, of_axis));
+    let axes = settings.axes.iter().map(|of_axis| axis(tree, &settings.run, of_axis));
     let axes = crate::diagnostic::collect(axes)?;
-    let patterns = settings[0].patterns.as_ref();
+    let patterns = settings.run.selection.patterns.as_ref();
     let is_selected =
         |name: &str| patterns.is_none_or(|all| all.iter().any(|one| one.is_match(name)));
     if !folders.iter().any(|folder| is_selected(folder.name.as_str())) {
@@ -157,13 +158,13 @@ fn files(tree: &Tree) -> Diagnosed<BTreeMap<String, File>> {
 }
 
 /// Renders the images on the axis of these settings, and collects the facts that the rules need.
-fn axis(tree: &Tree, settings: &Settings) -> Diagnosed<Axis> {
+fn axis(tree: &Tree, run: &RunSettings, settings: &AxisSettings) -> Diagnosed<Axis> {
     let PartialRender { images, failures } =
-        render_lenient(tree, settings, &Snapshot::Worktree, HOST)?;
+        render_lenient(tree, run, settings, &Snapshot::Worktree, HOST)?;
     let mut axis = Axis {
         label: settings.label.clone().unwrap_or_default(),
         images: images.images,
-        unbuildable: unbuildable(settings, tree).into_iter().map(|(name, _)| name).collect(),
+        unbuildable: unbuildable(run, settings, tree).into_iter().map(|(name, _)| name).collect(),
         ..Axis::default()
     };
     for (name, (folder, context)) in images.contexts {

@@ -5,6 +5,7 @@ mod affected_command;
 mod arguments;
 mod build_command;
 mod build_durations;
+mod clock;
 mod completions_command;
 mod config_command;
 mod explain_command;

@@ -14,22 +14,22 @@ const LOCKS: &str = "locks";
 
 /// Locks the image names of this run in its engine and, if it pushes, in registries, against other
 /// runs. If locking fails, warns and continues.
-pub fn lock_image_names(settings: &[Settings]) -> Vec<Lock> {
-    let of_run = &settings[0].building;
-    let Some(folder) = of_run.durations_file.as_deref().and_then(Path::parent) else {
+pub fn lock_image_names(settings: &Settings) -> Vec<Lock> {
+    let run = &settings.run;
+    let Some(folder) = run.state.durations_file.as_deref().and_then(Path::parent) else {
         terminal::warn(
             "warning: this run can't lock its images against other runs: there is no folder for locks, since HOME is not \
              set; name one with --state-dir",
         );
         return Vec::new();
     };
-    let endpoint = of_run.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
-    let names = settings.iter().map(|settings| settings.naming.pattern());
+    let endpoint = run.engine.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
+    let names = settings.axes.iter().map(|axis| axis.naming.pattern());
     let wanted: BTreeSet<(String, String)> = names
         .flat_map(|names| {
             let in_engine = (format!("{endpoint} {names}"), names.clone());
             let in_registry = (names.clone(), names);
-            [Some(in_engine), of_run.push_threads.map(|_| in_registry)]
+            [Some(in_engine), run.push.is_wanted().then_some(in_registry)]
         })
         .flatten()
         .collect();

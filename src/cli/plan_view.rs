@@ -17,7 +17,7 @@ use crate::image::ImageName;
 use crate::incremental::survey::{Standing, Survey};
 use crate::plan::{Forecast, Plan, Wanted};
 use crate::report::summary::{clock, rough, seconds};
-use crate::settings::{PlanFormat, Settings};
+use crate::settings::{PlanFormat, RunSettings};
 
 /// Number of images that are named as the reason for building another.
 const NAMED: usize = 3;
@@ -27,21 +27,20 @@ const NAMED: usize = 3;
 pub fn show(
     format: PlanFormat,
     plan: &Plan<'_>,
-    settings: &Settings,
+    run: &RunSettings,
     survey: Option<&Survey>,
     different: &Differences,
 ) -> Result<Exit, Failure> {
-    let building = &settings.building;
-    let since = settings.changed_since.as_deref().unwrap_or_default();
+    let since = run.selection.changed_since.as_deref().unwrap_or_default();
     let outlook = Outlook {
         plan,
-        durations: build_durations::known(building.durations_file.as_deref(), plan),
+        durations: build_durations::known(run.state.durations_file.as_deref(), plan),
         changes: match survey {
             Some(survey) => since_built(plan, survey),
             None => since_commit(different, since),
         },
-        threads: building.threads,
-        priorities: building.priorities,
+        threads: run.build.threads,
+        priorities: run.build.priorities,
     };
     match format {
         PlanFormat::Text => terminal::print_out(&outlook.text()),

@@ -17,7 +17,7 @@ use crate::report::logs::Logs;
 use crate::report::progress::{Detail, Manner, Progress};
 use crate::report::record::Record;
 use crate::report::{Subscriber, html, junit, summary};
-use crate::settings::{Output, Service, Verbosity};
+use crate::settings::{OutputSettings, Service, Verbosity};
 
 /// All subscribers of a run.
 pub struct Reports {
@@ -31,7 +31,11 @@ impl Reports {
     ///
     /// # Errors
     /// When the folder for the logs can't be created.
-    pub fn new(output: &Output, threads: usize, catalogue: Catalogue) -> Result<Self, Failure> {
+    pub fn new(
+        output: &OutputSettings,
+        threads: usize,
+        catalogue: Catalogue,
+    ) -> Result<Self, Failure> {
         let logs = match &output.logs_dir {
             None => None,
             Some(folder) => Some(Logs::create(folder).map_err(|error| {
@@ -58,7 +62,7 @@ impl Reports {
 
     /// Writes the reports after a run. Returns the errors; a report that can't be written does not
     /// stop the others.
-    pub fn conclude(&self, output: &Output) -> Diagnostics {
+    pub fn conclude(&self, output: &OutputSettings) -> Diagnostics {
         let mut troubles = Vec::new();
         if let Some(error) = self.logs.as_ref().and_then(Logs::failure) {
             troubles.push(Diagnostic::new(format!("the logs are incomplete: {error}")));
@@ -75,7 +79,7 @@ impl Reports {
         Diagnostics(troubles)
     }
 
-    fn sum_up(&self, output: &Output) -> Vec<Diagnostic> {
+    fn sum_up(&self, output: &OutputSettings) -> Vec<Diagnostic> {
         let mut troubles = Vec::new();
         if output.verbosity != Verbosity::Quiet {
             console::say_all(&summary::text(&self.record));
@@ -95,7 +99,7 @@ impl Reports {
 
 /// Returns the output settings. With one thread, log lines of several images can't mix, so all are
 /// shown, as kolla-build does.
-fn manner(output: &Output, threads: usize) -> Manner {
+fn manner(output: &OutputSettings, threads: usize) -> Manner {
     let detail = match output.verbosity {
         Verbosity::Quiet => Detail::Failures,
         Verbosity::Normal if threads > 1 => Detail::Changes,

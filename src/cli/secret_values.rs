@@ -6,11 +6,15 @@ use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{BuildSecrets, Builder};
 use crate::secret::Secret;
-use crate::settings::{Lent, SecretSource};
+use crate::settings::{SecretSource, SecretSources};
 
 /// Reads the secrets for builds by `builder`.
-pub fn loan(lent: &Lent, builder: Builder, engine: &DockerEngine) -> Result<BuildSecrets, Failure> {
-    if builder != Builder::BuildKit && !lent.is_empty() {
+pub fn loan(
+    sources: &SecretSources,
+    builder: Builder,
+    engine: &DockerEngine,
+) -> Result<BuildSecrets, Failure> {
+    if builder != Builder::BuildKit && !sources.is_empty() {
         let message = format!(
             "--secret and --ssh need BuildKit, which {} does not have",
             engine.description()
@@ -19,8 +23,8 @@ pub fn loan(lent: &Lent, builder: Builder, engine: &DockerEngine) -> Result<Buil
             .help("leave them out, or build with a Docker Engine that has BuildKit")
             .into());
     }
-    let mut loan = BuildSecrets { agents: lent.agents.clone(), ..BuildSecrets::default() };
-    for (id, source) in &lent.secrets {
+    let mut loan = BuildSecrets { agents: sources.agents.clone(), ..BuildSecrets::default() };
+    for (id, source) in &sources.secrets {
         loan.secrets.insert(id.clone(), value(id, source)?);
     }
     Ok(loan)

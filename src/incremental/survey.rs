@@ -17,7 +17,7 @@ use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Skip};
 use crate::runner::patience::Patience;
 use crate::runner::{BuildInput, bases};
-use crate::settings::Building;
+use crate::settings::RunSettings;
 use crate::source;
 
 /// Number of sources or registries that are queried at once.
@@ -148,7 +148,7 @@ impl Survey {
     }
 
     /// Returns the images of the plan that need not be built, and where each is: in the engine, or
-    /// else in the registry if `building` accepts that. If images are pushed, only those that all
+    /// else in the registry if the settings accept that. If images are pushed, only those that all
     /// registries have need not be built.
     ///
     /// # Errors
@@ -157,12 +157,13 @@ impl Survey {
         &self,
         engine: &DockerEngine,
         plan: &Plan<'_>,
-        building: &Building,
+        run: &RunSettings,
         warn: &dyn Fn(&str),
     ) -> Result<BTreeMap<ImageName, Whereabouts>, SurveyError> {
-        let is_pushed = building.push_threads.is_some();
-        let asks_registry = is_pushed || building.skip_unchanged == Some(Whereabouts::Registry);
-        let patience = Patience { retries: building.retries, longest: building.timeout };
+        let is_pushed = run.push.is_wanted();
+        let asks_registry =
+            is_pushed || run.selection.skip_unchanged == Some(Whereabouts::Registry);
+        let patience = Patience { retries: run.build.retries, longest: run.engine.timeout };
         let mut unchanged = BTreeMap::new();
         let mut to_ask = Vec::new();
         for (name, reference) in images(plan) {
@@ -172,7 +173,7 @@ impl Survey {
                 _ => {}
             }
         }
-        let others: &[String] = if is_pushed { &building.registries } else { &[] };
+        let others: &[String] = if is_pushed { &run.push.registries } else { &[] };
         let asked = to_ask.into_iter().map(|(name, reference)| async move {
             for reference in reference.and_in(others) {
                 let ask = || engine.labels_in_registry(&reference);

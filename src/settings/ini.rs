@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::types::{is_space, strip};
+use super::convert::{is_space, strip};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 
 /// One `key = value`.

@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::convert::SEPARATOR;
 use super::ini::{self, Entry, Ini};
 use super::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt, option};
 use super::sources;
@@ -23,9 +24,6 @@ const OPTION_SECTION: &str = "DEFAULT";
 
 /// Section that adds and redefines profiles.
 pub(super) const PROFILE_SECTION: &str = "profiles";
-
-/// Separator of the words of an option that takes several.
-pub(super) const SEPARATOR: &str = ",";
 
 /// Origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

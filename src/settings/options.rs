@@ -3,7 +3,7 @@
 //! The command line, the keys of build.conf, the environment variables, `build.conf.example` and
 //! the resolved settings are all derived from this table. The names are kolla-build's.
 
-use super::types::boolean;
+use super::convert::boolean;
 
 /// Kind of the values of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

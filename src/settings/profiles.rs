@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
+use super::convert::list;
 use super::layers::{Given, Layers, PROFILE_SECTION};
 use super::references::References;
-use super::types::list;
 use crate::diagnostic::{Diagnostic, Result, collect};
 
 /// All profiles, by name.

@@ -1,10 +1,12 @@
 //! References in values, and options whose values are derived from others.
 
+use super::convert::{self, words};
 use super::interpolate::interpolate;
 use super::layers::{Given, Layers, Origin, PROFILE_SECTION};
 use super::options::{Authority, Kind, OPTIONS};
 use super::platform::Platform;
-use super::{debian_arch, sources, types, users, words};
+use super::types::debian_arch;
+use super::{sources, users};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::dialect::Dialect;
 use crate::tree::Manifest;
@@ -197,12 +199,12 @@ impl<'a> References<'a> {
 /// the error is reported elsewhere. Of several words the first is returned.
 fn as_written(kind: Kind, text: String) -> String {
     match kind {
-        Kind::Bool => match types::boolean(&text) {
+        Kind::Bool => match convert::boolean(&text) {
             Some(true) => "True".to_owned(),
             Some(false) => "False".to_owned(),
             None => text,
         },
-        Kind::Count(_) => types::integer(&text).map_or(text, |number| number.to_string()),
+        Kind::Count(_) => convert::integer(&text).map_or(text, |number| number.to_string()),
         Kind::Several => words(&text).next().unwrap_or_default().to_owned(),
         _ => text,
     }

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use super::convert::{boolean, dictionary};
 use super::layers::{Given, Layers, Origin, Section};
 use super::options::{self, Authority};
 use super::references::{Held, References, Text};
 use super::trust;
-use super::types::{boolean, dictionary};
 use crate::diagnostic::Diagnostic;
 use crate::image::SourceName;
 use crate::source::{Digest, Kind, Source};

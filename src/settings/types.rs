@@ -1,148 +1,397 @@
-//! Conversion of texts to typed values, by the rules of oslo.config.
+//! Resolved settings: typed and checked values, in groups by what uses them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::secret::is_secret_name;
+use regex::Regex;
 
-/// Returns true for white space as Python defines it: Unicode's, and four separators besides.
-pub(super) fn is_space(character: char) -> bool {
-    character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
+use crate::dialect;
+use crate::endpoint::Endpoint;
+use crate::image::{Naming, Whereabouts};
+use crate::secret::Secret;
+use crate::source::Source;
+use crate::tree::{Base, InstallType, UserVariables};
+
+use super::platform::Platform;
+
+/// All resolved settings of a run.
+#[derive(Debug)]
+pub struct Settings {
+    /// Settings of the whole run.
+    pub run: RunSettings,
+    /// Settings of each axis, at least one.
+    pub axes: Vec<AxisSettings>,
 }
 
-/// Returns a text without the white space around it.
-pub(super) fn strip(text: &str) -> &str {
-    text.trim_matches(is_space)
+/// Settings of a whole run, the same for all its axes.
+#[derive(Debug)]
+pub struct RunSettings {
+    /// Action to take on the plan.
+    pub task: Task,
+    /// Day of the run, as `20260131`.
+    pub today: String,
+    /// Selection of images.
+    pub selection: SelectionSettings,
+    /// Files of the site that become part of the tree.
+    pub site: SiteFiles,
+    /// Course of the builds.
+    pub build: BuildSettings,
+    /// Pushing to registries.
+    pub push: PushSettings,
+    /// Container engine.
+    pub engine: EngineSettings,
+    /// Configuration of the clients of container engines.
+    pub clients: ClientSettings,
+    /// Output of the run.
+    pub output: OutputSettings,
+    /// State that a run keeps for later runs.
+    pub state: StateSettings,
 }
 
-/// Parses a boolean; `None` for an unknown word.
-pub(super) fn boolean(word: &str) -> Option<bool> {
-    match word.to_ascii_lowercase().as_str() {
-        "true" | "1" | "on" | "yes" => Some(true),
-        "false" | "0" | "off" | "no" => Some(false),
-        _ => None,
-    }
+/// Settings of one axis of a run.
+#[derive(Debug)]
+pub struct AxisSettings {
+    /// Base, install type and architecture that images are built for.
+    pub axis: Axis,
+    /// Entry of the manifest for the base.
+    pub base: Base,
+    /// Entry of the manifest for the install type.
+    pub install_type: InstallType,
+    /// Label that tells the images of this axis from those of others; `None` if there is one axis
+    /// only.
+    pub label: Option<String>,
+    /// Rule for the names of images.
+    pub naming: Naming,
+    /// Rule for the names of the manifest lists that join the images of several platforms.
+    pub lists: Option<Naming>,
+    /// Rule for the names of images that are the same for every install type, if they have one of
+    /// their own.
+    pub infra_naming: Option<Naming>,
+    /// Maintainer of the images: a label.
+    pub maintainer: String,
+    /// Further values for templates.
+    pub templating: Templating,
+    /// Service users, by name.
+    pub users: BTreeMap<String, UserVariables>,
+    /// All sources, sorted by name; empty if the install type fetches none.
+    pub sources: Vec<Source>,
+    /// Options of the builds that may differ between axes.
+    pub build: AxisBuildSettings,
 }
 
-/// Parses a whole number; single underscores between digits are allowed. The four separators are
-/// not white space here.
-pub(super) fn integer(text: &str) -> Option<i64> {
-    let text = text.trim();
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    digits.split('_').all(is_number).then(|| text.replace('_', "").parse().ok())?
+/// Base, install type and architecture that images are built for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Axis {
+    /// Name of the base distro.
+    pub base: String,
+    /// Install type that images are named and rendered as: the origin of the software.
+    pub install_type: String,
+    /// External image, without tag.
+    pub base_image: String,
+    /// Tag of the external image.
+    pub base_tag: String,
+    /// Machine architecture, by the kernel's name.
+    pub arch: String,
 }
 
-/// Splits a list: commas at its end are ignored, empty values before them are kept.
-pub(super) fn list(text: &str) -> Vec<String> {
-    let text = strip(text).trim_end_matches(',');
-    if text.is_empty() {
-        return Vec::new();
-    }
-    text.split(',').map(|value| strip(value).to_owned()).collect()
-}
-
-/// Parses a dictionary. A part without a colon belongs to the name of the next pair.
-///
-/// # Errors
-/// The part that is no pair, or whose name is empty or a duplicate.
-pub(super) fn dictionary(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let mut pairs = BTreeMap::new();
-    let text = strip(text);
-    if text.is_empty() {
-        return Ok(pairs);
-    }
-    let mut begun = String::new();
-    for part in text.split(',') {
-        begun.push_str(part);
-        let Some((name, value)) = begun.split_once(':') else {
-            begun.push(',');
-            continue;
-        };
-        let name = strip(name);
-        if name.is_empty() || pairs.contains_key(name) {
-            return Err(strip(&begun).to_owned());
-        }
-        pairs.insert(name.to_owned(), strip(value).to_owned());
-        begun.clear();
-    }
-    // Each remaining part is followed by a comma.
-    begun.pop().map_or(Ok(pairs), |_| Err(strip(&begun).to_owned()))
-}
-
-/// Returns true if the name of a pair, valid or not, looks like that of a secret.
-pub(super) fn names_a_secret(dictionary: &str) -> bool {
-    dictionary.split(',').any(|pair| {
-        let is_of_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-        let mut words = pair.split(|c| !is_of_name(c)).filter(|word| !word.is_empty());
-        words.next().is_some_and(is_secret_name)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pairs_that_name_secrets_are_known_however_they_are_written() {
-        let secret = ["DB_PASSWORD:x", "A:1, TOKEN=x", "\"API_KEY x\"", "a:b,c\nx,SECRET"];
-        assert!(secret.into_iter().all(names_a_secret));
-        let others = ["", "A:TOKEN", "A=1,B PASSWORD", "TOKENIZER:x"];
-        assert!(!others.into_iter().any(names_a_secret));
-    }
-
-    #[test]
-    fn numbers_are_those_of_python() {
-        let table = [
-            ("7", Some(7)),
-            (" +07 ", Some(7)),
-            ("-1", Some(-1)),
-            ("-0", Some(0)),
-            ("42_000", Some(42_000)),
-            ("1\u{1f}", None),
-            ("", None),
-            ("_1", None),
-            ("1__2", None),
-            ("+ 1", None),
-            ("--1", None),
-            ("1.0", None),
-            ("9223372036854775808", None),
-        ];
-        for (text, expected) in table {
-            assert_eq!(integer(text), expected, "{text:?}");
-        }
+impl Axis {
+    /// Returns Debian's name of the machine architecture; the kernel's name if Debian has no other.
+    pub fn debian_arch(&self) -> &str {
+        debian_arch(&self.arch)
     }
 
-    #[test]
-    fn lists_lose_the_commas_at_their_end_only() {
-        let table: [(&str, &[&str]); 5] = [
-            ("a, b\n,c", &["a", "b", "c"]),
-            ("a,,b,,", &["a", "", "b"]),
-            (",a", &["", "a"]),
-            ("a, ,", &["a", ""]),
-            (" ,, ", &[]),
-        ];
-        for (text, expected) in table {
-            assert_eq!(list(text), expected, "{text:?}");
+    /// Returns the axis as the type that [`dialect`] uses.
+    pub fn as_dialects_ask(&self) -> dialect::Axis<'_> {
+        dialect::Axis {
+            base: &self.base,
+            base_tag: &self.base_tag,
+            arch: &self.arch,
+            install_type: &self.install_type,
         }
     }
+}
 
-    #[test]
-    fn a_part_without_colon_belongs_to_the_next_name() {
-        let table = [
-            ("", Ok("")),
-            ("A:b, C : d:e ,F:", Ok("A=b;C=d:e;F=")),
-            ("A:b,c,D:e", Ok("A=b;c,D=e")),
-            ("A:b,", Err("")),
-            ("A:b,c", Err("c")),
-            ("A=b", Err("A=b")),
-            (":b", Err(":b")),
-            ("A:b,A :c", Err("A :c")),
-        ];
-        for (text, expected) in table {
-            let found = dictionary(text).map(|pairs| {
-                pairs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(";")
-            });
-            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{text:?}");
-        }
+/// Returns Debian's name of a machine architecture.
+pub(super) fn debian_arch(arch: &str) -> &str {
+    match arch {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "ppc64le" => "ppc64el",
+        other => other,
     }
+}
+
+/// Values for templates in addition to the axis and the names of images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Templating {
+    /// Release of the services.
+    pub release: String,
+    /// Code name of the release.
+    pub codename: Option<String>,
+    /// Branch of the services' sources.
+    pub branch: String,
+    /// Name of the branch in git.
+    pub branch_slashed: String,
+    /// URL below which the services' source archives are.
+    pub tarballs_base: String,
+    /// Templates laid over those of all images.
+    pub overrides: Vec<PathBuf>,
+    /// The user's file of package repositories.
+    pub repos_yaml: Option<PathBuf>,
+    /// Files and URLs that set up package repositories on bases with rpm.
+    pub rpm_setup_config: Vec<String>,
+    /// True if package caches are removed.
+    pub clean_package_cache: bool,
+    /// True if containers start with dumb-init.
+    pub use_dumb_init: bool,
+    /// True if images get the scripts of health checks.
+    pub healthchecks: bool,
+    /// True if images that are the same for every install type have a name prefix of their own.
+    pub infra_rename: bool,
+    /// Folder of patches.
+    pub patches_path: Option<PathBuf>,
+    /// Settings of pip, as build arguments with their values.
+    pub pip_arguments: Vec<(String, String)>,
+    /// Variables of the environment that templates see.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Files of the site that become part of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteFiles {
+    /// CA certificates.
+    pub ca_certificates: Option<PathBuf>,
+    /// The user's sources.list.
+    pub apt_sources_list: Option<PathBuf>,
+    /// The user's preferences of apt.
+    pub apt_preferences: Option<PathBuf>,
+}
+
+/// Settings of the selection of images.
+#[derive(Debug)]
+pub struct SelectionSettings {
+    /// Regular expressions that are searched in image names; `None` selects all images.
+    pub patterns: Option<Vec<Regex>>,
+    /// True if images that are declared unbuildable are built, too.
+    pub enable_unbuildable: bool,
+    /// Commit to compare with: images that have not changed since are left out.
+    pub changed_since: Option<String>,
+    /// True if images that the engine has are left out.
+    pub skip_existing: bool,
+    /// Place where an unchanged image has to be for its build to be skipped; `None` if nothing is
+    /// skipped.
+    pub skip_unchanged: Option<Whereabouts>,
+    /// True if images that are parents of others are left out.
+    pub skip_parents: bool,
+    /// Images whose failure does not make the run fail.
+    pub allowed_to_fail: Vec<String>,
+}
+
+/// Settings of the course of the builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildSettings {
+    /// Largest number of concurrent builds.
+    pub threads: usize,
+    /// True if images with the longest remaining chain of builds start first; otherwise images
+    /// start in order of their names.
+    pub priorities: bool,
+    /// Number of retries after a failure.
+    pub retries: usize,
+    /// True if newer external images are pulled.
+    pub pull: bool,
+    /// True if the engine may use its build cache.
+    pub cache: bool,
+    /// True if containers of failed builds are kept.
+    pub keep: bool,
+    /// True if BuildKit is used where the engine has it.
+    pub buildkit: bool,
+    /// Date of everything that is made, in seconds since 1970, if SOURCE_DATE_EPOCH is set.
+    pub epoch: Option<i64>,
+    /// Secrets and ssh agents that builds may use, and that images do not contain.
+    pub secrets: SecretSources,
+}
+
+/// Options of the builds on one axis: their values may refer to the axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AxisBuildSettings {
+    /// Network that builds run in.
+    pub network_mode: String,
+    /// Platform to build for; `None` for the engine's own.
+    pub platform: Option<Platform>,
+    /// Values of build arguments, by name.
+    pub build_args: BTreeMap<String, String>,
+    /// Settings of squashing; `None` if images are not squashed.
+    pub squash: Option<Squash>,
+}
+
+/// Settings of squashing an image's layers into one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Squash {
+    /// True if the original image is removed after squashing.
+    pub cleanup: bool,
+    /// Temporary folder for squashing; `None` for one of the system's.
+    pub tmp_dir: Option<PathBuf>,
+}
+
+/// Origins of the secrets and ssh agents that builds may request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SecretSources {
+    /// Origins of secrets, by id.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Sockets of ssh agents, by id.
+    pub agents: BTreeMap<String, PathBuf>,
+}
+
+impl SecretSources {
+    /// Returns true if there are neither secrets nor agents.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty() && self.agents.is_empty()
+    }
+}
+
+/// Origin of the value of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// File, which is read when building begins.
+    File(PathBuf),
+    /// Variable of the environment, with this value.
+    Variable(Secret),
+}
+
+/// Settings of pushing to registries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushSettings {
+    /// Largest number of concurrent pushes; `None` if nothing is pushed.
+    pub threads: Option<usize>,
+    /// True if images are pushed only after all have been built without a failure.
+    pub all_or_none: bool,
+    /// Registries that images are pushed to in addition to the one in their names.
+    pub registries: Vec<String>,
+}
+
+impl PushSettings {
+    /// Returns true if images are pushed.
+    pub fn is_wanted(&self) -> bool {
+        self.threads.is_some()
+    }
+}
+
+/// Settings of the container engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Address of the engine; `None` if no engine is needed.
+    pub endpoint: Option<Endpoint>,
+    /// Longest time that the engine, or a server of sources, may be silent.
+    pub timeout: Duration,
+}
+
+/// Configuration of the clients of container engines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// Files in which credentials for registries are looked up, in order.
+    pub credential_files: Vec<PathBuf>,
+}
+
+/// Settings of the state that a run keeps for later runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSettings {
+    /// File with the durations of earlier builds; `None` if there is no folder for it.
+    pub durations_file: Option<PathBuf>,
+}
+
+/// Action to take on the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Build it.
+    Build,
+    /// List the images.
+    ListImages,
+    /// Print the dependencies between images.
+    ListDependencies,
+    /// Print the plan, with reasons.
+    Plan(PlanFormat),
+    /// Write the dependency graph.
+    SaveDependency(Target, GraphFormat),
+    /// Write Dockerfiles and contexts only.
+    TemplateOnly,
+}
+
+impl Task {
+    /// Returns true for a build and for the plan of one: both refuse the same options.
+    pub fn is_of_build(&self) -> bool {
+        matches!(self, Self::Build | Self::Plan(_))
+    }
+}
+
+/// Format of a printed plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanFormat {
+    /// Text for people.
+    Text,
+    /// JSON for programs.
+    Json,
+}
+
+/// Format of a dependency graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GraphFormat {
+    /// Format of Graphviz.
+    Dot,
+    /// JSON for programs.
+    Json,
+    /// Format of Mermaid.
+    Mermaid,
+}
+
+/// Destination of an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+}
+
+/// Amount of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Failures only.
+    Quiet,
+    /// Failures and progress.
+    Normal,
+    /// Failures, progress and the logs of images.
+    Debug,
+}
+
+/// Settings of the output of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputSettings {
+    /// Amount of output.
+    pub verbosity: Verbosity,
+    /// Folder that Dockerfiles and contexts are written to.
+    pub work_dir: Option<PathBuf>,
+    /// Folder for the logs of images.
+    pub logs_dir: Option<PathBuf>,
+    /// True if a summary is printed.
+    pub summary: bool,
+    /// True if the summary is written to standard output as JSON.
+    pub json: bool,
+    /// File for the summary as JSON.
+    pub summary_json_file: Option<PathBuf>,
+    /// File for the HTML report.
+    pub report: Option<PathBuf>,
+    /// File for the JUnit report.
+    pub junit: Option<PathBuf>,
+    /// Service for continuous integration whose log the output becomes.
+    pub ci: Option<Service>,
+}
+
+/// Service for continuous integration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// GitHub Actions.
+    GitHub,
+    /// GitLab CI/CD.
+    GitLab,
 }

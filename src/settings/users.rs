@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::convert::{integer, strip};
 use super::layers::{Given, Layers};
 use super::options::Kind;
 use super::references::{Held, References, Text};
-use super::types::{integer, strip};
 use crate::diagnostic::Diagnostic;
 use crate::tree::{Manifest, UserVariables};
 

@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostics, Result as Diagnosed, collect};
 use crate::graph::{self, Graph};
 use crate::image::ImageName;
 use crate::plan::Selection;
-use crate::settings::Settings;
+use crate::settings::{AxisSettings, RunSettings, Settings};
 use crate::tree::Tree;
 
 /// Images of a request.
@@ -20,8 +20,8 @@ pub struct Workspace {
     pub folder: Option<PathBuf>,
     /// The tree, including the user's files.
     pub tree: Tree,
-    /// Settings of every axis.
-    pub settings: Vec<Settings>,
+    /// Settings of the run and of every axis.
+    pub settings: Settings,
     /// Images of all axes.
     pub graph: Graph,
     /// Context of each image, as far as it comes from the tree.
@@ -35,19 +35,19 @@ impl Workspace {
     /// When the options, the configuration or the tree have errors.
     pub fn load(request: &Request, snapshot: &Snapshot, host: Host<'_>) -> Diagnosed<Self> {
         let Resolved { layers, mut tree, settings } = resolve(request, snapshot, host)?;
-        add_site_files(&mut tree, &settings[0], snapshot)?;
+        add_site_files(&mut tree, &settings.run, snapshot)?;
         let (graph, contexts) = connect(&tree, &settings, snapshot, host)?;
         Ok(Self { folder: tree_folder(&layers), tree, settings, graph, contexts })
     }
 
     /// Returns the selection, without the facts that only an engine knows.
     pub fn selection(&self) -> Selection {
-        let of_run = &self.settings[0];
-        let unbuildable = self.settings.iter().flat_map(|of_axis| unbuildable(of_axis, &self.tree));
+        let Settings { run, axes } = &self.settings;
+        let unbuildable = axes.iter().flat_map(|axis| unbuildable(run, axis, &self.tree));
         Selection {
-            patterns: of_run.patterns.clone(),
+            patterns: run.selection.patterns.clone(),
             unbuildable: unbuildable.collect(),
-            skip_parents: of_run.skip_parents,
+            skip_parents: run.selection.skip_parents,
             ..Selection::default()
         }
     }
@@ -56,13 +56,13 @@ impl Workspace {
 /// Returns the images of all axes in one graph, and their contexts.
 fn connect(
     tree: &Tree,
-    settings: &[Settings],
+    settings: &Settings,
     snapshot: &Snapshot,
     host: Host<'_>,
 ) -> Diagnosed<(Graph, Contexts)> {
-    let of_axes = collect(settings.iter().map(|settings| {
-        let of_axis = render(tree, settings, snapshot, host)?;
-        warn_of_stray_sources(tree, &of_axis.images, settings, host.warn);
+    let of_axes = collect(settings.axes.iter().map(|axis| {
+        let of_axis = render(tree, &settings.run, axis, snapshot, host)?;
+        warn_of_stray_sources(tree, &of_axis.images, axis, host.warn);
         Ok(of_axis)
     }))
     .map_err(Diagnostics::distinct)?;
@@ -76,11 +76,15 @@ fn connect(
 }
 
 /// Returns the images that can't be built on one axis, each with the reason.
-pub fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)> {
+pub fn unbuildable(
+    run: &RunSettings,
+    settings: &AxisSettings,
+    tree: &Tree,
+) -> Vec<(ImageName, String)> {
     let axis = settings.axis.as_dialects_ask();
     let package_manager = &settings.base.package_manager;
     let entries = tree.manifest().unbuildable.iter().filter(|entry| {
-        !settings.enable_unbuildable && entry.applies(axis, package_manager, tree.dialect())
+        !run.selection.enable_unbuildable && entry.applies(axis, package_manager, tree.dialect())
     });
     let name = |name: &String| ImageName::new(name).on(settings.label.as_deref());
     entries
@@ -93,7 +97,7 @@ pub fn unbuildable(settings: &Settings, tree: &Tree) -> Vec<(ImageName, String)>
 fn warn_of_stray_sources(
     tree: &Tree,
     images: &[graph::Image],
-    settings: &Settings,
+    settings: &AxisSettings,
     warn: &dyn Fn(&str),
 ) {
     let of_tree = &tree.manifest().sources;

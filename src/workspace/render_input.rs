@@ -10,7 +10,7 @@ use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::dialect::{DEFAULT_TABLE, Dialect, Functions};
 use crate::files::{self, MOST_OF_CONFIGURATION};
-use crate::settings::Settings;
+use crate::settings::{AxisSettings, RunSettings};
 use crate::template::{Override, RenderInput, Variables};
 use crate::tree::{Tree, repositories};
 
@@ -24,7 +24,8 @@ pub const BUILD_DATE: &str = "kiln-build-date";
 /// # Errors
 /// When a file that the user names can't be read, or the settings do not fit the tree's release.
 pub fn render_input(
-    settings: &Settings,
+    run: &RunSettings,
+    settings: &AxisSettings,
     tree: &Tree,
     snapshot: &Snapshot,
     host: Host<'_>,
@@ -32,7 +33,7 @@ pub fn render_input(
     let templating = &settings.templating;
     let declared = templating.pip_arguments.iter().map(|(name, _)| name.clone());
     Ok(RenderInput {
-        variables: variables(settings, tree)?,
+        variables: variables(run, settings, tree)?,
         functions: Arc::new(functions(settings, tree, snapshot)?),
         overrides: overrides(&snapshot.paths(&templating.overrides))?,
         build_arguments: declared.filter(|_| tree.dialect().declares_pip_arguments()).collect(),
@@ -54,7 +55,7 @@ fn overrides(files: &[PathBuf]) -> Result<Vec<Override>> {
     files.iter().map(read).collect()
 }
 
-fn functions(settings: &Settings, tree: &Tree, snapshot: &Snapshot) -> Result<Functions> {
+fn functions(settings: &AxisSettings, tree: &Tree, snapshot: &Snapshot) -> Result<Functions> {
     let mut tables = tree.release().map(|release| release.tables.clone()).unwrap_or_default();
     let repos_yaml = settings.templating.repos_yaml.as_ref();
     if let Some(path) = repos_yaml.and_then(|path| snapshot.path(path)) {
@@ -88,8 +89,8 @@ fn functions(settings: &Settings, tree: &Tree, snapshot: &Snapshot) -> Result<Fu
 
 /// Returns the variables of all images: those of every tree, those of the tree's release, and those
 /// of the tree's manifest.
-fn variables(settings: &Settings, tree: &Tree) -> Result<Variables> {
-    let Settings { axis, base, naming, templating, .. } = settings;
+fn variables(run: &RunSettings, settings: &AxisSettings, tree: &Tree) -> Result<Variables> {
+    let AxisSettings { axis, base, naming, templating, .. } = settings;
     let dialect = tree.dialect();
     let mut variables = Variables::new();
     let mut give = |name: &str, value: Value| {
@@ -112,9 +113,9 @@ fn variables(settings: &Settings, tree: &Tree) -> Result<Variables> {
     give("clean_package_cache", templating.clean_package_cache.into());
     give("env", json!(templating.environment));
     if tree.release().is_none() {
-        give("ca_certificates", settings.ca_certificates.is_some().into());
-        give("apt_sources_list", templating.apt_sources_list.is_some().into());
-        give("apt_preferences", templating.apt_preferences.is_some().into());
+        give("ca_certificates", run.site.ca_certificates.is_some().into());
+        give("apt_sources_list", run.site.apt_sources_list.is_some().into());
+        give("apt_preferences", run.site.apt_preferences.is_some().into());
     }
     if tree.release().is_none() || dialect.has_install_types() {
         give("install_type", axis.install_type.as_str().into());
@@ -131,8 +132,8 @@ fn variables(settings: &Settings, tree: &Tree) -> Result<Variables> {
 }
 
 /// Returns the variables that only some releases have.
-fn of_release(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Value)>> {
-    let Settings { axis, naming, templating, .. } = settings;
+fn of_release(settings: &AxisSettings, tree: &Tree) -> Result<Vec<(&'static str, Value)>> {
+    let AxisSettings { axis, naming, templating, .. } = settings;
     let dialect = tree.dialect();
     let rpm_setup = dialect.rpm_setup(&templating.rpm_setup_config).map_err(|entry| {
         Diagnostic::new(format!("'{entry}' in rpm_setup_config is neither a .rpm nor a .repo file"))
@@ -140,7 +141,7 @@ fn of_release(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Val
     })?;
     let mut found: Vec<(&str, Value)> = vec![("rpm_setup", json!(rpm_setup))];
     if dialect.has_infra_prefix() {
-        let naming = settings.naming_apart.as_ref().unwrap_or(naming);
+        let naming = settings.infra_naming.as_ref().unwrap_or(naming);
         found.push(("infra_image_prefix", naming.prefix().into()));
     }
     if dialect.has_healthchecks() {
@@ -174,7 +175,7 @@ fn of_release(settings: &Settings, tree: &Tree) -> Result<Vec<(&'static str, Val
 }
 
 /// Returns the users as templates see them.
-fn users(settings: &Settings, dialect: Dialect) -> Value {
+fn users(settings: &AxisSettings, dialect: Dialect) -> Value {
     let mut users = settings.users.clone();
     if !dialect.has_groups() {
         users.values_mut().for_each(|user| user.group = None);

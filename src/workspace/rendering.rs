@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dockerfile;
 use crate::graph;
 use crate::image::{ImageName, Naming};
-use crate::settings::Settings;
+use crate::settings::{AxisSettings, RunSettings};
 use crate::template::{self, Rendered};
 use crate::tree::{ImageFolder, Language, Tree, TreeFile};
 
@@ -39,15 +39,16 @@ pub struct Images {
 /// One for every template that can't be rendered, and for every Dockerfile that can't be parsed.
 pub fn render(
     tree: &Tree,
-    settings: &Settings,
+    run: &RunSettings,
+    settings: &AxisSettings,
     snapshot: &Snapshot,
     host: Host<'_>,
 ) -> Result<Images> {
     let naming = Arc::new(settings.naming.clone());
     let patches = patches(tree, settings, snapshot);
-    let input = render_input(settings, tree, snapshot, host)?;
+    let input = render_input(run, settings, tree, snapshot, host)?;
     let (made, warnings) = template::render_all(tree, &input, |image| {
-        let image = WithBuildDate::new(&settings.today, image);
+        let image = WithBuildDate::new(&run.today, image);
         let of_graph = graph_image(tree, settings, &naming, &image)?;
         Ok((of_graph, context(tree, settings, image, &patches)?))
     })?;
@@ -58,7 +59,7 @@ pub fn render(
         image
     });
     let mut images: Vec<_> = images.collect();
-    if let Some(apart) = &settings.naming_apart {
+    if let Some(apart) = &settings.infra_naming {
         apply_infra_naming(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
     Ok(Images { images, contexts })
@@ -80,19 +81,20 @@ pub struct PartialRender {
 /// When anything but a single template is wrong.
 pub fn render_lenient(
     tree: &Tree,
-    settings: &Settings,
+    run: &RunSettings,
+    settings: &AxisSettings,
     snapshot: &Snapshot,
     host: Host<'_>,
 ) -> Result<PartialRender> {
     let naming = Arc::new(settings.naming.clone());
     let patches = patches(tree, settings, snapshot);
-    let input = render_input(settings, tree, snapshot, host)?;
+    let input = render_input(run, settings, tree, snapshot, host)?;
     let (mut images, mut contexts, mut failures) = (Vec::new(), Contexts::new(), Vec::new());
     for (folder, rendered) in template::render_each(tree, &input)? {
         match rendered {
             Err(errors) => failures.push((folder, None, errors)),
             Ok(rendered) => {
-                let rendered = WithBuildDate::new(&settings.today, rendered);
+                let rendered = WithBuildDate::new(&run.today, rendered);
                 match graph_image(tree, settings, &naming, &rendered) {
                     Err(errors) => failures.push((folder, Some(rendered.text), errors)),
                     Ok(image) => {
@@ -103,7 +105,7 @@ pub fn render_lenient(
             }
         }
     }
-    if let Some(apart) = &settings.naming_apart {
+    if let Some(apart) = &settings.infra_naming {
         apply_infra_naming(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
     Ok(PartialRender { images: Images { images, contexts }, failures })
@@ -130,7 +132,7 @@ impl WithBuildDate {
 /// Renames all `images` by the naming `apart`, except those in `kept` and those built on them.
 fn apply_infra_naming(
     images: &mut [graph::Image],
-    settings: &Settings,
+    settings: &AxisSettings,
     apart: &Naming,
     kept: &[String],
 ) -> Result<()> {
@@ -164,7 +166,7 @@ fn apply_infra_naming(
 
 fn graph_image(
     tree: &Tree,
-    settings: &Settings,
+    settings: &AxisSettings,
     naming: &Arc<Naming>,
     rendered: &WithBuildDate,
 ) -> Result<graph::Image> {
@@ -200,7 +202,7 @@ fn graph_image(
 struct Patched(Option<PathBuf>);
 
 /// Returns the patches for the images of this tree; `None` if trees of its release have no patches.
-fn patches(tree: &Tree, settings: &Settings, snapshot: &Snapshot) -> Option<Patched> {
+fn patches(tree: &Tree, settings: &AxisSettings, snapshot: &Snapshot) -> Option<Patched> {
     let path = settings.templating.patches_path.as_ref();
     tree.dialect().has_patches().then(|| Patched(path.and_then(|path| snapshot.path(path))))
 }
@@ -208,7 +210,7 @@ fn patches(tree: &Tree, settings: &Settings, snapshot: &Snapshot) -> Option<Patc
 /// Returns the name of an image with its folder and context.
 fn context(
     tree: &Tree,
-    settings: &Settings,
+    settings: &AxisSettings,
     WithBuildDate { folder, text, undated }: WithBuildDate,
     patches: &Option<Patched>,
 ) -> Result<(ImageName, (String, Context))> {

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use jiff::civil::Date;
+
 use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostic, Result};
 
@@ -24,6 +26,8 @@ pub struct Request {
     pub config_folders: Vec<PathBuf>,
     /// Environment variables.
     pub environment: BTreeMap<String, String>,
+    /// Date of the run, unless the environment sets another.
+    pub date: Date,
 }
 
 impl Request {

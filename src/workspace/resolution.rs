@@ -9,7 +9,8 @@ use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostic, Result as Diagnosed};
 use crate::dialect::Dialect;
 use crate::settings::{
-    self, Layers, Profiles, Settings, check_found_file, check_manifest, checkout_of, settle,
+    self, Layers, Profiles, RunSettings, Settings, check_found_file, check_manifest, checkout_of,
+    settle,
 };
 use crate::tree::Tree;
 
@@ -32,9 +33,8 @@ pub struct Resolved {
     pub layers: Layers,
     /// The tree that they are for.
     pub tree: Tree,
-    /// Settings for every requested axis, at least one. Settings of the whole run are the same in
-    /// all of them.
-    pub settings: Vec<Settings>,
+    /// Settings of the run and of every requested axis.
+    pub settings: Settings,
 }
 
 /// Resolves the options of a request.
@@ -55,7 +55,7 @@ pub fn resolve(request: &Request, snapshot: &Snapshot, host: Host<'_>) -> Diagno
     let tree = open_tree(&layers, snapshot)?;
     warn_of_guess(&tree, host.warn);
     let profiles = Profiles::new(tree.profiles()?, &layers);
-    let settings = settle(&layers, tree.manifest(), &profiles)?;
+    let settings = settle(&layers, tree.manifest(), &profiles, request.date)?;
     Ok(Resolved { layers, tree, settings })
 }
 
@@ -162,14 +162,14 @@ fn warn_of_guess(tree: &Tree, warn: &dyn Fn(&str)) {
 ///
 /// # Errors
 /// When a file can't be read, or the tree has no place for it.
-pub fn add_site_files(tree: &mut Tree, settings: &Settings, snapshot: &Snapshot) -> Diagnosed<()> {
-    add_ca_certificates(tree, settings, snapshot)?;
-    add_apt_files(tree, settings, snapshot)
+pub fn add_site_files(tree: &mut Tree, run: &RunSettings, snapshot: &Snapshot) -> Diagnosed<()> {
+    add_ca_certificates(tree, run, snapshot)?;
+    add_apt_files(tree, run, snapshot)
 }
 
 /// Adds the site's CA certificates at the path that the tree's manifest names.
-fn add_ca_certificates(tree: &mut Tree, settings: &Settings, snapshot: &Snapshot) -> Diagnosed<()> {
-    let file = settings.ca_certificates.as_ref().and_then(|file| snapshot.path(file));
+fn add_ca_certificates(tree: &mut Tree, run: &RunSettings, snapshot: &Snapshot) -> Diagnosed<()> {
+    let file = run.site.ca_certificates.as_ref().and_then(|file| snapshot.path(file));
     let Some(file) = file else { return Ok(()) };
     let Some(path) = tree.manifest().ca_certificates.clone() else {
         return Err(Diagnostic::new("the tree does not define a path for CA certificates")
@@ -180,11 +180,10 @@ fn add_ca_certificates(tree: &mut Tree, settings: &Settings, snapshot: &Snapshot
 }
 
 /// Adds the user's files for apt at the paths where the images expect them.
-fn add_apt_files(tree: &mut Tree, settings: &Settings, snapshot: &Snapshot) -> Diagnosed<()> {
-    let templating = &settings.templating;
+fn add_apt_files(tree: &mut Tree, run: &RunSettings, snapshot: &Snapshot) -> Diagnosed<()> {
     let files = [
-        ("base/sources.list", &templating.apt_sources_list),
-        ("base/apt_preferences", &templating.apt_preferences),
+        ("base/sources.list", &run.site.apt_sources_list),
+        ("base/apt_preferences", &run.site.apt_preferences),
     ];
     for (path, file) in files {
         if let Some(file) = file.as_ref().and_then(|file| snapshot.path(file)) {

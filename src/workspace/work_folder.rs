@@ -12,13 +12,13 @@ use crate::diagnostic::{Diagnostic, Result};
 use crate::files::private_folder;
 use crate::lock::Lock;
 use crate::plan::Plan;
-use crate::settings::{Settings, Task};
+use crate::settings::{RunSettings, Task};
 use crate::tree::Tree;
 
 /// Returns the folder that contexts are written to: the one given or, if templates are only
 /// rendered, a new temporary folder; `None` if no contexts are written, as for lists and plans.
-pub fn work_folder(settings: &Settings) -> Result<Option<PathBuf>> {
-    match (&settings.task, &settings.work_dir) {
+pub fn work_folder(run: &RunSettings) -> Result<Option<PathBuf>> {
+    match (&run.task, &run.output.work_dir) {
         (Task::Build | Task::TemplateOnly, Some(folder)) => Ok(Some(folder.clone())),
         (Task::TemplateOnly, None) => {
             let folder = private_folder("kiln-").map_err(|error| {

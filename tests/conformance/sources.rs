@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use jiff::civil::Date;
 use kiln::internals::image::ImageName;
 use kiln::internals::settings::{Layers, Profiles, settle};
 use kiln::internals::source::{self, Pace};
@@ -117,13 +118,13 @@ fn ours(release: &Release, config: &Path) -> Listings {
     let layers = Layers::gather(flags, &[config.to_owned()], &BTreeMap::new()).unwrap();
     let tree = Tree::open(&release.prefix, None).unwrap();
     let profiles = Profiles::new(tree.profiles().unwrap(), &layers);
-    let settings = settle(&layers, tree.manifest(), &profiles).unwrap();
+    let settings = settle(&layers, tree.manifest(), &profiles, Date::ZERO).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let of_image = |name: &str| {
         let image = ImageName::new(name);
-        let sources = source::of_image(&image, &settings[0].sources);
+        let sources = source::of_image(&image, &settings.axes[0].sources);
         let folder = tempfile::tempdir().unwrap();
-        let pace = Pace { silence: settings[0].building.timeout };
+        let pace = Pace { silence: settings.run.engine.timeout };
         let fetched = source::fetch(&image, &sources, folder.path(), pace);
         let files = runtime.block_on(fetched).unwrap().files;
         files.into_iter().map(|(archive, path)| (archive, listing(&path))).collect()

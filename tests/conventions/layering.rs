@@ -146,7 +146,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("minijinja", "template"),
     ("saphyr_parser", "dialect"),
     ("ruff_python_parser", "tree"),
-    ("jiff", "settings report registry"),
+    ("jiff", "cli workspace settings report registry"),
     ("petgraph", "graph"),
     ("walkdir", "tree"),
     ("indicatif", "report"),

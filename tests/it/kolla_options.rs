@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::{Run, kiln, kolla};
+use jiff::civil::Date;
 use kiln::internals::settings::{Effect, Fallback, Kind, OPTIONS, Opt};
-use kiln::internals::settings::{Layers, Profiles, Settings, overlays, settle};
+use kiln::internals::settings::{Layers, Profiles, overlays, settle};
 use kiln::internals::tree::Tree;
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -270,7 +271,7 @@ fn settled(
     let environment = variables.iter().cloned().chain([epoch]).collect();
     let layers = Layers::gather(given, &[path.to_path_buf()], &environment).unwrap();
     let profiles = Profiles::new(tree.profiles().unwrap(), &layers);
-    let settings: Vec<Settings> = settle(&layers, tree.manifest(), &profiles)
+    let settings = settle(&layers, tree.manifest(), &profiles, Date::ZERO)
         .unwrap_or_else(|errors| panic!("{file}{variables:?}{flags:?}: {errors:?}"));
     format!("{settings:#?} {:?}", overlays(&layers, tree.manifest()).unwrap())
 }

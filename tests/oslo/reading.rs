@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jiff::civil::Date;
 use kiln::internals::diagnostic::Diagnostics;
 use kiln::internals::settings::option;
 use kiln::internals::settings::{
-    IniEntry, Layers, Profiles, Settings, overlays, parse_ini, settle,
+    AxisSettings, IniEntry, Layers, Profiles, RunSettings, overlays, parse_ini, settle,
 };
 use kiln::internals::source::{Digest, Kind, Source};
 use kiln::internals::tree::{Manifest, Tree, UserVariables};
@@ -70,15 +71,16 @@ impl Reader {
         let flags = case.flags.iter().map(|(name, values)| (option(name).name, values.clone()));
         let layers = Layers::gather(flags.collect(), &self.write(case), &BTreeMap::new())?;
         let profiles = Profiles::new(self.tree.profiles()?, &layers);
-        let settings = settle(&layers, manifest, &profiles)?.remove(0);
-        let mut options = options(&settings);
+        let settings = settle(&layers, manifest, &profiles, Date::ZERO)?;
+        let axis = &settings.axes[0];
+        let mut options = options(&settings.run, axis);
         options.insert("docker_dir".to_owned(), json!(overlays(&layers, manifest)?));
-        let patterns = settings.patterns.iter().flatten().map(regex::Regex::as_str);
+        let patterns = settings.run.selection.patterns.iter().flatten().map(regex::Regex::as_str);
         Ok(json!({
             "options": options,
             "patterns": patterns.collect::<Vec<_>>(),
-            "sources": sources(&settings, manifest),
-            "users": users(&settings, manifest),
+            "sources": sources(axis, manifest),
+            "users": users(axis, manifest),
         }))
     }
 
@@ -93,59 +95,60 @@ impl Reader {
 }
 
 /// The options, by name, whose values can be compared as they are.
-fn options(settings: &Settings) -> Map<String, Value> {
-    let Settings { axis, templating, building, output, .. } = settings;
+fn options(run: &RunSettings, settings: &AxisSettings) -> Map<String, Value> {
+    let RunSettings { selection, site, build, push, engine, output, .. } = run;
+    let AxisSettings { axis, templating, build: axis_build, .. } = settings;
     let path = |path: &Option<PathBuf>| path.as_deref().unwrap_or(Path::new("")).to_owned();
     let reference = settings.naming.reference("x").expect("a name").to_string();
-    let mut build_args = building.build_args.clone();
+    let mut build_args = axis_build.build_args.clone();
     let pip = PIP.map(|(name, key)| (name, build_args.remove(key).unwrap_or_default()));
     let told = json!({
-        "allowed_to_fail": building.allowed_to_fail,
-        "apt_preferences": path(&templating.apt_preferences),
-        "apt_sources_list": path(&templating.apt_sources_list),
+        "allowed_to_fail": selection.allowed_to_fail,
+        "apt_preferences": path(&site.apt_preferences),
+        "apt_sources_list": path(&site.apt_sources_list),
         "base": axis.base,
         "base_arch": axis.arch,
         "base_image": axis.base_image,
         "base_tag": axis.base_tag,
         "build_args": build_args,
-        "buildkit": building.buildkit,
-        "cache": building.cache,
+        "buildkit": build.buildkit,
+        "cache": build.cache,
         "clean_package_cache": templating.clean_package_cache,
         "docker_healthchecks": templating.healthchecks,
-        "enable_unbuildable": settings.enable_unbuildable,
+        "enable_unbuildable": selection.enable_unbuildable,
         "format": if output.json { "json" } else { "none" },
-        "keep": building.keep,
+        "keep": build.keep,
         "logs_dir": path(&output.logs_dir),
         "maintainer": settings.maintainer,
-        "network_mode": building.network_mode,
+        "network_mode": axis_build.network_mode,
         "openstack_branch": templating.branch,
         "openstack_branch_slashed": templating.branch_slashed,
         "openstack_release": templating.release,
         "openstack_release_codename": templating.codename,
         "patches_path": path(&templating.patches_path),
-        "platform": building.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
-        "pull": building.pull,
-        "push": building.push_threads.is_some(),
+        "platform": axis_build.platform.as_ref().map(ToString::to_string).unwrap_or_default(),
+        "pull": build.pull,
+        "push": push.is_wanted(),
         "repos_yaml": path(&templating.repos_yaml),
-        "retries": building.retries,
+        "retries": build.retries,
         "rpm_setup_config": templating.rpm_setup_config,
-        "skip_existing": settings.skip_existing,
-        "skip_parents": settings.skip_parents,
+        "skip_existing": selection.skip_existing,
+        "skip_parents": selection.skip_parents,
         "summary": output.summary,
         "tag": reference.rsplit_once(':').expect("a tag").1,
         "tarballs_base": templating.tarballs_base,
         "template_override": templating.overrides,
-        "threads": building.threads,
-        "timeout": building.timeout.as_secs(),
+        "threads": build.threads,
+        "timeout": engine.timeout.as_secs(),
         "use_dumb_init": templating.use_dumb_init,
-        "work_dir": path(&settings.work_dir),
+        "work_dir": path(&output.work_dir),
     });
     let Value::Object(mut told) = told else { unreachable!("it is written as one") };
     told.extend(pip.map(|(name, value)| (name.to_owned(), value.into())));
     told
 }
 
-fn sources(settings: &Settings, manifest: &Manifest) -> Map<String, Value> {
+fn sources(settings: &AxisSettings, manifest: &Manifest) -> Map<String, Value> {
     let asked =
         |s: &&Source| SOURCES.contains(&s.name.as_str()) || !manifest.sources.contains_key(&s.name);
     let source = |source: &Source| {
@@ -163,7 +166,7 @@ fn sources(settings: &Settings, manifest: &Manifest) -> Map<String, Value> {
     settings.sources.iter().filter(asked).map(source).collect()
 }
 
-fn users(settings: &Settings, manifest: &Manifest) -> Map<String, Value> {
+fn users(settings: &AxisSettings, manifest: &Manifest) -> Map<String, Value> {
     let asked = |(name, _): &(&String, &UserVariables)| {
         USERS.contains(&name.as_str()) || !manifest.users.contains_key(*name)
     };

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Layers, Values};
+use super::resolver::Resolver;
+use crate::settings::layers::Layers;
 
 /// Name of the file with the durations of builds.
 const DURATIONS: &str = "durations.json";
 
-impl Values<'_> {
+impl Resolver<'_> {
     /// Returns the path of the file with the durations of builds: in the folder of the option, else
     /// in the user's state folder, as defined by the XDG Base Directory Specification.
     pub(super) fn durations_file(&mut self) -> Option<PathBuf> {
@@ -47,7 +48,7 @@ mod tests {
             let environment: BTreeMap<String, String> =
                 environment.iter().map(|(n, value)| (n.to_string(), value.to_string())).collect();
             let layers = Layers::gather(BTreeMap::new(), &[], &environment).unwrap();
-            let found = Values::new(&layers, &manifest).durations_file();
+            let found = Resolver::new(&layers, &manifest).durations_file();
             assert_eq!(found, expected.map(PathBuf::from));
         }
     }

@@ -1,18 +1,20 @@
 //! Refusal of options that contradict each other, before anything is done; the error says what to
 //! change.
 
-use super::platform::Platform;
-use super::{Building, Given, Origin, Task, Values};
+use super::resolver::Resolver;
 use crate::diagnostic::Diagnostic;
+use crate::settings::layers::{Given, Origin};
+use crate::settings::platform::Platform;
+use crate::settings::types::{AxisBuildSettings, RunSettings, Task};
 
-impl Values<'_> {
+impl Resolver<'_> {
     /// Refuses combinations of options that contradict each other.
-    pub(super) fn refuse_conflicts(&mut self, building: &Building, task: &Task) {
-        self.refuse_squashing_by_buildkit(building);
-        self.refuse_platform_of_another_arch(building);
-        self.refuse_format_of_no_graph(task);
-        let several_platforms = self.one_of.tag_suffix.is_some();
-        if several_platforms && task.is_of_build() && building.push_threads.is_none() {
+    pub(super) fn refuse_conflicts(&mut self, run: &RunSettings, build: &AxisBuildSettings) {
+        self.refuse_squashing_by_buildkit(build);
+        self.refuse_platform_of_another_arch(build);
+        self.refuse_format_of_no_graph(&run.task);
+        let several_platforms = self.label.tag_suffix.is_some();
+        if several_platforms && run.task.is_of_build() && !run.push.is_wanted() {
             let given = self.layers.early("platform");
             self.refuse_together(
                 given,
@@ -22,9 +24,9 @@ impl Values<'_> {
         }
     }
 
-    fn refuse_squashing_by_buildkit(&mut self, building: &Building) {
+    fn refuse_squashing_by_buildkit(&mut self, build: &AxisBuildSettings) {
         let asked_for = self.layers.early("buildkit").filter(|_| self.flag("buildkit"));
-        if building.squash.is_some() && !building.is_podman && asked_for.is_some() {
+        if build.squash.is_some() && !self.is_podman() && asked_for.is_some() {
             self.refuse_together(
                 asked_for,
                 "images that BuildKit has built can't be squashed",
@@ -47,8 +49,8 @@ impl Values<'_> {
         }
     }
 
-    fn refuse_platform_of_another_arch(&mut self, building: &Building) {
-        let Some(platform) = &building.platform else { return };
+    fn refuse_platform_of_another_arch(&mut self, build: &AxisBuildSettings) {
+        let Some(platform) = &build.platform else { return };
         let Some(given) = self.layers.early("base_arch") else { return };
         let Some(arch) = self.text("base_arch") else { return };
         if arch != platform.kernel_arch() {

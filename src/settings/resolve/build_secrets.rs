@@ -4,15 +4,15 @@
 //! No message repeats a whole specification: a user who misunderstands `--secret` may have written
 //! the secret itself.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use super::Values;
-use super::layers::Given;
+use super::resolver::Resolver;
 use crate::diagnostic::Diagnostic;
 use crate::secret::Secret;
+use crate::settings::layers::Given;
+use crate::settings::types::{SecretSource, SecretSources};
 
 /// Variable that names the socket of the user's ssh agent.
 const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
@@ -24,31 +24,6 @@ const SECRET_SYNTAX: &str = "write id=NAME[,src=FILE][,env=VARIABLE][,type=file|
 
 const AGENT_SYNTAX: &str = "write default or ID[=SOCKET]";
 
-/// Origin of the value of a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// File, which is read when building begins.
-    File(PathBuf),
-    /// Variable of the environment, with this value.
-    Variable(Secret),
-}
-
-/// Secrets and ssh agents that builds may request.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Lent {
-    /// Secrets, by id.
-    pub secrets: BTreeMap<String, SecretSource>,
-    /// Sockets of ssh agents, by id.
-    pub agents: BTreeMap<String, PathBuf>,
-}
-
-impl Lent {
-    /// Returns true if there are neither secrets nor agents.
-    pub fn is_empty(&self) -> bool {
-        self.secrets.is_empty() && self.agents.is_empty()
-    }
-}
-
 /// Parsed specification of a secret.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Spec {
@@ -57,27 +32,27 @@ struct Spec {
     variable: Option<String>,
 }
 
-impl Values<'_> {
+impl Resolver<'_> {
     /// Returns the secrets and agents for builds. For a build, their files and sockets have to
     /// exist.
-    pub(super) fn lent(&mut self, is_build: bool) -> Lent {
-        let mut lent = Lent::default();
+    pub(super) fn secret_sources(&mut self, is_build: bool) -> SecretSources {
+        let mut sources = SecretSources::default();
         for given in self.all("secret") {
             match self.secret(&given, is_build) {
-                Ok((id, _)) if lent.secrets.contains_key(&id) => self.refuse_twice(&given, &id),
-                Ok((id, source)) => drop(lent.secrets.insert(id, source)),
+                Ok((id, _)) if sources.secrets.contains_key(&id) => self.refuse_twice(&given, &id),
+                Ok((id, source)) => drop(sources.secrets.insert(id, source)),
                 Err(error) => self.refuse(error),
             }
         }
         for given in self.all("ssh") {
             match self.agent(&given, is_build) {
-                Ok((id, _)) if lent.agents.contains_key(&id) => self.refuse_twice(&given, &id),
-                Ok((id, socket)) => drop(lent.agents.insert(id, socket)),
+                Ok((id, _)) if sources.agents.contains_key(&id) => self.refuse_twice(&given, &id),
+                Ok((id, socket)) => drop(sources.agents.insert(id, socket)),
                 Err(error) => self.refuse(error),
             }
         }
         self.refuse_without_buildkit();
-        lent
+        sources
     }
 
     fn refuse_twice(&mut self, given: &Given, id: &str) {

@@ -1,9 +1,7 @@
 //! Values for templates in addition to the axis and the names of images.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use super::Values;
+use super::resolver::Resolver;
+use crate::settings::types::Templating;
 
 /// Variables of the environment that templates may see: those of proxies.
 const VISIBLE_ENVIRONMENT: [&str; 8] = [
@@ -20,46 +18,7 @@ const VISIBLE_ENVIRONMENT: [&str; 8] = [
 /// Settings of pip that builds may get, as build arguments.
 const PIP_OPTIONS: [&str; 3] = ["pip_index_url", "pip_trusted_host", "pip_extra_index_url"];
 
-/// Values for templates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Templating {
-    /// Release of the services.
-    pub release: String,
-    /// Code name of the release.
-    pub codename: Option<String>,
-    /// Branch of the services' sources.
-    pub branch: String,
-    /// Name of the branch in git.
-    pub branch_slashed: String,
-    /// URL below which the services' source archives are.
-    pub tarballs_base: String,
-    /// Templates laid over those of all images.
-    pub overrides: Vec<PathBuf>,
-    /// The user's file of package repositories.
-    pub repos_yaml: Option<PathBuf>,
-    /// Files and URLs that set up package repositories on bases with rpm.
-    pub rpm_setup_config: Vec<String>,
-    /// The user's sources.list.
-    pub apt_sources_list: Option<PathBuf>,
-    /// The user's preferences of apt.
-    pub apt_preferences: Option<PathBuf>,
-    /// True if package caches are removed.
-    pub clean_package_cache: bool,
-    /// True if containers start with dumb-init.
-    pub use_dumb_init: bool,
-    /// True if images get the scripts of health checks.
-    pub healthchecks: bool,
-    /// True if images that are the same for every install type have a name prefix of their own.
-    pub infra_rename: bool,
-    /// Folder of patches.
-    pub patches_path: Option<PathBuf>,
-    /// Settings of pip, as build arguments with their values.
-    pub pip_arguments: Vec<(String, String)>,
-    /// Variables of the environment that templates see.
-    pub environment: BTreeMap<String, String>,
-}
-
-impl Values<'_> {
+impl Resolver<'_> {
     pub(super) fn templating(&mut self) -> Templating {
         let release = self.text("openstack_release").unwrap_or_default();
         let branch = self.text_or_derived("openstack_branch");
@@ -83,8 +42,6 @@ impl Values<'_> {
             overrides,
             repos_yaml: self.path("repos_yaml"),
             rpm_setup_config: self.list("rpm_setup_config"),
-            apt_sources_list: self.path("apt_sources_list"),
-            apt_preferences: self.path("apt_preferences"),
             clean_package_cache: self.flag("clean_package_cache"),
             use_dumb_init: self.flag("use_dumb_init"),
             healthchecks: self.flag("docker_healthchecks"),

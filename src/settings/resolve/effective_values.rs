@@ -1,11 +1,11 @@
 //! Values and origins of all options, for people.
 
-use super::layers::{Given, Layers, Origin, of_tree};
-use super::options::Fallback;
-use super::options::{Kind, OPTIONS, Opt};
-use super::types::{boolean, integer};
-use super::{Settings, Values};
+use super::resolver::Resolver;
 use crate::secret::is_secret_name;
+use crate::settings::convert::{boolean, integer};
+use crate::settings::layers::{Given, Layers, Origin, of_tree};
+use crate::settings::options::{Fallback, Kind, OPTIONS, Opt};
+use crate::settings::types::{AxisSettings, Settings};
 use crate::tree::Manifest;
 
 /// Text in place of a value whose name looks like that of a secret.
@@ -13,7 +13,7 @@ const HIDDEN: &str = "***";
 
 /// Resolved value of an option.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct EffectiveValue {
     /// Option that has the value.
     pub option: &'static Opt,
     /// Value in normalized form, with its references to other options replaced; empty for none.
@@ -22,27 +22,28 @@ pub struct Shown {
     pub origin: Origin,
 }
 
-/// Returns the values of all options, in the order of the table. An option whose values add up has
+/// Returns the values of all options, in the order of the table; derived values are those of the
+/// first axis. An option whose values add up has
 /// an entry for each of them, and one that takes pairs has an entry for each pair.
-pub fn show(layers: &Layers, manifest: &Manifest, settings: &Settings) -> Vec<Shown> {
-    let mut values = Values::new(layers, manifest);
-    OPTIONS.iter().flat_map(|option| values.shown(option, settings)).collect()
+pub fn show(layers: &Layers, manifest: &Manifest, settings: &Settings) -> Vec<EffectiveValue> {
+    let mut resolver = Resolver::new(layers, manifest);
+    OPTIONS.iter().flat_map(|option| resolver.shown(option, settings.axes.first())).collect()
 }
 
-impl Values<'_> {
-    fn shown(&mut self, option: &'static Opt, settings: &Settings) -> Vec<Shown> {
+impl Resolver<'_> {
+    fn shown(&mut self, option: &'static Opt, axis: Option<&AxisSettings>) -> Vec<EffectiveValue> {
         let given: Vec<Given> = match option.kind {
             Kind::Many | Kind::Paths | Kind::Positional => self.all(option.name),
             Kind::List => vec![self.shown_list(option.name)],
             Kind::Dict => self.shown_pairs(option.name),
             _ => self.given(option.name).into_iter().collect(),
         };
-        let shown = given.into_iter().map(|given| Shown {
+        let shown = given.into_iter().map(|given| EffectiveValue {
             option,
-            value: understood(option.kind, given.value),
+            value: normalized(option.kind, given.value),
             origin: given.origin,
         });
-        let mut shown: Vec<Shown> = shown.collect();
+        let mut shown: Vec<EffectiveValue> = shown.collect();
         if shown.iter().all(|shown| shown.value.is_empty()) {
             let nothing = match (option.default, shown.pop()) {
                 (Fallback::Is(_) | Fallback::OfTree, Some(shown)) => shown.origin,
@@ -50,9 +51,9 @@ impl Values<'_> {
                 // An empty text of the tree is the same as no value.
                 _ => Origin::Default,
             };
-            let follows = follows(option.name, settings);
-            let (value, origin) = follows.unwrap_or((String::new(), nothing));
-            shown = vec![Shown { option, value, origin }];
+            let derived = axis.and_then(|axis| derived(option.name, axis));
+            let (value, origin) = derived.unwrap_or((String::new(), nothing));
+            shown = vec![EffectiveValue { option, value, origin }];
         }
         shown
     }
@@ -79,7 +80,7 @@ impl Values<'_> {
 }
 
 /// Returns the normalized form of a value: the same for all spellings with the same meaning.
-fn understood(kind: Kind, value: String) -> String {
+fn normalized(kind: Kind, value: String) -> String {
     match kind {
         Kind::Bool => boolean(&value).map_or(value, |truth| truth.to_string()),
         Kind::Count(_) => integer(&value).map_or(value, |number| number.to_string()),
@@ -88,8 +89,8 @@ fn understood(kind: Kind, value: String) -> String {
 }
 
 /// Returns the value of an option that is not given, if it is derived from others.
-fn follows(name: &str, settings: &Settings) -> Option<(String, Origin)> {
-    let Settings { axis, base, naming, templating, .. } = settings;
+fn derived(name: &str, settings: &AxisSettings) -> Option<(String, Origin)> {
+    let AxisSettings { axis, base, naming, templating, .. } = settings;
     let has_release = !templating.release.is_empty();
     let (value, origin) = match name {
         "base_image" => (axis.base_image.as_str(), Origin::Manifest(None)),

@@ -1,0 +1,51 @@
+//! Selection of images.
+
+use regex::Regex;
+
+use super::resolver::Resolver;
+use crate::image::Whereabouts;
+use crate::settings::profiles::{self, Profiles};
+use crate::settings::types::SelectionSettings;
+
+impl Resolver<'_> {
+    /// Returns the settings of the selection.
+    pub(super) fn selection(&mut self, profiles: &Profiles) -> SelectionSettings {
+        SelectionSettings {
+            patterns: self.patterns(profiles),
+            enable_unbuildable: self.flag("enable_unbuildable"),
+            changed_since: self.text("changed_since"),
+            skip_existing: self.flag("skip_existing"),
+            skip_unchanged: match self.choice("skip_unchanged").as_str() {
+                "engine" => Some(Whereabouts::Engine),
+                "registry" => Some(Whereabouts::Registry),
+                _ => None,
+            },
+            skip_parents: self.flag("skip_parents"),
+            allowed_to_fail: self.list("allowed_to_fail"),
+        }
+    }
+
+    /// Returns the patterns on the command line or in a file, else those of the chosen profiles;
+    /// `None` if neither is given.
+    fn patterns(&mut self, profiles: &Profiles) -> Option<Vec<Regex>> {
+        let asked = self.all("regex");
+        let chosen = self.all("profile");
+        if asked.is_empty() && chosen.is_empty() {
+            return None;
+        }
+        let mut patterns = Vec::new();
+        for given in &asked {
+            match Regex::new(&given.value) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => self.errors.push(profiles::bad_regex(given, &error)),
+            }
+        }
+        for given in chosen.iter().filter(|_| asked.is_empty()) {
+            match profiles.patterns(given, self.references()) {
+                Ok(found) => patterns.extend(found),
+                Err(found) => self.errors.extend(found.0),
+            }
+        }
+        Some(patterns)
+    }
+}
