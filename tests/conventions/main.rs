@@ -3,3 +3,4 @@
 mod layering;
 mod package;
 mod style;
+mod uses;
