@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: all build install engine podman demo test fast-test trials images conformance bench audit fuzz example \
+.PHONY: all build install engine podman demo test fast-test trials images conformance bench audit fuzz example schemas \
         clean
 
 all: build
@@ -91,6 +91,10 @@ trials: engine
 example:
 	cargo run --quiet -- config example > build.conf.example.new
 	mv build.conf.example.new build.conf.example
+
+# Writes docs/schemas from the types of the machine-readable outputs.
+schemas:
+	KILN_WRITE_SCHEMAS=1 cargo nextest run --lib schemas
 
 clean:
 	scripts/engine clean

@@ -15,7 +15,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
-use serde_json::Value;
+use serde::Serialize;
 
 pub use self::service::Command;
 use crate::diagnostic::Diagnostics;
@@ -269,13 +269,19 @@ pub struct Json(String);
 
 impl Json {
     /// Returns JSON for people and programs: indented, with a newline at the end.
-    pub fn indented(json: &Value) -> Self {
-        Self::of(&format!("{json:#}\n"))
+    pub fn indented(json: &impl Serialize) -> Self {
+        Self::with_newline(serde_json::to_string_pretty(json))
     }
 
     /// Returns JSON in one line, with a newline at the end.
-    pub fn in_one_line(json: &Value) -> Self {
-        Self::of(&format!("{json}\n"))
+    pub fn in_one_line(json: &impl Serialize) -> Self {
+        Self::with_newline(serde_json::to_string(json))
+    }
+
+    fn with_newline(json: serde_json::Result<String>) -> Self {
+        let mut json = json.expect("machine output has no map with other keys than texts");
+        json.push('\n');
+        Self::of(&json)
     }
 
     /// Escapes `json`, which must be valid JSON.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::image::{ImageName, ImageRef};
+use crate::words::words;
 
 /// Image or manifest list that was pushed to a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,22 +57,55 @@ pub enum Outcome {
     Interrupted,
 }
 
+words! {
+    /// Status of an image that was built.
+    pub enum BuiltStatus {
+        /// The image was built, and pushed if that was requested.
+        Built = "built",
+    }
+}
+
+words! {
+    /// Kind of a failure.
+    pub enum FailureKind {
+        /// The build failed.
+        Error = "error",
+        /// An ancestor failed.
+        ParentError = "parent_error",
+        /// The push failed.
+        PushError = "push_error",
+        /// The engine, or the registry of a push, was not reachable.
+        ConnectionError = "connection_error",
+        /// The user interrupted the run.
+        Interrupted = "interrupted",
+    }
+}
+
 impl Outcome {
-    /// Returns the status word for the machine-readable summary.
-    pub fn status(&self) -> &'static str {
+    /// Returns the image and the references that it was pushed as.
+    ///
+    /// # Errors
+    /// The kind of the failure, if the image was not built, or not pushed although that was
+    /// requested.
+    pub fn result(&self) -> Result<(&BuiltImage, &[Pushed]), FailureKind> {
         match self {
-            Self::Built { .. } => "built",
-            Self::Error(_) => "error",
-            Self::ParentError { .. } => "parent_error",
-            Self::PushError(_) => "push_error",
-            Self::ConnectionError(_) => "connection_error",
-            Self::Interrupted => "interrupted",
+            Self::Built { made, pushed } => Ok((made, pushed)),
+            Self::Error(_) => Err(FailureKind::Error),
+            Self::ParentError { .. } => Err(FailureKind::ParentError),
+            Self::PushError(_) => Err(FailureKind::PushError),
+            Self::ConnectionError(_) => Err(FailureKind::ConnectionError),
+            Self::Interrupted => Err(FailureKind::Interrupted),
         }
+    }
+
+    /// Returns the status word for machine-readable output.
+    pub fn status(&self) -> &'static str {
+        self.result().map_or_else(FailureKind::as_str, |_| BuiltStatus::Built.as_str())
     }
 
     /// Returns true if the image was built, and pushed if that was requested.
     pub fn is_success(&self) -> bool {
-        matches!(self, Self::Built { .. })
+        self.result().is_ok()
     }
 
     /// Returns the details that the status word leaves out; `None` if there are none.
@@ -99,32 +133,23 @@ pub struct ToBuild {
     pub needs: Vec<ImageName>,
 }
 
-/// Reason why the run does not build an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Aside {
-    /// The image was selected, but is skipped.
-    Skipped,
-    /// The image was selected, but exists already as it would be built.
-    Unchanged,
-    /// The image was not selected.
-    NotMatched,
-    /// The image can't be built for this base and type.
-    Unbuildable,
+words! {
+    /// Reason why the run does not build an image.
+    pub enum Aside {
+        /// The image was selected, but is skipped.
+        Skipped = "skipped",
+        /// The image was selected, but exists already as it would be built.
+        Unchanged = "unchanged",
+        /// The image was not selected.
+        NotMatched = "not_matched",
+        /// The image can't be built for this base and type.
+        Unbuildable = "unbuildable",
+    }
 }
 
 impl Aside {
     /// Reasons that kolla-build reports as skipped.
     pub const SKIPPED: &'static [Self] = &[Self::Skipped, Self::Unchanged];
-
-    /// Returns the status word for machine-readable output.
-    pub fn status(self) -> &'static str {
-        match self {
-            Self::Skipped => "skipped",
-            Self::Unchanged => "unchanged",
-            Self::NotMatched => "not_matched",
-            Self::Unbuildable => "unbuildable",
-        }
-    }
 }
 
 /// Image that the run does not build.

@@ -33,6 +33,8 @@ mod program;
 mod registry;
 mod report;
 mod runner;
+#[cfg(test)]
+mod schemas;
 mod secret;
 mod settings;
 mod source;
@@ -40,4 +42,5 @@ mod template;
 mod tls;
 mod tree;
 mod visible;
+mod words;
 mod workspace;

@@ -86,7 +86,9 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         terminal::warn(&format!("no image is affected since {reference}"));
     }
     if format == [JSON] {
-        terminal::print_json(&Json::indented(&affected.iter().map(Affected::json).collect()))
+        terminal::print_json(&Json::indented(
+            &affected.iter().map(Affected::json).collect::<Vec<_>>(),
+        ))
     } else {
         terminal::print_out(&affected.iter().map(Affected::line).collect())
     }

@@ -78,7 +78,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         settings.axes.iter().filter_map(|one| one.label.as_deref()).collect();
     let findings = findings(&tree, &settings, &rules)?;
     if format == [JSON] {
-        terminal::print_json(&Json::indented(&findings.iter().map(as_json).collect()))?;
+        terminal::print_json(&Json::indented(&findings.iter().map(as_json).collect::<Vec<_>>()))?;
     } else {
         terminal::print_out(&as_text(&findings, labels.len()))?;
     }

@@ -16,7 +16,7 @@ use crate::graph::Index;
 use crate::image::ImageName;
 use crate::incremental::survey::{Standing, Survey};
 use crate::plan::{Forecast, Plan, Wanted};
-use crate::report::summary::{clock, rough, seconds};
+use crate::report::format::{Seconds, clock, rough};
 use crate::settings::{PlanFormat, RunSettings};
 
 /// Number of images that are named as the reason for building another.
@@ -209,7 +209,7 @@ impl Outlook<'_> {
         json!({
             "images": images.map(|image| self.image_as_json(*image, &turns)).collect::<Value>(),
             "threads": self.threads,
-            "estimated_seconds": forecast.total(self.threads).map(seconds),
+            "estimated_seconds": forecast.total(self.threads).map(Seconds::from),
         })
     }
 
@@ -219,7 +219,7 @@ impl Outlook<'_> {
         entry["wave"] = graph.wave(image).into();
         let (decision, reason) = match self.plan.set_aside(image) {
             None => ("build", self.reason(image)),
-            Some(SetAside { aside, reason, .. }) => (aside.status(), reason),
+            Some(SetAside { aside, reason, .. }) => (aside.as_str(), reason),
         };
         entry["decision"] = decision.into();
         entry["reason"] = reason.into();
@@ -227,7 +227,7 @@ impl Outlook<'_> {
         entry["needs"] = needs.map(|needed| self.name(needed).to_string()).collect();
         if let Some(turn) = turns.get(&image) {
             entry["turn"] = (*turn).into();
-            entry["estimated_seconds"] = self.took(image).map(seconds).into();
+            entry["estimated_seconds"] = json!(self.took(image).map(Seconds::from));
         }
         entry
     }

@@ -16,7 +16,8 @@ use crate::report::ci::Ci;
 use crate::report::logs::Logs;
 use crate::report::progress::{Detail, Manner, Progress};
 use crate::report::record::Record;
-use crate::report::{Subscriber, html, junit, summary};
+use crate::report::summary::Summary;
+use crate::report::{Subscriber, html, junit, summary_text};
 use crate::settings::{OutputSettings, Service, Verbosity};
 
 /// All subscribers of a run.
@@ -82,14 +83,14 @@ impl Reports {
     fn sum_up(&self, output: &OutputSettings) -> Vec<Diagnostic> {
         let mut troubles = Vec::new();
         if output.verbosity != Verbosity::Quiet {
-            console::say_all(&summary::text(&self.record));
+            console::say_all(&summary_text::text(&self.record));
         }
-        let json = summary::json(&self.record);
+        let summary = Summary::new(&self.record);
         if let Some(file) = &output.summary_json_file {
-            troubles.extend(write("the summary", file, Json::indented(&json).as_str()));
+            troubles.extend(write("the summary", file, Json::indented(&summary).as_str()));
         }
         if output.json
-            && let Err(error) = console::print_json(&Json::in_one_line(&json))
+            && let Err(error) = console::print_json(&Json::in_one_line(&summary))
         {
             troubles.push(Diagnostic::new(format!("the summary can't be written: {error}")));
         }

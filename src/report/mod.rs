@@ -2,22 +2,17 @@
 
 pub mod catalogue;
 pub mod ci;
+pub mod format;
 pub mod html;
 pub mod junit;
 pub mod logs;
 mod plain;
 pub mod progress;
 pub mod record;
+mod subscriber;
 pub mod summary;
+pub mod summary_text;
 #[cfg(test)]
 mod testing;
 
-use std::time::Duration;
-
-use crate::event::Event;
-
-/// Receives the events of a run.
-pub trait Subscriber {
-    /// Handles an event; `at` is the time since the start of the run.
-    fn hear(&mut self, at: Duration, event: &Event);
-}
+pub use subscriber::Subscriber;

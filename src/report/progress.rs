@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::ci::Ci;
+use super::format::{clock, rough};
 use super::record::{Entry, Fate, Record};
-use super::summary::{clock, rough};
 use crate::console::{self, Colour, Command, LONGEST_TEXT, Line, Writer};
 use crate::event::{Event, Outcome, Pushed};
 use crate::image::ImageName;

@@ -11,6 +11,7 @@ use super::logs::log_path;
 use crate::event::{Aside, Event, Existing, Outcome, Pushed};
 use crate::image::{ImageName, ImageRef};
 use crate::visible;
+use crate::words::words;
 
 /// Number of lines kept of each image's log.
 const TAIL: usize = 100;
@@ -27,6 +28,14 @@ pub struct Step {
     pub total: usize,
     /// The instruction as the engine reports it.
     pub instruction: String,
+}
+
+words! {
+    /// Status of an image of a run that is not over.
+    pub enum PendingStatus {
+        /// The image is to be built, and is not done.
+        Pending = "pending",
+    }
 }
 
 /// Fate of an image.
@@ -53,9 +62,9 @@ impl Fate {
     /// Returns the status word for reports that programs read.
     pub fn status(&self) -> &'static str {
         match self {
-            Self::Pending => "pending",
+            Self::Pending => PendingStatus::Pending.as_str(),
             Self::Finished(outcome) => outcome.status(),
-            Self::Aside { aside, .. } => aside.status(),
+            Self::Aside { aside, .. } => aside.as_str(),
         }
     }
 

@@ -1,213 +1,319 @@
-//! Summary of a run: as text for people, and as JSON for programs.
+//! Summary of a run as JSON for programs.
 //!
 //! The JSON has the five lists of kolla-build under their names (`built`, `failed` with a `status`,
 //! `not_matched`, `skipped`, `unbuildable`). Each entry has a `name`; the further fields of an
 //! entry are Kiln's own.
 
-use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+use std::path::Path;
 
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::record::{Entry, Fate, Record};
-use crate::console::Listing;
-use crate::event::{Aside, Outcome, Pushed};
+use super::format::{Seconds, Time};
+use super::record::{Entry, Fate, PendingStatus, Record};
+use crate::event::{Aside, BuiltImage, BuiltStatus, Existing, FailureKind, Pushed};
 use crate::image::ImageName;
-use crate::visible;
 
-/// Returns the JSON summary of a run.
-pub fn json(record: &Record) -> Value {
-    let list = |entries: &mut dyn Iterator<Item = (&ImageName, &Entry)>| -> Value {
-        entries.map(|(name, entry)| image(name, entry, record)).collect()
-    };
-    let finished = |well| record.finished(well).map(|(name, entry, _)| (name, entry));
-    let mut summary = json!({
-        "built": list(&mut finished(true)),
-        "failed": list(&mut finished(false)),
-        "not_matched": list(&mut record.aside(&[Aside::NotMatched])),
-        "skipped": list(&mut record.aside(Aside::SKIPPED)),
-        "unbuildable": list(&mut record.aside(&[Aside::Unbuildable])),
-        "run": run(record),
-    });
-    if !record.lists.is_empty() {
-        summary["lists"] = lists(record);
-    }
-    summary
+/// Summary of a run of `kiln build`. All lists are sorted by name.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Summary<'a> {
+    /// Images that were built, and pushed if that was requested.
+    built: Vec<Image<'a, BuiltStatus, Built<'a>>>,
+    /// Images that were to be built, of which the build or the push was not successful.
+    failed: Vec<Image<'a, FailureKind, Failed<'a>>>,
+    /// Images that were not selected.
+    not_matched: Vec<Image<'a, Aside, NotBuilt<'a>>>,
+    /// Images that were selected and not built: skipped by an option, or unchanged.
+    skipped: Vec<Image<'a, Aside, NotBuilt<'a>>>,
+    /// Images that can't be built for this base and type.
+    unbuildable: Vec<Image<'a, Aside, NotBuilt<'a>>>,
+    /// The run as a whole.
+    run: Run<'a>,
+    /// Manifest lists that were pushed; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lists: Vec<PushedImage<'a>>,
 }
 
-/// Returns the data of the run as a whole.
-pub(super) fn run(record: &Record) -> Value {
-    json!({
-        "started": timestamp(record.at),
-        "seconds": seconds(record.took),
-        "estimated_seconds": record.estimate.map(seconds),
-        "engine": record.engine,
-        "threads": record.threads,
-        "interrupted": record.interrupted,
-    })
+/// The run as a whole.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Run<'a> {
+    /// Start of the run.
+    started: Time,
+    /// Duration of the run.
+    seconds: Seconds,
+    /// Duration of all builds that was expected; null if too few earlier durations are known.
+    estimated_seconds: Option<Seconds>,
+    /// Description of the engine and its builder.
+    engine: &'a str,
+    /// Largest number of images that are built at the same time.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    threads: usize,
+    /// True if the user interrupted the run.
+    interrupted: bool,
 }
 
-/// Returns the manifest lists that were pushed.
-pub(super) fn lists(record: &Record) -> Value {
-    record.lists.iter().map(in_registry).collect()
+/// An image of the run.
+#[derive(Debug, Serialize)]
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, rename = "{Rest}Image")
+)]
+pub struct Image<'a, Status, Rest> {
+    /// Short name of the image.
+    name: &'a str,
+    /// Status of the image.
+    status: Status,
+    /// Reference that the image is tagged with.
+    reference: String,
+    /// Topological wave: 1 for an image that needs no other image of the tree, else 1 more than
+    /// the highest wave of the images that it needs.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    wave: usize,
+    /// Details beyond the status; null if there are none.
+    reason: Option<String>,
+    /// Base, type and platform, as far as they differ between images of the run; absent if none
+    /// does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    axis: Option<&'a str>,
+    #[serde(flatten)]
+    rest: Rest,
 }
 
-/// Returns the data of one image.
-pub(super) fn image(name: &ImageName, entry: &Entry, record: &Record) -> Value {
-    let mut told = json!({
-        "name": name.as_str(),
-        "status": entry.fate.status(),
-        "reference": entry.reference.to_string(),
-        "wave": entry.wave,
-        "reason": entry.fate.reason(),
-    });
-    if let Some(axis) = name.axis() {
-        told["axis"] = json!(axis);
-    }
-    match &entry.fate {
-        Fate::Pending => {}
-        Fate::Aside { existing, .. } => {
-            told["id"] = json!(existing.id);
-            told["fingerprint"] = json!(existing.fingerprint);
+/// Work on an image.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Work<'a> {
+    /// Start of the build; null if it never started.
+    started: Option<Time>,
+    /// Duration from the start of the build to the end of the push.
+    seconds: Seconds,
+    /// Number of build attempts.
+    attempts: usize,
+    /// Number of attempts that failed and were retried: fetches, builds and pushes.
+    retries: usize,
+    /// Path of the log file; null if there is none.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    log: Option<&'a Path>,
+}
+
+/// Further fields of an image that was built.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Built<'a> {
+    #[serde(flatten)]
+    work: Work<'a>,
+    /// Id of the image in the engine.
+    id: &'a str,
+    /// Size of the image in the engine, in bytes; null if the engine does not report it.
+    size: Option<u64>,
+    /// Digest of everything that the image is made of; null if some of it is not known.
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{64}$")))]
+    fingerprint: Option<&'a str>,
+    /// Digest in the first registry; null if the image was not pushed.
+    digest: Option<&'a str>,
+    /// Every registry that the image was pushed to.
+    pushed: Vec<PushedImage<'a>>,
+}
+
+/// Further fields of an image of which the build or the push failed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Failed<'a> {
+    #[serde(flatten)]
+    work: Work<'a>,
+    /// Position of the instruction that failed; absent if it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<Position<'a>>,
+}
+
+/// Position of an instruction.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+struct Position<'a> {
+    /// Path of the template.
+    template: &'a str,
+    /// Line of the template: that of the instruction, or the nearest line above it that the
+    /// Dockerfile has unchanged.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    template_line: usize,
+    /// Line of the Dockerfile.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    line: usize,
+}
+
+/// Further fields of an image that was not to be built.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct NotBuilt<'a> {
+    /// Id of the image in the engine; null if the engine does not have it or was not queried.
+    id: Option<&'a str>,
+    /// Fingerprint of the existing image, if a build would give it the same one; otherwise null.
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{64}$")))]
+    fingerprint: Option<&'a str>,
+}
+
+/// Image or manifest list in a registry.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct PushedImage<'a> {
+    /// Reference that it was pushed as.
+    reference: String,
+    /// Digest of its manifest in the registry.
+    digest: &'a str,
+}
+
+impl<'a> Summary<'a> {
+    /// Returns the summary of a run that is over.
+    pub fn new(record: &'a Record) -> Self {
+        let mut summary = Self {
+            built: Vec::new(),
+            failed: Vec::new(),
+            not_matched: Vec::new(),
+            skipped: Vec::new(),
+            unbuildable: Vec::new(),
+            run: Run::new(record),
+            lists: record.lists.iter().map(PushedImage::new).collect(),
+        };
+        for (name, entry) in &record.images {
+            match AnyImage::new(name, entry, record, entry.fate.reason()) {
+                AnyImage::Pending(_) => {}
+                AnyImage::Built(image) => summary.built.push(image),
+                AnyImage::Failed(image) => summary.failed.push(image),
+                AnyImage::NotBuilt(image) => match image.status {
+                    Aside::NotMatched => summary.not_matched.push(image),
+                    Aside::Skipped | Aside::Unchanged => summary.skipped.push(image),
+                    Aside::Unbuildable => summary.unbuildable.push(image),
+                },
+            }
         }
-        Fate::Finished(outcome) => {
-            told["started"] = json!(entry.started.map(|started| timestamp(record.at + started)));
-            told["seconds"] = json!(seconds(entry.took()));
-            told["attempts"] = json!(entry.attempts);
-            told["retries"] = json!(entry.retried.len());
-            told["log"] = json!(entry.log);
-            if let Some(place) = &entry.place {
-                told["place"] = json!({
-                    "template": place.template,
-                    "template_line": place.template_line,
-                    "line": place.line,
-                });
+        summary
+    }
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(record: &'a Record) -> Self {
+        Self {
+            started: record.at.into(),
+            seconds: record.took.into(),
+            estimated_seconds: record.estimate.map(Seconds::from),
+            engine: &record.engine,
+            threads: record.threads,
+            interrupted: record.interrupted,
+        }
+    }
+}
+
+impl<'a> PushedImage<'a> {
+    pub(super) fn new(pushed: &'a Pushed) -> Self {
+        Self { reference: pushed.reference.to_string(), digest: &pushed.digest }
+    }
+}
+
+/// Nothing to add to the fields of every image.
+#[derive(Debug, Serialize)]
+pub struct Nothing {}
+
+/// Image with any fate.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum AnyImage<'a> {
+    Pending(Image<'a, PendingStatus, Nothing>),
+    Built(Image<'a, BuiltStatus, Built<'a>>),
+    Failed(Image<'a, FailureKind, Failed<'a>>),
+    NotBuilt(Image<'a, Aside, NotBuilt<'a>>),
+}
+
+impl<'a> AnyImage<'a> {
+    /// Returns the data of an image, with `reason` as its details beyond the status.
+    pub(super) fn new(
+        name: &'a ImageName,
+        entry: &'a Entry,
+        record: &Record,
+        reason: Option<String>,
+    ) -> Self {
+        let common = Common { name, entry, reason };
+        match &entry.fate {
+            Fate::Pending => Self::Pending(common.with(PendingStatus::Pending, Nothing {})),
+            Fate::Finished(outcome) => {
+                let work = Work::new(entry, record);
+                match outcome.result() {
+                    Ok((built, pushed)) => {
+                        let rest = Built::new(work, built, pushed);
+                        Self::Built(common.with(BuiltStatus::Built, rest))
+                    }
+                    Err(kind) => Self::Failed(common.with(kind, Failed::new(work, entry))),
+                }
             }
-            if let Outcome::Built { made, pushed } = outcome {
-                told["id"] = json!(made.id);
-                told["size"] = json!(made.size);
-                told["fingerprint"] = json!(made.fingerprint);
-                told["digest"] = json!(pushed.first().map(|pushed| &pushed.digest));
-                told["pushed"] = pushed.iter().map(in_registry).collect();
+            Fate::Aside { aside, existing, .. } => {
+                Self::NotBuilt(common.with(*aside, NotBuilt::new(existing)))
             }
         }
     }
-    told
 }
 
-/// Returns the summary for people: a line for each image, by wave, and the counts last.
-pub fn text(record: &Record) -> Listing {
-    let mut text = Listing::default();
-    let width = record.images.keys().map(|name| name.to_string().len()).max().unwrap_or(0);
-    for (title, well) in [("Built", true), ("Failed", false)] {
-        let images = by_wave(record.finished(well).map(|(name, entry, _)| (name, entry)));
-        heading(&mut text, title, !images.is_empty());
-        for (name, entry) in images {
-            let took = clock(entry.took());
-            let mut line = format!("  wave {}  {name:width$}  {took:>8}", entry.wave);
-            match entry.retried.len() {
-                0 => {}
-                1 => line.push_str(", 1 retry"),
-                retries => write!(line, ", {retries} retries").expect("a string takes all"),
-            }
-            if !well {
-                write!(line, "  {}", entry.fate.status()).expect("a string takes all");
-            }
-            if let Some(detail) = entry.fate.reason() {
-                write!(line, ": {}", first_line(&detail)).expect("a string takes all");
-            }
-            text.line(line);
+/// Parts of the fields of every image.
+struct Common<'a> {
+    name: &'a ImageName,
+    entry: &'a Entry,
+    reason: Option<String>,
+}
+
+impl<'a> Common<'a> {
+    fn with<Status, Rest>(self, status: Status, rest: Rest) -> Image<'a, Status, Rest> {
+        Image {
+            name: self.name.as_str(),
+            status,
+            reference: self.entry.reference.to_string(),
+            wave: self.entry.wave,
+            reason: self.reason,
+            axis: self.name.axis(),
+            rest,
         }
     }
-    for (title, kinds) in [("Skipped", Aside::SKIPPED), ("Unbuildable", &[Aside::Unbuildable])] {
-        // Unbuildable images that were not asked for are only counted here; the JSON lists them.
-        let images = by_wave(record.aside(kinds).filter(|(_, entry)| is_told(entry)));
-        heading(&mut text, title, !images.is_empty());
-        for (name, entry) in images {
-            let reason = entry.fate.reason().unwrap_or_default();
-            text.line(format!("  wave {}  {name:width$}  {reason}", entry.wave));
+}
+
+impl<'a> Work<'a> {
+    fn new(entry: &'a Entry, record: &Record) -> Self {
+        Self {
+            started: entry.started.map(|started| Time::from(record.at + started)),
+            seconds: entry.took().into(),
+            attempts: entry.attempts,
+            retries: entry.retried.len(),
+            log: entry.log.as_deref(),
         }
     }
-    text.line(format!("{} in {}", counts(record), clock(record.took)));
-    text
 }
 
-/// Returns false for an unbuildable image that was not asked for: reports for people leave it out.
-pub(super) fn is_told(entry: &Entry) -> bool {
-    match entry.fate {
-        Fate::Aside { aside: Aside::Unbuildable, asked_for, .. } => asked_for,
-        _ => true,
+impl<'a> Built<'a> {
+    fn new(work: Work<'a>, built: &'a BuiltImage, pushed: &'a [Pushed]) -> Self {
+        Self {
+            work,
+            id: &built.id,
+            size: built.size,
+            fingerprint: built.fingerprint.as_deref(),
+            digest: pushed.first().map(|pushed| pushed.digest.as_str()),
+            pushed: pushed.iter().map(PushedImage::new).collect(),
+        }
     }
 }
 
-fn by_wave<'a>(
-    images: impl Iterator<Item = (&'a ImageName, &'a Entry)>,
-) -> Vec<(&'a ImageName, &'a Entry)> {
-    let mut images: Vec<_> = images.collect();
-    images.sort_by_key(|(name, entry)| (entry.wave, *name));
-    images
-}
-
-/// Returns the number of images for each fate, in words.
-pub fn counts(record: &Record) -> String {
-    let counts = [
-        ("built", record.finished(true).count()),
-        ("failed", record.finished(false).count()),
-        ("skipped", record.aside(Aside::SKIPPED).count()),
-        ("not matched", record.aside(&[Aside::NotMatched]).count()),
-        ("unbuildable", record.aside(&[Aside::Unbuildable]).count()),
-    ];
-    counts.map(|(what, count)| format!("{count} {what}")).join(", ")
-}
-
-/// Formats a time as RFC 3339 in UTC, with milliseconds.
-pub fn timestamp(time: SystemTime) -> String {
-    let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{time:.3}")
-}
-
-fn in_registry(pushed: &Pushed) -> Value {
-    json!({ "reference": pushed.reference.to_string(), "digest": pushed.digest })
-}
-
-fn heading(text: &mut Listing, title: &str, wanted: bool) {
-    if wanted {
-        text.line(title);
+impl<'a> Failed<'a> {
+    fn new(work: Work<'a>, entry: &'a Entry) -> Self {
+        let place = entry.place.as_ref().map(|place| Position {
+            template: &place.template,
+            template_line: place.template_line,
+            line: place.line,
+        });
+        Self { work, place }
     }
 }
 
-fn first_line(text: &str) -> &str {
-    visible::lines(text).next().unwrap_or_default()
-}
-
-/// Returns a duration in seconds, rounded to milliseconds.
-pub fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-/// Formats a duration for people: `1.2s`, `3m 04s`, `2h 00m`.
-pub fn clock(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, _) => format!("{:.1}s", duration.as_secs_f64()),
-        (0, minutes, seconds) => format!("{minutes}m {seconds:02}s"),
-        (hours, minutes, _) => format!("{hours}h {minutes:02}m"),
+impl<'a> NotBuilt<'a> {
+    fn new(existing: &'a Existing) -> Self {
+        Self { id: existing.id.as_deref(), fingerprint: existing.fingerprint.as_deref() }
     }
-}
-
-/// Formats an estimated duration: `40s`, `12m`, `2h 10m`.
-pub fn rough(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 99.5 {
-        return format!("{}s", seconds.round().max(1.0));
-    }
-    let minutes = (seconds / 60.0).round();
-    if minutes < 60.0 {
-        return format!("{minutes}m");
-    }
-    let tens = (seconds / 600.0).round();
-    format!("{}h {:02}m", (tens / 6.0).floor(), tens % 6.0 * 10.0)
 }
 
 #[cfg(test)]
@@ -216,37 +322,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_tells_every_fate() {
-        insta::assert_snapshot!(text(&record_of_all_fates()).as_str());
-    }
-
-    #[test]
-    fn json_has_the_five_lists() {
-        let json = json(&record_of_all_fates());
-        insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap());
-    }
-
-    #[test]
-    fn guesses_are_rough() {
-        let table = [
-            (0.2, "1s"),
-            (89.6, "90s"),
-            (100.0, "2m"),
-            (724.0, "12m"),
-            (3599.0, "1h 00m"),
-            (7500.0, "2h 10m"),
-        ];
-        for (seconds, expected) in table {
-            assert_eq!(rough(Duration::from_secs_f64(seconds)), expected);
-        }
-    }
-
-    #[test]
-    fn durations_are_readable() {
-        let clock = |seconds| clock(Duration::from_secs(seconds));
-        assert_eq!(
-            [clock(0), clock(59), clock(64), clock(7260)],
-            ["0.0s", "59.0s", "1m 04s", "2h 01m"]
-        );
+    fn summary_has_the_five_lists() {
+        let record = record_of_all_fates();
+        insta::assert_snapshot!(serde_json::to_string_pretty(&Summary::new(&record)).unwrap());
     }
 }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use crate::support::{Cleanup, Engine, Run, TestTree};
 use serde_json::Value;
 
-const SCHEMA: &str = include_str!("../../docs/summary.schema.json");
+const SCHEMA: &str = include_str!("../../docs/schemas/summary.schema.json");
 
 #[track_caller]
 fn assert_valid(summary: &Value) {
