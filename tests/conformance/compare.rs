@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_the_same() {
+    fn equal_results_have_no_difference() {
         assert_eq!(found(&tree(TREE)), []);
         assert_eq!(tree(TREE).files(), 3);
         assert_eq!(tree(TREE).images, ["base", "nova/nova-api"].map(str::to_owned).into());
     }
 
     #[test]
-    fn what_no_image_is_made_of_is_not_compared() {
+    fn files_outside_of_images_are_not_compared() {
         assert_eq!(found(&with("macros.j2", Some("other"))), []);
         assert_eq!(found(&with("macros.j2", None)), []);
         assert_eq!(found(&with("nova/README", Some("read"))), []);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_one_side_is_told_once() {
+    fn image_of_one_side_is_reported_once() {
         let path = "nova/nova-api/Dockerfile";
         finds(&with(path, None), "nova/nova-api", "there is no image nova/nova-api\n");
         let path = "cron/Dockerfile";

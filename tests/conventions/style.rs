@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
+
 /// Words that no doc comment begins with.
 const REFUSED: [&str; 13] = [
     "What", "How", "Whether", "Which", "Why", "Where", "Who", "It", "Its", "Those", "That", "By",
@@ -52,4 +54,33 @@ fn doc_comments_begin_with_a_verb_or_a_noun() {
     }
     assert!(all > 2000, "the comments were not found");
     assert!(refused.is_empty(), "STYLE.md refuses these beginnings of comments: {refused:#?}");
+}
+
+/// Words that no test is named with at its beginning: a name says which unit does what.
+const REFUSED_IN_NAMES: &str = "what|who|whose|it|its|which|how|where|why|whether|those|these|that|this|there|\
+     others|nobody|everybody";
+
+/// Words that no name of a test ends with: they do not say what is expected.
+const REFUSED_ENDINGS: &str = "(is|are)_told(_apart|_at_once)?|says?_so";
+
+/// Folders with sources of tests.
+const FOLDERS_OF_TESTS: [&str; 1] = ["tests"];
+
+#[test]
+fn tests_are_named_for_a_unit_and_an_expectation() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let name = Regex::new(r"#\[test\]\s*(?:#\[[^\n]*\]\s*)*fn ([a-z0-9_]+)").unwrap();
+    let refused = Regex::new(&format!("^({REFUSED_IN_NAMES})_|_({REFUSED_ENDINGS})$")).unwrap();
+    let (mut all, mut found) = (0, Vec::new());
+    for path in FOLDERS_OF_TESTS.iter().flat_map(|folder| sources(&root.join(folder))) {
+        let text = fs::read_to_string(&path).unwrap();
+        for name in name.captures_iter(&text).map(|name| name[1].to_owned()) {
+            all += 1;
+            if refused.is_match(&name) {
+                found.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert!(all > 300, "the tests were not found");
+    assert!(found.is_empty(), "STYLE.md refuses these names of tests: {found:#?}");
 }

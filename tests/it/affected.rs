@@ -99,7 +99,7 @@ fn a_changed_file_affects_its_image() {
 }
 
 #[test]
-fn reasons_of_its_own_come_before_those_of_parents() {
+fn own_reasons_are_listed_before_those_of_parents() {
     let shown = told(|tree| {
         tree.image("app", "FROM @base\nRUN true\n");
         tree.image("base", "FROM debian:bookworm\nRUN true\n");
@@ -108,7 +108,7 @@ fn reasons_of_its_own_come_before_those_of_parents() {
 }
 
 #[test]
-fn images_come_and_go() {
+fn added_and_removed_images_are_listed() {
     let shown = told(|tree| {
         tree.image("new", "FROM @base\n");
         fs::remove_dir_all(tree.path().join("lone")).unwrap();
@@ -144,7 +144,7 @@ fn configuration_is_compared_too() {
 }
 
 #[test]
-fn sources_are_what_is_said_of_them_and_local_ones_what_is_in_them() {
+fn remote_sources_are_compared_by_settings_and_local_ones_by_contents() {
     let conf = |reference: &str| {
         format!(
             "[app]\ntype = git\nlocation = https://example.com/app\nreference = {reference}\n\
@@ -169,7 +169,7 @@ fn sources_are_what_is_said_of_them_and_local_ones_what_is_in_them() {
 /// Files of the repository are compared with their committed version; ignored files and those
 /// outside are taken as they are now.
 #[test]
-fn files_beside_the_tree_have_a_past_too() {
+fn files_beside_the_tree_are_compared_too() {
     let tree = TestTree::new(FAMILY);
     tree.write(".gitignore", "ignored\n");
     tree.write("over/app/more", "then\n");
@@ -203,7 +203,7 @@ fn a_selection_limits_the_list() {
 }
 
 #[test]
-fn several_axes_are_told_apart() {
+fn several_axes_are_listed_apart() {
     let tree = family();
     tree.image("lone", "FROM debian:{{ install_type }}\n");
     tree.image("app", "FROM @base\n{% if install_type == \"source\" %}RUN true{% endif %}\n");
@@ -214,7 +214,7 @@ fn several_axes_are_told_apart() {
 }
 
 #[test]
-fn what_git_can_not_tell_is_refused() {
+fn commits_that_git_does_not_know_are_refused() {
     let tree = family();
     let place = regex::escape(&tree.path().canonicalize().unwrap().display().to_string());
     let shown =
@@ -235,7 +235,7 @@ fn what_git_can_not_tell_is_refused() {
 }
 
 #[test]
-fn a_tree_that_was_not_there_or_was_wrong_is_told() {
+fn missing_or_broken_tree_at_the_commit_is_reported() {
     let tree = family();
     fs::create_dir(tree.path().join("later")).unwrap();
     fs::copy(tree.path().join("tree.toml"), tree.path().join("later/tree.toml")).unwrap();
@@ -251,7 +251,7 @@ fn a_tree_that_was_not_there_or_was_wrong_is_told() {
 
 /// A shallow clone has to fetch the commit first.
 #[test]
-fn a_shallow_clone_is_told_to_fetch() {
+fn shallow_clone_is_refused_with_advice_to_fetch() {
     let tree = family();
     commit_all_again(&tree);
     let clone = tempfile::tempdir().unwrap();
@@ -282,7 +282,7 @@ fn the_repository_is_left_as_it_is() {
 }
 
 #[test]
-fn what_did_not_change_is_not_listed() {
+fn unchanged_images_are_not_listed() {
     let tree = family();
     let build = |arguments: &[&str]| {
         let since = ["build", "--changed-since", "HEAD"];
@@ -304,7 +304,7 @@ fn what_did_not_change_is_not_listed() {
 }
 
 #[test]
-fn what_changed_is_built_on_what_did_not() {
+fn changed_images_are_built_on_unchanged_parents() {
     require_engine();
     let tree = committed(TestTree::new(&[
         ("base", "FROM debian:bookworm\n"),

@@ -53,7 +53,7 @@ fn listings() {
 }
 
 #[test]
-fn a_pattern_that_matches_nothing_among_others_is_told() {
+fn pattern_without_match_among_others_is_reported() {
     snapshot("list-one-pattern-of-two", &["--list-images", "lone", "nobody"]);
 }
 
@@ -72,13 +72,13 @@ fn wrong_usage() {
 }
 
 #[test]
-fn nothing_matched() {
+fn pattern_without_match_ends_with_its_exit_code() {
     snapshot("nothing-matched", &["--list-images", "group-apu"]);
     snapshot("nothing-matched-of-many", &["nobody", "no-one"]);
 }
 
 #[test]
-fn no_engine() {
+fn unreachable_engine_is_reported() {
     snapshot("no-engine", &["lone"]);
     snapshot("no-engine-for-existing", &["--list-images", "--skip-existing"]);
 }
@@ -101,7 +101,7 @@ fn wrong_trees() {
 }
 
 #[test]
-fn every_wrong_template_is_told_at_once() {
+fn all_wrong_templates_are_reported_at_once() {
     let tree = family();
     tree.image("lone", "FROM {{ one }}\n");
     tree.image("base", "FROM {{ two }}\n");
@@ -162,7 +162,7 @@ fn build_conf_in_the_working_folder_is_found() {
 }
 
 #[test]
-fn a_variable_of_the_environment_stands_between_file_and_flag() {
+fn environment_variable_overrides_file_and_yields_to_flag() {
     let tree = family();
     let mut command = tree.command(&["--list-images"]);
     command.env("KILN_REGEX", "^lone$");
@@ -387,7 +387,7 @@ fn an_image_has_one_template() {
 
 /// Called `kolla-build`, the program is `kiln build`.
 #[test]
-fn the_name_of_kolla_build_stands_for_the_command() {
+fn program_called_kolla_build_runs_build() {
     let tree = family();
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("kolla-build");
@@ -413,7 +413,7 @@ fn config(tree: &TestTree, arguments: &[&str]) -> Run {
 }
 
 #[test]
-fn what_holds_is_shown_with_its_origin() {
+fn config_show_prints_values_with_their_origin() {
     let tree = family();
     tree.write(
         "build.conf",
@@ -449,14 +449,14 @@ fn a_configuration_file_is_checked() {
 
 /// Options of kolla-build that have no effect in Kiln are accepted.
 #[test]
-fn options_without_effect_say_so() {
+fn options_without_effect_are_reported() {
     let tree = family();
     let run = build(&tree, &["--list-images", "lone", "--buildkit-builder", "mine"]);
     insta::assert_snapshot!("no-effect", shown(&tree, &run));
 }
 
 #[test]
-fn options_that_do_not_go_together_are_refused() {
+fn conflicting_options_are_refused() {
     let tree = family();
     let told = |arguments: &[&str]| {
         let run = build(&tree, arguments).expect(2);
@@ -525,7 +525,7 @@ fn with_override(text: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn what_an_override_does_in_vain_is_told() {
+fn override_without_effect_is_reported() {
     let text = "{% extends parent_template %}\n\
                 {% set packed_packages_append = [\"b\"] %}\n\
                 {% set paked_packages_append = [\"c\"] %}\n\

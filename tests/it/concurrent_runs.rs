@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::support::{Cleanup, Engine, Run, TestTree, kiln};
 
 #[test]
-fn a_second_run_for_the_same_names_waits_and_says_so() {
+fn second_run_for_the_same_names_waits_with_a_message() {
     Engine::Docker.require();
     let tree = TestTree::new(&[(
         "slow",
@@ -37,7 +37,7 @@ fn a_second_run_for_the_same_names_waits_and_says_so() {
 }
 
 #[test]
-fn two_runs_with_one_work_folder_leave_all_of_one() {
+fn runs_sharing_a_work_folder_leave_the_files_of_one() {
     let trees = ["a", "b"].map(|name| {
         let tree = TestTree::new(&[]);
         for image in 0..60 {
@@ -198,22 +198,22 @@ fn no_image_lies(engine: Engine, option: &'static str) {
 }
 
 #[test]
-fn no_image_of_two_jobs_lies_by_the_classic_builder() {
+fn labels_of_concurrent_jobs_match_contents_with_the_classic_builder() {
     no_image_lies(Engine::Docker, "--nobuildkit");
 }
 
 #[test]
-fn no_image_of_two_jobs_lies_by_buildkit() {
+fn labels_of_concurrent_jobs_match_contents_with_buildkit() {
     no_image_lies(Engine::Docker, "--buildkit");
 }
 
 #[test]
-fn no_image_of_two_jobs_lies_by_podman() {
+fn labels_of_concurrent_jobs_match_contents_with_podman() {
     no_image_lies(Engine::Podman, "--buildkit");
 }
 
 #[test]
-fn run_without_a_folder_for_locks_says_so() {
+fn run_without_a_lock_folder_is_warned_about() {
     Engine::Docker.require();
     let tree = TestTree::new(&[("app", "FROM debian:bookworm\n")]);
     let _cleanup = Cleanup::new(tree.namespace());

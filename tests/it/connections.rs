@@ -135,7 +135,7 @@ fn an_engine_is_reached_over_the_network() {
 }
 
 #[test]
-fn an_engine_out_of_reach_is_told_with_the_cause() {
+fn unreachable_engine_is_reported_with_the_cause() {
     let image = Image::new();
     let [port] = free_ports();
     let nobody = format!("tcp://127.0.0.1:{port}");
@@ -216,7 +216,7 @@ fn an_engine_is_reached_with_tls() {
 }
 
 #[test]
-fn an_engine_and_a_client_that_do_not_trust_each_other_do_not_speak() {
+fn tls_connection_needs_trust_on_both_sides() {
     let (ours, others, image) = (Authority::new(), Authority::new(), Image::new());
     let proxy = Proxy::with_tls(ours.server("127.0.0.1"));
     let elsewhere = Proxy::with_tls(ours.server("engine.example"));
@@ -354,7 +354,7 @@ fn an_engine_is_reached_through_ssh() {
 }
 
 #[test]
-fn what_ssh_complains_of_is_told() {
+fn errors_of_ssh_are_reported() {
     let (server, image) = (SshServer::new(), Image::new());
     let path = server.search_path();
     let refused = |host: &str, words: &[&str]| {
@@ -417,7 +417,7 @@ fn contexts_of_the_docker_client_are_followed() {
 }
 
 #[test]
-fn contexts_that_can_not_be_followed_are_told() {
+fn unusable_contexts_are_reported() {
     let (client, image) = (Client::new(), Image::new());
     client.add("far", "host=ssh://user@far.example");
     client.add("blind", "host=tcp://127.0.0.1:1,skip-tls-verify=true");

@@ -125,7 +125,7 @@ fn engine_that_sends_a_byte_a_second_is_given_up() {
 }
 
 #[test]
-fn id_that_is_none_is_not_passed_on() {
+fn invalid_id_is_not_passed_on() {
     for id in ["--help", "", "sha256:../../x", "a b", "a\\u001b[2J"] {
         let body = format!(
             r#"[{{"Id":"{id}","ParentId":"","RepoTags":["a:b"],"RepoDigests":[],"Created":0,"Size":1,"SharedSize":-1,"Labels":{{}},"Containers":-1}}]"#

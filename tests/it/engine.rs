@@ -54,28 +54,28 @@ const FAMILY: &[(&str, &str)] = &[
 by_every_way! {
     the_family_is_built
     a_sibling_is_mounted_from
-    a_failure_stays_below_the_failed
-    what_failed_is_tried_again
+    failure_affects_descendants_alone
+    failed_builds_are_retried
     a_second_run_builds_nothing
-    what_changed_is_rebuilt_and_nothing_else
+    only_changed_images_are_rebuilt
     an_existing_parent_is_skipped_and_its_child_is_built_on_it
     the_cache_is_used_unless_it_is_not_wanted
-    contexts_come_whole
+    contexts_arrive_complete
     contexts_of_many_files_are_built_and_known_again
-    last_words_of_a_failed_instruction_are_told
-    a_prompt_that_a_build_hangs_at_is_told
-    dangling_images_are_as_few_as_before
+    last_output_of_a_failed_instruction_is_reported
+    prompt_at_which_a_build_hangs_is_reported
+    builds_leave_no_dangling_images
     an_image_on_another_parent_is_not_taken_for_unchanged
     files_of_one_size_are_not_taken_for_each_other
     pushed_images_can_be_pulled_by_digest
-    a_registry_out_of_reach_is_told_apart
-    a_base_that_cannot_be_had_fails_with_its_name
+    unreachable_registry_is_a_connection_error
+    missing_base_image_is_named_in_the_failure
     images_are_squashed_down_to_their_parents
     an_interrupt_ends_the_run
     a_silent_engine_is_given_up_on
-    the_summary_goes_where_it_is_asked_for
-    a_run_is_told_in_lines
-    sources_are_built_from_and_a_missing_one_harms_nobody_else
+    summary_is_written_where_requested
+    progress_is_printed_in_lines
+    missing_source_fails_its_image_alone
     the_sites_certificates_reach_the_images
 }
 
@@ -143,7 +143,7 @@ fn a_sibling_is_mounted_from(way: Way) {
     }
 }
 
-fn a_failure_stays_below_the_failed(way: Way) {
+fn failure_affects_descendants_alone(way: Way) {
     let family = Built::by(way, FAMILY);
     family.tree.image("mid", "FROM @base\nRUN echo about to fail && exit 7\n");
     let logs = tempfile::tempdir().unwrap();
@@ -158,7 +158,7 @@ fn a_failure_stays_below_the_failed(way: Way) {
     assert!(log.contains("about to fail"), "{log}");
 }
 
-fn what_failed_is_tried_again(way: Way) {
+fn failed_builds_are_retried(way: Way) {
     let family = Built::by(way, &[("flaky", "FROM debian:bookworm\nRUN exit 3\n")]);
     let run = family.build(&["--retries", "1"]).expect(1);
     assert_eq!(run.summary()["failed"][0]["attempts"], 2);
@@ -201,7 +201,7 @@ fn the_cache_is_used_unless_it_is_not_wanted(way: Way) {
     assert_ne!(build(&["--nocache"]), first);
 }
 
-fn contexts_come_whole(way: Way) {
+fn contexts_arrive_complete(way: Way) {
     let family = Built::by(way, &[]);
     family.tree.image(
         "whole",
@@ -264,7 +264,7 @@ fn contexts_of_many_files_are_built_and_known_again(way: Way) {
     assert!(plan.stdout.contains("; files below modules/some-package-3/lib changed"), "{plan:?}");
 }
 
-fn last_words_of_a_failed_instruction_are_told(way: Way) {
+fn last_output_of_a_failed_instruction_is_reported(way: Way) {
     let words = "E: the disk of the mirror is full";
     let failing = format!("FROM debian:bookworm\nRUN printf '{words}' >&2 && exit 4\n");
     let run = Built::by(way, &[("bad", &failing)]).build(&[]).expect(1);
@@ -275,7 +275,7 @@ fn last_words_of_a_failed_instruction_are_told(way: Way) {
     assert!(told.is_some() && error.is_none_or(|error| told < Some(error)), "{run:?}");
 }
 
-fn a_prompt_that_a_build_hangs_at_is_told(way: Way) {
+fn prompt_at_which_a_build_hangs_is_reported(way: Way) {
     let prompting = "FROM debian:bookworm\nRUN printf 'Continue? [Y/n] ' && sleep 8\n";
     let run = Built::by(way, &[("asks", prompting)]).build(&["--timeout", "3"]).expect(3);
     assert!(run.stderr.contains("asks | Continue? [Y/n]\n"), "{run:?}");
@@ -307,7 +307,7 @@ fn pushed_images_can_be_pulled_by_digest(way: Way) {
     pull_all_by_digest(built);
 }
 
-fn a_registry_out_of_reach_is_told_apart(way: Way) {
+fn unreachable_registry_is_a_connection_error(way: Way) {
     let family = Built::by(way, &[("only", "FROM debian:bookworm\nRUN true\n")]);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
@@ -317,7 +317,7 @@ fn a_registry_out_of_reach_is_told_apart(way: Way) {
     assert_eq!(run.names("failed"), ["only connection_error"]);
 }
 
-fn a_base_that_cannot_be_had_fails_with_its_name(way: Way) {
+fn missing_base_image_is_named_in_the_failure(way: Way) {
     let family = Built::by(way, &[("only", "FROM 127.0.0.1:1/no/such:image\nRUN true\n")]);
     let run = family.build(&["--pull"]).expect(3);
     assert!(run.stderr.contains("its base 127.0.0.1:1/no/such:image can't be pulled"), "{run:?}");
@@ -432,7 +432,7 @@ fn a_silent_engine_is_given_up_on(way: Way) {
     wait_until_gone(way, &mark);
 }
 
-fn the_summary_goes_where_it_is_asked_for(way: Way) {
+fn summary_is_written_where_requested(way: Way) {
     let family = Built::by(way, &[("only", "FROM debian:bookworm\n")]);
     let file = family.tree.path().join("summary.json");
     let run = family.build(&["--summary-json-file", file.to_str().unwrap()]).expect(0);
@@ -448,7 +448,7 @@ fn the_summary_goes_where_it_is_asked_for(way: Way) {
 }
 
 /// Compares the whole output of a run, without the parts that differ between runs.
-fn a_run_is_told_in_lines(way: Way) {
+fn progress_is_printed_in_lines(way: Way) {
     let family = Built::by(way, FAMILY);
     family.tree.image("bad", "FROM @base\nRUN exit 9\n");
     let run = family.build(&["^bad$"]).expect(1);
@@ -477,7 +477,7 @@ fn with_certificate() -> String {
     format!("ca_certificates = \"base/site.crt\"\n{FETCHING}")
 }
 
-fn sources_are_built_from_and_a_missing_one_harms_nobody_else(way: Way) {
+fn missing_source_fails_its_image_alone(way: Way) {
     let unpack = "FROM debian:bookworm\nADD {{ image_name }}-archive /app\nADD plugins-archive additions-archive /\n";
     let family =
         Built::by(way, &[("app", unpack), ("lost", unpack), ("plain", "FROM debian:bookworm\n")]);
@@ -522,7 +522,7 @@ fn the_sites_certificates_reach_the_images(way: Way) {
     assert!(missing.stderr.contains("'/nonexistent/ca.pem' can't be read"), "{missing:?}");
 }
 
-fn what_changed_is_rebuilt_and_nothing_else(way: Way) {
+fn only_changed_images_are_rebuilt(way: Way) {
     let family = Built::by(way, FAMILY);
     let nothing: Vec<String> = Vec::new();
     let everything = ["base", "leaf", "mid", "tool"];
@@ -570,7 +570,7 @@ fn dangling(way: Way, test: &str) -> usize {
 }
 
 /// A rebuilt image leaves its predecessor without a tag; nothing else is left.
-fn dangling_images_are_as_few_as_before(way: Way) {
+fn builds_leave_no_dangling_images(way: Way) {
     let mark = format!("dangling-{way:?}-{}", std::process::id()).to_lowercase();
     let template = format!("FROM debian:bookworm\nLABEL test={mark}\nCOPY file /file\n");
     let family = Built::by(way, &[("only", &template)]);
@@ -631,7 +631,7 @@ fn explained(built: &Built, arguments: &[&str]) -> Run {
 }
 
 #[test]
-fn an_image_is_explained_with_what_changed() {
+fn explain_lists_the_changes_of_an_image() {
     let family = Built::by(Way::Classic, FAMILY);
     let told = |what: &str| {
         let run = explained(&family, &["mid"]).expect(0);
@@ -656,7 +656,7 @@ fn an_image_is_explained_with_what_changed() {
 
 /// No image depends on the clock, although a label of Kolla's trees contains the date.
 #[test]
-fn another_day_makes_no_other_image() {
+fn images_do_not_depend_on_the_date() {
     let release = kolla::install("9.4.0");
     let on = |epoch: &str, what: &[&str]| {
         let mut command = kiln();

@@ -237,7 +237,7 @@ fn an_engine_without_space_fails_what_does_not_fit() {
 
 /// The work folder is written before anything is built.
 #[test]
-fn a_work_folder_without_space_ends_the_run_before_it_begins() {
+fn full_work_folder_ends_the_run_before_any_build() {
     require_engine();
     let folder = tempfile::tempdir().unwrap();
     let small = Tmpfs::new(&folder.path().join("work"), 1);
@@ -251,7 +251,7 @@ fn a_work_folder_without_space_ends_the_run_before_it_begins() {
 }
 
 #[test]
-fn logs_without_space_are_told_and_harm_no_image() {
+fn full_log_folder_is_reported_and_fails_no_image() {
     require_engine();
     let folder = tempfile::tempdir().unwrap();
     let small = Tmpfs::new(&folder.path().join("logs"), 1);

@@ -197,7 +197,7 @@ fn the_durations_of_builds_are_kept_for_the_next_run() {
 }
 
 #[test]
-fn durations_that_are_of_no_use_are_told_and_harm_nothing() {
+fn unusable_durations_are_reported_and_ignored() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("durations.json"), "broken").unwrap();
     let said = said_with_state_in(folder.path());
@@ -235,14 +235,14 @@ fn an_answer_without_evidence_is_not_believed() {
 }
 
 #[test]
-fn a_failed_build_is_told_in_the_engines_words() {
+fn failed_build_is_reported_with_the_engines_message() {
     let record = r#"{"errorDetail":{"message":"exit code: 9"},"error":"exit code: 9"}"#;
     let found = failure(&FakeEngine::new(&[("POST /build", stream(&[record]))]), &[]);
     assert_eq!(found, (1, "error".to_owned(), "exit code: 9".to_owned()));
 }
 
 #[test]
-fn a_broken_connection_is_one() {
+fn broken_connection_is_a_connection_error() {
     let cut = Answer::Cut(r#"{"stream":"Step 1/1 : FROM x\n"}"#.to_owned());
     for (what, answer) in [("cut", cut), ("no JSON", json("{nonsense"))] {
         let found = failure(&FakeEngine::new(&[("POST /build", answer)]), &[]);
@@ -252,7 +252,7 @@ fn a_broken_connection_is_one() {
 
 /// An answer with an invalid part is not trusted, whatever comes after that part.
 #[test]
-fn nonsense_in_the_middle_of_an_answer_is_not_passed_over() {
+fn invalid_record_in_an_answer_is_an_error() {
     let step = r#"{"stream":"Step 1/1 : FROM x\n"}"#;
     for nonsense in ["{nonsense", r#"{"stream":"#, "<html>a proxy speaks</html>", "[1, 2"] {
         let answer = stream(&[step, nonsense, &built(ID)]);
@@ -263,7 +263,7 @@ fn nonsense_in_the_middle_of_an_answer_is_not_passed_over() {
 }
 
 #[test]
-fn the_end_of_a_line_may_come_apart_from_it() {
+fn line_end_in_a_later_record_ends_its_line() {
     let apart = |record: &str| Answer::Parts(vec![record.to_owned(), "\r\n".to_owned()]);
     let digest = format!("127.0.0.1:9/family/one-binary-only@{ID}");
     let engine = FakeEngine::new(&[
@@ -308,7 +308,7 @@ fn an_engine_that_falls_silent_is_given_up_on() {
 }
 
 #[test]
-fn what_a_build_said_last_is_told_when_it_is_given_up() {
+fn last_output_is_reported_when_a_build_is_given_up() {
     let prompt = r#"{"stream":"Continue? [Y/n] "}"#.to_owned() + "\r\n";
     let ends: [(Answer, &[&str]); 3] = [
         (Answer::Stall(prompt.clone()), &["--timeout", "1"]),
@@ -323,7 +323,7 @@ fn what_a_build_said_last_is_told_when_it_is_given_up() {
 
 /// A line of 24 MB in records of 12 kB, which fits in the memory only if most of it is passed on.
 #[test]
-fn a_line_without_end_takes_no_memory_for_long() {
+fn endless_line_uses_bounded_memory() {
     let record = format!(r#"{{"stream":"{}"}}"#, "a".repeat(12_000)) + "\r\n";
     let answer = Answer::Parts([vec![record; 2000], vec![built(ID)]].concat());
     let engine = FakeEngine::new(&[("POST /build", answer)]);
@@ -408,7 +408,7 @@ fn existing_images_are_asked_for_in_one_call() {
 }
 
 #[test]
-fn credentials_come_from_the_clients_configuration_and_are_told_nobody() {
+fn credentials_come_from_the_clients_configuration_and_are_not_printed() {
     use base64::Engine as _;
     let base64 = base64::engine::general_purpose::STANDARD;
     let folder = tempfile::tempdir().unwrap();

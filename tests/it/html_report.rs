@@ -70,7 +70,7 @@ fn bright(browser: &mut Browser) -> usize {
 }
 
 #[test]
-fn a_real_run_is_told() {
+fn page_shows_a_real_run() {
     require_engine();
     let tree = TestTree::new(&[
         ("base", "FROM debian:bookworm\nLABEL role=base\nRUN echo one\n"),
@@ -216,7 +216,7 @@ fn five_hundred_images_can_be_searched_and_walked_through() {
 }
 
 #[test]
-fn narrow_pages_do_not_run_over() {
+fn narrow_pages_do_not_overflow() {
     let file = written(&large_run(), "narrow.html");
     let mut browser = Browser::start(400, 800);
     for hash in ["", "#image/team-03-base"] {
@@ -229,7 +229,7 @@ fn narrow_pages_do_not_run_over() {
 }
 
 #[test]
-fn a_run_of_nothing_is_told() {
+fn page_shows_an_empty_run() {
     let nothing = Catalogue { images: BTreeMap::new(), read_template: Box::new(|_| None) };
     let file = written(&Record::new(nothing, None), "nothing.html");
     let mut browser = Browser::start(1000, 700);
@@ -243,7 +243,7 @@ fn a_run_of_nothing_is_told() {
 }
 
 #[test]
-fn what_others_wrote_stays_text() {
+fn third_party_text_is_escaped() {
     let hostile = [
         "</script><script>window.harmed = 1</script>",
         "<img src=x onerror=\"window.harmed = 1\">",

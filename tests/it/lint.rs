@@ -47,7 +47,7 @@ fn found(change: impl Fn(&TestTree)) -> String {
 }
 
 #[test]
-fn nothing_is_found_where_nothing_is_wrong() {
+fn correct_tree_has_no_findings() {
     let run = lint(&family(), &[]).expect(0);
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("nothing found\n", ""));
     assert_eq!(lint(&family(), &["--format", "json"]).expect(0).stdout, "[]\n");
@@ -121,7 +121,7 @@ fn one_fault_in_a_dockerfile_is_one_finding() {
 }
 
 #[test]
-fn what_a_shell_can_not_read_is_found() {
+fn shell_syntax_errors_are_found() {
     let dash = found_in_app(&format!("{HEAD}RUN if true; then \\\n    true\n"));
     let expected = "app/Dockerfile.tera:3: shell-syntax: sh can't read the command: ";
     assert!(dash.starts_with(expected), "{dash}");
@@ -161,7 +161,7 @@ fn one_fault_in_a_tree_is_one_finding() {
 
 /// Images that do not render to a Dockerfile are reported, and the others are still checked.
 #[test]
-fn what_can_not_be_rendered_or_read_is_found() {
+fn templates_that_fail_to_render_or_parse_are_found() {
     let undefined = found_in_app("FROM @base\nRUN {{ nothing }}\n");
     assert!(undefined.starts_with("app/Dockerfile.tera:2: render-error: "), "{undefined}");
     let syntax = found_in_app("FROM @base\nRUN {% if %}\n");
@@ -237,7 +237,7 @@ fn a_finding_on_several_axes_is_one() {
 
 /// A fault in a component that all images share is reported once, at its place.
 #[test]
-fn a_fault_in_a_component_is_told_of_it() {
+fn fault_in_a_component_is_reported_there() {
     let tree = family();
     tree.write(
         "parts.tera",
@@ -254,7 +254,7 @@ fn a_fault_in_a_component_is_told_of_it() {
 }
 
 #[test]
-fn an_image_that_can_not_be_built_is_not_looked_at() {
+fn unbuildable_image_is_not_checked() {
     let tree = family();
     tree.image("app", &format!("{HEAD}WORKDIR app\n"));
     let manifest = fs::read_to_string(tree.path().join("tree.toml")).unwrap();
@@ -265,7 +265,7 @@ fn an_image_that_can_not_be_built_is_not_looked_at() {
 }
 
 #[test]
-fn wrong_usage_is_told() {
+fn wrong_usage_is_refused() {
     let tree = family();
     let rule = lint(&tree, &["--rule", "apt-list"]).expect(2);
     assert!(rule.stderr.contains("'apt-lists'"), "{rule:?}");

@@ -85,7 +85,7 @@ fn a_file_of_10_gb_in_an_archive_of_10_mb_is_refused() {
 }
 
 #[test]
-fn gigabytes_where_no_file_is_are_not_read() {
+fn gigabytes_between_archive_entries_are_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bomb.tar.gz");
     let table = [
@@ -279,7 +279,7 @@ fn templates_that_nest_too_deep_are_refused_where_they_do() {
 }
 
 #[test]
-fn a_loop_without_end_is_ended_and_shown() {
+fn endless_loop_is_ended_with_its_place() {
     let loops = "{% for a in range(end=99999) %}{% for b in range(end=99999) %}\
                  {% for c in range(end=99999) %}{% endfor %}{% endfor %}{% endfor %}";
     let told = told(&tree("Dockerfile.tera", &format!("FROM x\n{loops}"), &[]));
@@ -288,7 +288,7 @@ fn a_loop_without_end_is_ended_and_shown() {
 }
 
 #[test]
-fn text_without_end_is_ended_and_shown() {
+fn unbounded_text_is_ended_with_its_place() {
     let table = [
         (
             "Dockerfile.tera",
@@ -304,7 +304,7 @@ fn text_without_end_is_ended_and_shown() {
 }
 
 #[test]
-fn memory_without_end_is_ended_and_shown() {
+fn unbounded_memory_is_ended_with_its_place() {
     let table = [
         (
             "Dockerfile.tera",

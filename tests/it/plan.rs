@@ -58,7 +58,7 @@ fn entry<'a>(plan: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn a_plan_is_told_without_an_engine() {
+fn plan_needs_no_engine() {
     let tree = family();
     remember(&tree, &[("base", 65.0), ("group-base", 30.5), ("group-api", 4.0)]);
     let plan = |arguments: &[&str]| build(&tree, &[&["--plan"], arguments].concat());
@@ -72,7 +72,7 @@ fn a_plan_is_told_without_an_engine() {
 }
 
 #[test]
-fn several_axes_are_told_apart() {
+fn several_axes_are_planned_apart() {
     let tree = family();
     tree.image("lone", "FROM debian:{{ install_type }}\n");
     let both = ["--plan", "--type", "binary,source", "^lone$", "^group-base$"];
@@ -86,7 +86,7 @@ fn several_axes_are_told_apart() {
 }
 
 #[test]
-fn nothing_is_built_or_written() {
+fn planning_builds_and_writes_nothing() {
     require_engine();
     let tree = TestTree::new(&[("base", "FROM debian:bookworm\n")]);
     let _cleanup = Cleanup::new(tree.namespace());
@@ -98,7 +98,7 @@ fn nothing_is_built_or_written() {
 }
 
 #[test]
-fn what_a_build_refuses_a_plan_refuses() {
+fn plan_refuses_the_same_as_a_build() {
     let tree = family();
     let several = build(&tree, &["--plan", "--platform", "linux/amd64,linux/arm64"]).expect(2);
     assert!(several.stderr.contains("add --push"), "{several:?}");
@@ -110,7 +110,7 @@ fn what_a_build_refuses_a_plan_refuses() {
 }
 
 #[test]
-fn what_the_engine_has_is_told_of() {
+fn plan_names_images_that_the_engine_has() {
     require_engine();
     let tree = TestTree::new(&[
         ("base", "FROM debian:bookworm\n"),
@@ -170,7 +170,7 @@ fn what_the_engine_has_is_told_of() {
 
 /// With `--push`, an image of the engine counts only if the registry has it, too.
 #[test]
-fn what_is_only_missing_in_the_registry_is_told() {
+fn plan_names_images_missing_only_in_the_registry() {
     require_engine();
     let tree = TestTree::new(&[("base", "FROM debian:bookworm\n")]);
     let registry = registry();
@@ -191,7 +191,7 @@ fn what_is_only_missing_in_the_registry_is_told() {
 }
 
 #[test]
-fn what_changed_since_a_commit_is_told() {
+fn plan_names_the_changes_since_a_commit() {
     let tree = family();
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
@@ -209,7 +209,7 @@ fn what_changed_since_a_commit_is_told() {
 
 /// For any small tree, the plan has the images that `--list-images` lists, in the same order.
 #[test]
-fn the_plan_is_what_is_listed() {
+fn plan_and_list_name_the_same_images() {
     let mut runner = TestRunner::new(Config { cases: 12, ..Config::default() });
     let names = ["a", "b", "c", "d", "e", "f"];
     let parents = prop::collection::vec(any::<prop::sample::Index>(), 1..names.len());

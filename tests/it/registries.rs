@@ -37,7 +37,7 @@ fn push(engine: Engine, registry: &Registry, variables: &[(&str, &Path)]) -> Run
 }
 
 #[test]
-fn who_is_not_known_may_not_push() {
+fn push_without_credentials_is_denied() {
     let registry = Registry::private();
     for engine in [Engine::Docker, Engine::Podman] {
         let run = push(engine, &registry, &[]).expect(1);
@@ -53,7 +53,7 @@ fn who_is_not_known_may_not_push() {
 }
 
 #[test]
-fn credentials_of_either_client_open_the_door() {
+fn push_uses_the_credentials_of_either_client() {
     let registry = Registry::private();
     let auths = format!(r#"{{"auths": {{"REGISTRY": {{"auth": "{AUTH}"}}}}}}"#);
     let dockers = registry.credentials("docker/config.json", &auths);
@@ -80,7 +80,7 @@ fn credentials_of_either_client_open_the_door() {
 /// A credential helper is a program on the PATH; its credentials are given to the engine and to
 /// nothing else.
 #[test]
-fn credentials_of_a_helper_open_the_door() {
+fn push_uses_the_credentials_of_a_helper() {
     let registry = Registry::private();
     let helper = registry.credentials(
         "bin/docker-credential-test",
@@ -203,7 +203,7 @@ fn a_list_needs_all_its_images() {
 
 /// A machine without any images builds only those that the registry does not have.
 #[test]
-fn what_the_registry_has_unchanged_is_not_built() {
+fn images_unchanged_in_the_registry_are_not_built() {
     for engine in [Engine::Docker, Engine::Podman] {
         let registry = Registry::open();
         let tree = family(engine, 2);

@@ -178,7 +178,7 @@ const OTHER_DIGEST: &str = "Docker-Content-Digest: sha256:\
 const FULL: &str = r#"{"errors":[{"code":"UNKNOWN","message":"no space left on device"}]}"#;
 
 #[test]
-fn what_passes_is_tried_again() {
+fn transient_registry_errors_are_retried() {
     let table = [
         ("429", of_manifests(2, Misdeed::Answer(429, "", BUSY))),
         ("429 in words", of_manifests(2, Misdeed::Answer(429, "", "slow down"))),
@@ -202,7 +202,7 @@ fn what_passes_is_tried_again() {
 
 /// The engine itself sends the layer again.
 #[test]
-fn a_layer_that_was_cut_off_is_pushed_whole() {
+fn layer_that_was_cut_off_is_pushed_again() {
     let family = Family::new();
     family.registry.has(&of_layers(1, Misdeed::Cut));
     let run = family.push(&[]).expect(0);
@@ -211,7 +211,7 @@ fn a_layer_that_was_cut_off_is_pushed_whole() {
 }
 
 #[test]
-fn what_does_not_pass_is_told_after_all_tries() {
+fn permanent_registry_errors_are_reported_after_all_retries() {
     let table = [
         ("500", Misdeed::Answer(500, "", ""), "500", 2),
         ("503", Misdeed::Answer(503, "", "in maintenance"), "503", 2),
@@ -264,7 +264,7 @@ fn a_registry_without_space_fails_the_push_until_it_has_some() {
 }
 
 #[test]
-fn a_layer_that_is_always_cut_off_is_told() {
+fn layer_that_is_always_cut_off_fails_the_push() {
     let family = Family::new();
     family.registry.has(&of_layers(ALWAYS, Misdeed::Cut));
     let run = family.push(&["--retries", "0"]);
@@ -281,7 +281,7 @@ fn of_questions(word: &'static str, times: usize, misdeed: Misdeed) -> Vec<Fault
 /// A registry that serves other content than it was sent is as bad as one that stored nothing; this
 /// holds for images, and for lists of correct images.
 #[test]
-fn what_a_registry_serves_has_to_be_what_it_was_sent() {
+fn served_digest_must_match_the_pushed_one() {
     let table = [
         ("another digest", Misdeed::Answer(200, OTHER_DIGEST, ""), "and serves sha256:0000"),
         ("nothing", Misdeed::Answer(404, "", UNKNOWN), "the registry does not have"),
@@ -312,7 +312,7 @@ fn what_a_registry_serves_has_to_be_what_it_was_sent() {
 
 /// The engine may reach a registry that Kiln can't reach.
 #[test]
-fn a_registry_that_can_not_be_asked_what_it_serves_is_believed() {
+fn registry_that_cannot_be_queried_is_believed() {
     let table = [
         ("500", Misdeed::Answer(500, "", "")),
         ("401", Misdeed::Answer(401, "", UNAUTHORIZED)),
@@ -329,7 +329,7 @@ fn a_registry_that_can_not_be_asked_what_it_serves_is_believed() {
 
 /// When Kiln itself pushes to a registry, it waits as long as `Retry-After` asks for.
 #[test]
-fn a_list_waits_as_long_as_the_registry_asks_for() {
+fn push_of_a_list_waits_for_retry_after() {
     let family = Family::new();
     let list = family.list();
     let busy = Misdeed::Answer(429, "Retry-After: 3\r\n", BUSY);
@@ -341,7 +341,7 @@ fn a_list_waits_as_long_as_the_registry_asks_for() {
 }
 
 #[test]
-fn a_survey_of_a_registry_bears_what_passes() {
+fn survey_retries_transient_errors() {
     let family = Family::new();
     family.push(&[]).expect(0);
     let unavailable = Misdeed::Answer(503, "Retry-After: 1\r\n", "");

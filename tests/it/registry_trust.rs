@@ -234,7 +234,7 @@ fn realm_that_is_no_address_for_credentials_is_refused() {
 
 /// The registry and the token service use TLS and have different hosts.
 #[test]
-fn token_service_of_another_host_is_told_once_and_asked_for_each_repository() {
+fn token_service_of_another_host_is_reported_once_and_asked_for_each_repository() {
     let authority = Authority::default();
     let service = Server::with_tls(&authority, |_| json(200, r#"{"token":"t","expires_in":300}"#));
     let realm = format!("https://localhost:{}/token", service.port);
@@ -336,7 +336,7 @@ fn identity_token_is_exchanged_at_the_token_service_alone() {
 }
 
 #[test]
-fn busy_token_service_is_told_as_what_it_is_and_asked_again() {
+fn busy_token_service_is_reported_and_retried() {
     for (status, told, requests) in [(503, "503", 3), (429, "429", 3), (401, "401", 1)] {
         let service = Server::plain(move |_| empty(status, "Retry-After: 1\r\n"));
         let realm = format!("http://127.0.0.1:{}/token", service.port);
@@ -627,7 +627,7 @@ fn pipe(path: &Path) {
 }
 
 #[test]
-fn pipes_where_files_are_expected_are_told_and_not_waited_for() {
+fn pipes_in_place_of_files_are_reported_without_waiting() {
     let registry = Server::plain(has_all);
     let address = format!("127.0.0.1:{}", registry.port);
     let survey = Survey::without_credentials(&address, 1);
@@ -680,7 +680,7 @@ fn build_in_vain(name: &str, logs: &Path, more: &[&str]) -> Run {
 }
 
 #[test]
-fn planted_links_in_shared_folders_lead_nowhere() {
+fn planted_links_in_shared_folders_are_not_followed() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("victim"), "kept").unwrap();

@@ -75,7 +75,7 @@ fn of_page(page: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn all_that_is_written_of_a_run_agrees() {
+fn all_reports_of_a_run_agree() {
     let (tree, _cleanup) = tree_of_all_fates();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -148,7 +148,7 @@ fn is_there(tree: &TestTree) -> bool {
 }
 
 #[test]
-fn what_cannot_be_written_is_told_and_the_images_are_built() {
+fn unwritable_reports_are_reported_and_images_built() {
     let folder = tempfile::tempdir().unwrap();
     let logs = folder.path().join("logs");
     fs::create_dir_all(logs.join("base.log")).unwrap();
@@ -171,7 +171,7 @@ fn what_cannot_be_written_is_told_and_the_images_are_built() {
 }
 
 #[test]
-fn a_closed_standard_output_is_told() {
+fn closed_standard_output_is_reported() {
     let (tree, _cleanup) = small_tree();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -194,7 +194,7 @@ fn a_closed_standard_output_is_told() {
 }
 
 #[test]
-fn one_thread_shows_its_log_as_it_comes() {
+fn log_of_a_single_thread_is_printed_as_it_arrives() {
     let (tree, _cleanup) = small_tree();
     let run = tree.build(&["--threads", "1"]).expect(0);
     assert!(run.stderr.contains("base | "), "{run:?}");
@@ -204,7 +204,7 @@ fn one_thread_shows_its_log_as_it_comes() {
 
 /// The CI service is recognised by its environment variables, and can be set or disabled.
 #[test]
-fn services_get_what_they_understand() {
+fn ci_services_get_their_own_format() {
     Engine::Docker.require();
     let tree = TestTree::new(&[("bad", "FROM debian:bookworm\n\nRUN echo said && exit 9\n")]);
     let run = |arguments: &[&str], variable: &str| {

@@ -367,7 +367,7 @@ fn pipes_in_a_repository_are_not_waited_for() {
 }
 
 #[test]
-fn variables_of_another_repository_are_not_heeded() {
+fn variables_of_another_repository_are_ignored() {
     let checkout = Checkout::new();
     let other = Checkout::new();
     let program = checkout.program();

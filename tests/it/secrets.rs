@@ -29,7 +29,7 @@ fn all_of(folder: &Path) -> String {
 /// Runs with the most output possible: one image that is lent a secret, one that fails, and one
 /// whose source can't be fetched, pushed to a registry that requires a password.
 #[test]
-fn what_a_run_leaves_behind_has_no_secret_in_it() {
+fn run_leaves_no_secret_behind() {
     Engine::Docker.require();
     let registry = Registry::private();
     let auths = format!(r#"{{"auths": {{"REGISTRY": {{"auth": "{AUTH}"}}}}}}"#);

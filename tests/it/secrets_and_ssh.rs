@@ -98,7 +98,7 @@ fn a_secret_of_a_variable_reaches_the_instruction_and_stays_nowhere() {
 }
 
 #[test]
-fn a_secret_that_is_wanted_and_not_lent_fails_the_build() {
+fn secret_that_is_not_passed_fails_the_build() {
     let lone = Lone::new(DIGEST);
     let mut command = lone.command(&["--secret", "id=other,env=KEEP_ME"]);
     command.env("KEEP_ME", SECRET);
@@ -109,7 +109,7 @@ fn a_secret_that_is_wanted_and_not_lent_fails_the_build() {
 }
 
 #[test]
-fn builders_that_lend_nothing_are_refused() {
+fn builders_without_secrets_are_refused() {
     let lone = Lone::new("RUN true");
     lone.tree.write("secret.txt", SECRET);
     let spec = format!("id=x,src={}", lone.tree.path().join("secret.txt").display());
@@ -193,7 +193,7 @@ fn asking(mount: &str) -> Lone {
 }
 
 #[test]
-fn agents_of_ssh_are_asked_from_within_builds() {
+fn ssh_agents_are_reached_from_builds() {
     let (own, other) = (Agent::with_key("my own key"), Agent::with_key("the other key"));
     let lone = asking("required=true");
     let mut command = lone.command(&["--ssh", "default"]);
@@ -211,7 +211,7 @@ fn agents_of_ssh_are_asked_from_within_builds() {
 }
 
 #[test]
-fn an_agent_that_is_wanted_and_not_lent_fails_the_build() {
+fn ssh_agent_that_is_not_passed_fails_the_build() {
     let lone = asking("required=true");
     lone.build(&[]).expect(1);
     let own = Agent::with_key("my own key");

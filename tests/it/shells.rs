@@ -76,7 +76,7 @@ fn zsh_takes_the_completions() {
 }
 
 #[test]
-fn the_other_shells_have_theirs() {
+fn completions_exist_for_the_other_shells() {
     for shell in ["elvish", "powershell"] {
         assert!(completions(shell).contains("--skip-unchanged"), "{shell}");
     }
@@ -128,7 +128,7 @@ fn every_command_has_a_page_of_the_manual() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_told() {
+fn unwritable_folder_is_reported() {
     let mut command = kiln();
     command.args(["man", "/dev/null/man1"]);
     let run = Run::of(command).expect(2);

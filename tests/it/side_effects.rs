@@ -199,7 +199,7 @@ const COMMANDS: &[&[&str]] = &[
 ];
 
 #[test]
-fn commands_that_build_nothing_write_nothing_and_ask_nobody() {
+fn read_only_commands_write_no_file_and_open_no_socket() {
     let checkout = hostile_checkout();
     let at = checkout.path().canonicalize().unwrap();
     let script = at.join("script");
@@ -247,7 +247,7 @@ fn commands_that_build_nothing_write_nothing_and_ask_nobody() {
 }
 
 #[test]
-fn checkout_of_a_kolla_build_has_its_version_asked_and_no_program_run() {
+fn version_of_a_kolla_checkout_is_read_without_running_its_programs() {
     let checkout = checkout("", "");
     let at = checkout.path().canonicalize().unwrap();
     let ran = at.join("ran");

@@ -249,12 +249,12 @@ fn asked_for(usual: usize) -> usize {
 }
 
 #[test]
-fn a_run_that_is_broken_off_leaves_what_is_right() {
+fn interrupted_run_leaves_consistent_state() {
     trials(asked_for(4));
 }
 
 #[test]
 #[ignore = "takes hours: two hundred times a hundred images"]
-fn runs_that_are_broken_off_leave_what_is_right() {
+fn interrupted_runs_leave_consistent_state() {
     trials(asked_for(200));
 }

@@ -298,7 +298,7 @@ fn talking(mut connection: TcpStream) {
 }
 
 #[test]
-fn server_that_talks_for_ever_is_given_up_in_little_memory() {
+fn endless_answer_is_given_up_in_bounded_memory() {
     let port = serve(talking);
     let tree = tree();
     let text = section("git", &format!("git://127.0.0.1:{port}/app"), "reference = main");
@@ -331,7 +331,7 @@ fn arguments_of_all() -> Vec<String> {
 }
 
 #[test]
-fn what_fetches_ends_with_an_interrupted_run() {
+fn fetching_programs_end_with_an_interrupted_run() {
     let port = serve(silent);
     for (arguments, wait) in [(["--skip-unchanged", "--plan"], 130), (["--retries", "0"], 130)] {
         for signal in ["INT", "TERM"] {
@@ -441,7 +441,7 @@ fn look_into(folder: &Path, seen: &mut String) {
 }
 
 #[test]
-fn password_of_a_git_source_is_never_to_be_seen() {
+fn password_of_a_git_source_is_never_visible() {
     Engine::Docker.require();
     let folder = tempfile::tempdir().unwrap();
     let at = repository(folder.path());
@@ -548,7 +548,7 @@ fn transports_that_run_programs_are_refused() {
 }
 
 #[test]
-fn variables_of_another_repository_are_not_heeded() {
+fn variables_of_another_repository_are_ignored() {
     Engine::Docker.require();
     let folder = tempfile::tempdir().unwrap();
     let at = repository(folder.path());

@@ -135,7 +135,7 @@ fn a_file_is_copied_with_owner_and_mode() {
 }
 
 #[test]
-fn root_gives_files_to_others_and_nobody_else_does() {
+fn root_alone_changes_owners() {
     let container = Container::with_config(
         r#"{"command": "true", "config_files": [
             {"source": "/in/a", "dest": "/etc/a", "owner": "42457:42400", "perm": "0600"}]}"#,
@@ -178,7 +178,7 @@ fn several_sources_do_not_overwrite_each_other() {
 }
 
 #[test]
-fn a_name_with_the_signs_of_a_glob_is_taken_as_it_is_when_asked_for() {
+fn glob_characters_of_a_name_are_literal_on_request() {
     let container = Container::with_config(
         r#"{"command": "true", "config_files": [
             {"source": "/in/[a]", "dest": "/etc/a", "owner": "ME", "perm": "0600", "ignore_globs": true}]}"#,
@@ -259,7 +259,7 @@ fn a_missing_source_is_named() {
 }
 
 #[test]
-fn a_missing_optional_source_is_passed_over() {
+fn missing_optional_source_is_skipped() {
     let container = Container::with_config(
         r#"{"command": "true", "config_files": [
             {"source": "/in/nova.conf", "dest": "/etc/nova.conf", "owner": "ME", "perm": "0600",
@@ -291,7 +291,7 @@ fn permissions_reach_into_directories_when_asked_to() {
 }
 
 #[test]
-fn the_strategy_says_whether_a_second_start_copies_again() {
+fn strategy_decides_if_a_second_start_copies_again() {
     for (strategy, expected) in [("COPY_ALWAYS", "second"), ("COPY_ONCE", "first")] {
         let container = Container::with_config(
             r#"{"command": "first", "config_files": [
@@ -333,7 +333,7 @@ fn the_environment_may_hold_the_configuration_or_its_place() {
 }
 
 #[test]
-fn mistakes_are_told_in_words() {
+fn mistakes_are_reported_in_words() {
     let file = r#""source": "/in/a", "dest": "/etc/a""#;
     let entry = |fields: &str| format!(r#"{{"command": "true", "config_files": [{{{fields}}}]}}"#);
     let cases = [
@@ -361,7 +361,7 @@ fn mistakes_are_told_in_words() {
 }
 
 #[test]
-fn a_check_tells_every_difference_and_changes_nothing() {
+fn check_reports_every_difference_and_changes_nothing() {
     let config = r#"{"command": "true", "config_files": [
         {"source": "/in", "dest": "/etc/in", "owner": "ME", "perm": "0600"}]}"#;
     let container = Container::with_config(config);

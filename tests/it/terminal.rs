@@ -157,7 +157,7 @@ fn a_failing_run_on_a_narrow_terminal() {
 
 /// Tests a window that is resized in the middle of a run, and a terminal without any capabilities.
 #[test]
-fn odd_terminals_do_no_harm() {
+fn unusual_terminals_are_tolerated() {
     let tree = family();
     let _cleanup = Cleanup::new(tree.namespace());
     let terminal = Terminal::running(&command(&tree), "100");

@@ -172,7 +172,7 @@ fn values_and_arguments_are_only_read() {
 }
 
 #[test]
-fn a_service_that_says_so_is_given_no_commands_either() {
+fn findings_hold_no_commands_on_any_ci_service() {
     let tree = hostile_tree("x ##[add-mask]e");
     for (name, value) in [
         ("GITHUB_ACTIONS", "true"),
@@ -326,7 +326,7 @@ fn words_of_engines_and_builds_are_only_read() {
 }
 
 #[test]
-fn every_line_of_a_log_and_of_an_error_says_whose_it_is() {
+fn every_line_of_a_log_or_error_names_its_image() {
     let hostile = "exit 3 #\n::set-output name=image::x\rerror: all is lost\u{2028}base: built";
     let engine = hostile_engine(hostile);
     let tree = TestTree::new(&[("app", "FROM debian:bookworm\nRUN true\n")]);

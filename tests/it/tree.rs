@@ -154,7 +154,7 @@ fn wrong(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_asked_beyond_the_lint_is_found() {
+fn checks_beyond_the_lint_find_faults() {
     for (text, expected) in [
         ("FROM a\nRUN dnf install -y a b\n", ""),
         ("RUN true\n", "does not start with FROM"),

@@ -22,7 +22,7 @@ const RELEASE: &str = "23.0.0";
 type Answer = Result<Value, String>;
 
 #[test]
-fn files_are_taken_apart_alike() {
+fn files_are_parsed_alike() {
     let corpus = Corpus::read();
     let cases: Vec<&Case> = corpus.parsed.iter().chain(&corpus.settled).collect();
     let told = ask(&kolla::install(RELEASE), cases.iter().copied(), &[]);
@@ -38,7 +38,7 @@ fn files_are_taken_apart_alike() {
 }
 
 #[test]
-fn values_are_settled_alike() {
+fn values_are_resolved_alike() {
     let corpus = Corpus::read();
     let prefix = kolla::install(RELEASE);
     let reader = Reader::of(&prefix);
@@ -55,7 +55,7 @@ fn values_are_settled_alike() {
 
 /// A difference that is gone is to be taken off the list.
 #[test]
-fn what_differs_on_purpose_differs_as_the_corpus_says() {
+fn intended_differences_match_the_corpus() {
     let Corpus { on_purpose, .. } = Corpus::read();
     let prefix = kolla::install(RELEASE);
     let reader = Reader::of(&prefix);

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_nothing_is_told() {
+    fn page_shows_an_empty_run() {
         let data = json!(data(&Record::new(catalogue(), None)));
         assert_eq!(data["images"], json!([]));
         assert_eq!(data["critical"], json!([]));

@@ -263,7 +263,7 @@ fn every_page_is_followed() {
 }
 
 #[test]
-fn what_is_not_run_is_there() {
+fn commands_that_are_not_run_are_in_their_pages() {
     for (page, listed, reason, _) in NOT_RUN {
         let found = steps_of(page).iter().any(|step| command(&step.act) == *listed);
         assert!(found && !reason.is_empty(), "{page} has no '{listed}'");
@@ -272,7 +272,7 @@ fn what_is_not_run_is_there() {
 
 /// The index leads to every page, and every link to a file.
 #[test]
-fn links_lead_somewhere() {
+fn links_have_targets() {
     let listed = page::links(&text_of("docs/README.md"));
     for page in PAGES.iter().filter_map(|page| page.strip_prefix("docs/")) {
         assert!(

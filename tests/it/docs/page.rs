@@ -289,7 +289,7 @@ $ true
     }
 
     #[test]
-    fn what_is_shown_is_compared() {
+    fn shown_output_is_compared() {
         let agree = |shown: &str, said: &str| {
             let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
             agrees(&lines(shown), &lines(said))
