@@ -222,7 +222,7 @@ mod tests {
         for broken in ["", "no JSON", "{}", r#"{"version":1,"images":{"a":3}}"#, version] {
             fs::write(&file, broken).unwrap();
             let told = Durations::read(&file).unwrap_err().to_string();
-            assert!(told.contains("are begun anew") && !told.contains('\n'), "{told}");
+            assert!(told.contains("are discarded") && !told.contains('\n'), "{told}");
             keep(&file, &[("family/a:1", 4)], 1).unwrap();
             assert_eq!(seconds(&file, "family/a:1"), Some(4));
         }

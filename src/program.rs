@@ -484,8 +484,8 @@ mod tests {
     fn silent_program_is_ended() {
         let silence = Duration::from_millis(600);
         let of = |script: &str| refusal(script, &Limits { silence, ..limits() });
-        assert_eq!(of("sleep 60"), "nothing came for 0.6 s");
-        assert_eq!(of("echo x; sleep 60 & wait"), "nothing came for 0.6 s");
+        assert_eq!(of("sleep 60"), "no data came for 0.6 s");
+        assert_eq!(of("echo x; sleep 60 & wait"), "no data came for 0.6 s");
     }
 
     #[test]
@@ -494,7 +494,7 @@ mod tests {
         let drip = "while :; do echo x; sleep 0.1; done";
         assert_eq!(refusal(drip, &Limits { total, ..limits() }), "it took longer than 0.6 s");
         assert_eq!(refusal("yes", &limits()), "it writes more than 1 MiB");
-        assert_eq!(refusal("yes >&2", &limits()), "it says more than 16 MiB");
+        assert_eq!(refusal("yes >&2", &limits()), "it prints more than 16 MiB");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         let writes = format!("yes > '{}'", file.display());

@@ -143,7 +143,7 @@ mod tests {
         }
         for name in ["", "x/../helper", "/bin/sh", "..", ".x", "-x", "a b", "a\n", "a\0b", "ä"] {
             let refused = require_name(name).unwrap_err();
-            assert!(refused.contains("is no name of a credential helper"), "{refused}");
+            assert!(refused.contains("is not a name of a credential helper"), "{refused}");
         }
     }
 

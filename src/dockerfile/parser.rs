@@ -719,9 +719,9 @@ mod tests {
         let table = [
             ("", "no FROM", ""),
             ("RUN true", "no FROM", ""),
-            ("FROM", "names no image", "FROM"),
+            ("FROM", "has no image", "FROM"),
             ("FROM $X", "'X'", "$X"),
-            ("FROM ${X", "brace", "${X"),
+            ("FROM ${X", "unclosed brace", "${X"),
             ("FROM a:1 b", "'b' is not expected", "b"),
             ("FROM Upper:1", "not an image reference", "Upper:1"),
             ("FROM a:1\nCOPY --from=0 / /", "no stage 0", "0"),

@@ -101,8 +101,8 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Added(part) => write!(f, "{part} is new"),
-            Self::Removed(part) => write!(f, "{part} was removed"),
+            Self::Added(part) => write!(f, "{part} added"),
+            Self::Removed(part) => write!(f, "{part} removed"),
             Self::Changed(part) => write!(f, "{part} changed"),
         }
     }
@@ -187,7 +187,7 @@ mod tests {
         let before = parts(&[("Dockerfile", "1"), ("file a", "1"), ("file b", "1")]);
         let after = parts(&[("Dockerfile", "2"), ("file a", "1"), ("image base", "1")]);
         let shown: Vec<_> = changes(&before, &after).iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["Dockerfile changed", "file b is gone", "image base is new"]);
+        assert_eq!(shown, ["Dockerfile changed", "file b removed", "image base added"]);
     }
 
     #[test]

@@ -133,10 +133,12 @@ impl Progress {
         let deepest = pending.map(|entry| entry.wave).max().unwrap_or(0);
         let about = record.estimate.map(|estimate| format!(", about {}", rough(estimate)));
         let about = about.unwrap_or_default();
-        self.say_change(&Line::new("").text(format!(
-            "{count} to build, in waves up to {deepest}{about}, by {}",
-            record.engine
-        )));
+        self.say_change(
+            &Line::new("").text(format!(
+                "{count} to build, up to wave {deepest}{about}, by {}",
+                record.engine
+            )),
+        );
     }
 
     fn finished(&mut self, name: &ImageName, outcome: &Outcome, took: Duration, record: &Record) {

@@ -224,11 +224,11 @@ mod tests {
     #[test]
     fn wrong_lines_are_shown() {
         let table = [
-            ("a = b", "before any section", "a = b"),
-            ("[s]\n  a = b", "continues nothing", "a = b"),
-            ("[s]\na = b\n\n  c", "continues nothing", "c"),
-            ("[s]\na = b\n# d\n  c", "continues nothing", "c"),
-            ("[s]\na = b\r\r\n  c\r\n", "continues nothing", "c"),
+            ("a = b", "before the first section", "a = b"),
+            ("[s]\n  a = b", "no value to continue", "a = b"),
+            ("[s]\na = b\n\n  c", "no value to continue", "c"),
+            ("[s]\na = b\n# d\n  c", "no value to continue", "c"),
+            ("[s]\na = b\r\r\n  c\r\n", "no value to continue", "c"),
             ("[]\na = b", "no name", "[]"),
             ("\u{feff}[s]\r\na = b", "byte order mark", "\u{feff}[s]"),
             ("[s\na = b", "not closed", "[s"),

@@ -525,7 +525,7 @@ mod tests {
                 &[(E::Symlink, "a/b/up", "../.."), (E::Symlink, "evil", "a/b/up/../..")],
                 "'evil' is a link with '..' after the name of a folder",
             ),
-            (&[(E::Regular, "a", ""), (E::Regular, "a/b", "")], "'a/b' lies below \"a\""),
+            (&[(E::Regular, "a", ""), (E::Regular, "a/b", "")], "'a/b' is below \"a\""),
         ];
         for (entries, expected) in table {
             let reason = refusal(entries);
@@ -621,7 +621,7 @@ mod tests {
         let endless = io::Read::chain(&name[..512], io::repeat(b'x'));
         let mut bundle = Bundle::new("plugins", Vec::new(), LIMITS).unwrap();
         let reason = bundle.add(endless).unwrap_err().to_string();
-        assert!(reason.contains("more between its files than names"), "{reason}");
+        assert!(reason.contains("its headers are larger than names"), "{reason}");
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn a_changed_template_affects_its_image_and_all_that_stands_on_it() {
     let lone = told(|tree| tree.image("lone", "FROM debian:sid\n"));
     assert_eq!(
         lone,
-        "lone: Dockerfile changed, base debian:sid is new, base debian:trixie is gone\n"
+        "lone: Dockerfile changed, base debian:sid added, base debian:trixie removed\n"
     );
 }
 
@@ -95,7 +95,7 @@ fn a_changed_file_affects_its_image() {
     let moved = told(|tree| {
         fs::rename(tree.path().join("app/run.sh"), tree.path().join("app/start.sh")).unwrap();
     });
-    assert_eq!(moved, format!("app: file run.sh is gone, file start.sh is new\n{both}"));
+    assert_eq!(moved, format!("app: file run.sh removed, file start.sh added\n{both}"));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn files_beside_the_tree_are_compared_too() {
     let absolute = tree.path().join("over");
     assert_eq!(affected(&tree, &["-D", absolute.to_str().unwrap()]).expect(0).stdout, changed);
     tree.write("newer/app/more", "now\n");
-    let new = "app: file more is new\napp-extra: image app changed\n";
+    let new = "app: file more added\napp-extra: image app changed\n";
     assert_eq!(affected(&tree, &["-D", "newer"]).expect(0).stdout, new);
     let text = "{% extends parent_template %}\n{% block lone_footer %}\nRUN x\n{% endblock %}\n";
     tree.write("mine.tera", text);

@@ -193,7 +193,7 @@ fn the_durations_of_builds_are_kept_for_the_next_run() {
     let kept = fs::read_to_string(state.join("durations.json")).unwrap();
     assert!(kept.contains("\"family/one-binary-only\":{\"seconds\":0."), "{kept}");
     let said = said_with_state_in(&state);
-    assert!(said.starts_with("1 to build, in waves up to 1, about 1s, by "), "{said}");
+    assert!(said.starts_with("1 to build, up to wave 1, about 1s, by "), "{said}");
 }
 
 #[test]

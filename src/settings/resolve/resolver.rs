@@ -135,7 +135,7 @@ impl<'a> Resolver<'a> {
         match convert::boolean(&given.value) {
             Some(value) => value,
             None => {
-                let message = format!("'{}' is not a value of {name}", given.value);
+                let message = format!("{name} can't be '{}'", given.value);
                 self.refuse(given.refuse(message).help("write true or false"));
                 false
             }

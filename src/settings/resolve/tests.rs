@@ -184,11 +184,11 @@ fn wrong_values_are_refused_with_a_cure() {
         ),
         (&[("install_type", "source")], "", "the base 'one' has no type 'source' | known: binary"),
         (&[("threads", "0")], "", "threads can't be '0' | write a whole number of at least 1"),
-        (&[("format", "xml")], "", "format can't be 'xml' | it is one of: json, none"),
+        (&[("format", "xml")], "", "format can't be 'xml' | choose one of: json, none"),
         (
             &[("save_dependency", "f"), ("graph_format", "svg")],
             "",
-            "graph_format can't be 'svg' | it is one of: dot, json, mermaid",
+            "graph_format can't be 'svg' | choose one of: dot, json, mermaid",
         ),
         (
             &[("graph_format", "json")],
@@ -200,7 +200,7 @@ fn wrong_values_are_refused_with_a_cure() {
         (
             &[],
             "[DEFAULT]\npush = maybe",
-            "'maybe' is neither true nor false, as push is | write true or false",
+            "push can't be 'maybe' | write true or false",
         ),
         (&[], "[DEFAULT]\nthraeds = 1", "there is no option 'thraeds' | did you mean 'threads'?"),
         (
@@ -280,10 +280,10 @@ fn the_engine_is_looked_for_where_one_is_needed() {
     let wrong = [("DOCKER_HOST", "nowhere")];
     let listing = [("list_images", "true")];
     assert_eq!(settled_run(&listing, "", &wrong).unwrap().engine.endpoint, None);
-    assert!(message(settled(&[], "", &wrong)).starts_with("DOCKER_HOST can't be 'nowhere'"));
+    assert!(message(settled(&[], "", &wrong)).starts_with("DOCKER_HOST has the invalid value 'nowhere'"));
     let podman = "[DEFAULT]\nengine = podman\npodman_base_url = tcp:/h\n";
     let refused = message(settled(&listing, podman, &wrong));
-    assert!(refused.starts_with("podman_base_url can't be 'tcp:/h': it has no scheme"));
+    assert!(refused.starts_with("podman_base_url has the invalid value 'tcp:/h': it has no scheme"));
 }
 
 #[test]
