@@ -343,7 +343,7 @@ mod tests {
             ("203.0.113.1", false, "HTTP://198.51.100.1/token", Some("plain HTTP")),
             ("203.0.113.1", false, "https://127.0.0.1/token", Some("this machine")),
             ("203.0.113.1", false, "https://169.254.169.254/token", Some("this machine")),
-            ("203.0.113.1", false, "https://me:pw@198.51.100.1/", Some("user's name")),
+            ("203.0.113.1", false, "https://me:pw@198.51.100.1/", Some("user name")),
             ("203.0.113.1", false, "file:///etc/passwd", Some("not an HTTP URL")),
             ("203.0.113.1", false, "/token", Some("is not a URL")),
             ("203.0.113.1", true, "http://198.51.100.1/token", None),

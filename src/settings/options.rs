@@ -371,7 +371,7 @@ pub const OPTIONS: &[Opt] = &[
         "openstack-release",
         Text,
         OfTree,
-        "OpenStack release of the services in the images",
+        "Release of the services in the images",
     )
     .value("RELEASE")
     .for_trees(),
@@ -381,7 +381,7 @@ pub const OPTIONS: &[Opt] = &[
         "openstack-release-codename",
         Text,
         OfTree,
-        "Code name of the OpenStack release, as used by package repositories",
+        "Code name of that release, as used by package repositories",
     )
     .value("NAME")
     .for_trees(),

@@ -227,7 +227,7 @@ fn commits_that_git_does_not_know_are_refused() {
     assert!(run(&tree, &option).expect(2).stderr.contains("has no commit '--help'"));
     let alone = TestTree::new(FAMILY);
     let run_alone = affected(&alone, &["--tree", alone.path().to_str().unwrap()]).expect(2);
-    assert!(run_alone.stderr.contains("lies in no git repository"), "{run_alone:?}");
+    assert!(run_alone.stderr.contains("is not in a git repository"), "{run_alone:?}");
     let elsewhere = tempfile::tempdir().unwrap();
     let mut command = kiln();
     command.args(["affected", "--since", "HEAD", "-b", "debian"]).current_dir(elsewhere.path());
@@ -246,7 +246,7 @@ fn missing_or_broken_tree_at_the_commit_is_reported() {
     commit(&tree);
     tree.write("later/lone/Dockerfile.tera", "FROM debian:trixie\n");
     let wrong = affected(&tree, &["--tree", "later"]).expect(2);
-    assert!(wrong.stderr.contains("it was so at HEAD"), "{wrong:?}");
+    assert!(wrong.stderr.contains("found at HEAD"), "{wrong:?}");
 }
 
 /// A shallow clone has to fetch the commit first.
@@ -299,7 +299,7 @@ fn unchanged_images_are_not_listed() {
     let unknown = build(&["--list-images", "--changed-since", "nowhere"]).expect(2);
     assert!(unknown.stderr.contains("has no commit 'nowhere'"), "{unknown:?}");
     let embedded = ["--list-images", "--tree", "", "-b", "debian"];
-    assert!(build(&embedded).expect(2).stderr.contains("has no history"));
+    assert!(build(&embedded).expect(2).stderr.contains("has no git history"));
     build(&[]).expect(3);
 }
 

@@ -367,21 +367,24 @@ const HEAD: &str = "\
 <!-- Written by tests/it/kolla_options.rs from the releases themselves, src/settings/options.rs and
      tests/it/kolla_options/differences.toml: KILN_UPDATE_DOCS=1 cargo nextest run kolla_options -->
 
-`kiln build`, and any link to it called `kolla-build`, has all options of kolla-build with their
-spelling. For each of them the test that writes this page asks the releases themselves, and holds
-Kiln to what they say: how it is spelled, its default on the release's tree, and what its values come
-to, on the command line and in a file.
+This reference lists every option of kolla-build, its default in two releases and in Kiln, and the
+differences.
 
-For all of them:
+`kiln build`, and any link to it called `kolla-build`, accepts all options of kolla-build in the same
+spelling. The test that writes this page queries the releases themselves. For each option it compares
+the spelling, the default on the release's tree, and the effective values on the command line and in a
+file.
 
-- Hyphens and underscores are the same on the command line, and each option may stand in the
-  environment as `KILN_<KEY>`. Variables `OS_<GROUP>__<NAME>` are not read.
-- What kolla-build reads from files alone may stand on the command line as well.
-- The command line wins over files, wherever `--config-file` stands in it.
-- Options are not abbreviated, and `--shell_completion`, which newer oslo.config adds, is not there.
-- What kolla-build passes over in a file, Kiln refuses: unknown keys and sections. `kiln config check`
-  tells all of it at once, and `kiln config show` what holds and why.
-- A value that is refused ends Kiln with exit code 2, and kolla-build with 1 or 2.
+Rules for all options:
+
+- On the command line, hyphens and underscores are equivalent. Each option can also be set in the
+  environment as `KILN_<KEY>`. Variables called `OS_<GROUP>__<NAME>` are not read.
+- Options that kolla-build reads only from files can also be given on the command line.
+- The command line takes precedence over files, regardless of the position of `--config-file`.
+- Options can't be abbreviated, and `--shell_completion`, which newer oslo.config adds, does not exist.
+- Kiln rejects unknown keys and sections in a file, which kolla-build ignores. `kiln config check` reports
+  all of them, and `kiln config show` prints the effective value of each option and its origin.
+- After an invalid value, Kiln exits with code 2, and kolla-build with 1 or 2.
 
 ";
 
@@ -390,7 +393,7 @@ fn page(releases: &[Release]) -> String {
     let mut page = HEAD.to_owned();
     let documented = documented();
     let versions = RELEASES.join(" | ");
-    writeln!(page, "| option | key | {versions} | Kiln | what differs, and why |").unwrap();
+    writeln!(page, "| option | key | {versions} | Kiln | differences and reasons |").unwrap();
     page.push_str("|---|---|---|---|---|---|\n");
     let of_kolla: BTreeSet<&str> = releases.iter().flat_map(names).collect();
     for option in OPTIONS.iter().filter(|option| of_kolla.contains(option.name)) {
@@ -407,11 +410,11 @@ fn page(releases: &[Release]) -> String {
         )
         .unwrap();
     }
-    page.push_str("\n\u{2013}: the release has no such option. Beside these, Kiln has\n\n");
+    page.push_str("\n\u{2013}: the release has no such option. Kiln has these additional options:\n\n");
     for option in OPTIONS.iter().filter(|option| !of_kolla.contains(option.name)) {
         writeln!(page, "- {}: {}.", spelled(option), option.help).unwrap();
     }
-    page.push_str("\n`--infra-rename` is an option of releases 11 to 14.\n");
+    page.push_str("\n`--infra-rename` exists in releases 11 to 14.\n");
     page
 }
 
