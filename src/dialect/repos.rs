@@ -466,7 +466,8 @@ fn sources_for_now(
     if repo.is("build_only") && kept.insert(repo.name.to_owned()) {
         commands = put_by(APT_FOLDER, &format!("{}.sources", repo.name), repo.name);
     }
-    let codename = about.codename.ok_or("the release of the services has no code name")?.to_lowercase();
+    let codename =
+        about.codename.ok_or("the release of the services has no code name")?.to_lowercase();
     let suite = repo.text("suite")?.replace("{openstack_release_codename}", &codename);
     let key = repo.text("gpg_key")?;
     let in_keys = format!("{APT_KEYS}/{key}");

@@ -410,7 +410,9 @@ fn page(releases: &[Release]) -> String {
         )
         .unwrap();
     }
-    page.push_str("\n\u{2013}: the release has no such option. Kiln has these additional options:\n\n");
+    page.push_str(
+        "\n\u{2013}: the release has no such option. Kiln has these additional options:\n\n",
+    );
     for option in OPTIONS.iter().filter(|option| !of_kolla.contains(option.name)) {
         writeln!(page, "- {}: {}.", spelled(option), option.help).unwrap();
     }

@@ -197,11 +197,7 @@ fn wrong_values_are_refused_with_a_cure() {
         ),
         (&[("profile", "feww")], "", "there is no profile 'feww' | did you mean 'few'?"),
         (&[("regex", "(")], "", "'(' is not a regular expression | "),
-        (
-            &[],
-            "[DEFAULT]\npush = maybe",
-            "push can't be 'maybe' | write true or false",
-        ),
+        (&[], "[DEFAULT]\npush = maybe", "push can't be 'maybe' | write true or false"),
         (&[], "[DEFAULT]\nthraeds = 1", "there is no option 'thraeds' | did you mean 'threads'?"),
         (
             &[],
@@ -280,10 +276,15 @@ fn the_engine_is_looked_for_where_one_is_needed() {
     let wrong = [("DOCKER_HOST", "nowhere")];
     let listing = [("list_images", "true")];
     assert_eq!(settled_run(&listing, "", &wrong).unwrap().engine.endpoint, None);
-    assert!(message(settled(&[], "", &wrong)).starts_with("DOCKER_HOST has the invalid value 'nowhere'"));
+    assert!(
+        message(settled(&[], "", &wrong))
+            .starts_with("DOCKER_HOST has the invalid value 'nowhere'")
+    );
     let podman = "[DEFAULT]\nengine = podman\npodman_base_url = tcp:/h\n";
     let refused = message(settled(&listing, podman, &wrong));
-    assert!(refused.starts_with("podman_base_url has the invalid value 'tcp:/h': it has no scheme"));
+    assert!(
+        refused.starts_with("podman_base_url has the invalid value 'tcp:/h': it has no scheme")
+    );
 }
 
 #[test]
