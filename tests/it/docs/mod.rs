@@ -54,6 +54,7 @@ pages! {
     the_guide: "docs/guide.md", Nothing;
     adding_an_image: "docs/adding-an-image.md", Nothing;
     architecture: "docs/architecture.md", Nothing;
+    concepts: "docs/concepts.md", Nothing;
     customizing: "docs/customizing.md", Nothing;
     debugging: "docs/debugging.md", Guide;
     distros: "docs/distros.md", Nothing;
