@@ -14,7 +14,6 @@ mod diagnostic;
 mod dialect;
 mod dockerfile;
 mod durations;
-mod endpoint;
 mod engine;
 mod event;
 mod files;

@@ -17,9 +17,9 @@ use super::report_input::catalogue;
 use super::reports::Reports;
 use super::secret_values::loan;
 use super::{Exit, Failure, HOST, terminal};
+use crate::client_config::endpoint::Endpoint;
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
-use crate::endpoint::Endpoint;
 use crate::engine::docker::DockerEngine;
 use crate::engine::squash;
 use crate::engine::{

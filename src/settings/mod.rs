@@ -6,8 +6,6 @@
 //! clock, the network nor an engine.
 
 mod convert;
-mod credential_files;
-mod endpoint;
 mod example;
 pub mod ini;
 mod interpolate;

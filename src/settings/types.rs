@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use crate::client_config::endpoint::Endpoint;
 use crate::dialect;
-use crate::endpoint::Endpoint;
 use crate::image::{Naming, Whereabouts};
 use crate::secret::Secret;
 use crate::source::Source;

@@ -18,7 +18,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secret", &["files"]),
     ("visible", &[]),
     ("console", &["diagnostic", "secret", "visible"]),
-    ("endpoint", &[]),
     ("program", &[]),
     ("git", &["files", "program", "secret"]),
     ("lock", &["files"]),
@@ -30,9 +29,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dialect", &[]),
     ("tree", &["diagnostic", "dialect", "files", "git", "image"]),
     ("source", &["tls", "diagnostic", "files", "fingerprint", "git", "image", "program", "secret"]),
+    ("client_config", &["diagnostic", "files", "program", "secret"]),
     (
         "settings",
-        &["diagnostic", "endpoint", "files", "secret", "dialect", "image", "source", "tree"],
+        &["client_config", "diagnostic", "files", "secret", "dialect", "image", "source", "tree"],
     ),
     ("dockerfile", &["image"]),
     ("template", &["diagnostic", "dialect", "dockerfile", "image", "tree"]),
@@ -40,7 +40,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["event", "image", "graph"]),
     ("lint", &["diagnostic", "dockerfile", "graph", "image", "template", "tree"]),
     ("context", &["fingerprint", "image", "tree"]),
-    ("client_config", &["files", "program", "secret"]),
     ("registry", &["tls", "diagnostic", "image", "secret", "client_config"]),
     (
         "engine",
@@ -49,7 +48,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "registry",
             "tls",
             "diagnostic",
-            "endpoint",
             "files",
             "program",
             "secret",
@@ -165,10 +163,10 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("saphyr_parser", "dialect"),
     (
         "serde_json",
-        "cli client_config console durations engine fingerprint fuzzing graph lint registry report settings \
+        "cli client_config console durations engine fingerprint fuzzing graph lint registry report \
          template tree workspace",
     ),
-    ("sha2", "fingerprint image settings source"),
+    ("sha2", "client_config fingerprint image source"),
     ("signal_hook", "main"),
     ("strsim", "diagnostic"),
     ("tar", "context engine fuzzing source tree"),

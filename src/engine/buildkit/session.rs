@@ -332,7 +332,7 @@ mod tests {
     use tokio::net::UnixListener;
     use tokio::runtime::Handle;
 
-    use crate::endpoint::Endpoint;
+    use crate::client_config::endpoint::Endpoint;
     use crate::engine::connection::HasBody;
 
     /// Accepts the request for an upgrade. Returns its head and the upgraded connection.

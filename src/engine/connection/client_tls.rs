@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::connect_error::ConnectError;
-use crate::endpoint::{Identity, TlsFiles};
+use crate::client_config::endpoint::{Identity, TlsFiles};
 use crate::files::{self, MOST_OF_CONFIGURATION};
 use crate::tls;
 

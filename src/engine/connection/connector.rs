@@ -23,8 +23,8 @@ use super::connect_error::ConnectError;
 use super::meter::{Meter, Metered, Records};
 use super::tls_refusal::LastTlsError;
 use super::{client_tls, ssh};
+use crate::client_config::endpoint::{Address, Endpoint};
 use crate::diagnostic::with_causes;
-use crate::endpoint::{Address, Endpoint};
 use crate::engine::EngineError;
 
 /// Byte stream to an engine and back.

@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::{Sleep, sleep};
 
 use super::connect_error::ConnectError;
-use crate::endpoint::SshTarget;
+use crate::client_config::endpoint::SshTarget;
 use crate::program;
 
 /// Largest number of bytes of ssh's messages that are kept.

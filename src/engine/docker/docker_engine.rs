@@ -18,8 +18,8 @@ use regex::Regex;
 
 use super::listener::Listener;
 use crate::client_config::credentials::{CredentialFiles, Credentials};
+use crate::client_config::endpoint::Endpoint;
 use crate::diagnostic::with_causes;
-use crate::endpoint::Endpoint;
 use crate::engine::buildkit::{Session, unique_name};
 use crate::engine::connection::{ConnectError, Connections, records};
 use crate::engine::squash;

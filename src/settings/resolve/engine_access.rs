@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::resolver::Resolver;
-use crate::endpoint::Endpoint;
-use crate::settings::credential_files::credential_files;
-use crate::settings::endpoint;
+use crate::client_config::endpoint::{ACCEPTED, Endpoint};
+use crate::client_config::{configured_endpoint, credential_files, endpoint_at};
+use crate::diagnostic::Diagnostic;
+use crate::settings::layers::{Given, Layers};
 use crate::settings::types::{ClientSettings, EngineSettings};
 
 impl Resolver<'_> {
@@ -20,7 +21,8 @@ impl Resolver<'_> {
     /// Returns the configuration of the clients of container engines.
     pub(super) fn clients(&mut self) -> ClientSettings {
         let is_podman = self.is_podman();
-        ClientSettings { credential_files: credential_files(self.layers, is_podman) }
+        let variable = lookup(self.layers);
+        ClientSettings { credential_files: credential_files(&variable, is_podman) }
     }
 
     /// Returns true if the configured engine is Podman.
@@ -33,9 +35,9 @@ impl Resolver<'_> {
     fn endpoint(&mut self, is_needed: bool) -> Option<Endpoint> {
         let found = if self.is_podman() {
             let given = self.given("podman_base_url")?;
-            endpoint::of_option("podman_base_url", &given, self.layers)
+            podman_endpoint(&given, self.layers)
         } else if is_needed && !self.is_partial {
-            endpoint::of_docker_client(self.layers)
+            configured_endpoint(&lookup(self.layers))
         } else {
             return None;
         };
@@ -47,4 +49,17 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// Returns the environment variables of the layers as a function.
+fn lookup(layers: &Layers) -> impl Fn(&str) -> Option<String> {
+    |name| layers.variable(name).map(str::to_owned)
+}
+
+/// Returns the engine at the address that the option of Podman gives.
+fn podman_endpoint(given: &Given, layers: &Layers) -> Result<Endpoint, Diagnostic> {
+    endpoint_at(&given.value, &lookup(layers)).map_err(|reason| {
+        let message = format!("podman_base_url has the invalid value '{}': {reason}", given.value);
+        given.refuse(message).help(ACCEPTED)
+    })
 }

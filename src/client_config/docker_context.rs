@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::credential_files::client_folder;
-use super::layers::{Given, Layers};
+use super::endpoint::{ACCEPTED, Endpoint, Identity, TlsFiles};
+use super::variables::{Lookup, client_folder};
 use crate::diagnostic::Diagnostic;
-use crate::endpoint::{ACCEPTED, Endpoint, Identity, TlsFiles};
 use crate::files::{self, MOST_OF_CONFIGURATION};
 
 /// Address of the engine if nothing else is configured.
@@ -60,10 +59,10 @@ struct DockerEndpoint {
 ///
 /// # Errors
 /// When an address is invalid, a context does not exist, or its files can't be read.
-pub(super) fn of_docker_client(layers: &Layers) -> Result<Endpoint, Diagnostic> {
-    let environment = Environment { layers };
+pub fn configured_endpoint(variable: Lookup<'_>) -> Result<Endpoint, Diagnostic> {
+    let environment = Environment { variable };
     if let Some(host) = environment.variable("DOCKER_HOST") {
-        return environment.endpoint(host).map_err(|reason| {
+        return environment.endpoint(&host).map_err(|reason| {
             Diagnostic::new(format!("DOCKER_HOST has the invalid value '{host}': {reason}"))
                 .help(ACCEPTED)
         });
@@ -72,41 +71,33 @@ pub(super) fn of_docker_client(layers: &Layers) -> Result<Endpoint, Diagnostic> 
     if name == DEFAULT_CONTEXT {
         return environment.endpoint(USUAL_ADDRESS).map_err(Diagnostic::new);
     }
-    let folder = client_folder(layers).unwrap_or_default().join("contexts");
+    let folder = client_folder(variable).unwrap_or_default().join("contexts");
     let store = Store { folder };
     store.endpoint(&name).map_err(|error| error.note(format!("the context comes from {origin}")))
 }
 
-/// Returns the engine at the address given by an option.
+/// Returns the engine at an `address` that is written like `DOCKER_HOST`.
 ///
 /// # Errors
-/// When the address is invalid.
-pub(super) fn of_option(
-    name: &str,
-    given: &Given,
-    layers: &Layers,
-) -> Result<Endpoint, Diagnostic> {
-    Environment { layers }.endpoint(&given.value).map_err(|reason| {
-        given
-            .refuse(format!("{name} has the invalid value '{}': {reason}", given.value))
-            .help(ACCEPTED)
-    })
+/// The reason when the address is invalid.
+pub fn endpoint_at(address: &str, variable: Lookup<'_>) -> Result<Endpoint, String> {
+    Environment { variable }.endpoint(address)
 }
 
 /// Environment variables that the Docker client reads.
 struct Environment<'a> {
-    layers: &'a Layers,
+    variable: Lookup<'a>,
 }
 
 impl Environment<'_> {
     /// Returns a variable, unless it is empty.
-    fn variable(&self, name: &str) -> Option<&str> {
-        self.layers.variable(name).filter(|value| !value.is_empty())
+    fn variable(&self, name: &str) -> Option<String> {
+        (self.variable)(name).filter(|value| !value.is_empty())
     }
 
     fn endpoint(&self, address: &str) -> Result<Endpoint, String> {
         let folder = self.variable("DOCKER_CERT_PATH").map(PathBuf::from);
-        let folder = folder.or_else(|| client_folder(self.layers)).unwrap_or_default();
+        let folder = folder.or_else(|| client_folder(self.variable)).unwrap_or_default();
         let asked_for = ["DOCKER_TLS_VERIFY", "DOCKER_TLS"]
             .iter()
             .any(|variable| self.variable(variable).is_some());
@@ -118,9 +109,9 @@ impl Environment<'_> {
     /// Returns the context to use, and the place that names it.
     fn chosen_context(&self) -> Result<(String, String), Diagnostic> {
         if let Some(name) = self.variable("DOCKER_CONTEXT") {
-            return Ok((name.to_owned(), "$DOCKER_CONTEXT".to_owned()));
+            return Ok((name, "$DOCKER_CONTEXT".to_owned()));
         }
-        let Some(folder) = client_folder(self.layers) else {
+        let Some(folder) = client_folder(self.variable) else {
             return Ok((DEFAULT_CONTEXT.to_owned(), String::new()));
         };
         let file = folder.join("config.json");
@@ -230,7 +221,7 @@ mod tests {
             .chain(variables)
             .map(|(name, value)| ((*name).to_owned(), value.replace('@', folder)))
             .collect();
-        of_docker_client(&Layers::gather(BTreeMap::new(), &[], &environment).unwrap())
+        configured_endpoint(&|name| environment.get(name).cloned())
     }
 
     fn message(error: &Diagnostic) -> String {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::Layers;
+use super::variables::{Lookup, client_folder, folder, home};
 
 /// Returns the files to search for credentials, in order: those of the client of the engine in use,
 /// then those of the other.
@@ -12,37 +12,25 @@ use super::Layers;
 /// Docker's client has one file, in `DOCKER_CONFIG` or `~/.docker`. Podman uses
 /// `REGISTRY_AUTH_FILE` if it is set; otherwise a file that lasts until the next boot and one in
 /// the user's configuration, as specified in containers-auth.json(5).
-pub(super) fn credential_files(layers: &Layers, is_podman: bool) -> Vec<PathBuf> {
-    let (dockers, podmans) = (of_docker(layers), of_podman(layers));
+pub fn credential_files(variable: Lookup<'_>, is_podman: bool) -> Vec<PathBuf> {
+    let (dockers, podmans) = (of_docker(variable), of_podman(variable));
     if is_podman { [podmans, dockers].concat() } else { [dockers, podmans].concat() }
 }
 
-fn of_docker(layers: &Layers) -> Vec<PathBuf> {
-    client_folder(layers).map(|folder| folder.join("config.json")).into_iter().collect()
+fn of_docker(variable: Lookup<'_>) -> Vec<PathBuf> {
+    client_folder(variable).map(|folder| folder.join("config.json")).into_iter().collect()
 }
 
-fn of_podman(layers: &Layers) -> Vec<PathBuf> {
-    if let Some(file) = folder(layers, "REGISTRY_AUTH_FILE") {
+fn of_podman(variable: Lookup<'_>) -> Vec<PathBuf> {
+    if let Some(file) = folder(variable, "REGISTRY_AUTH_FILE") {
         return vec![file];
     }
-    let for_now = folder(layers, "XDG_RUNTIME_DIR").map(|folder| folder.join("containers"));
+    let for_now = folder(variable, "XDG_RUNTIME_DIR").map(|folder| folder.join("containers"));
     let for_now = for_now.or_else(|| Some(Path::new("/run/containers").join(user_id()?)));
-    let kept = folder(layers, "XDG_CONFIG_HOME").or_else(|| Some(home(layers)?.join(".config")));
+    let kept =
+        folder(variable, "XDG_CONFIG_HOME").or_else(|| Some(home(variable)?.join(".config")));
     let kept = kept.map(|folder| folder.join("containers"));
     [for_now, kept].into_iter().flatten().map(|folder| folder.join("auth.json")).collect()
-}
-
-/// Returns the configuration folder of Docker's client.
-pub(super) fn client_folder(layers: &Layers) -> Option<PathBuf> {
-    folder(layers, "DOCKER_CONFIG").or_else(|| Some(home(layers)?.join(".docker")))
-}
-
-fn home(layers: &Layers) -> Option<PathBuf> {
-    folder(layers, "HOME")
-}
-
-fn folder(layers: &Layers, variable: &str) -> Option<PathBuf> {
-    layers.variable(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Returns the id of the user that this process runs as.
@@ -58,8 +46,8 @@ mod tests {
     fn files(environment: &[(&str, &str)], is_podman: bool) -> String {
         let environment: BTreeMap<String, String> =
             environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let layers = Layers::gather(BTreeMap::new(), &[], &environment).unwrap();
-        let files = credential_files(&layers, is_podman);
+        let variable = |name: &str| environment.get(name).cloned();
+        let files = credential_files(&variable, is_podman);
         let shown: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
         shown.join(" ").replace(&format!("/{}/", user_id().unwrap()), "/UID/")
     }
