@@ -31,6 +31,7 @@ mod plan;
 mod program;
 mod registry;
 mod report;
+mod retry;
 mod runner;
 #[cfg(test)]
 mod schemas;

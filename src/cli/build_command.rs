@@ -17,6 +17,7 @@ use super::report_input::catalogue;
 use super::reports::Reports;
 use super::secret_values::loan;
 use super::{Exit, Failure, HOST, terminal};
+use crate::client_config::credentials::CredentialFiles;
 use crate::client_config::endpoint::Endpoint;
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
@@ -30,7 +31,8 @@ use crate::graph::{self, Graph};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::incremental::survey::Survey;
 use crate::plan::{Decision, Plan, Selection, Unaffected};
-use crate::runner::patience::Patience;
+use crate::registry::{ImageRegistry, LabelCache, Registries};
+use crate::retry::RetryPolicy;
 use crate::runner::{self, Backends, BuildInput};
 use crate::secret::is_secret_name;
 use crate::settings::{AxisSettings, BuildSettings, RunSettings, Settings, Task};
@@ -101,7 +103,8 @@ fn warn_of_secrets(settings: &Settings) {
 
 /// An engine, and all that is needed to build with it.
 pub struct Shop {
-    engine: DockerEngine,
+    engine: Arc<DockerEngine>,
+    registry: Arc<dyn ImageRegistry>,
     inputs: BTreeMap<ImageName, BuildInput>,
     /// Survey of the existing images; `None` if none was made.
     pub survey: Option<Survey>,
@@ -121,7 +124,8 @@ impl Shop {
         is_surveyed: bool,
     ) -> Result<Self, Failure> {
         let run = &settings.run;
-        let engine = engine(endpoint, settings).await?;
+        let engine = Arc::new(engine(endpoint, settings).await?);
+        let registry = registries(&engine, run);
         let inputs = inputs(&engine, contexts, settings)?;
         // A survey covers all wanted images, the unaffected ones included.
         let unaffected = selection.unaffected.take();
@@ -131,9 +135,10 @@ impl Shop {
             let plan = Plan::new(graph, selection);
             let pull = run.build.pull && skips;
             let pace = pace(run);
-            let found = Survey::of(&engine, &plan, &inputs, pull, pace, HOST.warn).await?;
+            let found =
+                Survey::of(&*engine, &*registry, &plan, &inputs, pull, pace, HOST.warn).await?;
             if skips {
-                selection.unchanged = found.unchanged(&engine, &plan, run, HOST.warn).await?;
+                selection.unchanged = found.unchanged(&*registry, &plan, run, HOST.warn).await?;
             }
             survey = Some(found);
         }
@@ -154,7 +159,7 @@ impl Shop {
                 selection.existing = has;
             }
         }
-        Ok(Self { engine, inputs, survey, known })
+        Ok(Self { engine, registry, inputs, survey, known })
     }
 
     /// Returns the images of the plan that exist and are not built.
@@ -205,7 +210,26 @@ async fn engine(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine,
                 .help("install it (pip install docker-squash), or leave out --squash")
         })?;
     }
-    Ok(engine.with_credentials(run.clients.credential_files.clone()))
+    Ok(engine.with_credentials(credential_files(run)))
+}
+
+fn credential_files(run: &RunSettings) -> CredentialFiles {
+    CredentialFiles::new(run.clients.credential_files.clone(), run.engine.timeout)
+}
+
+/// Name of the file with the labels of images in registries, beside that of the durations.
+const LABELS: &str = "registry-labels.json";
+
+/// Returns the clients of the registries, with at most one connection for each thread.
+fn registries(engine: &Arc<DockerEngine>, run: &RunSettings) -> Arc<dyn ImageRegistry> {
+    let labels = run.state.durations_file.as_deref().map(|file| file.with_file_name(LABELS));
+    Arc::new(Registries::new(
+        run.engine.timeout,
+        run.build.threads,
+        credential_files(run),
+        engine.clone(),
+        LabelCache::new(labels),
+    ))
 }
 
 /// Longest time that the end of a command waits for work in progress, such as resolving a host
@@ -285,7 +309,7 @@ async fn build(
     interrupt: impl Future<Output = ()>,
 ) -> Result<Exit, Failure> {
     let existing = shop.existing(plan);
-    let Shop { engine, inputs, survey, .. } = shop;
+    let Shop { engine, registry, inputs, survey, .. } = shop;
     let BuildSettings { threads, retries, pull, buildkit, priorities, .. } = run.build;
     let allowed = &run.selection.allowed_to_fail;
     let names = plan.graph().images().iter().map(|image| &image.name);
@@ -297,7 +321,7 @@ async fn build(
         push_threads: run.push.threads,
         push_all_or_none: run.push.all_or_none,
         forgiven: forgiven.clone(),
-        patience: Patience { retries, longest: run.engine.timeout },
+        retry: RetryPolicy { retries, max_pause: run.engine.timeout },
         // The survey has already pulled them.
         pull: pull && survey.is_none(),
         registries: run.push.registries.clone(),
@@ -305,10 +329,10 @@ async fn build(
         durations: build_durations::known(durations_file, plan),
         priorities,
     };
-    let engine = Arc::new(engine);
     let backends = Backends {
         engine_name: format!("{} with {}", engine.description(), engine.builder(buildkit)),
-        engine: engine.clone(),
+        engine,
+        registry: registry.clone(),
         fetcher: Arc::new(FromOrigin::new(pace(run))),
     };
     let mut stopwatch = Stopwatch::default();
@@ -318,7 +342,7 @@ async fn build(
     };
     let outcomes = runner::run(backends, plan, inputs, options, interrupt, &mut emit).await;
     stopwatch.keep(durations_file, plan);
-    for notice in engine.take_notices() {
+    for notice in registry.take_notices() {
         terminal::warn(&format!("warning: {notice}"));
     }
     let unwritten = reports.conclude(&run.output);
@@ -393,7 +417,7 @@ pub fn build_options(
         network_mode: of_axis.network_mode.clone(),
         platform: of_axis.platform.as_ref().map(ToString::to_string),
         build_args,
-        loan: loan.clone(),
+        secrets: loan.clone(),
         squash: of_axis
             .squash
             .as_ref()

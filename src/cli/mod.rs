@@ -72,7 +72,7 @@ impl From<EngineError> for Failure {
             EngineError::Unreachable { cure, .. } => diagnostic.help(cure),
             _ => diagnostic,
         };
-        let exit = if error.is_connection() { Exit::OutOfReach } else { Exit::Failed };
+        let exit = if error.is_out_of_reach() { Exit::OutOfReach } else { Exit::Failed };
         Self { exit, diagnostics: diagnostic.into() }
     }
 }

@@ -23,11 +23,11 @@ pub fn loan(
             .help("leave them out, or build with a Docker Engine that has BuildKit")
             .into());
     }
-    let mut loan = BuildSecrets { agents: sources.agents.clone(), ..BuildSecrets::default() };
+    let mut secrets = BuildSecrets { agents: sources.agents.clone(), ..BuildSecrets::default() };
     for (id, source) in &sources.secrets {
-        loan.secrets.insert(id.clone(), value(id, source)?);
+        secrets.secrets.insert(id.clone(), value(id, source)?);
     }
-    Ok(loan)
+    Ok(secrets)
 }
 
 fn value(id: &str, source: &SecretSource) -> Result<Secret, Diagnostic> {

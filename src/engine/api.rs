@@ -10,7 +10,7 @@ use super::build_options::{BuildOptions, Squashing};
 use super::engine_error::EngineError;
 use crate::image::ImageRef;
 
-/// BuildRequest to build one image.
+/// Request to build one image.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildRequest<'a> {
     /// Reference that the image will get after the build.
@@ -98,15 +98,6 @@ pub trait Engine: Send + Sync + 'static {
         reference: &ImageRef,
     ) -> impl Future<Output = Result<Option<Inspected>, EngineError>> + Send;
 
-    /// Returns the digest of `reference` in its registry; `None` if the registry does not have it.
-    ///
-    /// # Errors
-    /// When the registry can't be asked.
-    fn digest(
-        &self,
-        reference: &ImageRef,
-    ) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
-
     /// Pulls an image from its registry, for `platform` or the engine's own.
     ///
     /// # Errors
@@ -123,7 +114,7 @@ pub trait Engine: Send + Sync + 'static {
     /// When the build fails, or reports success without evidence.
     fn build(
         &self,
-        order: BuildRequest<'_>,
+        request: BuildRequest<'_>,
         sink: Sink<'_>,
     ) -> impl Future<Output = Result<Inspected, EngineError>> + Send;
 
@@ -154,18 +145,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes the image with this id, unless it has a reference. Errors are ignored.
     fn discard(&self, id: &str) -> impl Future<Output = ()> + Send;
 
-    /// Joins images of a registry in a manifest list there. Returns the digest of the list.
-    ///
-    /// # Errors
-    /// When the registry does not have one of the images, or refuses the list.
-    fn push_list(
-        &self,
-        list: &ImageRef,
-        images: &[ImageRef],
-    ) -> impl Future<Output = Result<String, EngineError>> + Send;
-
     /// Pushes the image with this id, which is tagged with `reference`, to the registry in the
-    /// reference. Returns the digest in the registry.
+    /// reference. Returns the digest that the engine reports; the caller confirms it.
     ///
     /// # Errors
     /// When the push fails, or reports success without evidence.

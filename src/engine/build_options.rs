@@ -47,7 +47,7 @@ pub struct BuildOptions {
     /// them.
     pub squash: Option<Squashing>,
     /// Secrets and ssh agents for the instructions, which the image does not keep (BuildKit only).
-    pub loan: BuildSecrets,
+    pub secrets: BuildSecrets,
 }
 
 /// Build argument from which builders take the timestamps of their results.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::client_config::credentials::CredentialsError;
 use crate::registry;
+use crate::retry::{Prospect, Retryable};
 
 /// Error of an engine's operation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,21 +25,13 @@ pub enum EngineError {
     /// The engine sent no data for this long.
     #[error("no answer from the engine for {} s (--timeout)", .0.as_secs())]
     Silent(Duration),
-    /// The registry can't be reached.
-    #[error("the registry is unreachable: {0}")]
-    Registry(String),
-    /// The registry answers that it is temporarily unable: there are too many requests, or it has
-    /// an internal error.
-    #[error("{reason}")]
-    Busy {
-        /// Answer of the registry.
-        reason: String,
-        /// Pause that the registry asks for; `None` if it asks for none.
-        pause: Option<Duration>,
-    },
-    /// The registry denies access; a retry does not help.
+    /// A registry failed.
+    #[error("{}", shown(.0))]
+    Registry(registry::Error),
+    /// The engine refuses the operation for good: the request can't be expressed, or the Dockerfile
+    /// can't be parsed.
     #[error("{0}")]
-    Denied(String),
+    Rejected(String),
     /// The engine refuses the operation, or the build failed.
     #[error("{0}")]
     Refused(String),
@@ -48,19 +41,25 @@ pub enum EngineError {
     /// A needed image is not the one that it has to be.
     #[error("{0}")]
     Moved(String),
-    /// The request can't be expressed.
-    #[error("{0}")]
-    Unaskable(String),
+}
+
+/// Returns the text of a registry's error.
+fn shown(error: &registry::Error) -> String {
+    match error.kind {
+        registry::Kind::OutOfReach => format!("the registry is unreachable: {error}"),
+        _ => error.to_string(),
+    }
 }
 
 impl From<registry::Error> for EngineError {
     fn from(error: registry::Error) -> Self {
-        match error.kind {
-            registry::Kind::OutOfReach => Self::Registry(error.text),
-            registry::Kind::Busy { pause } => Self::Busy { reason: error.text, pause },
-            registry::Kind::Denied | registry::Kind::Unsafe => Self::Denied(error.text),
-            registry::Kind::Missing | registry::Kind::WrongAnswer => Self::Refused(error.text),
-        }
+        Self::Registry(error)
+    }
+}
+
+impl From<registry::NotServed> for EngineError {
+    fn from(error: registry::NotServed) -> Self {
+        Self::NoEvidence(error.to_string())
     }
 }
 
@@ -72,35 +71,26 @@ impl From<CredentialsError> for EngineError {
 
 impl EngineError {
     /// Returns true if the engine or registry was not reachable, rather than having refused.
-    pub fn is_connection(&self) -> bool {
+    pub fn is_out_of_reach(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Broken(_) | Self::Silent(_) | Self::Registry(_) => {
-                true
-            }
-            Self::Busy { .. }
-            | Self::Denied(_)
-            | Self::Refused(_)
-            | Self::NoEvidence(_)
-            | Self::Moved(_)
-            | Self::Unaskable(_) => false,
+            Self::Unreachable { .. } | Self::Broken(_) | Self::Silent(_) => true,
+            Self::Registry(error) => error.kind == registry::Kind::OutOfReach,
+            Self::Rejected(_) | Self::Refused(_) | Self::NoEvidence(_) | Self::Moved(_) => false,
         }
     }
+}
 
-    /// Returns true if the error is known to be temporary.
-    pub fn is_passing(&self) -> bool {
-        self.is_connection() || matches!(self, Self::Busy { .. })
-    }
-
-    /// Returns true if a retry would fail the same way.
-    pub fn is_final(&self) -> bool {
-        matches!(self, Self::Denied(_) | Self::Unaskable(_))
-    }
-
-    /// Returns the pause that a registry asks for; `None` if it asks for none.
-    pub fn asked_pause(&self) -> Option<Duration> {
+impl Retryable for EngineError {
+    fn prospect(&self) -> Prospect {
         match self {
-            Self::Busy { pause, .. } => *pause,
-            _ => None,
+            Self::Registry(error) => error.prospect(),
+            Self::Rejected(_) => Prospect::Permanent,
+            Self::Unreachable { .. }
+            | Self::Broken(_)
+            | Self::Silent(_)
+            | Self::Refused(_)
+            | Self::NoEvidence(_)
+            | Self::Moved(_) => Prospect::Transient(None),
         }
     }
 }

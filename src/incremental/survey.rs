@@ -8,14 +8,14 @@ use rayon::prelude::*;
 
 use super::SurveyError;
 use crate::diagnostic::Diagnostic;
-use crate::engine::docker::DockerEngine;
-use crate::engine::{Engine as _, EngineError, ImageInfo, Inspected};
+use crate::engine::{Engine, EngineError, ImageInfo, Inspected};
 use crate::files::private_folder;
 use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label, is_verified};
 use crate::graph::{self, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Decision, Plan, Skip};
-use crate::runner::patience::Patience;
+use crate::registry::ImageRegistry;
+use crate::retry::RetryPolicy;
 use crate::runner::{BuildInput, bases};
 use crate::settings::RunSettings;
 use crate::source;
@@ -58,15 +58,16 @@ impl Survey {
     ///
     /// # Errors
     /// When the engine can't be queried, or a file of the tree can't be read.
-    pub async fn of(
-        engine: &DockerEngine,
+    pub async fn of<E: Engine>(
+        engine: &E,
+        registry: &dyn ImageRegistry,
         plan: &Plan<'_>,
         inputs: &BTreeMap<ImageName, BuildInput>,
         pull: bool,
         pace: source::Pace,
         warn: &dyn Fn(&str),
     ) -> Result<Self, SurveyError> {
-        let bases = Bases::of(engine, plan, inputs, pull, warn).await?;
+        let bases = Bases::of(engine, registry, plan, inputs, pull, warn).await?;
         let own = own_parts(plan, inputs, pace).await?;
         let graph = plan.graph();
         let external = |_: &ImageName, reference: &ImageRef| {
@@ -82,9 +83,9 @@ impl Survey {
 
     /// Checks that the images with the expected fingerprint are on top of their parents' layers.
     /// Only earlier versions of Kiln labelled images without checking that.
-    async fn look_at_layers(
+    async fn look_at_layers<E: Engine>(
         &mut self,
-        engine: &DockerEngine,
+        engine: &E,
         plan: &Plan<'_>,
         inputs: &BTreeMap<ImageName, BuildInput>,
         bases: &Bases,
@@ -155,7 +156,7 @@ impl Survey {
     /// When a registry can't be queried.
     pub async fn unchanged(
         &self,
-        engine: &DockerEngine,
+        registry: &dyn ImageRegistry,
         plan: &Plan<'_>,
         run: &RunSettings,
         warn: &dyn Fn(&str),
@@ -163,7 +164,7 @@ impl Survey {
         let is_pushed = run.push.is_wanted();
         let asks_registry =
             is_pushed || run.selection.skip_unchanged == Some(Whereabouts::Registry);
-        let patience = Patience { retries: run.build.retries, longest: run.engine.timeout };
+        let retry = RetryPolicy { retries: run.build.retries, max_pause: run.engine.timeout };
         let mut unchanged = BTreeMap::new();
         let mut to_ask = Vec::new();
         for (name, reference) in images(plan) {
@@ -176,8 +177,7 @@ impl Survey {
         let others: &[String] = if is_pushed { &run.push.registries } else { &[] };
         let asked = to_ask.into_iter().map(|(name, reference)| async move {
             for reference in reference.and_in(others) {
-                let ask = || engine.labels_in_registry(&reference);
-                let labels = patience.bear(ask, |_, _| {}).await?;
+                let labels = retry.run(|_| registry.labels(&reference), |_, _| {}).await?;
                 if !self.is_expected(name, labels.get(LABEL).map(String::as_str)) {
                     return Ok(None);
                 }
@@ -186,13 +186,14 @@ impl Survey {
             let whereabouts = if is_here { Whereabouts::Engine } else { Whereabouts::Registry };
             Ok::<_, EngineError>(Some((name.clone(), whereabouts)))
         });
-        let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);
+        let mut answers = stream::iter(asked).buffer_unordered(run.build.threads);
         while let Some(answer) = answers.next().await {
-            for notice in engine.take_notices() {
+            for notice in registry.take_notices() {
                 warn(&notice);
             }
             unchanged.extend(answer?);
         }
+        registry.save_labels();
         Ok(unchanged)
     }
 
@@ -253,8 +254,9 @@ struct Bases {
 }
 
 impl Bases {
-    async fn of(
-        engine: &DockerEngine,
+    async fn of<E: Engine>(
+        engine: &E,
+        registry: &dyn ImageRegistry,
         plan: &Plan<'_>,
         inputs: &BTreeMap<ImageName, BuildInput>,
         pull: bool,
@@ -263,7 +265,7 @@ impl Bases {
         let (bases, ambiguous) = bases(plan, inputs);
         let mut found = Self::default();
         for reference in ambiguous {
-            if let Some(digest) = engine.digest(&reference).await.unwrap_or(None) {
+            if let Some(digest) = registry.digest(&reference).await.unwrap_or(None) {
                 found.digests.insert(reference, digest);
             }
         }

@@ -106,6 +106,11 @@ pub struct ListEntry {
 }
 
 impl Image {
+    /// Returns the digest of the manifest.
+    pub(super) fn digest(&self) -> &Digest {
+        &self.manifest.digest
+    }
+
     /// Returns the labels of the image; empty if its configuration is not one of an image.
     pub fn labels(&self) -> BTreeMap<String, String> {
         #[derive(Default, Deserialize)]
@@ -140,7 +145,7 @@ impl Image {
 }
 
 /// Creates a manifest list. Returns its media type and its content.
-pub fn list(entries: &[ListEntry]) -> (&'static str, Vec<u8>) {
+pub(super) fn list(entries: &[ListEntry]) -> (&'static str, Vec<u8>) {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct List<'a> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode, Url};
 
-use super::error::{Error, Kind};
 use super::image_manifest::{self, Image, Manifest};
 use super::registries::Registry;
+use super::registry_error::{Error, Kind};
 use super::token::{Access, Authorization};
 use super::transport::{Answer, Redirects, Request};
 use crate::client_config::credentials::Credentials;

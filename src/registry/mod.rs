@@ -7,16 +7,19 @@
 //! uses TLS, and never to another origin by a redirect. Every answer is limited in size and time.
 
 mod challenge;
-mod error;
+mod connection_limit;
 mod image_manifest;
+mod image_registry;
 mod image_repository;
+mod label_cache;
 mod reach;
 mod registries;
+mod registry_error;
 mod token;
 mod transport;
 
 pub use challenge::challenges;
-pub use error::{Error, Kind};
-pub use image_manifest::list;
-pub use image_repository::Repository;
-pub use registries::{Registries, is_loopback};
+pub use image_registry::{EngineConfig, ImageRegistry, NotServed, PushListError, RegistryConfig};
+pub use label_cache::LabelCache;
+pub use registries::Registries;
+pub use registry_error::{Error, Kind};

@@ -5,15 +5,21 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use reqwest::Url;
 
-use crate::client_config::credentials::Credentials;
-use crate::image::ImageRef;
-
-use super::error::Error;
+use super::image_manifest;
+use super::image_registry::{EngineConfig, ImageRegistry, Labels, NotServed, PushListError};
 use super::image_repository::Repository;
+use super::label_cache::LabelCache;
+use super::registry_error::{Error, Kind};
 use super::token::Tokens;
 use super::transport::Transport;
+use crate::client_config::credentials::{CredentialFiles, Credentials};
+use crate::image::{Digest, ImageRef};
+
+/// Longest wait for a registry to report what it serves after a push.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Host of the default registry, for references without one, and its other names.
 const DEFAULT_HOST: &str = "registry-1.docker.io";
@@ -23,46 +29,200 @@ const DEFAULT_ALIASES: [&str; 2] = ["docker.io", "index.docker.io"];
 const DEFAULT_NAMESPACE: &str = "library";
 
 /// Clients of all registries of a run.
-#[derive(Debug)]
 pub struct Registries {
     timeout: Duration,
+    credential_files: CredentialFiles,
+    engine: Arc<dyn EngineConfig>,
+    labels: LabelCache,
     registries: tokio::sync::Mutex<BTreeMap<String, Arc<Registry>>>,
     notices: Notices,
+    /// Registries that are out of reach of this program, although the engine may reach them.
+    unreached: Mutex<BTreeSet<String>>,
+    connections: usize,
 }
 
 impl Registries {
-    /// Creates clients with this `timeout` for each answer.
-    pub fn new(timeout: Duration) -> Self {
-        Self { timeout, registries: tokio::sync::Mutex::default(), notices: Notices::default() }
+    /// Creates clients with this `timeout` for each answer, with at most `connections` open
+    /// connections to each registry. `engine` has the configuration of the registries.
+    pub fn new(
+        timeout: Duration,
+        connections: usize,
+        credential_files: CredentialFiles,
+        engine: Arc<dyn EngineConfig>,
+        labels: LabelCache,
+    ) -> Self {
+        Self {
+            timeout,
+            credential_files,
+            engine,
+            labels,
+            registries: tokio::sync::Mutex::default(),
+            notices: Notices::default(),
+            unreached: Mutex::default(),
+            connections,
+        }
     }
 
-    /// Returns the repository of an image. On the first request to its registry, `is_plain` decides
-    /// if plain HTTP is used.
+    /// Returns the repository of an image, with the credentials for it. The first request to a
+    /// registry decides if plain HTTP is used.
     ///
     /// # Errors
-    /// Returns the error of `is_plain`, and an error if the registry's name is not a host.
-    pub async fn repository<E: From<Error>>(
-        &self,
-        image: &ImageRef,
-        credentials: Option<Credentials>,
-        is_plain: impl AsyncFnOnce(&str) -> Result<bool, E>,
-    ) -> Result<Repository, E> {
-        let host = host_of(image);
-        let mut registries = self.registries.lock().await;
-        let registry = match registries.get(host) {
-            Some(known) => known.clone(),
-            None => {
-                let is_plain = is_plain(host).await?;
-                let new = Registry::new(host, is_plain, self.timeout, self.notices.clone())?;
-                registries.entry(host.to_owned()).or_insert(Arc::new(new)).clone()
-            }
-        };
+    /// When the registry's name is not a host, or its configuration or credentials can't be read.
+    async fn repository(&self, image: &ImageRef) -> Result<Repository, Error> {
+        let registry = self.registry(host_of(image)).await?;
+        let credentials = self.credentials(image).await?;
         Ok(Repository::new(registry, repository_of(image), credentials))
     }
 
-    /// Takes the notices about registries. Each is returned only once in a run.
-    pub fn take_notices(&self) -> Vec<String> {
+    async fn registry(&self, host: &str) -> Result<Arc<Registry>, Error> {
+        let mut registries = self.registries.lock().await;
+        if let Some(known) = registries.get(host) {
+            return Ok(known.clone());
+        }
+        let is_plain =
+            is_loopback(host) || self.engine.registry_config().await?.plain.contains(host);
+        let new =
+            Registry::new(host, is_plain, self.timeout, self.connections, self.notices.clone())?;
+        Ok(registries.entry(host.to_owned()).or_insert(Arc::new(new)).clone())
+    }
+
+    async fn credentials(&self, image: &ImageRef) -> Result<Option<Credentials>, Error> {
+        let registry = match image.registry() {
+            Some(registry) => registry.to_owned(),
+            None => self.engine.registry_config().await?.default.clone(),
+        };
+        let found = self.credential_files.look_up(&registry, image.repository()).await;
+        found.map_err(|error| Error::denied(error.to_string()))
+    }
+
+    /// Returns the digest of the list of `images`, which it pushes as `list`.
+    async fn push_list(&self, list: &ImageRef, images: &[ImageRef]) -> Result<Digest, Error> {
+        let mut entries = Vec::new();
+        for image in images {
+            let found = self.repository(image).await?.image(tag_or_digest(image)).await?;
+            // It was pushed a moment ago: a registry with several replicas may need some time.
+            let missing = || {
+                Error::new(
+                    Kind::Busy { pause: None },
+                    format!("{image}: the registry has no such image"),
+                )
+            };
+            let entry = found.ok_or_else(missing)?.list_entry();
+            entries.push(entry.map_err(|reason| Error::wrong(format!("{image}: {reason}")))?);
+        }
+        let (media_type, content) = image_manifest::list(&entries);
+        let repository = self.repository(list).await?;
+        repository.put_manifest(tag_or_digest(list), media_type, content).await
+    }
+
+    /// Returns the labels of an image in its registry; empty if the registry does not have it.
+    async fn labels(&self, image: &ImageRef) -> Result<Labels, Error> {
+        let repository = self.repository(image).await?;
+        if self.labels.knows(image) {
+            let Some(digest) = repository.digest(tag_or_digest(image)).await? else {
+                return Ok(Labels::new());
+            };
+            if let Some(labels) = self.labels.get(image, &digest) {
+                return Ok(labels);
+            }
+        }
+        let Some(found) = repository.image(tag_or_digest(image)).await? else {
+            return Ok(Labels::new());
+        };
+        self.labels.insert(image, found.digest(), found.labels());
+        Ok(found.labels())
+    }
+
+    /// Checks that the registry serves this digest as `image`.
+    async fn confirm(&self, image: &ImageRef, digest: &str) -> Result<Result<(), String>, Error> {
+        let served = self.repository(image).await?.digest(tag_or_digest(image)).await?;
+        Ok(match served {
+            Some(served) if served.as_str() == digest => Ok(()),
+            Some(served) => {
+                Err(format!("{digest} was pushed as {image}, but the registry serves {served}"))
+            }
+            None => Err(format!("the registry does not have {image}")),
+        })
+    }
+
+    /// Returns the registry to ask about a push; `None` if it is unknown or out of reach.
+    async fn registry_to_ask<'a>(&self, image: &'a ImageRef) -> Option<&'a str> {
+        let registry = match image.registry() {
+            Some(registry) => registry,
+            None if self
+                .engine
+                .registry_config()
+                .await
+                .is_ok_and(|known| known.is_default_known) =>
+            {
+                ""
+            }
+            None => return None,
+        };
+        (!self.unreached().contains(registry)).then_some(registry)
+    }
+
+    fn unreached(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.unreached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ImageRegistry for Registries {
+    fn digest<'a>(&'a self, image: &'a ImageRef) -> BoxFuture<'a, Result<Option<String>, Error>> {
+        Box::pin(async move {
+            let digest = self.repository(image).await?.digest(tag_or_digest(image)).await?;
+            Ok(digest.map(|digest| digest.to_string()))
+        })
+    }
+
+    fn labels<'a>(&'a self, image: &'a ImageRef) -> BoxFuture<'a, Result<Labels, Error>> {
+        Box::pin(self.labels(image))
+    }
+
+    fn confirm_pushed<'a>(
+        &'a self,
+        image: &'a ImageRef,
+        digest: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, NotServed>> {
+        Box::pin(async move {
+            let Some(registry) = self.registry_to_ask(image).await else { return Ok(Vec::new()) };
+            let asked = tokio::time::timeout(CONFIRMED_WITHIN, self.confirm(image, digest)).await;
+            let seconds = CONFIRMED_WITHIN.as_secs();
+            let no_answer = |_| Err(Error::out_of_reach(format!("no answer for {seconds} s")));
+            let mut lines = self.take_notices();
+            match asked.unwrap_or_else(no_answer) {
+                Ok(served) => served.map_err(NotServed)?,
+                Err(error) => {
+                    if error.kind == Kind::OutOfReach {
+                        self.unreached().insert(registry.to_owned());
+                    }
+                    lines.push(format!(
+                        "the pushed image can't be confirmed in the registry: {error}"
+                    ));
+                }
+            }
+            Ok(lines)
+        })
+    }
+
+    fn push_list<'a>(
+        &'a self,
+        list: &'a ImageRef,
+        images: &'a [ImageRef],
+    ) -> BoxFuture<'a, Result<String, PushListError>> {
+        Box::pin(async move {
+            let digest = self.push_list(list, images).await?.to_string();
+            self.confirm(list, &digest).await?.map_err(NotServed)?;
+            Ok(digest)
+        })
+    }
+
+    fn take_notices(&self) -> Vec<String> {
         self.notices.take()
+    }
+
+    fn save_labels(&self) {
+        self.labels.save();
     }
 }
 
@@ -81,13 +241,14 @@ impl Registry {
         host: &str,
         is_plain: bool,
         timeout: Duration,
+        connections: usize,
         notices: Notices,
     ) -> Result<Self, Error> {
         let scheme = if is_plain { "http" } else { "https" };
         let base = Url::parse(&format!("{scheme}://{host}/v2/")).map_err(|error| {
             Error::wrong(format!("'{host}' is not the host of a registry: {error}"))
         })?;
-        let transport = Transport::new(base.clone(), timeout);
+        let transport = Transport::new(base.clone(), timeout, connections);
         Ok(Self { host: host.to_owned(), base, transport, tokens: Tokens::new(notices) })
     }
 }
@@ -111,6 +272,11 @@ impl Notices {
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.locked().1)
     }
+}
+
+/// Returns the digest or else the tag of an image.
+fn tag_or_digest(image: &ImageRef) -> &str {
+    image.digest().or(image.tag()).unwrap_or_default()
 }
 
 /// Returns the host of an image's registry.

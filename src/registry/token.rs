@@ -18,9 +18,9 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use super::challenge::Challenge;
-use super::error::{Error, Kind};
 use super::reach::Reach;
 use super::registries::{Notices, Registry};
+use super::registry_error::{Error, Kind};
 use super::transport::{Answer, Redirects, Request, shown_origin};
 use crate::client_config::credentials::Credentials;
 
@@ -331,7 +331,7 @@ mod tests {
     use crate::secret::Secret;
 
     fn registry(host: &str, is_plain: bool) -> Registry {
-        Registry::new(host, is_plain, Duration::from_secs(5), Notices::default()).unwrap()
+        Registry::new(host, is_plain, Duration::from_secs(5), 1, Notices::default()).unwrap()
     }
 
     #[tokio::test]

@@ -7,14 +7,17 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+};
 use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url, Version};
 use serde::Deserialize;
 
 use super::challenge::{Challenge, challenges};
-use super::error::{Error, Kind};
+use super::connection_limit::{ConnectionLimit, InProgress, LONGEST_IDLE};
 use super::reach::{Addresses, Reach};
+use super::registry_error::{Error, Kind};
 use crate::diagnostic::with_causes;
 use crate::tls;
 
@@ -71,13 +74,24 @@ pub(super) struct Answer {
 pub(super) struct Transport {
     base: Url,
     timeout: Duration,
-    clients: Mutex<BTreeMap<String, (Client, Reach)>>,
+    /// Largest number of open connections to each host.
+    connections: usize,
+    clients: Mutex<BTreeMap<String, Host>>,
+}
+
+/// Client for one host.
+#[derive(Debug, Clone)]
+struct Host {
+    client: Client,
+    limit: ConnectionLimit,
+    reach: Reach,
 }
 
 impl Transport {
-    /// Creates the clients for the registry at `base`, with this `timeout` for each answer.
-    pub(super) fn new(base: Url, timeout: Duration) -> Self {
-        Self { base, timeout, clients: Mutex::default() }
+    /// Creates the clients for the registry at `base`, with this `timeout` for each answer, and with
+    /// at most so many `connections` to each host.
+    pub(super) fn new(base: Url, timeout: Duration, connections: usize) -> Self {
+        Self { base, timeout, connections, clients: Mutex::default() }
     }
 
     /// Sends a request and follows redirects.
@@ -107,10 +121,16 @@ impl Transport {
         let mut url = question.url.clone();
         let mut authorization = authorization;
         for _ in 0..=MOST_REDIRECTS {
-            let response = self.send(question, &url, authorization).await?;
+            let (response, in_progress) = self.send(question, &url, authorization).await?;
             let Some(next) = redirect(&response)? else {
-                return read(response, question, url).await;
+                let is_last = is_last_of_connection(&response);
+                let answer = read(response, question, url).await;
+                if is_last || answer.is_err() {
+                    in_progress.connection_closed();
+                }
+                return answer;
             };
+            drop(in_progress);
             self.require_safe(&url, &next, question.redirects).await?;
             if next.origin() != url.origin() {
                 authorization = None;
@@ -126,8 +146,9 @@ impl Transport {
         question: &Request,
         url: &Url,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Response, Error> {
-        let (client, _) = self.client(url).await?;
+    ) -> Result<(Response, InProgress), Error> {
+        let Host { client, limit, .. } = self.client(url).await?;
+        let in_progress = limit.request().await;
         let mut request = client.request(question.method.clone(), url.clone());
         if !question.accept.is_empty() {
             request = request.header(ACCEPT, question.accept);
@@ -140,13 +161,16 @@ impl Transport {
         if let Some((media_type, content)) = &question.body {
             request = request.header(CONTENT_TYPE, media_type).body(content.clone());
         }
-        request.send().await.map_err(|error| {
+        let sent = request.send().await.map_err(|error| {
             if error.is_connect() {
                 // The host's name may resolve to another address by now.
                 self.clients().remove(&key(url));
+            } else {
+                in_progress.connection_closed();
             }
             broken(url, error)
-        })
+        });
+        Ok((sent?, in_progress))
     }
 
     /// Checks that a redirect or realm leads to a URL that is as safe as the previous one and that
@@ -187,11 +211,11 @@ impl Transport {
     /// # Errors
     /// When the host's name can't be resolved.
     pub(super) async fn reach(&self, url: &Url) -> Result<Reach, Error> {
-        Ok(self.client(url).await?.1)
+        Ok(self.client(url).await?.reach)
     }
 
-    /// Returns the client for the host of a URL, and the class of its addresses.
-    async fn client(&self, url: &Url) -> Result<(Client, Reach), Error> {
+    /// Returns the client for the host of a URL.
+    async fn client(&self, url: &Url) -> Result<Host, Error> {
         if let Some(known) = self.clients().get(&key(url)) {
             return Ok(known.clone());
         }
@@ -208,19 +232,29 @@ impl Transport {
         if let Some(known) = clients.get(&key(url)) {
             return Ok(known.clone());
         }
-        let client = self.build(url, &addresses).map_err(|error| {
+        let limit = ConnectionLimit::new(self.connections);
+        let client = self.build(url, &addresses, &limit).map_err(|error| {
             Error::out_of_reach(format!("can't create an HTTP client: {}", with_causes(&error)))
         })?;
-        clients.insert(key(url), (client.clone(), addresses.reach));
-        Ok((client, addresses.reach))
+        let host = Host { client, limit, reach: addresses.reach };
+        clients.insert(key(url), host.clone());
+        Ok(host)
     }
 
-    fn build(&self, url: &Url, addresses: &Addresses) -> reqwest::Result<Client> {
+    fn build(
+        &self,
+        url: &Url,
+        addresses: &Addresses,
+        limit: &ConnectionLimit,
+    ) -> reqwest::Result<Client> {
         tls::install_provider();
         let mut builder = Client::builder()
             .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(self.timeout)
+            .connector_layer(limit.clone())
+            .pool_max_idle_per_host(limit.most())
+            .pool_idle_timeout(LONGEST_IDLE)
             .http2_max_header_list_size(MOST_OF_HEADERS);
         if addresses.reach == Reach::Local {
             builder = builder.no_proxy();
@@ -232,7 +266,7 @@ impl Transport {
         builder.build()
     }
 
-    fn clients(&self) -> MutexGuard<'_, BTreeMap<String, (Client, Reach)>> {
+    fn clients(&self) -> MutexGuard<'_, BTreeMap<String, Host>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -255,6 +289,13 @@ pub(super) fn shown_origin(url: &Url) -> String {
 fn broken(url: &Url, error: reqwest::Error) -> Error {
     let error = error.without_url();
     Error::out_of_reach(format!("{}: {}", shown_origin(url), with_causes(&error)))
+}
+
+/// Returns true if the server closes the connection after this answer.
+fn is_last_of_connection(response: &Response) -> bool {
+    let says_close = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+    response.version() <= Version::HTTP_10
+        || response.headers().get(CONNECTION).is_some_and(says_close)
 }
 
 /// Returns the target of a redirect; `None` if the answer is not one.
@@ -481,7 +522,7 @@ mod tests {
         ];
         for (from, to, redirects, refused) in table {
             let from = Url::parse(from).unwrap();
-            let transport = Transport::new(from.clone(), Duration::from_secs(5));
+            let transport = Transport::new(from.clone(), Duration::from_secs(5), 1);
             let found = transport.require_safe(&from, &Url::parse(to).unwrap(), redirects).await;
             match refused {
                 None => assert_eq!(found, Ok(()), "{to}"),

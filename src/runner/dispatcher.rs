@@ -14,13 +14,14 @@ use super::evidence::{Identity, RequiredImage};
 use super::prefetch::Prefetch;
 use super::run_input::{Backends, BuildInput, Options, Pull, bases, to_fetch};
 use super::task::{State, Task};
-use super::worker::{Failure, Input, TaskOutput, TaskResult, Worker, pull};
+use super::worker::{Input, TaskOutput, TaskResult, Worker, pull};
 use crate::engine::{BuildOptions, Engine, Inspected};
 use crate::event::{BuiltImage, Event, Outcome, Pushed};
 use crate::fingerprint::LABEL;
 use crate::graph::{self, Graph, Index};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Forecast, Plan};
+use crate::registry::ImageRegistry;
 use crate::source::Fetcher;
 
 /// Builds the images of `plan`, each from its `inputs`, and calls `emit` with each event and the
@@ -61,6 +62,7 @@ pub async fn run<E: Engine>(
 
 struct Dispatcher<'a, E> {
     engine: Arc<E>,
+    registry: Arc<dyn ImageRegistry>,
     fetcher: Arc<dyn Fetcher>,
     graph: &'a Graph,
     /// Position of each image in the order in which ready images start.
@@ -73,10 +75,10 @@ struct Dispatcher<'a, E> {
     ambiguous: BTreeSet<ImageRef>,
     emit: &'a mut dyn FnMut(Event),
     states: BTreeMap<Index, State>,
-    begun: HashMap<Index, Instant>,
+    started: HashMap<Index, Instant>,
     pulls: Vec<Pull>,
     /// External images that could not be pulled, each with the failure.
-    missing: BTreeMap<ImageRef, Failure>,
+    missing: BTreeMap<ImageRef, Outcome>,
     /// Images whose needs are all built, in the order in which they start.
     ready: BTreeSet<(usize, Index)>,
     prefetch: Prefetch,
@@ -88,7 +90,7 @@ struct Dispatcher<'a, E> {
     tasks: JoinSet<TaskResult>,
     running: HashMap<Id, Task>,
     send: UnboundedSender<Event>,
-    heard: mpsc::UnboundedReceiver<Event>,
+    received: mpsc::UnboundedReceiver<Event>,
 }
 
 impl<'a, E: Engine> Dispatcher<'a, E> {
@@ -117,10 +119,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             Some((graph.index_of(name)?, identity))
         });
         let identities = identities.collect();
-        let (send, heard) = mpsc::unbounded_channel();
+        let (send, received) = mpsc::unbounded_channel();
         let prefetch = Prefetch::new(options.threads, to_fetch(plan, forecast, &inputs));
         Self {
             engine: backends.engine,
+            registry: backends.registry,
             fetcher: backends.fetcher,
             graph,
             turns: forecast.turns(options.priorities),
@@ -130,7 +133,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             ambiguous,
             emit,
             states,
-            begun: HashMap::new(),
+            started: HashMap::new(),
             pulls,
             missing: BTreeMap::new(),
             ready: BTreeSet::new(),
@@ -145,7 +148,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             tasks: JoinSet::new(),
             running: HashMap::new(),
             send,
-            heard,
+            received,
         }
     }
 
@@ -166,7 +169,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             tokio::select! {
                 biased;
                 () = &mut interrupt => return self.give_up().await,
-                Some(event) = self.heard.recv() => self.tell(event),
+                Some(event) = self.received.recv() => self.emit(event),
                 Some(result) = self.tasks.join_next_with_id() => {
                     self.pass_on_events();
                     self.settle(result);
@@ -175,7 +178,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    fn emit(&mut self, event: Event) {
         (self.emit)(event);
     }
 
@@ -186,27 +189,27 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// Emits the events that workers have sent so far, so that they come before the workers'
     /// results.
     fn pass_on_events(&mut self) {
-        while let Ok(event) = self.heard.try_recv() {
-            self.tell(event);
+        while let Ok(event) = self.received.try_recv() {
+            self.emit(event);
         }
     }
 
     fn spawn(
         &mut self,
-        work: Task,
-        task: impl Future<Output = TaskResult> + Send + 'static,
+        task: Task,
+        work: impl Future<Output = TaskResult> + Send + 'static,
     ) -> AbortHandle {
-        let handle = self.tasks.spawn(task);
-        self.running.insert(handle.id(), work);
+        let handle = self.tasks.spawn(work);
+        self.running.insert(handle.id(), task);
         handle
     }
 
     fn start_pulls(&mut self) {
         for (reference, platform) in std::mem::take(&mut self.pulls) {
-            self.tell(Event::Pulling(reference.clone()));
-            let patience = self.options.patience;
+            self.emit(Event::Pulling(reference.clone()));
+            let retry = self.options.retry;
             let (engine, send) = (self.engine.clone(), self.send.clone());
-            let pull = pull(engine, reference.clone(), platform, patience, send);
+            let pull = pull(engine, reference.clone(), platform, retry, send);
             self.spawn(Task::Pull(reference), pull);
         }
     }
@@ -259,7 +262,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     fn start_build(&mut self, image: Index) {
-        self.begun.insert(image, Instant::now());
+        self.started.insert(image, Instant::now());
         let images = self.graph.images();
         let needed = self.graph.needs(image).into_iter().map(|needed| &images[needed].reference);
         let mut referred_to = self.graph.externals(image).into_iter().chain(needed);
@@ -273,7 +276,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             Some(Ok(packed)) => Input::Packed(packed),
             Some(Err(failure)) => {
                 let name = self.name(image);
-                self.tell(Event::BuildStarted { name, attempt: 1 });
+                self.emit(Event::BuildStarted { name, attempt: 1 });
                 self.not_built(image, failure);
                 return;
             }
@@ -322,7 +325,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 
     fn start_push(&mut self, image: Index) {
         let worker = self.worker(image);
-        self.tell(Event::PushStarted { name: worker.name.clone() });
+        self.emit(Event::PushStarted { name: worker.name.clone() });
         let Some(State::Pushing(made)) = self.states.get(&image) else {
             unreachable!("only a built image is pushed")
         };
@@ -333,10 +336,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     fn worker(&self, image: Index) -> Worker<E> {
         Worker {
             engine: self.engine.clone(),
+            registry: self.registry.clone(),
             fetcher: self.fetcher.clone(),
             name: self.name(image),
             reference: self.graph.images()[image].reference.clone(),
-            patience: self.options.patience,
+            retry: self.options.retry,
             send: self.send.clone(),
         }
     }
@@ -344,10 +348,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// Handles the result of a worker.
     fn settle(&mut self, result: Result<(Id, TaskResult), JoinError>) {
         let (id, done) = result.unwrap_or_else(|error| {
-            (error.id(), Err(Failure::new(format!("the worker panicked: {error}"))))
+            (error.id(), Err(Outcome::Error(format!("the worker panicked: {error}"))))
         });
-        let work = self.running.remove(&id).expect("every task is at some work");
-        match (work, done) {
+        let task = self.running.remove(&id).expect("every task is known");
+        match (task, done) {
             (Task::Pull(reference), Err(error)) => {
                 self.missing.insert(reference, error);
             }
@@ -357,23 +361,23 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             (Task::Fetch(image), Err(failure)) => self.prefetch.finished(image, Err(failure)),
             (Task::Build(index), Ok(TaskOutput::Image { image, fingerprint, took })) => {
                 let name = self.name(index);
-                self.tell(Event::Built { name, took });
-                let made = made(&image, fingerprint.clone());
+                self.emit(Event::Built { name, took });
+                let made = built_image(&image, fingerprint.clone());
                 self.identities.insert(index, Identity::Built { image, fingerprint });
                 self.built(index, made);
             }
             (Task::Build(image), Err(failure)) => self.not_built(image, failure),
             (Task::Push(image), Ok(TaskOutput::Pushed(pushed))) => self.pushed(image, pushed),
-            (Task::Push(image), Err(failure)) => {
-                self.finish(image, failure.outcome(Outcome::PushError));
+            (Task::Push(image), Err(outcome)) => {
+                self.finish(image, outcome);
             }
             (Task::PushList(list), Ok(TaskOutput::Pushed(pushed))) => {
-                pushed.into_iter().for_each(|pushed| self.tell(Event::ListPushed(pushed)));
+                pushed.into_iter().for_each(|pushed| self.emit(Event::ListPushed(pushed)));
                 self.finish_joined(&list, None);
             }
             (Task::PushList(list), Err(failure)) => self.finish_joined(&list, Some(&failure)),
             (Task::Pull(_), Ok(_)) => {}
-            (work, Ok(product)) => unreachable!("{work:?} makes no {product:?}"),
+            (task, Ok(output)) => unreachable!("{task:?} has no {output:?}"),
         }
     }
 
@@ -465,28 +469,28 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         } else if is(|state| matches!(state, State::Pushed(..) | State::Finished(_))) {
             let text =
                 format!("the manifest list {list} is not pushed: some of its images are missing");
-            self.tell(Event::Warning(text));
+            self.emit(Event::Warning(text));
             self.finish_joined(&list, None);
         }
     }
 
     /// Finishes all images that wait for a manifest list.
-    fn finish_joined(&mut self, list: &ImageRef, failure: Option<&Failure>) {
+    fn finish_joined(&mut self, list: &ImageRef, failure: Option<&Outcome>) {
         for image in self.joined_by(list) {
             let Some(State::Pushed(made, pushed)) = self.states.get(&image).cloned() else {
                 continue;
             };
             let outcome = match failure {
                 None => Outcome::Built { made, pushed },
-                Some(failure) => failure.clone().outcome(Outcome::PushError),
+                Some(outcome) => outcome.clone(),
             };
             self.conclude(image, outcome);
         }
     }
 
     /// Finishes an image whose build failed, and every descendant that waits for it.
-    fn not_built(&mut self, image: Index, failure: Failure) {
-        self.finish(image, failure.outcome(Outcome::Error));
+    fn not_built(&mut self, image: Index, outcome: Outcome) {
+        self.finish(image, outcome);
         let ancestor = self.name(image);
         let mut open: VecDeque<Index> = self.graph.needed_by(image).into_iter().collect();
         while let Some(child) = open.pop_front() {
@@ -507,15 +511,15 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 
     fn conclude(&mut self, image: Index, outcome: Outcome) {
         self.prefetch.give_up(image);
-        let took = self.begun.get(&image).map(Instant::elapsed).unwrap_or_default();
+        let took = self.started.get(&image).map(Instant::elapsed).unwrap_or_default();
         self.states.insert(image, State::Finished(outcome.clone()));
         let name = self.name(image);
-        self.tell(Event::Finished { name, outcome, took });
+        self.emit(Event::Finished { name, outcome, took });
     }
 
     /// Cancels all work in progress, and marks every unfinished image as interrupted.
     async fn give_up(&mut self) {
-        self.tell(Event::Interrupting);
+        self.emit(Event::Interrupting);
         self.tasks.shutdown().await;
         self.pass_on_events();
         let open: Vec<Index> = self
@@ -543,7 +547,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 }
 
 /// Returns a built image in the form for events, without the label of the fingerprint.
-fn made(image: &Inspected, fingerprint: Option<String>) -> BuiltImage {
+fn built_image(image: &Inspected, fingerprint: Option<String>) -> BuiltImage {
     let Inspected { id, mut labels, size, .. } = image.clone();
     labels.remove(LABEL);
     BuiltImage { id, size, labels, fingerprint }

@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 use crate::engine::{Engine, EngineError, Inspected};
 use crate::fingerprint::{LABEL, Parts, in_label};
 use crate::image::ImageRef;
+use crate::registry::ImageRegistry;
 
 /// Advice in the error about a moved tag.
 const CURE: &str = "run only one build at a time for images with these names";
@@ -64,11 +65,14 @@ impl<'n> Origins<'n> {
     ///
     /// # Errors
     /// When the engine can't be asked, or has another image than expected.
-    pub(super) async fn of<E: Engine>(
+    pub(super) async fn inspect<E: Engine>(
         engine: &E,
+        registry: &dyn ImageRegistry,
         needs: &'n [RequiredImage],
     ) -> Result<Self, EngineError> {
-        Ok(Self(try_join_all(needs.iter().map(|need| Origin::of(engine, need))).await?))
+        Ok(Self(
+            try_join_all(needs.iter().map(|need| Origin::inspect(engine, registry, need))).await?,
+        ))
     }
 
     /// Returns the parts of a fingerprint for the images; `None` if one of them is unknown.
@@ -95,10 +99,14 @@ impl<'n> Origins<'n> {
 }
 
 impl<'n> Origin<'n> {
-    async fn of<E: Engine>(engine: &E, need: &'n RequiredImage) -> Result<Self, EngineError> {
+    async fn inspect<E: Engine>(
+        engine: &E,
+        registry: &dyn ImageRegistry,
+        need: &'n RequiredImage,
+    ) -> Result<Self, EngineError> {
         if let Identity::ForEach = need.identity {
             // An unreachable registry does not prevent the build: the part stays unknown.
-            let part = engine.digest(&need.reference).await.unwrap_or(None);
+            let part = registry.digest(&need.reference).await.unwrap_or(None);
             return Ok(Self { need, image: None, part });
         }
         let image = engine.image(&need.reference).await?;

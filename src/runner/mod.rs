@@ -9,7 +9,6 @@
 
 mod dispatcher;
 mod evidence;
-pub mod patience;
 mod prefetch;
 mod run_input;
 mod task;

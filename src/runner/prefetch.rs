@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::AbortHandle;
 
-use super::worker::{Failure, Packed};
+use super::worker::Packed;
+use crate::event::Outcome;
 use crate::graph::Index;
 
 /// Largest number of images whose sources are fetched at the same time.
@@ -24,7 +25,7 @@ pub(super) struct Prefetch {
     /// Images whose fetch has not begun, in the order in which they can be built.
     to_fetch: Vec<Index>,
     fetching: BTreeMap<Index, AbortHandle>,
-    fetched: BTreeMap<Index, Result<Packed, Failure>>,
+    fetched: BTreeMap<Index, Result<Packed, Outcome>>,
 }
 
 impl Prefetch {
@@ -56,7 +57,7 @@ impl Prefetch {
     }
 
     /// Stores the result of a fetch, unless the fetch was cancelled.
-    pub(super) fn finished(&mut self, image: Index, result: Result<Packed, Failure>) {
+    pub(super) fn finished(&mut self, image: Index, result: Result<Packed, Outcome>) {
         if self.fetching.remove(&image).is_some() {
             self.fetched.insert(image, result);
         }
@@ -68,7 +69,7 @@ impl Prefetch {
     }
 
     /// Takes the result of an image's fetch; `None` if nothing had to be fetched.
-    pub(super) fn take(&mut self, image: Index) -> Option<Result<Packed, Failure>> {
+    pub(super) fn take(&mut self, image: Index) -> Option<Result<Packed, Outcome>> {
         self.fetched.remove(&image)
     }
 
@@ -101,8 +102,8 @@ mod tests {
         next.collect()
     }
 
-    fn nothing() -> Result<Packed, Failure> {
-        Err(Failure::new(String::new()))
+    fn nothing() -> Result<Packed, Outcome> {
+        Err(Outcome::Error(String::new()))
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::patience::Patience;
 use crate::context::Context;
 use crate::engine::BuildOptions;
 use crate::event::Existing;
 use crate::graph::Index;
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Forecast, Plan};
+use crate::registry::ImageRegistry;
+use crate::retry::RetryPolicy;
 use crate::source::{Fetcher, ImageSources};
 
 /// Settings of a run.
@@ -24,8 +25,8 @@ pub struct Options {
     pub push_all_or_none: bool,
     /// Images whose failure does not prevent the pushes in that mode.
     pub forgiven: BTreeSet<ImageName>,
-    /// Number of retries, and longest wait for an engine that is not reachable.
-    pub patience: Patience,
+    /// Bounds on the retries of builds, pushes and fetches.
+    pub retry: RetryPolicy,
     /// True if external images are pulled first.
     pub pull: bool,
     /// Registries that images are pushed to in addition to the one in their references.
@@ -56,6 +57,8 @@ pub struct Backends<E> {
     pub engine: Arc<E>,
     /// Description of the engine for the reports.
     pub engine_name: String,
+    /// Registries that serve the images.
+    pub registry: Arc<dyn ImageRegistry>,
     /// Fetcher of the sources that are not in the tree.
     pub fetcher: Arc<dyn Fetcher>,
 }

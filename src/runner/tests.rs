@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use super::patience::{FIRST_PAUSE, JITTER, Patience};
 use super::{Backends, BuildInput, Options, run};
 use crate::context::Context;
 use crate::dockerfile;
@@ -22,6 +21,8 @@ use crate::graph::Graph;
 use crate::graph::tests::{graph, naming};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Plan, Selection};
+use crate::registry::{self, ImageRegistry, NotServed, PushListError};
+use crate::retry::{FIRST_PAUSE, JITTER, RetryPolicy};
 use crate::source::{self, FetchError, Fetcher, ImageSources};
 
 /// Engine with scripted answers that records the calls.
@@ -158,10 +159,6 @@ impl Engine for Scripted {
         Ok(self.under(&short(reference)))
     }
 
-    async fn digest(&self, _: &ImageRef) -> Result<Option<String>, EngineError> {
-        Ok(None)
-    }
-
     async fn pull(&self, reference: &ImageRef, _: Option<&str>) -> Result<(), EngineError> {
         self.note("pull", reference);
         if self.unpullable.contains(&short(reference)) {
@@ -250,15 +247,6 @@ impl Engine for Scripted {
         self.images.lock().unwrap().remove(id);
     }
 
-    async fn push_list(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, EngineError> {
-        let images: Vec<_> = images.iter().map(ToString::to_string).collect();
-        self.note(&format!("list of {}", images.join(" ")), list);
-        if self.unpushable.contains(&short(list)) {
-            return Err(EngineError::Refused("denied".to_owned()));
-        }
-        Ok(format!("digest-{list}"))
-    }
-
     async fn push(
         &self,
         id: &str,
@@ -272,6 +260,54 @@ impl Engine for Scripted {
         }
         Ok(format!("digest-{}", short(reference)))
     }
+}
+
+impl ImageRegistry for Scripted {
+    fn digest<'a>(
+        &'a self,
+        _: &'a ImageRef,
+    ) -> BoxFuture<'a, Result<Option<String>, registry::Error>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn labels<'a>(
+        &'a self,
+        _: &'a ImageRef,
+    ) -> BoxFuture<'a, Result<BTreeMap<String, String>, registry::Error>> {
+        unreachable!("a run asks for no labels")
+    }
+
+    fn confirm_pushed<'a>(
+        &'a self,
+        image: &'a ImageRef,
+        digest: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, NotServed>> {
+        Box::pin(async move {
+            assert_eq!(digest, format!("digest-{}", short(image)));
+            Ok(Vec::new())
+        })
+    }
+
+    fn push_list<'a>(
+        &'a self,
+        list: &'a ImageRef,
+        images: &'a [ImageRef],
+    ) -> BoxFuture<'a, Result<String, PushListError>> {
+        Box::pin(async move {
+            let images: Vec<_> = images.iter().map(ToString::to_string).collect();
+            self.note(&format!("list of {}", images.join(" ")), list);
+            if self.unpushable.contains(&short(list)) {
+                return Err(NotServed("denied".to_owned()).into());
+            }
+            Ok(format!("digest-{list}"))
+        })
+    }
+
+    fn take_notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn save_labels(&self) {}
 }
 
 impl Fetcher for Scripted {
@@ -333,15 +369,15 @@ const FAMILY: &[(&str, &str)] = &[
     ("tool", "FROM other:1"),
 ];
 
-fn patience(retries: usize) -> Patience {
-    Patience { retries, longest: Duration::from_secs(60) }
+fn retries(retries: usize) -> RetryPolicy {
+    RetryPolicy { retries, max_pause: Duration::from_secs(60) }
 }
 
 fn options() -> Options {
     Options {
         threads: 8,
         push_threads: None,
-        patience: patience(0),
+        retry: retries(0),
         pull: false,
         registries: Vec::new(),
         existing: BTreeMap::new(),
@@ -361,7 +397,7 @@ fn build_options() -> BuildOptions {
         platform: None,
         build_args: BTreeMap::new(),
         squash: None,
-        loan: BuildSecrets::default(),
+        secrets: BuildSecrets::default(),
     }
 }
 
@@ -396,9 +432,10 @@ fn run_graph(
             (image.name.clone(), BuildInput { context, sources, options })
         })
         .collect();
-    let means = Backends {
+    let backends = Backends {
         engine: engine.clone(),
         engine_name: "scripted".to_owned(),
+        registry: engine.clone(),
         fetcher: engine.clone(),
     };
     let mut events = Vec::new();
@@ -408,7 +445,7 @@ fn run_graph(
         .start_paused(true)
         .build()
         .unwrap();
-    let outcomes = runtime.block_on(run(means, &plan, inputs, options, interrupt, &mut emit));
+    let outcomes = runtime.block_on(run(backends, &plan, inputs, options, interrupt, &mut emit));
     let shown = outcomes.iter().map(|(name, outcome)| format!("{name} {}", outcome.status()));
     (shown.collect(), events)
 }
@@ -478,7 +515,7 @@ fn what_fails_is_tried_again() {
     let error = EngineError::Refused("once".to_owned());
     engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
     let engine = Arc::new(engine);
-    let thrice = Options { patience: patience(2), ..options() };
+    let thrice = Options { retry: retries(2), ..options() };
     let (outcomes, events) =
         run_family(&engine, thrice, &Selection::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
@@ -735,7 +772,7 @@ fn what_is_measured_is_the_try_that_made_the_image() {
     let engine = Scripted::default();
     let error = EngineError::Refused("once".to_owned());
     engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
-    let options = Options { patience: patience(2), push_threads: Some(1), ..options() };
+    let options = Options { retry: retries(2), push_threads: Some(1), ..options() };
     let (_, events) =
         run_family(&Arc::new(engine), options, &Selection::default(), std::future::pending());
     let measured = events.iter().filter_map(|event| match event {
@@ -854,7 +891,7 @@ fn a_source_that_cannot_be_had_fails_its_image_when_its_turn_comes() {
     });
     let (outcomes, events) = run_family(
         &engine,
-        Options { patience: patience(1), ..options() },
+        Options { retry: retries(1), ..options() },
         &Selection::default(),
         std::future::pending(),
     );
@@ -932,7 +969,7 @@ fn all_or_nothing(forgiven: &[&str]) -> (Vec<String>, Vec<String>) {
         push_threads: Some(1),
         push_all_or_none: true,
         forgiven: forgiven.iter().map(|name| ImageName::new(name)).collect(),
-        patience: patience(0),
+        retry: retries(0),
         ..options()
     };
     let (outcomes, _) = run_family(&engine, pushing, &Selection::default(), std::future::pending());
@@ -982,7 +1019,7 @@ fn an_engine_that_went_away_is_waited_for() {
         away: Mutex::new(5),
         ..Scripted::default()
     });
-    let one = Options { patience: patience(1), ..options() };
+    let one = Options { retry: retries(1), ..options() };
     let (outcomes, _) = run_family(&engine, one, &Selection::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
     assert_eq!(engine.log().iter().filter(|entry| *entry == "ask").count(), 5);
@@ -993,7 +1030,7 @@ fn an_engine_that_went_away_is_waited_for() {
         away: Mutex::new(usize::MAX),
         ..Scripted::default()
     });
-    let one = Options { patience: patience(1), ..options() };
+    let one = Options { retry: retries(1), ..options() };
     let (outcomes, _) = run_family(&engine, one, &Selection::default(), std::future::pending());
     assert_eq!(outcomes[0], "base connection_error");
 }
@@ -1012,7 +1049,7 @@ fn meddled_with(meddling: &[(&'static str, Meddling)]) -> Scripted {
 /// Runs the family with one retry for each image, and with pushes. Returns the outcomes, and the
 /// reason of each build that failed itself.
 fn meddled(engine: &Arc<Scripted>, options: Options) -> (Vec<String>, Vec<String>) {
-    let options = Options { patience: patience(1), push_threads: Some(1), ..options };
+    let options = Options { retry: retries(1), push_threads: Some(1), ..options };
     let everything = Selection::default();
     let (outcomes, events) = run_family(engine, options, &everything, std::future::pending());
     let failures = events.into_iter().filter_map(|event| match event {
@@ -1160,7 +1197,7 @@ fn meddled_with_skipped_base(meddling: &[(&'static str, Meddling)]) -> (Vec<Stri
     let there =
         Existing { id: Some("found-base".to_owned()), fingerprint: Some("found".to_owned()) };
     let options = Options {
-        patience: patience(1),
+        retry: retries(1),
         existing: BTreeMap::from([(ImageName::new("base"), there)]),
         ..options()
     };

@@ -9,48 +9,17 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use super::BuildInput;
 use super::evidence::{Origins, RequiredImage};
-use super::patience::{FIRST_PAUSE, Patience, pause_after};
+use super::run_input::BuildInput;
 use crate::engine::{BuildOptions, BuildRequest, Engine, EngineError, Inspected, Output};
 use crate::event::{Event, Outcome, Pushed};
 use crate::files::private_folder;
 use crate::fingerprint::{Fingerprinted, LABEL, Parts};
 use crate::image::{ImageName, ImageRef};
+use crate::registry::{ImageRegistry, PushListError};
+use crate::retry::{FIRST_PAUSE, RetryPolicy};
 use crate::source::{self, FetchError, Fetcher, ImageSources};
 use crate::tree::TreeFile;
-
-/// Failure of a worker.
-#[derive(Debug, Clone)]
-pub(super) struct Failure {
-    pub(super) text: String,
-    /// True if the engine or a registry was not reachable.
-    pub(super) out_of_reach: bool,
-}
-
-impl Failure {
-    pub(super) fn new(text: String) -> Self {
-        Self { text, out_of_reach: false }
-    }
-
-    /// Returns the outcome of the failure: a connection error if something was not reachable,
-    /// otherwise one of this `kind`.
-    pub(super) fn outcome(self, kind: fn(String) -> Outcome) -> Outcome {
-        if self.out_of_reach { Outcome::ConnectionError(self.text) } else { kind(self.text) }
-    }
-}
-
-impl From<EngineError> for Failure {
-    fn from(error: EngineError) -> Self {
-        Self { text: error.to_string(), out_of_reach: error.is_connection() }
-    }
-}
-
-impl From<FetchError> for Failure {
-    fn from(error: FetchError) -> Self {
-        Self::new(error.to_string())
-    }
-}
 
 /// Packed build context, with the parts of the fingerprint that it contains and the build options.
 #[derive(Debug, Clone)]
@@ -108,7 +77,15 @@ pub(super) enum TaskOutput {
     Nothing,
 }
 
-pub(super) type TaskResult = Result<TaskOutput, Failure>;
+/// Result of a task: its output, or the outcome of the image that it was for.
+pub(super) type TaskResult = Result<TaskOutput, Outcome>;
+
+/// Returns the outcome for an engine's error: a connection error if something was not reachable,
+/// otherwise one of this `kind`.
+fn outcome(error: &EngineError, kind: fn(String) -> Outcome, prefix: &str) -> Outcome {
+    let text = format!("{prefix}{error}");
+    if error.is_out_of_reach() { Outcome::ConnectionError(text) } else { kind(text) }
+}
 
 /// Pulls an external image. If the pull fails, an image that the engine already has is used, with a
 /// warning.
@@ -116,56 +93,76 @@ pub(super) async fn pull<E: Engine>(
     engine: Arc<E>,
     reference: ImageRef,
     platform: Option<String>,
-    patience: Patience,
+    retry: RetryPolicy,
     send: UnboundedSender<Event>,
 ) -> TaskResult {
-    let tell = |pause: Duration, error: &EngineError| {
+    let warn = |text: String| drop(send.send(Event::Warning(text)));
+    let notify = |pause: Duration, error: &EngineError| {
         let seconds = pause.as_secs_f64();
-        let text = format!("{reference} could not be pulled, retrying in {seconds:.1}s: {error}");
-        let _ = send.send(Event::Warning(text));
+        warn(format!("{reference} could not be pulled, retrying in {seconds:.1}s: {error}"));
     };
-    let pulled = patience.bear(|| engine.pull(&reference, platform.as_deref()), tell).await;
+    let pulled = retry.run(|_| engine.pull(&reference, platform.as_deref()), notify).await;
     let Err(error) = pulled else { return Ok(TaskOutput::Nothing) };
-    if engine.image(&reference).await?.is_some() {
-        let text = format!("{reference} can't be pulled, the engine's own is used: {error}");
-        let _ = send.send(Event::Warning(text));
+    let own = engine.image(&reference).await;
+    if own.map_err(|error| outcome(&error, Outcome::Error, ""))?.is_some() {
+        warn(format!("{reference} can't be pulled, the engine's own is used: {error}"));
         return Ok(TaskOutput::Nothing);
     }
-    let text = format!("its base {reference} can't be pulled: {error}");
-    Err(Failure { text, out_of_reach: error.is_connection() })
+    Err(outcome(&error, Outcome::Error, &format!("its base {reference} can't be pulled: ")))
 }
 
 /// Worker for one image. Errors of sending events are ignored: the dispatcher may have stopped
 /// receiving.
 pub(super) struct Worker<E> {
     pub(super) engine: Arc<E>,
+    pub(super) registry: Arc<dyn ImageRegistry>,
     pub(super) fetcher: Arc<dyn Fetcher>,
     pub(super) name: ImageName,
     pub(super) reference: ImageRef,
-    pub(super) patience: Patience,
+    pub(super) retry: RetryPolicy,
     pub(super) send: UnboundedSender<Event>,
 }
 
 impl<E: Engine> Worker<E> {
     pub(super) async fn build(self, input: Input, needs: Vec<RequiredImage>) -> TaskResult {
-        self.tell(Event::BuildStarted { name: self.name.clone(), attempt: 1 });
+        self.emit(Event::BuildStarted { name: self.name.clone(), attempt: 1 });
         let packed = match input {
             Input::Unpacked(input) => self.pack(input).await?,
             Input::Packed(packed) => packed,
         };
-        for attempt in 1.. {
-            if attempt > 1 {
-                self.tell(Event::BuildStarted { name: self.name.clone(), attempt });
+        let built = self.retry(|attempt| self.build_attempt(attempt, &packed, &needs)).await;
+        built.map_err(|error| outcome(&error, Outcome::Error, ""))
+    }
+
+    /// Retries an operation of the engine. Before each retry waits until the engine answers.
+    async fn retry<T, F: Future<Output = Result<T, EngineError>>>(
+        &self,
+        operation: impl Fn(usize) -> F,
+    ) -> Result<T, EngineError> {
+        let attempt = |attempt| {
+            let operation = operation(attempt);
+            async move {
+                if attempt > 1 {
+                    self.await_engine().await;
+                }
+                operation.await
             }
-            let began = Instant::now();
-            let tried = self.build_once(&packed, &needs).await;
-            let took = began.elapsed();
-            if let Some(built) = self.settled(attempt, tried).await {
-                let (image, fingerprint) = built?;
-                return Ok(TaskOutput::Image { image, fingerprint, took });
-            }
+        };
+        self.retry.run(attempt, |pause, error| self.emit_retry(pause, error)).await
+    }
+
+    async fn build_attempt(
+        &self,
+        attempt: usize,
+        packed: &Packed,
+        needs: &[RequiredImage],
+    ) -> Result<TaskOutput, EngineError> {
+        if attempt > 1 {
+            self.emit(Event::BuildStarted { name: self.name.clone(), attempt });
         }
-        unreachable!("the last try settles it")
+        let started = Instant::now();
+        let (image, fingerprint) = self.build_once(packed, needs).await?;
+        Ok(TaskOutput::Image { image, fingerprint, took: started.elapsed() })
     }
 
     /// Builds the image, and tags it once it is confirmed to be made from what its fingerprint
@@ -177,13 +174,14 @@ impl<E: Engine> Worker<E> {
         packed: &Packed,
         needs: &[RequiredImage],
     ) -> Result<(Inspected, Option<String>), EngineError> {
-        let origins = Origins::of(&*self.engine, needs).await?;
+        let origins = Origins::inspect(&*self.engine, &*self.registry, needs).await?;
         let printed = origins.parts().map(|parts| packed.fingerprinted(parts));
         let label = printed.as_ref().map(|printed| (LABEL.to_owned(), printed.label()));
         let labels = label.into_iter().collect();
         let Packed { context, options, .. } = packed;
-        let order = BuildRequest { reference: &self.reference, context, options, labels: &labels };
-        let built = self.engine.build(order, &mut |output| self.tell_output(output)).await?;
+        let request =
+            BuildRequest { reference: &self.reference, context, options, labels: &labels };
+        let built = self.engine.build(request, &mut |output| self.emit_output(output)).await?;
         let id = built.id.clone();
         let named = match origins.confirm(&*self.engine, &built).await {
             Ok(()) => self.name(built, origins.parent(), options).await,
@@ -209,7 +207,7 @@ impl<E: Engine> Worker<E> {
             self.engine.tag(&built.id, &self.reference).await?;
             return Ok(built);
         };
-        let mut sink = |output| self.tell_output(output);
+        let mut sink = |output| self.emit_output(output);
         self.engine.squash(built, &self.reference, parent, how, &mut sink).await
     }
 
@@ -217,28 +215,22 @@ impl<E: Engine> Worker<E> {
     pub(super) async fn push(self, id: String, others: Vec<String>) -> TaskResult {
         let mut pushed = Vec::new();
         for reference in self.reference.and_in(&others) {
-            let digest = self.push_as(&id, &reference).await?;
+            let digest = self.retry(|_| self.push_once(&id, &reference)).await;
+            let digest = digest.map_err(|error| outcome(&error, Outcome::PushError, ""))?;
             pushed.push(Pushed { reference, digest });
         }
         Ok(TaskOutput::Pushed(pushed))
-    }
-
-    async fn push_as(&self, id: &str, reference: &ImageRef) -> Result<String, Failure> {
-        for attempt in 1.. {
-            let tried = self.push_once(id, reference).await;
-            if let Some(digest) = self.settled(attempt, tried).await {
-                return digest;
-            }
-        }
-        unreachable!("the last try settles it")
     }
 
     async fn push_once(&self, id: &str, reference: &ImageRef) -> Result<String, EngineError> {
         if *reference != self.reference {
             self.engine.tag(id, reference).await?;
         }
-        let mut sink = |output| self.tell_output(output);
-        self.engine.push(id, reference, &mut sink).await
+        let mut sink = |output| self.emit_output(output);
+        let digest = self.engine.push(id, reference, &mut sink).await?;
+        let lines = self.registry.confirm_pushed(reference, &digest).await?;
+        lines.into_iter().for_each(|line| self.emit_output(Output::Line(line)));
+        Ok(digest)
     }
 
     /// Joins `images` in a manifest list in the registry of its reference, and in the `others`.
@@ -254,59 +246,37 @@ impl<E: Engine> Worker<E> {
                 Some(registry) => images.iter().map(|image| image.in_registry(registry)).collect(),
                 None => images.clone(),
             };
-            let digest = self.push_list_as(&reference, &images).await?;
+            let prefix = format!("the manifest list {reference}: ");
+            let digest = self.retry(|_| self.push_list_once(&reference, &images)).await;
+            let digest = digest.map_err(|error| outcome(&error, Outcome::PushError, &prefix))?;
             pushed.push(Pushed { reference, digest });
         }
         Ok(TaskOutput::Pushed(pushed))
     }
 
-    async fn push_list_as(&self, list: &ImageRef, images: &[ImageRef]) -> Result<String, Failure> {
-        for attempt in 1.. {
-            let tried = self.engine.push_list(list, images).await;
-            if let Some(digest) = self.settled(attempt, tried).await {
-                return digest.map_err(|failure| Failure {
-                    text: format!("the manifest list {list}: {}", failure.text),
-                    ..failure
-                });
-            }
-        }
-        unreachable!("the last try settles it")
-    }
-
-    /// Returns the final result of a try: a success, or a failure that can't or must not be
-    /// retried. Otherwise waits and returns `None` for the next try.
-    async fn settled<T>(
+    async fn push_list_once(
         &self,
-        attempt: usize,
-        tried: Result<T, EngineError>,
-    ) -> Option<Result<T, Failure>> {
-        match tried {
-            Ok(done) => Some(Ok(done)),
-            Err(error) if error.is_final() || attempt > self.patience.retries => {
-                Some(Err(error.into()))
-            }
-            Err(error) => {
-                self.pause(self.patience.pause(attempt, &error), &error.to_string()).await;
-                if error.is_connection() {
-                    self.await_engine().await;
-                }
-                None
-            }
-        }
+        list: &ImageRef,
+        images: &[ImageRef],
+    ) -> Result<String, EngineError> {
+        self.registry.push_list(list, images).await.map_err(|error| match error {
+            PushListError::Refused(error) => error.into(),
+            PushListError::NotServed(error) => error.into(),
+        })
     }
 
-    /// Waits until the engine answers, for at most the longest wait of the retry limits.
+    /// Waits until the engine answers, for at most the longest pause of the retry policy.
     async fn await_engine(&self) {
-        let patient = async {
+        let answers = async {
             while !self.engine.answers().await {
                 tokio::time::sleep(FIRST_PAUSE).await;
             }
         };
-        let _ = tokio::time::timeout(self.patience.longest, patient).await;
+        let _ = tokio::time::timeout(self.retry.max_pause, answers).await;
     }
 
     /// Fetches the sources and packs the context with them.
-    pub(super) async fn pack(&self, input: BuildInput) -> Result<Packed, Failure> {
+    pub(super) async fn pack(&self, input: BuildInput) -> Result<Packed, Outcome> {
         let BuildInput { mut context, sources, options } = input;
         // Keeps the fetched files until the archive is packed.
         let mut folder = None;
@@ -314,8 +284,11 @@ impl<E: Engine> Worker<E> {
         let of_tree = context.clone();
         if let Some(sources) = sources {
             let fetched = private_folder("kiln-sources-")
-                .map_err(|error| Failure::new(format!("no temporary folder: {error}")))?;
-            let source::Fetched { files, parts } = self.fetch(&sources, fetched.path()).await?;
+                .map_err(|error| Outcome::Error(format!("no temporary folder: {error}")))?;
+            let source::Fetched { files, parts } = self
+                .fetch(&sources, fetched.path())
+                .await
+                .map_err(|error| Outcome::Error(error.to_string()))?;
             for (path, file) in files {
                 context.add(path, TreeFile::on_disk(file));
             }
@@ -332,37 +305,28 @@ impl<E: Engine> Worker<E> {
                 parts.extend(of_sources);
                 Ok(Packed { context: Bytes::from(bytes), parts, options })
             }
-            Ok(Err(error)) => Err(Failure::new(format!("its context can't be packed: {error}"))),
-            Err(error) => Err(Failure::new(error.to_string())),
+            Ok(Err(error)) => Err(Outcome::Error(format!("its context can't be packed: {error}"))),
+            Err(error) => Err(Outcome::Error(error.to_string())),
         }
     }
 
-    pub(super) async fn fetch(
+    async fn fetch(
         &self,
         sources: &ImageSources,
         folder: &Path,
     ) -> Result<source::Fetched, FetchError> {
-        for attempt in 1.. {
-            match self.fetcher.fetch(&self.name, sources, folder).await {
-                Err(error) if error.transient && attempt <= self.patience.retries => {
-                    self.pause(pause_after(attempt), &error.to_string()).await;
-                }
-                result => return result,
-            }
-        }
-        unreachable!("the last try returns")
+        let fetch = |_| self.fetcher.fetch(&self.name, sources, folder);
+        self.retry.run(fetch, |pause, error| self.emit_retry(pause, error)).await
     }
 
-    /// Sends the retry event and waits before the next try.
-    async fn pause(&self, pause: Duration, error: &str) {
-        let (name, error) = (self.name.clone(), error.to_owned());
-        self.tell(Event::Retrying { name, error, pause });
-        tokio::time::sleep(pause).await;
+    fn emit_retry(&self, pause: Duration, error: &impl ToString) {
+        let (name, error) = (self.name.clone(), error.to_string());
+        self.emit(Event::Retrying { name, error, pause });
     }
 
-    fn tell_output(&self, output: Output) {
+    fn emit_output(&self, output: Output) {
         let name = self.name.clone();
-        self.tell(match output {
+        self.emit(match output {
             Output::Step { number, total, instruction } => {
                 Event::Step { name, number, total, instruction }
             }
@@ -370,7 +334,7 @@ impl<E: Engine> Worker<E> {
         });
     }
 
-    fn tell(&self, event: Event) {
+    fn emit(&self, event: Event) {
         let _ = self.send.send(event);
     }
 }

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use crate::fingerprint::{Fingerprint, Parts};
 use crate::image::{ImageName, SourceName};
 use crate::program::Limits;
+use crate::retry::{Prospect, Retryable};
 use crate::secret::without_secrets;
 
 use super::{bundle, fetch as one};
@@ -145,6 +146,12 @@ impl fmt::Display for FetchError {
 }
 
 impl std::error::Error for FetchError {}
+
+impl Retryable for FetchError {
+    fn prospect(&self) -> Prospect {
+        if self.transient { Prospect::Transient(None) } else { Prospect::Permanent }
+    }
+}
 
 /// Time limits for the servers that sources come from.
 #[derive(Debug, Clone, Copy)]

@@ -90,7 +90,7 @@ impl Session {
     pub async fn open(
         connections: &Connections,
         context: &Bytes,
-        loan: BuildSecrets,
+        secrets: BuildSecrets,
         credential_files: CredentialFiles,
     ) -> Result<Self, EngineError> {
         let context = context.clone();
@@ -101,9 +101,9 @@ impl Session {
             EngineError::Refused(format!("the context can't be read: {error}"))
         })?;
         let id = unique_name();
-        let request = request(&id, &key, &loan);
+        let request = request(&id, &key, &secrets);
         let connection = connections.upgraded("/session", request).await?;
-        let services = services(files, loan, credential_files);
+        let services = services(files, secrets, credential_files);
         let service = TowerToHyperService::new(services.prepare());
         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         let mut serving = JoinSet::new();
@@ -127,8 +127,8 @@ pub fn unique_name() -> String {
     format!("kiln-{}-{started}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn request(id: &str, key: &str, loan: &BuildSecrets) -> Request<()> {
-    let agent_methods = if loan.agents.is_empty() { [].as_slice() } else { &AGENT_METHODS };
+fn request(id: &str, key: &str, secrets: &BuildSecrets) -> Request<()> {
+    let agent_methods = if secrets.agents.is_empty() { [].as_slice() } else { &AGENT_METHODS };
     let mut request = Request::builder()
         .method(Method::POST)
         .header(CONNECTION, "Upgrade")
@@ -142,8 +142,12 @@ fn request(id: &str, key: &str, loan: &BuildSecrets) -> Request<()> {
     request.body(()).expect("the headers are plain words")
 }
 
-fn services(files: ContextFiles, loan: BuildSecrets, credential_files: CredentialFiles) -> Routes {
-    let BuildSecrets { secrets, agents } = loan;
+fn services(
+    files: ContextFiles,
+    secrets: BuildSecrets,
+    credential_files: CredentialFiles,
+) -> Routes {
+    let BuildSecrets { secrets, agents } = secrets;
     let routes = Routes::new(HealthServer::new(HealthService))
         .add_service(AuthServer::new(ClientCredentials(credential_files)))
         .add_service(SecretsServer::new(SecretProvider(secrets)))
@@ -394,16 +398,17 @@ mod tests {
             let listener = UnixListener::bind(&socket).unwrap();
             let address = format!("unix://{}", socket.display());
             let endpoint = Endpoint::parse(&address, None, Default::default).unwrap();
-            let loan = BuildSecrets {
+            let secrets = BuildSecrets {
                 secrets: BTreeMap::from([("s".to_owned(), Secret::new(*b"open sesame"))]),
                 agents: BTreeMap::new(),
             };
             let context = tar::Builder::new(Vec::new()).into_inner().unwrap().into();
             let connections = Connections::to(endpoint).unwrap();
             let granted = tokio::spawn(grant(listener));
-            let session = Session::open(&connections, &context, loan, CredentialFiles::default())
-                .await
-                .unwrap();
+            let session =
+                Session::open(&connections, &context, secrets, CredentialFiles::default())
+                    .await
+                    .unwrap();
             let (head, engine) = granted.await.unwrap();
             assert!(head.contains(session.id()), "{head}");
             let mut caller = caller(engine).await;

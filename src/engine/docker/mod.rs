@@ -10,7 +10,11 @@
 //! does not store the digests that registries returned, and completes a running step after its
 //! client has disconnected.
 
+mod classify;
 mod docker_engine;
+mod image_build;
 mod listener;
+mod short_names;
+mod transfer;
 
 pub use docker_engine::DockerEngine;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::retry::{Prospect, Retryable};
+
 /// Kind of a registry's error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -38,7 +40,8 @@ impl Error {
         Self { kind, text: text.into() }
     }
 
-    pub(super) fn out_of_reach(text: impl Into<String>) -> Self {
+    /// Creates the error of a registry that could not be reached.
+    pub fn out_of_reach(text: impl Into<String>) -> Self {
         Self::new(Kind::OutOfReach, text)
     }
 
@@ -52,5 +55,15 @@ impl Error {
 
     pub(super) fn denied(text: impl Into<String>) -> Self {
         Self::new(Kind::Denied, text)
+    }
+}
+
+impl Retryable for Error {
+    fn prospect(&self) -> Prospect {
+        match self.kind {
+            Kind::OutOfReach => Prospect::Transient(None),
+            Kind::Busy { pause } => Prospect::Transient(pause),
+            Kind::Missing | Kind::Denied | Kind::WrongAnswer | Kind::Unsafe => Prospect::Permanent,
+        }
     }
 }

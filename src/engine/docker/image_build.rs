@@ -1,0 +1,148 @@
+//! Builds of images: with the classic builder, with BuildKit over a session, or with Buildah.
+
+use std::collections::HashMap;
+use std::convert;
+
+use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
+use bollard::{BollardRequest, body_full};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+
+use super::classify::of_build;
+use super::docker_engine::{DockerEngine, private_reference};
+use super::listener::Listener;
+use crate::engine::buildkit::Session;
+use crate::engine::connection::records;
+use crate::engine::{
+    BuildRequest, BuildSecrets, Builder, Engine as _, EngineError, Inspected, Sink, Squashing,
+    squash,
+};
+use crate::image::ImageRef;
+
+/// Remote context that BuildKit reads from the session.
+const FROM_SESSION: &str = "client-session";
+
+impl DockerEngine {
+    /// Builds an image without tagging it, and inspects it.
+    pub(super) async fn build_image(
+        &self,
+        request: BuildRequest<'_>,
+        sink: Sink<'_>,
+    ) -> Result<Inspected, EngineError> {
+        let BuildRequest { context, options, labels, .. } = request;
+        let build_args: HashMap<_, _> = options.build_args.clone().into_iter().collect();
+        let labels: HashMap<_, _> = labels.clone().into_iter().collect();
+        let mut query = BuildImageOptionsBuilder::default()
+            .dockerfile(crate::context::DOCKERFILE)
+            .nocache(!options.cache)
+            .rm(true)
+            .forcerm(!options.keep)
+            .networkmode(&options.network_mode)
+            .buildargs(&build_args)
+            .labels(&labels);
+        if let Some(platform) = &options.platform {
+            query = query.platform(platform);
+        }
+        // The session stays open until the build ends.
+        let session = match options.builder {
+            Builder::BuildKit => Some(self.open_session(context, &options.secrets).await?),
+            Builder::Classic | Builder::Buildah => None,
+        };
+        let mut sent = context.clone();
+        if let Some(session) = &session {
+            query = query.version(BuilderVersion::BuilderBuildKit).session(session.id());
+            query = query.remote(FROM_SESSION);
+            sent = Bytes::new();
+        }
+        let change = match &options.squash {
+            Some(_) if self.is_podman => in_one_layer,
+            _ => convert::identity,
+        };
+        let mut stream = records(&self.docker, change, move |docker| {
+            docker.build_image(query.build(), None, Some(body_full(sent))).boxed()
+        });
+        let mut listener = Listener::new(sink);
+        while let Some(record) =
+            self.next(&mut stream, listener.image_id().is_some()).await.map_err(of_build)?
+        {
+            listener.hear(record);
+        }
+        let id = listener.image_id().map(str::to_owned).ok_or_else(|| {
+            EngineError::NoEvidence("its answer ended without an image ID".to_owned())
+        })?;
+        drop(listener);
+        let built = self.known(&id).await?;
+        if built.id == id {
+            return Ok(built);
+        }
+        Err(EngineError::NoEvidence(format!("it has {}, not {id}", built.id)))
+    }
+
+    /// Squashes the image under a unique reference, and tags the result with `reference` once it is
+    /// checked to be on its parent: docker-squash identifies an image by its reference and tags the
+    /// result.
+    pub(super) async fn squash_image(
+        &self,
+        built: Inspected,
+        reference: &ImageRef,
+        parent: Option<&Inspected>,
+        how: &Squashing,
+        sink: Sink<'_>,
+    ) -> Result<Inspected, EngineError> {
+        let parent_id = parent.map(|parent| parent.id.as_str());
+        if self.is_podman || self.layers_above(&built.id, parent_id).await? < 2 {
+            self.tag(&built.id, reference).await?;
+            return Ok(built);
+        }
+        let private = private_reference();
+        self.tag(&built.id, &private).await?;
+        let environment = self.endpoint.environment();
+        let squashed = async {
+            squash::run(&environment, &private, parent_id, how, sink).await?;
+            let squashed = self.known(&private.to_string()).await?;
+            if squashed.id == built.id {
+                return Err(EngineError::NoEvidence(format!("{reference} is still {}", built.id)));
+            }
+            if parent.is_some_and(|parent| !squashed.is_on(parent)) {
+                let reason =
+                    "the squashed image is not built on the layers of its parent".to_owned();
+                return Err(EngineError::NoEvidence(reason));
+            }
+            self.tag(&squashed.id, reference).await?;
+            Ok(squashed)
+        };
+        let squashed = squashed.await;
+        drop(self.untag(&private).await);
+        squashed
+    }
+
+    async fn open_session(
+        &self,
+        context: &Bytes,
+        secrets: &BuildSecrets,
+    ) -> Result<Session, EngineError> {
+        let files = self.credential_files.clone();
+        let session = Session::open(&self.connections, context, secrets.clone(), files);
+        let opened = tokio::time::timeout(self.timeout, session).await;
+        opened.unwrap_or(Err(EngineError::Silent(self.timeout)))
+    }
+
+    /// Returns the number of layers of an image above its parent, or of all its layers without one.
+    async fn layers_above(&self, id: &str, parent: Option<&str>) -> Result<usize, EngineError> {
+        let history = self.answer(self.docker.image_history(id)).await?;
+        let own = history.iter().take_while(|layer| Some(layer.id.as_str()) != parent);
+        Ok(own.count())
+    }
+}
+
+/// Changes a request so that Podman builds the layers that an image adds to its parent as one.
+/// Podman's own option to squash would include the parent's layers.
+fn in_one_layer(mut request: BollardRequest) -> BollardRequest {
+    let uri = request.uri().to_string();
+    if uri.contains("/build?")
+        && let Ok(changed) = format!("{uri}&layers=false").parse()
+    {
+        *request.uri_mut() = changed;
+    }
+    request
+}

@@ -1,0 +1,114 @@
+//! Transfers of images between the engine and registries.
+
+use std::convert;
+use std::sync::LazyLock;
+
+use bollard::auth::DockerCredentials;
+use bollard::query_parameters::{CreateImageOptionsBuilder, PushImageOptionsBuilder};
+use futures_util::StreamExt as _;
+use regex::Regex;
+
+use super::classify::{of_pull, of_push};
+use super::docker_engine::DockerEngine;
+use crate::client_config::credentials::Credentials;
+use crate::engine::connection::records;
+use crate::engine::{EngineError, Output, Sink};
+use crate::image::{Digest, ImageRef};
+use crate::secret::Secret;
+
+/// Status line of a push that contains the image's digest in the registry.
+static PUSHED_DIGEST: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"digest: (sha256:[0-9a-f]{64})").expect("a literal"));
+
+impl DockerEngine {
+    /// Pulls an image, and inspects it.
+    pub(super) async fn pull_image(
+        &self,
+        reference: &ImageRef,
+        platform: Option<&str>,
+    ) -> Result<(), EngineError> {
+        let options = CreateImageOptionsBuilder::default()
+            .from_image(&reference.to_string())
+            .platform(platform.unwrap_or_default())
+            .build();
+        let credentials = self.credentials_for_engine(reference).await?;
+        let mut stream = records(&self.docker, convert::identity, move |docker| {
+            docker.create_image(Some(options), None, credentials).boxed()
+        });
+        // The image is inspected at the end, as evidence of the pull.
+        while let Some(record) = self.next(&mut stream, true).await.map_err(of_pull)? {
+            if let Some(message) = record.error_detail.and_then(|detail| detail.message) {
+                return Err(of_pull(EngineError::Refused(message)));
+            }
+        }
+        self.known(&reference.to_string()).await.map(drop)
+    }
+
+    /// Pushes an image. Returns the digest that the engine reports.
+    pub(super) async fn push_image(
+        &self,
+        id: &str,
+        reference: &ImageRef,
+        sink: Sink<'_>,
+    ) -> Result<String, EngineError> {
+        let options =
+            PushImageOptionsBuilder::default().tag(reference.tag().unwrap_or_default()).build();
+        let credentials = self.credentials_for_engine(reference).await?;
+        let name = reference.name();
+        let pushed = name.clone();
+        let mut stream = records(&self.docker, convert::identity, move |docker| {
+            docker.push_image(&pushed, Some(options), credentials).boxed()
+        });
+        let mut digest: Option<Digest> = None;
+        while let Some(record) = self.next(&mut stream, digest.is_some()).await.map_err(of_push)? {
+            let Some(status) = record.status else { continue };
+            if let Some(found) = PUSHED_DIGEST.captures(&status) {
+                digest = found[1].parse().ok();
+            }
+            if record.progress_detail.is_none_or(|progress| progress.total.is_none()) {
+                sink(Output::Line(status));
+            }
+        }
+        let digest = digest.ok_or_else(|| {
+            EngineError::NoEvidence("its answer ended without the registry's digest".to_owned())
+        })?;
+        let image = self.answer(self.docker.inspect_image(&reference.to_string())).await?;
+        if image.id.as_deref() != Some(id) {
+            let reason = format!(
+                "{reference} is not the image that was to be pushed: something else moved the tag"
+            );
+            return Err(EngineError::Moved(reason));
+        }
+        let pushed = format!("{name}@{digest}");
+        if !self.is_podman && !image.repo_digests.unwrap_or_default().contains(&pushed) {
+            return Err(EngineError::NoEvidence(format!("it does not have {pushed}")));
+        }
+        Ok(digest.to_string())
+    }
+
+    /// Returns the credentials for the registry of `reference` in the form for the engine.
+    async fn credentials_for_engine(
+        &self,
+        reference: &ImageRef,
+    ) -> Result<Option<DockerCredentials>, EngineError> {
+        let registry = match reference.registry() {
+            Some(registry) => registry.to_owned(),
+            None => self.registry_config().await?.default.clone(),
+        };
+        let found = self.credential_files.look_up(&registry, reference.repository()).await?;
+        let Some(found) = found else { return Ok(None) };
+        let text = |secret: Secret| String::from_utf8_lossy(secret.expose()).into_owned();
+        let serveraddress = Some(registry);
+        let credentials = DockerCredentials { serveraddress, ..DockerCredentials::default() };
+        Ok(Some(match found {
+            Credentials::IdentityToken(token) => {
+                DockerCredentials { identitytoken: Some(text(token)), ..credentials }
+            }
+            Credentials::Password { user, password } => DockerCredentials {
+                username: Some(user),
+                password: Some(text(password)),
+                ..credentials
+            },
+        }))
+    }
+}
