@@ -4,7 +4,7 @@
 //! The check is a pure function from the tree's files and their rendered Dockerfiles, on every
 //! requested axis, to findings. Only the syntax of shell commands is checked by a shell, which the
 //! caller runs. A rule exists only if its findings are almost never intended; where one is, the
-//! template says so (`kiln-lint: allow RULE`). `docs/linting.md` lists the rules.
+//! template says so (`kiln-lint: allow RULE`). `docs/lint-rules.md` lists the rules.
 
 mod allow;
 mod commands;

@@ -292,7 +292,7 @@ fn trees_of_kolla_build_are_checked() {
 
 #[test]
 fn the_documentation_has_the_table_of_rules() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/linting.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/lint-rules.md");
     let docs = fs::read_to_string(path).unwrap();
     let rows: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `")).collect();
     let row = |rule: Rule| format!("| `{}` | {} | {} |", rule.name(), rule.finds(), rule.reason());

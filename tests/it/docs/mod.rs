@@ -62,6 +62,7 @@ pages! {
     images: "docs/images.md", Nothing;
     kolla: "docs/kolla.md", Nothing;
     kolla_options: "docs/kolla-options.md", Nothing;
+    lint_rules: "docs/lint-rules.md", Nothing;
     linting: "docs/linting.md", Guide;
     mirrors: "docs/mirrors.md", Guide;
     performance: "docs/performance.md", Nothing;
