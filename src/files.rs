@@ -6,12 +6,14 @@
 //! opened as a regular file, or refused with an error that says what it is instead. A file that the
 //! user names on the command line may be a pipe (`<(...)`, `/dev/stdin`); only its size is limited.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{
     FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -22,12 +24,62 @@ const MIB: u64 = 1 << 20;
 /// Largest size of a configuration file, of Kiln or of a client of an engine, in bytes.
 pub const MOST_OF_CONFIGURATION: u64 = 16 * MIB;
 
+/// Temporary folders of this process that exist; `None` once the process is ending.
+static TEMPORARY: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
+
+/// Number of attempts to remove a folder that another thread may still be writing to.
+const REMOVALS: usize = 3;
+
+/// A temporary folder, removed when it is dropped, or by [`remove_temporary_folders`].
+#[derive(Debug)]
+pub struct TemporaryFolder(TempDir);
+
+impl TemporaryFolder {
+    /// Returns the path of the folder.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Keeps the folder for the user, and returns its path.
+    pub fn keep(mut self) -> PathBuf {
+        self.0.disable_cleanup(true);
+        self.path().to_owned()
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        if let Some(folders) = &mut *temporary() {
+            folders.remove(self.path());
+        }
+    }
+}
+
+fn temporary() -> MutexGuard<'static, Option<BTreeSet<PathBuf>>> {
+    TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Creates a temporary folder with mode 0700, whatever the umask.
 ///
 /// # Errors
-/// When it can't be created.
-pub fn private_folder(prefix: &str) -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o700)).tempdir()
+/// When it can't be created, or the process is ending.
+pub fn private_folder(prefix: &str) -> io::Result<TemporaryFolder> {
+    let mut temporary = temporary();
+    let Some(folders) = &mut *temporary else { return Err(refused("the program is ending")) };
+    let permissions = Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix(prefix).permissions(permissions).tempdir()?;
+    folders.insert(folder.path().to_owned());
+    Ok(TemporaryFolder(folder))
+}
+
+/// Removes the temporary folders of this process that exist, before it ends without running
+/// destructors. No more can be created afterwards.
+pub fn remove_temporary_folders() {
+    let folders = temporary().take().unwrap_or_default();
+    for folder in folders {
+        let removed = || fs::remove_dir_all(&folder).is_ok() || !folder.exists();
+        (0..REMOVALS).any(|_| removed());
+    }
 }
 
 /// Opens a regular file, following symbolic links, without blocking.
@@ -262,6 +314,9 @@ mod tests {
         let folder = private_folder("kiln-test-").unwrap();
         let mode = folder.path().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o700);
+        let path = folder.path().to_owned();
+        drop(folder);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 
 use super::arguments;
 use super::build_command::{build_options, refuse_empty};
-use super::{Exit, Failure, HOST, SILENT_HOST, terminal};
+use super::exit::{Exit, Failure};
+use super::host::{HOST, SILENT_HOST};
+use super::terminal;
 use crate::console::Json;
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics};

@@ -5,20 +5,25 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use futures_util::future::BoxFuture;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::affected_command::leave_out_unaffected;
+use super::arguments;
 use super::build_durations::{self, Stopwatch};
+use super::exit::{Exit, Failure};
+use super::host::HOST;
 use super::lists;
 use super::name_locks::lock_image_names;
 use super::plan_view;
 use super::report_input::catalogue;
 use super::reports::Reports;
 use super::secret_values::loan;
-use super::{Exit, Failure, HOST, terminal};
+use super::signals::interrupts;
+use super::terminal;
 use crate::client_config::credentials::CredentialFiles;
 use crate::client_config::endpoint::Endpoint;
+use crate::console;
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
@@ -38,6 +43,53 @@ use crate::secret::is_secret_name;
 use crate::settings::{AxisSettings, BuildSettings, RunSettings, Settings, Task};
 use crate::source::{self, FromOrigin, Pace};
 use crate::workspace::{Contexts, Request, Snapshot, Workspace, work_folder, write_contexts};
+
+/// Switch that prints the version, as in kolla-build.
+const VERSION: &str = "version";
+
+/// Help text of `build` below the options.
+const AFTER_BUILD: &str = "\
+Every option except --config-file and --config-dir can also be set in build.conf (see 'kiln config \
+example') or in the environment as KILN_<OPTION>. 'kiln config show' prints the effective value of each \
+option and its origin.
+
+Exit codes: 0 all images are built, 1 an image failed, 2 usage or configuration error, or a report could \
+not be written, 3 the engine or the registry is unreachable, 4 no image matched, 130 interrupted.
+
+Examples:
+  List the images of a profile in build order; needs no engine:
+      kiln build --base debian --profile demo --list-images
+
+  Build these images and write a log of each:
+      kiln build --base debian --profile demo --logs-dir logs
+
+  Write the Dockerfiles of images whose names end in 'api', and of their ancestors:
+      kiln build --base debian --template-only --work-dir out 'api$'
+
+  Build your own tree for two distributions, with a template override:
+      kiln build --tree ./images --base debian,ubuntu --template-override mine.j2
+
+  Every night: build and push only images that changed since the last push:
+      kiln build --registry registry.example.com --push --skip-unchanged=registry";
+
+/// Returns the grammar of `kiln build`.
+pub fn command() -> Command {
+    Command::new("build")
+        .about("Render, order, build and push images")
+        .after_help(AFTER_BUILD)
+        .arg(
+            Arg::new(VERSION)
+                .long("version")
+                .action(ArgAction::SetTrue)
+                .help("Print the version and exit"),
+        )
+        .defer(arguments::with_options)
+}
+
+/// Returns true if the version is requested instead of a build.
+pub fn wants_version(matches: &ArgMatches) -> bool {
+    matches.get_flag(VERSION)
+}
 
 /// Runs `kiln build` with this command line.
 pub fn run(line: &Request) -> Result<Exit, Failure> {
@@ -346,7 +398,7 @@ async fn build(
         terminal::warn(&format!("warning: {notice}"));
     }
     let unwritten = reports.conclude(&run.output);
-    terminal::print(&unwritten);
+    console::say_diagnostics(&unwritten);
     let counted = outcomes.iter().filter(|(name, outcome)| {
         let is_forgiven = forgiven.contains(name) && !outcome.is_success();
         if is_forgiven {
@@ -438,28 +490,6 @@ pub async fn unless_interrupted<T>(
             diagnostics: Diagnostic::new("interrupted before anything was built").into(),
         }),
     }
-}
-
-/// Returns a future that completes on the first SIGINT, SIGTERM or SIGHUP. After that, a SIGINT
-/// ends the program at once.
-fn interrupts() -> Result<impl Future<Output = ()>, Failure> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| Diagnostic::new(format!("can't listen for signals: {error}")))
-    };
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut hangup = listen(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        tokio::spawn(async move {
-            interrupt.recv().await;
-            std::process::exit(Exit::Interrupted as i32);
-        });
-    })
 }
 
 /// Returns the exit code for these outcomes: the worst one decides. An image whose ancestor failed

@@ -4,7 +4,8 @@ use clap::builder::EnumValueParser;
 use clap::{Arg, ArgMatches, Command};
 use clap_complete::{Shell, generate};
 
-use super::{Exit, Failure, arguments, terminal};
+use super::exit::{Exit, Failure};
+use super::terminal;
 
 /// Argument for the shell.
 const SHELL: &str = "SHELL";
@@ -28,10 +29,9 @@ pub fn command() -> Command {
         )
 }
 
-/// Prints the completion script.
-pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
+/// Prints the completion script for the whole `grammar`.
+pub fn run(matches: &ArgMatches, mut grammar: Command) -> Result<Exit, Failure> {
     let shell: Shell = *matches.get_one(SHELL).expect("clap asks for it");
-    let mut grammar = arguments::command();
     let name = grammar.get_name().to_owned();
     let mut script = Vec::new();
     generate(shell, &mut grammar, name, &mut script);

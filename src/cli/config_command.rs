@@ -8,7 +8,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::arguments;
 use super::clock::local_date;
-use super::{Exit, Failure, HOST, terminal};
+use super::exit::{Exit, Failure};
+use super::host::HOST;
+use super::terminal;
 use crate::console::Listing;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed};
 use crate::secret::with_secrets_marked;

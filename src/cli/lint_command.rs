@@ -13,7 +13,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
 use super::arguments;
-use super::{Exit, Failure, HOST, terminal};
+use super::exit::{Exit, Failure};
+use super::host::HOST;
+use super::terminal;
 use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
 use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{Exit, Failure, terminal};
+use super::exit::{Exit, Failure};
+use super::terminal;
 use crate::console::{Json, Listing};
 use crate::diagnostic::Diagnostic;
 use crate::graph::{Graph, Index};

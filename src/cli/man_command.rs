@@ -8,7 +8,8 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 use clap_mangen::Man;
 
-use super::{Exit, Failure, arguments, terminal};
+use super::exit::{Exit, Failure};
+use super::terminal;
 use crate::diagnostic::Diagnostic;
 
 /// Argument for the folder.
@@ -30,23 +31,22 @@ pub fn command() -> Command {
 }
 
 /// Writes all pages to the folder, or prints the first one if there is none.
-pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
+pub fn run(matches: &ArgMatches, grammar: Command) -> Result<Exit, Failure> {
     match matches.get_one::<PathBuf>(FOLDER) {
-        Some(folder) => write_all(folder),
-        None => terminal::print_own(&first_page()),
+        Some(folder) => write_all(folder, grammar),
+        None => terminal::print_own(&first_page(grammar)),
     }
 }
 
-fn first_page() -> String {
+fn first_page(grammar: Command) -> String {
     let mut page = Vec::new();
-    let grammar = arguments::command().disable_help_subcommand(true);
-    Man::new(grammar).render(&mut page).expect("memory takes all");
+    Man::new(grammar.disable_help_subcommand(true)).render(&mut page).expect("memory takes all");
     String::from_utf8_lossy(&page).into_owned()
 }
 
-fn write_all(folder: &Path) -> Result<Exit, Failure> {
-    let written: io::Result<()> = fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(arguments::command(), folder));
+fn write_all(folder: &Path, grammar: Command) -> Result<Exit, Failure> {
+    let written: io::Result<()> =
+        fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(grammar, folder));
     written.map_err(|error| {
         let shown = folder.display();
         Diagnostic::new(format!("the manual can't be written to '{shown}': {error}"))

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::affected_command::{Differences, entry, told, told_changes};
-use super::{Exit, Failure, build_durations, terminal};
+use super::exit::{Exit, Failure};
+use super::{build_durations, terminal};
 use crate::console::{Json, Listing};
 use crate::event::{Aside, SetAside};
 use crate::graph::Index;

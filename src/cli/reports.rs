@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Failure;
+use super::exit::Failure;
 use crate::console::{self, Json};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::event::Event;

@@ -1,7 +1,7 @@
 //! Secrets and SSH agents for builds: refused if the builder supports none, and read before
 //! building.
 
-use super::Failure;
+use super::exit::Failure;
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{BuildSecrets, Builder};

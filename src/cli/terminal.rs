@@ -2,15 +2,10 @@
 
 use std::io;
 
-use super::{Exit, Failure};
+use super::exit::{Exit, Failure};
 use crate::console::{self, Colour, Json, Line, Listing};
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::Diagnostic;
 use crate::visible;
-
-/// Prints every diagnostic.
-pub fn print(diagnostics: &Diagnostics) {
-    console::say_diagnostics(diagnostics);
-}
 
 /// Prefix of warnings.
 const WARNING: &str = "warning: ";

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
-use super::{Exit, Failure, terminal};
+use super::exit::{Exit, Failure};
+use super::terminal;
 use crate::console::Json;
 use crate::diagnostic::Diagnostic;
 use crate::tree;

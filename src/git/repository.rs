@@ -11,11 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use super::export;
 use super::git_command::git;
-use crate::files::{open_regular, private_folder, read_text, refuse_irregular};
+use crate::files::{TemporaryFolder, open_regular, private_folder, read_text, refuse_irregular};
 use crate::program::{self, Limits, RunError};
 
 /// Longest time for an answer of git about a repository on this machine.
@@ -66,7 +64,7 @@ impl From<io::Error> for Refusal {
 /// Repository with a work tree.
 pub struct Repository {
     place: Place,
-    view: TempDir,
+    view: TemporaryFolder,
 }
 
 impl Repository {
@@ -308,7 +306,7 @@ impl Place {
 
     /// Creates a git directory with links to the content of this one and a configuration of Kiln's
     /// own.
-    fn view(&self, formats: &[(String, String)]) -> io::Result<TempDir> {
+    fn view(&self, formats: &[(String, String)]) -> io::Result<TemporaryFolder> {
         let view = private_folder("kiln-git-")?;
         let at = |name: &str| view.path().join(name);
         for head in HEADS {

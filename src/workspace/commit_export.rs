@@ -3,10 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use crate::diagnostic::Diagnostic;
-use crate::files::private_folder;
+use crate::files::{TemporaryFolder, private_folder};
 use crate::git::{Refusal, Repository};
 
 /// A repository at a commit.
@@ -17,7 +15,7 @@ pub struct CommitExport {
     export: PathBuf,
     /// Files that git ignores, by path within the repository.
     ignored: Vec<PathBuf>,
-    _folder: TempDir,
+    _folder: TemporaryFolder,
     /// Kept because the export is a work tree of it: git is run in the export, too.
     _repository: Box<Repository>,
 }
@@ -162,7 +160,7 @@ mod tests {
     }
 
     /// Creates a repository with these files in one commit.
-    fn repository(files: &[&str]) -> TempDir {
+    fn repository(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for file in files {
             let path = folder.path().join(file);

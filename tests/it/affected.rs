@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::support::{Cleanup, Engine, Run, TestTree, kiln, require_engine};
 
@@ -342,4 +344,70 @@ fn an_image_that_did_not_change_is_explained() {
     let arguments = [&["explain", "lone", "--changed-since", "HEAD"], OPTIONS.as_slice()].concat();
     let told = run(&tree, &arguments).expect(0).stdout;
     assert!(told.starts_with("lone: skipped: unchanged since HEAD\n"), "{told}");
+}
+
+/// Template that is rendered for longer than any test takes, within the limit of memory.
+const ENDLESS: &str = "FROM debian:1\n{% for a in range(end=99999) %}{% for b in range(end=99999) %}\
+                       {% for c in range(end=99999) %}{% endfor %}{% endfor %}{% endfor %}";
+
+/// Template whose text doubles until it takes more memory than is allowed.
+const GROWING: &str = "FROM debian:1\n{% set_global t = \"x\" %}{% for a in range(end=60) %}\
+                       {% set_global t = t ~ t %}{% endfor %}";
+
+/// Returns a tree whose image `base` had this template at the last commit.
+fn with_base_at_commit(template: &str) -> TestTree {
+    let tree = TestTree::new(FAMILY).in_namespace("family");
+    tree.image("base", template);
+    let tree = committed(tree);
+    tree.image("base", FAMILY[0].1);
+    tree
+}
+
+/// Returns `kiln affected` for this tree, with `folder` for temporary files.
+fn affected_in(tree: &TestTree, folder: &Path) -> Command {
+    let mut command = kiln();
+    command.args(["affected", "--since", "HEAD"]).args(OPTIONS);
+    command.current_dir(tree.path()).env("TMPDIR", folder);
+    command
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[test]
+fn no_temporary_folder_is_left_by_any_exit_code() {
+    let table = [
+        (FAMILY[0].1, 0, ""),
+        ("FROM {{ unknown", 2, "found at HEAD"),
+        (GROWING, 2, "more than 1024 MiB of memory"),
+    ];
+    for (template, code, message) in table {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Run::of(affected_in(&with_base_at_commit(template), folder.path())).expect(code);
+        assert!(run.stderr.contains(message), "{}", run.stderr);
+        assert!(is_empty(folder.path()), "after exit code {code} of {template}");
+    }
+}
+
+#[test]
+fn no_temporary_folder_is_left_by_a_signal() {
+    let tree = with_base_at_commit(ENDLESS);
+    for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = affected_in(&tree, folder.path()).spawn().unwrap();
+        let is_exported = || {
+            let inside = fs::read_dir(folder.path()).unwrap().flatten();
+            inside.map(|one| one.file_name()).any(|name| name.to_string_lossy().contains("past"))
+        };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !is_exported() {
+            assert!(Instant::now() < deadline, "the commit was not exported");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let kill = Command::new("kill").args([&format!("-{name}"), &run.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        assert_eq!(run.wait().unwrap().signal(), Some(number));
+        assert!(is_empty(folder.path()), "after SIG{name}");
+    }
 }
