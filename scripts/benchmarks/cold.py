@@ -6,23 +6,23 @@ MOST_OF_KOLLA = {"classic": 0.25, "BuildKit": 0.15}
 MOST_OF_BOUND = 1.15
 ROUNDS = 2
 BUILDERS = {"classic": ["--nobuildkit"], "BuildKit": []}
-BARE = "the bare client"
-LABELLED = "the bare client, with a label"
+BARE = "the minimal client"
+LABELLED = "the minimal client, with a label"
 BUILDER_TOLD = {"classic": "the classic builder", "BuildKit": "BuildKit"}
 
 
 def benchmark(bench):
     section = report.Section(
-        f"From nothing: {builds.IMAGES} images, {builds.THREADS} at once",
-        "The same family. Every run gets a tree of its own with a random word in all files, so that the engine "
-        "has neither images nor a build cache for it. Beside kolla-build with the classic builder, and beside a bare "
-        "client that is given the contexts packed and knows the order, and posts each of them to the engine's /build "
-        "when its parent is there: what the engine itself takes. BuildKit unpacks such a context in a process of "
-        "its own for every build; of Kiln it asks for the files in the session of the build. "
-        "To the classic builder every label is one more step, the one by which Kiln knows an image again, too: so it "
-        "is measured without a label and with one. "
-        f"{ROUNDS} rounds with a run of each: beside kolla-build the least of each; beside the bare client the two of "
-        "the round in which both together took least, since they follow one right after the other.",
+        f"From an empty cache: {builds.IMAGES} images, {builds.THREADS} in parallel",
+        "The same tree. Every run gets a new tree with a random word in all files, so that the engine has neither "
+        "images nor a build cache for it. Kiln is compared with kolla-build with the classic builder, and with a "
+        "minimal client that has the packed contexts and the order, and posts each of them to the engine's /build when "
+        "its parent is built: this is the time that the engine itself needs. BuildKit unpacks such a context in a "
+        "process of its own for every build; from Kiln it requests the files in the session of the build. "
+        "For the classic builder every label is one more step, also the one with Kiln's fingerprint: so it is measured "
+        "without a label and with one. "
+        f"{ROUNDS} rounds with a run of each. The table has the shortest run beside kolla-build, and beside the "
+        "minimal client the two runs of the round that took least in total, since they follow one another.",
     )
     times = {}
     for _ in range(ROUNDS):

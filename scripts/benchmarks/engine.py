@@ -1,4 +1,4 @@
-"""A bare client of the engine: what the engine itself takes when it is asked for nothing but the
+"""A minimal client of the engine: what the engine itself takes when it is asked for nothing but the
 builds, each as soon as its parent is there."""
 
 import hashlib

@@ -17,8 +17,8 @@ ROUNDS_OF_KOLLA = 2
 def benchmark(bench):
     section = report.Section(
         f"Large trees: up to {SIZES[-1]:,} images",
-        f"--list-images of made-up trees: one base, groups built on it, {LEAVES} leaves in each. The least of {ROUNDS} "
-        f"runs of Kiln's and {ROUNDS_OF_KOLLA} of kolla-build's, in turn over the sizes.",
+        f"--list-images of generated trees: one base, groups built on it, {LEAVES} leaves in each. The shortest of "
+        f"{ROUNDS} runs of Kiln and {ROUNDS_OF_KOLLA} of kolla-build, in turn over the sizes.",
     )
     made = {size: trees.family(bench.folder / f"tree{size}", "", size // (LEAVES + 1), LEAVES) for size in SIZES}
     measured = {("kiln", size): listing(bench, bench.programs.kiln, made[size]) for size in SIZES}

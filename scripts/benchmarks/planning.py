@@ -25,9 +25,9 @@ def benchmark(bench):
     section = report.Section(
         f"Planning: the tree of kolla {bench.programs.dialect} on {BASE}",
         "Both programs list all images, and write all Dockerfiles with their contexts to a new folder. "
-        f"The least of {ROUNDS['kiln']} runs of Kiln's and {ROUNDS['kolla-build']} of kolla-build's, in turn. "
-        "Hashing is one process, `sha256sum`, that is given the files that Kiln reads for it: the templates "
-        "and tables to list images, the whole tree to write contexts (which Kiln then writes, too).",
+        f"The shortest of {ROUNDS['kiln']} runs of Kiln and {ROUNDS['kolla-build']} of kolla-build, in turn. "
+        "Hashing is one process, `sha256sum`, that hashes the files that Kiln reads for the task: the templates "
+        "and tables to list images, the whole tree to write contexts (Kiln also writes them).",
     )
     whole, tables = files(bench.programs.package)
     templates = [path for path in whole if path.suffix == ".j2"]

@@ -15,14 +15,13 @@ RUNS = 2
 
 def benchmark(bench):
     section = report.Section(
-        "A skewed graph: who goes first",
-        f"On one base {LINKS} images, each built on the one before, sleep for {LINK_SECONDS} s each, beside "
-        f"{len(LEAF_SECONDS)} leaves of {min(LEAF_SECONDS)} to {max(LEAF_SECONDS)} s that come first by name; "
-        f"{THREADS} at once, classic builder, with the network of the host. Beside the least that any order could "
-        "take: the longest chain or the work of all shared among the threads, whichever is more, of the durations of "
-        "the same run. "
-        f"The best of {RUNS} runs, each of a tree that no build cache knows, and one of kolla-build's, which builds "
-        "what it found first.",
+        "A skewed graph: order of builds",
+        f"On one base, a chain of {LINKS} images of {LINK_SECONDS} s each, and {len(LEAF_SECONDS)} leaves of "
+        f"{min(LEAF_SECONDS)} to {max(LEAF_SECONDS)} s whose names are sorted first; {THREADS} in parallel, classic "
+        "builder, with the network of the host. The bound is the shortest time that any order could take: the longest "
+        "chain, or the total divided by the threads, whichever is longer, from the durations of the same run. "
+        f"The shortest of {RUNS} runs, each with a tree that no build cache knows, and one run of kolla-build, which "
+        "builds in the order in which it finds the images.",
     )
     runs = [of_kiln(bench, []) for _ in range(RUNS)]
     section.rows.append(row("by priority", runs, MOST_OF_BOUND))

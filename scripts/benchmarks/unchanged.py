@@ -12,10 +12,10 @@ RUNS = 5
 def benchmark(bench):
     section = report.Section(
         f"Nothing changed: {builds.IMAGES} images, the second run",
-        f"One base, {builds.GROUPS} groups, {builds.LEAVES} leaves in each: every image is its parent and a small "
-        f"file. Each program has built them all; {' '.join(UNCHANGED)} is Kiln's way to leave them alone (the "
-        f"least of {RUNS} runs). kolla-build labels every image with the time of the run, so that its second run "
-        "finds nothing in the build cache. With --skip-existing both only ask which images are there.",
+        f"One base, {builds.GROUPS} groups, {builds.LEAVES} leaves in each: every image adds a small file to its "
+        f"parent. Each program has built all of them; {' '.join(UNCHANGED)} is Kiln's option to skip them (shortest of "
+        f"{RUNS} runs). kolla-build labels every image with the time of the run, so that its second run finds nothing "
+        "in the build cache. With --skip-existing both only ask which images exist.",
     )
     knows = bench.programs.kiln_knows(UNCHANGED, bench.folder)
     ours, ours_existing = of_kiln(bench, knows)
