@@ -7,9 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use crate::support::{Cleanup, Engine, Run, TestTree, free_ports};
+use crate::support::{Cleanup, Engine, Run, TestTree, free_ports, wait_for};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
@@ -296,11 +295,7 @@ impl SshServer {
     }
 
     fn wait(&self) {
-        let start = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(10), "the ssh server does not start");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for("the ssh server", || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok());
     }
 
     /// Returns a search path that begins with the client's folder.

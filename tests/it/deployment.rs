@@ -7,9 +7,8 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use crate::support::{Cleanup, Run, docker, free_ports, kiln, require_engine};
+use crate::support::{Cleanup, Run, docker, free_ports, kiln, require_engine, wait_for};
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "secret";
@@ -344,13 +343,10 @@ impl Cloud {
         format!("{}-{name}", self.name)
     }
 
-    /// Waits at most 60 seconds until a service listens on its port.
+    /// Waits until a service listens on its port.
     fn answers(&self, name: &str, port: u16) {
-        let patience = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < patience, "{name} does not listen on port {port}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let what = format!("{name} on port {port}");
+        wait_for(&what, || TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 
     /// Runs a command, which is split at blanks, in the container of a service.

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::server::{OPEN_HEAD, Reply, Request, Server, empty, json};
+use crate::support::http::{OPEN_HEAD, Reply, Server, empty, idle_engine_reply, json};
 use crate::support::{Run, TestTree};
 
 /// Address space of the program, in KiB.
@@ -11,24 +11,12 @@ const ADDRESS_SPACE_KIB: u64 = 1_500_000;
 
 const PART: usize = 64 << 10;
 
-/// Answers like an engine without images.
-fn idle(request: &Request) -> Reply {
-    match request.path.as_str() {
-        path if path.contains("/version") => {
-            json(200, r#"{"Version":"0","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#)
-        }
-        path if path.contains("/images/json") => json(200, "[]"),
-        path if path.contains("/info") => json(200, "{}"),
-        _ => json(404, r#"{"message":"not there"}"#),
-    }
-}
-
 /// Runs the program with little memory, on an engine that answers requests with `word` in their
 /// path with `reply`.
 fn said(word: &'static str, reply: Reply, arguments: &[&str]) -> Run {
     let engine = Server::plain(move |request| match request.path.contains(word) {
         true => reply.clone(),
-        false => idle(request),
+        false => idle_engine_reply(request),
     });
     let tree = TestTree::new(&[("app", "FROM debian:bookworm\n")]);
     let build = tree.command(&[&["--nobuildkit", "--timeout", "3"], arguments].concat());

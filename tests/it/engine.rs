@@ -4,10 +4,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{Cleanup, Engine, FETCHING, Run, TestTree};
-use crate::support::{in_older_words, kiln, kolla, pull_all_by_digest, registry};
+use crate::support::{in_older_words, kiln, kolla, pull_all_by_digest, registry, wait_within};
 
 /// Builder of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -384,14 +384,6 @@ fn processes(mark: &str) -> usize {
     String::from_utf8_lossy(&found.stdout).trim().parse().unwrap()
 }
 
-fn wait_until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + patience;
-    while !holds() {
-        assert!(Instant::now() < end, "{what}: it did not come to that");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
 /// Duration of a step whose build is abandoned.
 const SLEEP: Duration = Duration::from_secs(20);
 
@@ -407,7 +399,7 @@ fn sleep(way: Way, test: u32) -> (String, String) {
 fn wait_until_gone(way: Way, mark: &str) {
     let slack = Duration::from_secs(5);
     let patience = if way == Way::Podman { SLEEP + slack } else { SLEEP / 2 };
-    wait_until("the build is gone", patience, || processes(mark) == 0);
+    wait_within(patience, "the end of the build", || processes(mark) == 0);
 }
 
 fn an_interrupt_ends_the_run(way: Way) {
@@ -415,7 +407,7 @@ fn an_interrupt_ends_the_run(way: Way) {
     let family = Built::by(way, &[("asleep", &sleeping), ("after", "FROM @asleep\n")]);
     let mut command = family.command(&[]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until("the build sleeps", SLEEP, || processes(&mark) == 1);
+    wait_within(SLEEP, "the sleep of the build", || processes(&mark) == 1);
     let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(interrupt.success());
     let run = Run::from(child.wait_with_output().unwrap()).expect(130);

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::tmpfs::Tmpfs;
-use crate::support::{Cleanup, Engine, Run, TestTree, require_engine};
+use crate::support::{Cleanup, Engine, Run, TestTree, require_engine, wait_for, wait_within};
 
 /// Dockerd of one test, with debian:bookworm or no images.
 struct Dockerd {
@@ -58,12 +58,9 @@ impl Dockerd {
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         self.process = Some(command.spawn().expect("these tests need root and dockerd"));
-        let patience = Instant::now() + Duration::from_secs(60);
-        while self.client(&["version"]).code != 0 {
-            let log = fs::read_to_string(self.path("log")).unwrap();
-            assert!(Instant::now() < patience, "dockerd does not answer: {log}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        wait_for(&format!("dockerd; its log is {}", self.path("log")), || {
+            self.client(&["version"]).code == 0
+        });
     }
 
     /// Kills the engine and the containerd that it started.
@@ -131,14 +128,9 @@ fn tree() -> (TestTree, Vec<String>) {
 
 /// Waits until the engine has this many images.
 fn wait_for_images(engine: &Dockerd, tree: &TestTree, count: usize) {
-    let patience = Instant::now() + Duration::from_secs(120);
     let filter = format!("reference={}/*", tree.namespace());
-    while engine.client(&["image", "ls", "--quiet", "--filter", &filter]).stdout.lines().count()
-        < count
-    {
-        assert!(Instant::now() < patience, "nothing is built");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let listed = || engine.client(&["image", "ls", "--quiet", "--filter", &filter]).stdout;
+    wait_within(Duration::from_secs(120), "images", || listed().lines().count() >= count);
 }
 
 #[test]

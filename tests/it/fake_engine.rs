@@ -3,141 +3,42 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
+use crate::support::http::{self, Reply, Server, by_call};
 use crate::support::{Run, TestTree};
 
-/// Answers by the start of `METHOD path`, without the API's version.
-type Script = BTreeMap<&'static str, Answer>;
-
-#[derive(Clone)]
-enum Answer {
-    /// Status and body.
-    Whole(u16, String),
-    /// Parts of a body, which are sent separately.
-    Parts(Vec<String>),
-    /// Start of a body whose announced length is larger.
-    Cut(String),
-    /// The same, without closing the connection.
-    Stall(String),
+fn json(body: &str) -> Reply {
+    http::json(200, body)
 }
 
-fn json(body: &str) -> Answer {
-    Answer::Whole(200, body.to_owned())
-}
-
-/// Server that follows a script, and the requests that it got.
+/// Server that answers by the start of `METHOD path`, without the API's version.
 struct FakeEngine {
-    address: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    server: Server,
 }
 
 impl FakeEngine {
-    fn new(script: &[(&'static str, Answer)]) -> Self {
-        let mut answers: Script = BTreeMap::from([
+    fn new(script: &[(&'static str, Reply)]) -> Self {
+        let mut answers = BTreeMap::from([
             ("GET /version", json(r#"{"Version":"0","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#)),
             ("GET /images/json", json("[]")),
             (INSPECT, inspected(ID)),
-            ("POST /images/sha256:", Answer::Whole(201, String::new())),
+            ("POST /images/sha256:", http::json(201, "")),
         ]);
         answers.extend(script.iter().cloned());
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let heard = asked.clone();
-        std::thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                let (answers, heard) = (answers.clone(), heard.clone());
-                std::thread::spawn(move || serve(&connection, &answers, &heard));
-            }
-        });
-        Self { address, asked }
+        Self { server: Server::plain(by_call(answers.into_iter().collect())) }
+    }
+
+    /// Returns the requests so far.
+    fn calls(&self) -> Vec<String> {
+        self.server.asked().iter().map(http::Request::call).collect()
     }
 
     fn build(&self, tree: &TestTree, arguments: &[&str]) -> Run {
         let mut command = tree.command(&[&["--nobuildkit"], arguments].concat());
-        command.env("DOCKER_HOST", format!("tcp://{}", self.address));
+        command.env("DOCKER_HOST", format!("tcp://{}", self.server.address()));
         Run::of(command)
     }
-}
-
-fn serve(connection: &TcpStream, answers: &Script, heard: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(connection);
-    let mut writer = connection;
-    while let Some(request) = read_request(&mut reader) {
-        heard.lock().unwrap().push(request.clone());
-        let answer = answers.iter().find(|(start, _)| request.starts_with(**start));
-        let missing = Answer::Whole(404, r#"{"message":"not there"}"#.to_owned());
-        match answer.map_or(missing, |(_, answer)| answer.clone()) {
-            Answer::Whole(status, body) => {
-                let head = format!(
-                    "HTTP/1.1 {status} S\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-                    body.len()
-                );
-                if writer.write_all((head + &body).as_bytes()).is_err() {
-                    return;
-                }
-            }
-            Answer::Parts(parts) => {
-                let head = "HTTP/1.1 200 S\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
-                let chunk = |part: &String| format!("{:x}\r\n{part}\r\n", part.len());
-                let body: String = parts.iter().map(chunk).collect();
-                if writer.write_all((head.to_owned() + &body + "0\r\n\r\n").as_bytes()).is_err() {
-                    return;
-                }
-            }
-            Answer::Cut(body) => {
-                let head = "HTTP/1.1 200 S\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n";
-                let _ = writer.write_all((head.to_owned() + &body).as_bytes());
-                let _ = connection.shutdown(std::net::Shutdown::Both);
-                return;
-            }
-            Answer::Stall(body) => {
-                let head = "HTTP/1.1 200 S\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n";
-                let _ = writer.write_all((head.to_owned() + &body).as_bytes());
-                let _ = reader.read(&mut [0]);
-                return;
-            }
-        }
-    }
-}
-
-/// Reads one request with its body; returns `METHOD path` without the API's version, and the
-/// credentials for a registry.
-fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<String> {
-    let mut first = String::new();
-    reader.read_line(&mut first).ok().filter(|n| *n > 0)?;
-    let (mut length, mut chunked, mut auth) = (0, false, String::new());
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("x-registry-auth:") {
-            auth = line[line.len() - value.len()..].trim().to_owned();
-        }
-        let line = line.trim().to_ascii_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        chunked |= line == "transfer-encoding: chunked";
-    }
-    while chunked {
-        let mut size = String::new();
-        reader.read_line(&mut size).ok()?;
-        let size = usize::from_str_radix(size.trim(), 16).ok()?;
-        reader.read_exact(&mut vec![0; size + 2]).ok()?;
-        chunked = size > 0;
-    }
-    reader.read_exact(&mut vec![0; length]).ok()?;
-    let mut words = first.split(' ');
-    let (method, path) = (words.next()?, words.next()?);
-    let path = path.strip_prefix("/v1.41").unwrap_or(path);
-    Some(format!("{method} {path} {auth}"))
 }
 
 const ID: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
@@ -147,7 +48,7 @@ fn tree() -> TestTree {
     TestTree::new(&[("only", "FROM debian:bookworm\n")]).in_namespace("family")
 }
 
-fn stream(records: &[&str]) -> Answer {
+fn stream(records: &[&str]) -> Reply {
     json(&records.join("\r\n"))
 }
 
@@ -155,7 +56,7 @@ fn built(id: &str) -> String {
     format!(r#"{{"aux":{{"ID":"{id}"}}}}"#)
 }
 
-fn inspected(id: &str) -> Answer {
+fn inspected(id: &str) -> Reply {
     json(&format!(r#"{{"Id":"{id}"}}"#))
 }
 
@@ -225,7 +126,7 @@ fn an_answer_without_evidence_is_not_believed() {
         ("another image", &[&built(ID)], Some(OTHER_ID), "and not sha256:1111"),
     ];
     for (what, records, inspect, reason) in table {
-        let missing = Answer::Whole(404, r#"{"message":"not there"}"#.to_owned());
+        let missing = http::json(404, r#"{"message":"not there"}"#);
         let inspect = inspect.map_or(missing, inspected);
         let script = [("POST /build", stream(records)), (INSPECT, inspect)];
         let found = failure(&FakeEngine::new(&script), &[]);
@@ -243,7 +144,7 @@ fn failed_build_is_reported_with_the_engines_message() {
 
 #[test]
 fn broken_connection_is_a_connection_error() {
-    let cut = Answer::Cut(r#"{"stream":"Step 1/1 : FROM x\n"}"#.to_owned());
+    let cut = Reply::Cut(r#"{"stream":"Step 1/1 : FROM x\n"}"#.to_owned());
     for (what, answer) in [("cut", cut), ("no JSON", json("{nonsense"))] {
         let found = failure(&FakeEngine::new(&[("POST /build", answer)]), &[]);
         assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{what}: {}", found.2);
@@ -264,7 +165,7 @@ fn invalid_record_in_an_answer_is_an_error() {
 
 #[test]
 fn line_end_in_a_later_record_ends_its_line() {
-    let apart = |record: &str| Answer::Parts(vec![record.to_owned(), "\r\n".to_owned()]);
+    let apart = |record: &str| Reply::Parts(vec![record.to_owned(), "\r\n".to_owned()]);
     let digest = format!("127.0.0.1:9/family/one-binary-only@{ID}");
     let engine = FakeEngine::new(&[
         ("POST /build", apart(&built(ID))),
@@ -281,7 +182,7 @@ fn line_end_in_a_later_record_ends_its_line() {
 
 #[test]
 fn an_engine_that_falls_silent_is_given_up_on() {
-    let stall = || Answer::Stall(r#"{"stream":"Step 1/1 : FROM x\n"}"#.to_owned() + "\r\n");
+    let stall = || Reply::Stall(r#"{"stream":"Step 1/1 : FROM x\n"}"#.to_owned() + "\r\n");
     let engine = FakeEngine::new(&[("POST /build", stall())]);
     let found = failure(&engine, &["--timeout", "1"]);
     assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{}", found.2);
@@ -290,19 +191,19 @@ fn an_engine_that_falls_silent_is_given_up_on() {
     let engine = FakeEngine::new(&[
         ("POST /build", stream(&[&built(ID)])),
         ("GET /images/127.0.0.1", inspected(ID)),
-        ("POST /images/127.0.0.1:9/", Answer::Stall("{\"status\":\"Preparing\"}\r\n".to_owned())),
+        ("POST /images/127.0.0.1:9/", Reply::Stall("{\"status\":\"Preparing\"}\r\n".to_owned())),
     ]);
     let found = failure(&engine, &["--timeout", "1", "--push", "--registry", "127.0.0.1:9"]);
     assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{}", found.2);
 
     let engine = FakeEngine::new(&[
         ("POST /build", stream(&[&built(ID)])),
-        (INSPECT, Answer::Stall("{".to_owned())),
+        (INSPECT, Reply::Stall("{".to_owned())),
     ]);
     let found = failure(&engine, &["--timeout", "1"]);
     assert_eq!((found.0, found.1.as_str()), (3, "connection_error"), "{}", found.2);
 
-    let engine = FakeEngine::new(&[("GET /version", Answer::Stall("{".to_owned()))]);
+    let engine = FakeEngine::new(&[("GET /version", Reply::Stall("{".to_owned()))]);
     let run = engine.build(&tree(), &["--timeout", "1"]).expect(3);
     assert_eq!(run.stdout, "", "{run:?}");
 }
@@ -310,9 +211,9 @@ fn an_engine_that_falls_silent_is_given_up_on() {
 #[test]
 fn last_output_is_reported_when_a_build_is_given_up() {
     let prompt = r#"{"stream":"Continue? [Y/n] "}"#.to_owned() + "\r\n";
-    let ends: [(Answer, &[&str]); 3] = [
-        (Answer::Stall(prompt.clone()), &["--timeout", "1"]),
-        (Answer::Cut(prompt.clone()), &[]),
+    let ends: [(Reply, &[&str]); 3] = [
+        (Reply::Stall(prompt.clone()), &["--timeout", "1"]),
+        (Reply::Cut(prompt.clone()), &[]),
         (stream(&[prompt.trim(), r#"{"errorDetail":{"message":"no"},"error":"no"}"#]), &[]),
     ];
     for (answer, arguments) in ends {
@@ -325,7 +226,7 @@ fn last_output_is_reported_when_a_build_is_given_up() {
 #[test]
 fn endless_line_uses_bounded_memory() {
     let record = format!(r#"{{"stream":"{}"}}"#, "a".repeat(12_000)) + "\r\n";
-    let answer = Answer::Parts([vec![record; 2000], vec![built(ID)]].concat());
+    let answer = Reply::Parts([vec![record; 2000], vec![built(ID)]].concat());
     let engine = FakeEngine::new(&[("POST /build", answer)]);
     let tree = tree();
     let logs = tree.path().join("logs");
@@ -343,7 +244,7 @@ fn build_arguments_that_fit_in_no_request_are_refused_before_any_build() {
     let argument = |size| format!("BIG:{}", "x".repeat(size));
     let small = argument(40_000);
     engine.build(&tree(), &["--build-args", "A:1", "--build-args", &small]).expect(0);
-    engine.asked.lock().unwrap().clear();
+    engine.server.forget();
     for argument in [argument(70_000), format!("BIG:{}", "ä".repeat(10_000))] {
         let run = engine.build(&tree(), &["--build-args", "A:1", "--build-args", &argument]);
         let run = run.expect(2);
@@ -351,7 +252,7 @@ fn build_arguments_that_fit_in_no_request_are_refused_before_any_build() {
         assert!(run.stderr.contains("--build-args") && run.stderr.contains("BIG"), "{run:?}");
         assert!(!run.stderr.contains("xxx"), "{run:?}");
     }
-    let asked = engine.asked.lock().unwrap();
+    let asked = engine.calls();
     assert!(!asked.iter().any(|request| request.starts_with("POST /build")), "{asked:?}");
 }
 
@@ -403,7 +304,7 @@ fn existing_images_are_asked_for_in_one_call() {
     let engine = FakeEngine::new(&[("GET /images/json", json(listed))]);
     let run = engine.build(&tree(), &["--skip-existing"]).expect(0);
     assert_eq!(run.names("skipped"), ["only"]);
-    let asked = engine.asked.lock().unwrap();
+    let asked = engine.calls();
     assert_eq!(asked.iter().filter(|request| request.contains("/images/")).count(), 1, "{asked:?}");
 }
 
@@ -422,14 +323,14 @@ fn credentials_come_from_the_clients_configuration_and_are_not_printed() {
     ]);
     let tree = tree();
     let mut command = tree.command(&["--nobuildkit", "-d", "--push", "--registry", "127.0.0.1:9"]);
-    command.env("DOCKER_HOST", format!("tcp://{}", engine.address));
+    command.env("DOCKER_HOST", format!("tcp://{}", engine.server.address()));
     command.env("DOCKER_CONFIG", folder.path());
     let run = Run::of(command).expect(1);
     assert!(!format!("{run:?}").contains("planted-secret"), "{run:?}");
     assert!(!format!("{run:?}").contains(&secret), "{run:?}");
-    let asked = engine.asked.lock().unwrap();
-    let push = asked.iter().find(|request| request.starts_with("POST /images/127")).unwrap();
-    let header = base64.decode(push.rsplit(' ').next().unwrap()).unwrap();
+    let asked = engine.server.asked();
+    let push = asked.iter().find(|request| request.call().starts_with("POST /images/127")).unwrap();
+    let header = base64.decode(push.header("x-registry-auth")).unwrap();
     let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
     assert_eq!(header["username"], "someone");
     assert_eq!(header["password"], "planted-secret");

@@ -2,9 +2,10 @@
 //! or closes the connection, a given number of times.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use crate::support::http;
 use crate::support::registry::Registry;
 use crate::support::tmpfs::Tmpfs;
 use crate::support::{Cleanup, Run, TestTree, docker, pull_all_by_digest, require_engine};
@@ -38,16 +39,12 @@ struct Faulty {
 impl Faulty {
     fn new() -> Self {
         let behind = Registry::open();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let (asked, faults) = <(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<Fault>>>)>::default();
         let (heard, to_do, real) = (asked.clone(), faults.clone(), behind.address.clone());
-        std::thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                let (heard, to_do, real) = (heard.clone(), to_do.clone(), real.clone());
-                std::thread::spawn(move || serve(&connection, &real, &heard, &to_do));
-            }
+        let port = http::listen(move |connection| {
+            serve(&connection, &real, &heard, &to_do);
         });
+        let address = format!("127.0.0.1:{port}");
         Self { address, asked, faults, _behind: behind }
     }
 

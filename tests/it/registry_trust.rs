@@ -11,7 +11,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::server::{Authority, OPEN_HEAD, Reply, Request, Server, empty, json};
+use crate::support::http::{
+    Authority, OPEN_HEAD, Reply, Request, Server, empty, idle_engine_reply, json,
+};
+use crate::support::idle::idle_engine;
 use crate::support::{Run, TestTree};
 use sha2::{Digest as _, Sha256};
 
@@ -60,18 +63,6 @@ fn bearer(realm: &str) -> Reply {
     challenge(&format!(r#"Bearer realm="{realm}",service="s""#))
 }
 
-/// Starts a fake engine that is reachable and has no images.
-fn idle_engine() -> Server {
-    Server::plain(|request| match request.path.as_str() {
-        path if path.contains("/version") => {
-            json(200, r#"{"Version":"0","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#)
-        }
-        path if path.contains("/images/json") => json(200, "[]"),
-        path if path.contains("/info") => json(200, "{}"),
-        _ => json(404, r#"{"message":"not there"}"#),
-    })
-}
-
 /// Survey of a registry: `kiln build --plan --skip-unchanged=registry`.
 struct Survey {
     tree: TestTree,
@@ -99,7 +90,7 @@ impl Survey {
         let arguments = ["--registry", registry, "--plan", "--skip-unchanged=registry"];
         Self {
             tree,
-            engine: idle_engine(),
+            engine: Server::plain(idle_engine_reply),
             config: tempfile::tempdir().unwrap(),
             images,
             is_limited: false,
@@ -675,7 +666,7 @@ fn build_in_vain(name: &str, logs: &Path, more: &[&str]) -> Run {
     let logs = logs.to_str().unwrap();
     let arguments = [&["--nobuildkit", "--logs-dir", logs], more].concat();
     let mut command = tree.command(&arguments);
-    command.env("DOCKER_HOST", format!("tcp://127.0.0.1:{}", idle_engine().port));
+    command.env("DOCKER_HOST", format!("tcp://{}", idle_engine()));
     Run::of(command)
 }
 

@@ -2,11 +2,10 @@
 //! they reach the instructions, and no part of a secret is stored anywhere.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use crate::support::{Cleanup, Engine, Run, TestTree, files_below};
+use crate::support::{Cleanup, Engine, Run, TestTree, files_below, wait_for};
 use sha2::{Digest as _, Sha256};
 
 /// Secret that must not appear anywhere.
@@ -149,7 +148,7 @@ impl Agent {
             .spawn()
             .expect("these tests need ssh: run scripts/install-tools");
         let agent = Self { folder, process };
-        wait_for(&socket);
+        wait_for("the socket of the agent", || socket.exists());
         let key = agent.folder.path().join("key");
         let mut make = Command::new("ssh-keygen");
         make.args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(&key);
@@ -162,14 +161,6 @@ impl Agent {
 
     fn socket(&self) -> PathBuf {
         self.folder.path().join("agent.sock")
-    }
-}
-
-fn wait_for(path: &Path) {
-    let start = Instant::now();
-    while !path.exists() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{} does not come", path.display());
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

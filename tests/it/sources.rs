@@ -3,18 +3,17 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::http::{self, Authority, Reply, Server, listen};
 use crate::support::idle::idle_engine;
-use crate::support::{Cleanup, Engine, FETCHING, Run, TestTree, kiln, kolla};
+use crate::support::{Cleanup, Engine, FETCHING, Run, TestTree, kiln, kolla, wait_for};
 use base64::Engine as _;
 use kiln::internals::image::SourceName;
 
@@ -62,20 +61,6 @@ fn soon(command: Command, seconds: u64) -> Run {
     let run = Run::of(command);
     assert!(began.elapsed() < Duration::from_secs(seconds), "{:?}: {run:?}", began.elapsed());
     run
-}
-
-/// Starts a server that calls `answer` with each connection. Returns its port.
-fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let answer = Arc::new(answer);
-    thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            let answer = answer.clone();
-            thread::spawn(move || answer(connection));
-        }
-    });
-    port
 }
 
 /// Reads the head of a request.
@@ -234,7 +219,7 @@ fn names_of_every_release_are_names() {
 
 #[test]
 fn silent_servers_are_given_up() {
-    let port = serve(silent);
+    let port = listen(silent);
     let [http, git] = ["http", "git"].map(|scheme| format!("{scheme}://127.0.0.1:{port}/app"));
     let table = [
         ("url", http.clone()),
@@ -258,7 +243,7 @@ fn silent_servers_are_given_up() {
 
 #[test]
 fn silent_servers_are_given_up_before_the_build_too() {
-    let port = serve(silent);
+    let port = listen(silent);
     for scheme in ["http", "git"] {
         let tree = tree();
         let text = section("git", &format!("{scheme}://127.0.0.1:{port}/app"), "reference = main");
@@ -271,7 +256,7 @@ fn silent_servers_are_given_up_before_the_build_too() {
 #[test]
 fn servers_that_drip_are_given_up() {
     for pause in [Duration::from_secs(5), Duration::from_millis(700)] {
-        let port = serve(dripping(pause));
+        let port = listen(dripping(pause));
         for kind in ["url", "git"] {
             let tree = tree();
             let text = section(kind, &format!("http://127.0.0.1:{port}/app"), "reference = main");
@@ -299,7 +284,7 @@ fn talking(mut connection: TcpStream) {
 
 #[test]
 fn endless_answer_is_given_up_in_bounded_memory() {
-    let port = serve(talking);
+    let port = listen(talking);
     let tree = tree();
     let text = section("git", &format!("git://127.0.0.1:{port}/app"), "reference = main");
     let command = build(&tree, &text, &["--timeout", "20", "--retries", "0"]);
@@ -332,7 +317,7 @@ fn arguments_of_all() -> Vec<String> {
 
 #[test]
 fn fetching_programs_end_with_an_interrupted_run() {
-    let port = serve(silent);
+    let port = listen(silent);
     for (arguments, wait) in [(["--skip-unchanged", "--plan"], 130), (["--retries", "0"], 130)] {
         for signal in ["INT", "TERM"] {
             let tree = tree();
@@ -342,7 +327,9 @@ fn fetching_programs_end_with_an_interrupted_run() {
             let mut command = build(&tree, &text, &arguments);
             command.env("TMPDIR", temporary.path()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut run = command.spawn().unwrap();
-            await_true(|| arguments_of_all().iter().any(|of| of.contains(&location)));
+            wait_for("the program that fetches", || {
+                arguments_of_all().iter().any(|of| of.contains(&location))
+            });
             let process = run.id().to_string();
             let status = Command::new("kill").args(["-s", signal, &process]).status();
             assert!(status.unwrap().success());
@@ -351,15 +338,6 @@ fn fetching_programs_end_with_an_interrupted_run() {
             let left: Vec<_> = fs::read_dir(temporary.path()).unwrap().flatten().collect();
             assert!(left.is_empty(), "{arguments:?} {signal}: {left:?}");
         }
-    }
-}
-
-#[track_caller]
-fn await_true(condition: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(began.elapsed() < Duration::from_secs(20), "it does not come to pass");
-        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -392,7 +370,7 @@ const TELLING: [&str; 4] = ["GIT/P@SS", "GIT%2FP", "P%40SS", "GIT/P"];
 /// Serves the files of a folder slowly, by HTTP, to clients with the password.
 fn slow_files(folder: PathBuf, pause: Duration) -> u16 {
     let token = base64::engine::general_purpose::STANDARD.encode(USER_INFO.0);
-    serve(move |mut connection| {
+    listen(move |mut connection| {
         let head = head(&connection);
         let path = head.split(' ').nth(1).unwrap_or("/").split('?').next().unwrap().to_owned();
         let is_known = head.lines().any(|line| {
@@ -616,91 +594,44 @@ fn hooks_and_submodules_are_left_alone() {
     assert!(!trace.exists());
 }
 
-/// Creates a certificate for 127.0.0.1 by its own CA, and starts a server with it that redirects to
-/// `location`. Returns the file of the CA and the port.
-fn redirecting_tls(folder: &Path, location: String) -> (PathBuf, u16) {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-    use tokio_rustls::rustls;
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &authority).unwrap();
-    let file = folder.join("ca.pem");
-    fs::write(&file, authority.pem()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
-    let config = Arc::new(config);
-    let port = serve(move |mut connection| {
-        let mut tls = rustls::ServerConnection::new(config.clone()).unwrap();
-        let mut stream = rustls::Stream::new(&mut tls, &mut connection);
-        let mut byte = [0];
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
-            head.push(byte[0]);
-        }
-        let answer = format!(
-            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        let _ = stream.write_all(answer.as_bytes());
-        let _ = stream.flush();
-        thread::sleep(Duration::from_secs(2));
-    });
-    (file, port)
+/// Returns a redirect to an address.
+fn redirect(location: &str) -> Reply {
+    http::empty(302, &format!("Location: {location}\r\n"))
 }
 
-/// Starts a server of an archive. Returns its port and the requests that it gets.
-fn recording() -> (u16, Receiver<String>) {
-    let (send, asked) = channel();
-    let port = serve(move |mut connection| {
-        let _ = send.send(head(&connection));
-        let _ = connection
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
-    });
-    (port, asked)
+/// Starts a server of an archive.
+fn archive_server() -> Server {
+    Server::plain(|_| Reply::Whole(200, String::new(), b"hello".to_vec()))
 }
 
 #[test]
 fn redirect_from_tls_to_plain_http_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let (plain, asked) = recording();
-    let (authority, port) =
-        redirecting_tls(folder.path(), format!("http://127.0.0.1:{plain}/archive"));
+    let plain = archive_server();
+    let location = format!("http://{}/archive", plain.address());
+    let authority = Authority::default();
+    let port = Server::with_tls(&authority, move |_| redirect(&location)).port;
     for more in ["", "sha256 = 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"] {
         let tree = tree();
         let text = section("url", &format!("https://127.0.0.1:{port}/archive"), more);
         let mut command = build(&tree, &text, &["--retries", "0"]);
-        command.env("SSL_CERT_FILE", &authority);
+        command.env("SSL_CERT_FILE", authority.file());
         let reason = reason(Run::of(command));
         assert!(reason.contains("redirects from https to plain http"), "{reason}");
     }
-    assert!(asked.try_recv().is_err());
+    assert_eq!(plain.asked().len(), 0);
 }
 
 #[test]
 fn redirect_carries_no_secret_to_another_host() {
-    let (other, asked) = recording();
-    let port = serve(move |mut connection| {
-        head(&connection);
-        let answer = format!(
-            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{other}/archive\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        let _ = connection.write_all(answer.as_bytes());
-    });
+    let other = archive_server();
+    let target = format!("http://{}/archive", other.address());
+    let port = Server::plain(move |_| redirect(&target)).port;
     let tree = tree();
     let location = format!("http://deploy:OPEN@127.0.0.1:{port}/archive?token=OPENED");
     Run::of(build(&tree, &section("url", &location, ""), &["--retries", "0"]));
-    let head = asked.recv_timeout(Duration::from_secs(5)).unwrap().to_ascii_lowercase();
-    assert!(head.starts_with("get /archive "), "{head}");
+    let asked = other.asked();
+    assert_eq!(asked[0].call(), "GET /archive");
+    let head = format!("{:?}", asked[0]).to_ascii_lowercase();
     for telling in ["authorization", "referer", "open"] {
         assert!(!head.contains(telling), "{head}");
     }
@@ -708,7 +639,7 @@ fn redirect_carries_no_secret_to_another_host() {
 
 #[test]
 fn redirects_without_end_are_refused() {
-    let port = serve(|mut connection| {
+    let port = listen(|mut connection| {
         let head = head(&connection);
         let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
         let answer = format!(
@@ -845,7 +776,7 @@ fn trapped(trace: &Path) -> tempfile::TempDir {
 
 #[test]
 fn nothing_of_the_current_folder_is_run() {
-    let port = serve(|mut connection| {
+    let port = listen(|mut connection| {
         head(&connection);
         let _ = connection
             .write_all(b"HTTP/1.1 404 None\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

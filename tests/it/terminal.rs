@@ -3,9 +3,9 @@
 use std::fs;
 use std::process::{Command, Output};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::{Cleanup, Engine, TestTree, in_older_words, kiln, replaced};
+use crate::support::{Cleanup, Engine, TestTree, in_older_words, kiln, replaced, wait_within};
 
 /// Longest time to wait for a text to appear.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -39,16 +39,13 @@ impl Terminal {
     /// Returns the screen and the scrolled-off lines, once they contain all of `texts`. Wrapped
     /// lines are joined.
     fn screen_with(&self, texts: &[&str]) -> String {
-        let begun = Instant::now();
-        loop {
+        let mut screen = String::new();
+        wait_within(PATIENCE, &format!("{texts:?} on the screen"), || {
             let output = self.tmux(&["capture-pane", "-p", "-J", "-S", "-"]);
-            let screen = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
-            if texts.iter().all(|text| screen.contains(text)) {
-                return screen;
-            }
-            assert!(begun.elapsed() < PATIENCE, "no {texts:?} on the screen:\n{screen}");
-            sleep(Duration::from_millis(100));
-        }
+            screen = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+            texts.iter().all(|text| screen.contains(text))
+        });
+        screen
     }
 }
 

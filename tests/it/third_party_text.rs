@@ -3,11 +3,10 @@
 //! of Kiln's own.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::http::{self, Server, by_call};
 use crate::support::{Run, TestTree, kiln};
 use serde_json::{Value, json};
 
@@ -236,51 +235,9 @@ fn tables_of_another_tree_are_only_read() {
 /// Starts a server that answers requests by the start of `METHOD path`, without the API's version,
 /// and all others with a 404.
 fn server(answers: Vec<(&'static str, u16, String)>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            let answers = answers.clone();
-            std::thread::spawn(move || serve(&connection, &answers));
-        }
-    });
-    address
-}
-
-fn serve(connection: &TcpStream, answers: &[(&'static str, u16, String)]) -> Option<()> {
-    let mut reader = BufReader::new(connection);
-    let mut writer = connection;
-    loop {
-        let mut first = String::new();
-        reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
-        let (mut length, mut is_chunked) = (0, false);
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let line = line.trim().to_ascii_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-            is_chunked |= line == "transfer-encoding: chunked";
-        }
-        while is_chunked {
-            let mut size = String::new();
-            reader.read_line(&mut size).ok()?;
-            let size = usize::from_str_radix(size.trim(), 16).ok()?;
-            reader.read_exact(&mut vec![0; size + 2]).ok()?;
-            is_chunked = size > 0;
-        }
-        reader.read_exact(&mut vec![0; length]).ok()?;
-        let request = first.replacen(" /v1.41", " ", 1);
-        let answer = answers.iter().find(|(start, ..)| request.starts_with(start));
-        let missing = (404, r#"{"message":"not there"}"#.to_owned());
-        let (status, body) = answer.map_or(missing, |(_, status, body)| (*status, body.clone()));
-        let head = "Content-Type: application/json\r\nContent-Length: ";
-        write!(writer, "HTTP/1.1 {status} S\r\n{head}{}\r\n\r\n{body}", body.len()).ok()?;
-    }
+    let reply =
+        |(call, status, body): (&'static str, u16, String)| (call, http::json(status, &body));
+    Server::plain(by_call(answers.into_iter().map(reply).collect())).address()
 }
 
 /// Starts an engine whose messages are all `hostile`, and whose builds fail.

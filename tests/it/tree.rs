@@ -6,12 +6,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::support::changes::changes;
 use crate::support::{
     Cleanup, Run, docker, files_below, free_ports, kiln, pull_all_by_digest, registry,
-    require_engine,
+    require_engine, wait_for,
 };
 
 const AXES: [(&str, &str); 10] = [
@@ -474,17 +473,13 @@ impl Drop for Container {
 
 /// Returns the first line that a server on a loopback port answers to `question`, once it is ready.
 fn ask(port: u16, question: &str) -> String {
-    let patience = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) {
-            connection.write_all(question.as_bytes()).unwrap();
-            let mut line = String::new();
-            BufReader::new(connection).read_line(&mut line).unwrap();
-            return line;
-        }
-        assert!(Instant::now() < patience, "nobody listens on port {port}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let connect = || TcpStream::connect(("127.0.0.1", port));
+    wait_for(&format!("a server on port {port}"), || connect().is_ok());
+    let mut connection = connect().unwrap();
+    connection.write_all(question.as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(connection).read_line(&mut line).unwrap();
+    line
 }
 
 /// Runs Keystone's own program in an image.

@@ -1,8 +1,8 @@
 //! The documentation does what it says: its commands are run, page by page, and say what is shown.
 //!
 //! Each page has a folder of its own, where its files are written and its commands run in their
-//! order by one bash, with `kiln` in its PATH and an engine. What can't be run here is in
-//! [`NOT_RUN`], each with the reason and another check. `page` tells how pages are read.
+//! order by one bash, with `kiln` in its PATH and an engine. A command that can't be run here has a
+//! mark in its page, with the reason and another check. `page` tells how pages are read.
 
 mod ci;
 mod page;
@@ -16,7 +16,7 @@ use std::path::Path;
 use regex::Regex;
 
 use crate::support::{Run, kiln, require_engine};
-use page::{Act, Step};
+use page::{Act, Check, NotRun, Step};
 use reader::Reader;
 
 /// The repository.
@@ -76,96 +76,20 @@ pages! {
     watching: "docs/watching.md", Guide;
 }
 
-/// How a command that is not run is looked at all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Check {
-    /// Kiln knows its options and takes their values.
-    Spelled,
-    /// It would build something, in the tree that there is at this point of the page.
-    Listed,
-    /// There is such a target in the Makefile.
-    Target,
-    /// The shell can read it, and there is such a file in the repository.
-    File(&'static str),
+/// Returns the check of a command that the page marks as not run; `None` for one that is run.
+fn check(page: &str, command: &str) -> Option<Check> {
+    let found = not_run(page).into_iter().find(|marked| marked.is_of(command));
+    found.map(|marked| marked.check)
 }
 
-const RELEASE: &str = "compiles a release: minutes";
-const CARRIED: &str = "builds images of the carried tree: minutes, and the net";
-const KOLLA: &str = "wants a kolla-build: tests/conformance has them all";
-
-/// The commands that are not run: the page, the command, why not, and what is done instead.
-const NOT_RUN: &[(&str, &str, &str, Check)] = &[
-    ("README.md", "cargo install --locked --path .", RELEASE, Check::File("Cargo.toml")),
-    ("README.md", "kiln build --base debian --profile demo", CARRIED, Check::Listed),
-    ("README.md", "make demo", "builds a release, an engine and images", Check::Target),
-    ("README.md", "make test", "is what runs this test", Check::Target),
-    (
-        "README.md",
-        "~/bin/kolla-build --tree ~/kolla-venv -b rocky -p default --list-images",
-        KOLLA,
-        Check::Spelled,
-    ),
-    (
-        "README.md",
-        "~/bin/kolla-build --tree ~/kolla-venv -b rocky -p default --tag 1 --threads 16 --push",
-        KOLLA,
-        Check::Spelled,
-    ),
-    ("CONTRIBUTING.md", "make test", "it is what runs this", Check::Target),
-    (GUIDE, "cargo install --locked --path .", RELEASE, Check::File("Cargo.toml")),
-    (
-        "docs/adding-an-image.md",
-        "kiln build --base debian --tag 1.0 '^lighttpd$'",
-        CARRIED,
-        Check::Listed,
-    ),
-    (
-        "docs/adding-an-image.md",
-        "docker run --rm kolla/debian-binary-lighttpd:1.0 /usr/sbin/lighttpd -v",
-        "runs the image that is not built",
-        Check::File("docker/tree.toml"),
-    ),
-    (
-        "docs/engines.md",
-        "kiln build --ssh default '^download$'",
-        "wants an agent of ssh: tests/it/secrets_and_ssh.rs has one",
-        Check::Listed,
-    ),
-    (
-        "docs/kolla.md",
-        "kiln build --tree ~/kolla-venv --base ubuntu --list-images -p default",
-        KOLLA,
-        Check::Spelled,
-    ),
-    (
-        "docs/kolla.md",
-        "kiln build --tree ~/src/kolla --base rocky --template-only --work-dir out",
-        KOLLA,
-        Check::Spelled,
-    ),
-    (
-        "docker/README.md",
-        "docker run --env KOLLA_CONFIG_STRATEGY=COPY_ALWAYS \\\n    --volume \"$PWD/memcached:/var/lib/kolla/config_files:ro\" kolla/debian-binary-memcached:1.0",
-        "runs an image that is not built: tests/it/start_contract.rs runs what starts it",
-        Check::File("docker/memcached/Dockerfile.tera"),
-    ),
-    (
-        "docs/registries.md",
-        "kiln build --push --registry registry.example.com --platform linux/amd64 --platform linux/arm64 --tag 1",
-        "wants an emulator: tests/it/registries.rs builds what runs nothing",
-        Check::Listed,
-    ),
-];
-
-/// What a command is replaced by to be checked; `None` for one that is run.
-fn check(page: &str, command: &str) -> Option<Check> {
-    let found = NOT_RUN.iter().find(|(of, listed, ..)| *of == page && *listed == command);
-    found.map(|(.., check)| *check)
+/// Returns the commands that a page marks as not run.
+fn not_run(page: &str) -> Vec<NotRun> {
+    page::not_run(&text_of(page)).unwrap_or_else(|wrong| panic!("{page}, {wrong}"))
 }
 
 /// What is run for a check. An option more has the program do less: a wrong command line is refused
 /// all the same.
-fn checking(check: Check, command: &str) -> String {
+fn checking(check: &Check, command: &str) -> String {
     match check {
         Check::Spelled => format!("{command} --help"),
         Check::Listed => format!("{command} --list-images"),
@@ -213,7 +137,7 @@ fn does(reader: &mut Reader, page: &str, act: &Act) -> Result<(), String> {
         Act::Write { path, text } => reader.writes(path, text),
         Act::Insert { path, heading, text } => reader.inserts(path, heading, text),
         Act::Run { command, shown } => match check(page, command) {
-            Some(check) => reader.runs(&checking(check, command), &[]),
+            Some(check) => reader.runs(&checking(&check, command), &[]),
             None => reader.runs(command, shown),
         },
     }
@@ -266,10 +190,15 @@ fn every_page_is_followed() {
 
 #[test]
 fn commands_that_are_not_run_are_in_their_pages() {
-    for (page, listed, reason, _) in NOT_RUN {
-        let found = steps_of(page).iter().any(|step| command(&step.act) == *listed);
-        assert!(found && !reason.is_empty(), "{page} has no '{listed}'");
+    let mut count = 0;
+    for page in PAGES {
+        for marked in not_run(page) {
+            count += 1;
+            let found = steps_of(page).iter().any(|step| marked.is_of(&command(&step.act)));
+            assert!(found, "{page} has no '{}'", marked.command);
+        }
     }
+    assert!(count > 10, "the marks were not found");
 }
 
 /// The index leads to every page, and every link to a file.

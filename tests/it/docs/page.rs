@@ -5,6 +5,10 @@
 //! block behind a line that ends with a path, as in "`docker/tree.toml`:", is that file; where it
 //! begins with a remark that is a heading of TOML, as `# [users]`, its lines belong below that heading
 //! of a file that is there. Other blocks show something.
+//!
+//! A command that is not run has a mark on a line of its own above its block, which no reader sees:
+//! ``<!-- not run: `COMMAND`: REASON; instead: CHECK -->``, with the first line of the command, and
+//! one of the checks of [`Check`].
 
 use std::path::Path;
 
@@ -28,6 +32,58 @@ pub enum Act {
     Insert { path: String, heading: String, text: String },
     /// Run a command, which says this; where nothing is shown, anything.
     Run { command: String, shown: Vec<String> },
+}
+
+/// Check in place of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// `spelled`: Kiln knows the options and takes their values.
+    Spelled,
+    /// `listed`: it would build something, in the tree that there is at this point of the page.
+    Listed,
+    /// `target`: there is such a target in the Makefile.
+    Target,
+    /// `file PATH`: the shell can read the command, and there is such a file in the repository.
+    File(String),
+}
+
+/// Command that is not run.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotRun {
+    /// First line of the command.
+    pub command: String,
+    pub check: Check,
+}
+
+impl NotRun {
+    /// Returns true if this is the mark of a command.
+    pub fn is_of(&self, command: &str) -> bool {
+        let first = command.lines().next().unwrap_or_default();
+        first.trim_end_matches('\\').trim_end() == self.command
+    }
+}
+
+/// Returns the commands that a page marks as not run.
+///
+/// # Errors
+/// When a mark is written wrongly.
+pub fn not_run(page: &str) -> Result<Vec<NotRun>, String> {
+    let mark = Regex::new("^<!-- not run: `([^`]+)`: .+; instead: ([a-z]+)(?: (\\S+))? -->$");
+    let mark = mark.expect("a literal");
+    let marks = page.lines().zip(1..).filter(|(line, _)| line.contains("<!-- not run"));
+    let read = |(line, number): (&str, usize)| {
+        let wrong = || format!("line {number}: this is no mark of a command that is not run");
+        let found = mark.captures(line).ok_or_else(wrong)?;
+        let check = match (&found[2], found.get(3)) {
+            ("spelled", None) => Check::Spelled,
+            ("listed", None) => Check::Listed,
+            ("target", None) => Check::Target,
+            ("file", Some(path)) => Check::File(path.as_str().to_owned()),
+            _ => return Err(wrong()),
+        };
+        Ok(NotRun { command: found[1].to_owned(), check })
+    };
+    marks.map(read).collect()
 }
 
 /// What a page has its reader do, or what is wrong with the page.
@@ -250,6 +306,30 @@ $ true
 
 ```
 ";
+
+    #[test]
+    fn marks_of_commands_that_are_not_run_are_read() {
+        let read = |check: &str| {
+            not_run(&format!(
+                "text\n<!-- not run: `make x \"y\"`: takes hours; instead: {check} -->\n"
+            ))
+        };
+        let command = "make x \"y\"".to_owned();
+        for (written, check) in [
+            ("spelled", Check::Spelled),
+            ("listed", Check::Listed),
+            ("target", Check::Target),
+            ("file a/b.toml", Check::File("a/b.toml".to_owned())),
+        ] {
+            assert_eq!(read(written), Ok(vec![NotRun { command: command.clone(), check }]));
+        }
+        for wrong in ["nothing", "file", "target x", ""] {
+            assert!(read(wrong).unwrap_err().starts_with("line 2: "), "{wrong}");
+        }
+        let mark = NotRun { command, check: Check::Target };
+        assert!(mark.is_of("make x \"y\"") && mark.is_of("make x \"y\" \\\n    z"));
+        assert!(!mark.is_of("make x") && !mark.is_of("make x \"y\" z"));
+    }
 
     #[test]
     fn files_and_commands_are_found_in_their_order() {

@@ -4,10 +4,10 @@
 pub mod browser;
 pub mod changes;
 pub mod checkout;
+pub mod http;
 pub mod idle;
 pub mod kolla;
 pub mod registry;
-pub mod server;
 pub mod tmpfs;
 
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -372,6 +373,22 @@ impl Drop for Cleanup {
         if !images.is_empty() {
             self.engine.client(&[&["image", "rm"], force, &images].concat());
         }
+    }
+}
+
+/// Waits until `holds` returns true, for a minute at most.
+#[track_caller]
+pub fn wait_for(what: &str, holds: impl FnMut() -> bool) {
+    wait_within(Duration::from_secs(60), what, holds);
+}
+
+/// Waits until `holds` returns true, for `limit` at most.
+#[track_caller]
+pub fn wait_within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < limit, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -3,9 +3,8 @@
 use std::fs;
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use super::free_ports;
+use super::{free_ports, wait_for};
 
 /// Registry of one test; it is removed with its contents when it is dropped.
 pub struct Registry {
@@ -56,11 +55,7 @@ impl Registry {
         let mut command = Command::new(program);
         command.arg("serve").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().expect("the registry starts");
-        let patience = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(&address).is_err() {
-            assert!(Instant::now() < patience, "the registry does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for("the registry", || TcpStream::connect(&address).is_ok());
         Self { folder, address, process }
     }
 

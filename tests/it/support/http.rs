@@ -1,10 +1,10 @@
-//! HTTP servers of a test on the loopback device, with TLS or without, which answer with scripted
-//! replies and record the requests.
+//! HTTP servers of a test on the loopback device, with TLS or without: they answer with scripted
+//! replies, which may be cut off, stall or never end, and record the requests.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,18 @@ pub struct Request {
 impl Request {
     /// Returns the value of `Authorization`; empty if there is none.
     pub fn authorization(&self) -> &str {
-        self.headers.get("authorization").map_or("", String::as_str)
+        self.header("authorization")
+    }
+
+    /// Returns the value of a header with this name in lower case; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// Returns `METHOD path`, without the version of the engine's API.
+    pub fn call(&self) -> String {
+        let path = self.path.strip_prefix("/v1.41").unwrap_or(&self.path);
+        format!("{} {path}", self.method)
     }
 }
 
@@ -38,6 +49,12 @@ impl Request {
 pub enum Reply {
     /// Status, additional headers, body.
     Whole(u16, String, Vec<u8>),
+    /// Parts of a JSON body, which are sent as chunks.
+    Parts(Vec<String>),
+    /// Start of a JSON body whose announced length is larger; the connection is closed.
+    Cut(String),
+    /// The same, without closing the connection.
+    Stall(String),
     /// Start of an answer, followed by the same bytes without end.
     Endless(String, Vec<u8>),
     /// Start of an answer, followed by one byte each second.
@@ -53,6 +70,32 @@ pub fn json(status: u16, body: &str) -> Reply {
 /// Returns an answer without a body.
 pub fn empty(status: u16, headers: &str) -> Reply {
     Reply::Whole(status, headers.to_owned(), Vec::new())
+}
+
+/// Returns the answers of an engine without images.
+pub fn idle_engine_reply(request: &Request) -> Reply {
+    match request.path.as_str() {
+        path if path.contains("/version") => {
+            json(200, r#"{"Version":"0","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#)
+        }
+        path if path.contains("/images/json") => json(200, "[]"),
+        path if path.contains("/info") => json(200, "{}"),
+        _ => missing(),
+    }
+}
+
+/// Returns the answer of an engine to a request for something that it does not have.
+fn missing() -> Reply {
+    json(404, r#"{"message":"not there"}"#)
+}
+
+/// Returns a handler that answers by the start of [`Request::call`], and everything else with a 404.
+pub fn by_call(answers: Vec<(&'static str, Reply)>) -> impl Fn(&Request) -> Reply {
+    move |request| {
+        let call = request.call();
+        let answer = answers.iter().find(|(start, _)| call.starts_with(start));
+        answer.map_or_else(missing, |(_, reply)| reply.clone())
+    }
 }
 
 /// Start of an answer whose body ends with the connection.
@@ -83,24 +126,29 @@ impl Server {
     }
 
     fn start(tls: Option<Arc<ServerConfig>>, handler: Arc<Handler>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let server = Self { port, asked: Arc::default(), connections: Arc::default() };
-        let (asked, connections) = (server.asked.clone(), server.connections.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                connections.fetch_add(1, Ordering::Relaxed);
-                let (asked, handler, tls) = (asked.clone(), handler.clone(), tls.clone());
-                std::thread::spawn(move || match tls {
-                    None => serve(stream, &asked, &*handler),
-                    Some(tls) => {
-                        let connection = ServerConnection::new(tls).unwrap();
-                        serve(StreamOwned::new(connection, stream), &asked, &*handler)
-                    }
-                });
-            }
+        let (asked, connections) = <(Arc<Mutex<Vec<Request>>>, Arc<AtomicUsize>)>::default();
+        let (heard, counted) = (asked.clone(), connections.clone());
+        let port = listen(move |stream| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            match tls.clone() {
+                None => serve(stream, &heard, &*handler),
+                Some(tls) => {
+                    let connection = ServerConnection::new(tls).unwrap();
+                    serve(StreamOwned::new(connection, stream), &heard, &*handler)
+                }
+            };
         });
-        server
+        Self { port, asked, connections }
+    }
+
+    /// Returns the address, as host:port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Forgets the requests so far.
+    pub fn forget(&self) {
+        self.asked.lock().unwrap().clear();
     }
 
     /// Returns all requests so far.
@@ -120,6 +168,25 @@ impl Server {
     }
 }
 
+/// Listens on a loopback port and calls `answer` with each connection, in a thread of its own. Returns
+/// the port.
+pub fn listen(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let answer = answer.clone();
+            std::thread::spawn(move || answer(connection));
+        }
+    });
+    port
+}
+
+/// Head of an answer whose body is longer than what follows.
+const LONG_HEAD: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n";
+
 fn serve(stream: impl Read + Write, asked: &Mutex<Vec<Request>>, handler: &Handler) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
@@ -134,6 +201,23 @@ fn serve(stream: impl Read + Write, asked: &Mutex<Vec<Request>>, handler: &Handl
                 );
                 let body = if is_head { &[][..] } else { &body };
                 stream.get_mut().write_all(&[head.as_bytes(), body].concat()).ok()?;
+            }
+            Reply::Parts(parts) => {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let chunk = |part: &String| format!("{:x}\r\n{part}\r\n", part.len());
+                let body: String = parts.iter().map(chunk).collect();
+                let answer = format!("{head}{body}0\r\n\r\n");
+                stream.get_mut().write_all(answer.as_bytes()).ok()?;
+            }
+            Reply::Cut(body) => {
+                let answer = format!("{LONG_HEAD}{body}");
+                return stream.get_mut().write_all(answer.as_bytes()).ok();
+            }
+            Reply::Stall(body) => {
+                let answer = format!("{LONG_HEAD}{body}");
+                stream.get_mut().write_all(answer.as_bytes()).ok()?;
+                let _ = stream.read(&mut [0]);
+                return None;
             }
             Reply::Endless(head, part) => {
                 stream.get_mut().write_all(head.as_bytes()).ok()?;
@@ -167,6 +251,16 @@ fn read(stream: &mut BufReader<impl Read>) -> Option<Request> {
     let length = headers.get("content-length").and_then(|length| length.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).ok()?;
+    let mut is_chunked = headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked");
+    while is_chunked {
+        let mut size = String::new();
+        stream.read_line(&mut size).ok()?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        let mut chunk = vec![0; size + 2];
+        stream.read_exact(&mut chunk).ok()?;
+        body.extend_from_slice(&chunk[..size]);
+        is_chunked = size > 0;
+    }
     let mut words = first.split(' ').map(str::to_owned);
     let (method, path) = (words.next()?, words.next()?);
     let body = String::from_utf8_lossy(&body).into_owned();
