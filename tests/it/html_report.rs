@@ -234,7 +234,7 @@ fn page_shows_an_empty_run() {
     let file = written(&Record::new(nothing, None), "nothing.html");
     let mut browser = Browser::start(1000, 700);
     open(&mut browser, &file, "#image/none");
-    assert_eq!(text(&mut browser, "h1"), "Nothing was to be built");
+    assert_eq!(text(&mut browser, "h1"), "No image to build");
     assert_eq!(texts(&mut browser, "main > section:not([hidden])"), Vec::<String>::new());
     browser.press("/");
     browser.write("x");

@@ -1,11 +1,11 @@
 'use strict';
 
-// Everything shown is somebody's text: it only ever becomes a text node or the value of an attribute
-// that is no script, no style and no address.
+// All text on the page is foreign: it only becomes a text node, or the value of an attribute that is
+// neither script, style nor URL.
 
 const { run, images, bands, critical } = JSON.parse(document.getElementById('data').textContent);
 
-// What became of images, worst first, each with a letter for those who don't see colours.
+// Outcomes of images, worst first, each with a letter for readers who can't see the colours.
 const KINDS = {
   failed: { letter: 'F', label: 'failed' },
   held: { letter: 'A', label: 'not built, because an ancestor failed' },
@@ -29,7 +29,7 @@ images.forEach((image, index) => {
   image.index = index;
   image.kind = KIND_OF_STATUS[image.status] ?? image.status;
   image.children = [];
-  image.marks = []; // The elements that stand for it.
+  image.marks = []; // The elements that represent it.
 });
 images.forEach((image) => image.needs.forEach((need) => images[need].children.push(image.index)));
 
@@ -69,7 +69,7 @@ const named = (image) =>
 const links = (found) =>
   element('ul', { class: 'links' }, found.map((image) => element('li', {}, named(image))));
 
-// Lines of a text, with the one at `marked` marked, from 1.
+// Lines of a text. The line number `marked` is highlighted; the first line is 1.
 const text = (lines, { numbered = false, marked = 0, label } = {}) =>
   element('pre', { class: numbered ? 'text numbered' : 'text', tabindex: 0, role: 'group', 'aria-label': label },
     lines.map((line, at) => element('span', { class: at + 1 === marked ? 'at' : null }, line)));
@@ -88,7 +88,7 @@ function show(id, ...children) {
   section.hidden = false;
 }
 
-// ---- Words ----
+// ---- Formatting ----
 
 const count = (number, word) => `${number} ${word}${number === 1 ? '' : 's'}`;
 
@@ -110,7 +110,7 @@ const moment = (timestamp) => timestamp.replace('T', ' ').replace(/(\.\d+)?Z$/, 
 
 const place = (image) => image.place && `${image.place.template}:${image.place.template_line}`;
 
-// How long its build took, tries that failed included; null where there was none.
+// Duration of its build, including failed attempts; null if it was not built.
 const buildTime = (image) => (image.begin === null ? null : (image.built ?? image.end) - image.begin);
 
 const pushTime = (image) => (image.push_slot === null ? null : image.end - image.built);
@@ -126,7 +126,7 @@ function headline() {
   const asked = built + of('failed', 'held', 'interrupted').length;
   if (run.interrupted) return `Interrupted: ${built} of ${count(asked, 'image')} built`;
   if (failed > 0) return `${failed} of ${count(asked, 'image')} failed`;
-  if (asked === 0) return 'Nothing was to be built';
+  if (asked === 0) return 'No image to build';
   return asked === 1 ? 'The image is built' : `All ${asked} images are built`;
 }
 
@@ -138,7 +138,7 @@ function drawSummary() {
     ['Started', moment(run.started)],
     ['Took', clock(run.seconds) + expected],
     ['Engine', run.engine],
-    ['At once', run.threads === 0 ? null : count(run.threads, 'build')],
+    ['Threads', run.threads === 0 ? null : count(run.threads, 'build')],
   ]);
   const tiles = [
     ['failed', 'failed', of('failed', 'held', 'interrupted').length, '#failures', notes()],
@@ -156,7 +156,7 @@ function drawSummary() {
   }
 }
 
-// Of those that are counted as failed, how many did not fail themselves.
+// Number of images that are counted as failed only because an ancestor failed or the run was interrupted.
 function notes() {
   const told = [[of('held').length, 'by an ancestor'], [of('interrupted').length, 'interrupted']];
   return told.filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`).join(', ') || null;
@@ -174,14 +174,14 @@ function failure(image) {
     element('p', { class: 'reason' }, `${image.status.replace('_', ' ')}: ${image.reason ?? ''}`),
     at && element('p', {}, 'at ', element('code', {}, at),
       `, line ${image.place.line} of the Dockerfile: `, element('code', {}, dockerfile(image)[image.place.line - 1] ?? '')),
-    image.attempts > 1 ? element('p', {}, `${image.attempts} tries`) : null,
+    image.attempts > 1 ? element('p', {}, `${image.attempts} attempts`) : null,
     image.tail.length > 0
       ? text(image.tail.slice(-TOLD_LINES), { label: `The last lines of the log of ${image.full_name}` })
       : null,
     image.log && element('p', { class: 'hint' }, 'log: ', element('code', {}, image.log)),
     fallen.length > 0
       ? element('details', { open: fallen.length <= 12 ? '' : null },
-        element('summary', {}, `${count(fallen.length, 'image')} not built because of it`), links(fallen))
+        element('summary', {}, `${count(fallen.length, 'image')} not built because of this failure`), links(fallen))
       : null);
 }
 
@@ -192,7 +192,7 @@ function drawFailures() {
   const interrupted = of('interrupted');
   if (failed.length > 0) show('failures', ...failed.map(failure));
   if (interrupted.length > 0) {
-    show('failures', element('h3', {}, 'Interrupted before they were done'), links(interrupted));
+    show('failures', element('h3', {}, 'Interrupted'), links(interrupted));
   }
 }
 
@@ -210,7 +210,7 @@ const LONGEST = 34;
 const nodeWidth = 42 + 7 * Math.min(LONGEST, Math.max(8, ...shown.map((image) => image.full_name.length)));
 const graph = { width: 0, height: 0, scale: 1, svg: null };
 
-// The left of every column, and the bands of the waves behind them.
+// Left edge of every column, and the bands of the waves behind the columns.
 function columns() {
   const lefts = [];
   const found = [];
@@ -311,7 +311,7 @@ function fittingScale() {
   return Math.min(view.clientWidth / graph.width, height / graph.height);
 }
 
-// The middle of what is seen stays where it is.
+// The centre of the visible part keeps its position.
 function zoomGraph(scale) {
   const view = byId('graph-view');
   const [x, y] = [view.scrollLeft + view.clientWidth / 2, view.scrollTop + view.clientHeight / 2];
@@ -364,7 +364,7 @@ function lightOnHover(svg) {
   }
 }
 
-// Of these elements one is a stop of the Tab key; arrow keys move on to another, as `next` says.
+// Only one of these elements is a Tab stop; arrow keys move to the element that `next` returns.
 function moveByArrows(elements, next) {
   elements[0]?.setAttribute('tabindex', 0);
   elements.forEach((made, at) => {
@@ -386,7 +386,7 @@ const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800,
 const percent = (part) => `${(100 * part).toFixed(3)}%`;
 
 function bar(image, from, to, total, title, classes) {
-  // A push keeps nobody waiting, unless it is the end of all.
+  // No image waits for a push, except at the end of the run.
   const isCritical = classes === 'push' ? image.index === critical.at(-1) : critical.includes(image.index);
   const made = element('a', {
     href: address(image), tabindex: -1, title,
@@ -405,7 +405,7 @@ function lane(title, bars) {
   return element('div', { class: 'lane' }, element('span', { class: 'title' }, title), bars);
 }
 
-// A lane for each slot, with what was done in it in order.
+// One lane for each slot, with its builds or pushes in order.
 function lanes(title, slot, toBar) {
   const found = [];
   for (const image of images) {
@@ -426,7 +426,7 @@ function ticks(total) {
   return made;
 }
 
-// How long an image of the critical path waited once what it needs was there.
+// Time that an image of the critical path waited after its needs were ready.
 function waited(image) {
   const before = images[critical[critical.indexOf(image.index) - 1]];
   return image.begin - (before === undefined ? 0 : built(before));
@@ -458,7 +458,7 @@ function drawTimeline() {
   const widen = (factor) => () => {
     width = Math.min(3200, Math.max(100, width * factor));
     made.style.width = `${width}%`;
-    // Where a name would be cut down to a letter or two, there is none.
+    // A name is left out if only a letter or two would fit.
     bars.forEach((one) => one.classList.toggle('nameless', parseFloat(one.style.width) * width < 250));
   };
   widen(1)();
@@ -468,7 +468,7 @@ function drawTimeline() {
   moveByArrows(bars, (at, key) => at + steps[key]);
 }
 
-// ---- The slowest ----
+// ---- Slowest images ----
 
 const COLUMNS = [
   ['Image', (image) => image.full_name, named],
@@ -476,7 +476,7 @@ const COLUMNS = [
   ['Expected', (image) => image.expected, (image) => clock(image.expected)],
   ['Difference', difference, differenceTold],
   ['Push', pushTime, (image) => clock(pushTime(image))],
-  ['Tries', (image) => image.attempts, (image) => String(image.attempts)],
+  ['Attempts', (image) => image.attempts, (image) => String(image.attempts)],
   ['Size', (image) => image.size ?? null, (image) => size(image.size)],
   ['Wave', (image) => image.wave, (image) => String(image.wave)],
 ];
@@ -556,7 +556,7 @@ function drawAside() {
     group('Skipped', of('skipped'), true),
     group('Unchanged', of('unchanged'), true),
     group('Unbuildable', unbuildable.filter((image) => image.cell !== null), true),
-    group('Unbuildable, and not asked for', unbuildable.filter((image) => image.cell === null), false),
+    group('Unbuildable, not selected', unbuildable.filter((image) => image.cell === null), false),
     group('Not matched', of('unmatched'), false),
   ].filter((made) => made !== null);
   if (groups.length > 0) show('aside', ...groups);
@@ -594,7 +594,7 @@ function panelFacts(image) {
     ['Build', build === null ? null : clock(build)],
     ['Expected', image.expected === null ? null : clock(image.expected)],
     ['Push', push === null ? null : clock(push)],
-    ['Tries', image.attempts > 0 ? String(image.attempts) : null],
+    ['Attempts', image.attempts > 0 ? String(image.attempts) : null],
     ['Size', image.size ? size(image.size) : null],
     ['Id', code(image.id)],
     ['Pushed', pushed],
@@ -614,7 +614,7 @@ function panelParts(image) {
       : [],
     image.children.length > 0 ? part('Needed by', links(at(image.children))) : [],
     image.retried.length > 0
-      ? part('Failed tries', element('ol', {}, image.retried.map((error) => element('li', {}, error))))
+      ? part('Failed attempts', element('ol', {}, image.retried.map((error) => element('li', {}, error))))
       : [],
     image.dockerfile
       ? part('Dockerfile', text(dockerfile(image),
@@ -638,7 +638,7 @@ function openPanel(image) {
     panelFacts(image), ...panelParts(image));
   byId('panel').hidden = false;
   byId('panel').scrollTop = 0;
-  // Who searches goes on searching.
+  // The focus stays in the search field.
   if (document.activeElement !== byId('search')) {
     if (!byId('panel').contains(document.activeElement) && document.activeElement !== document.body) {
       cameFrom = document.activeElement;
@@ -658,7 +658,7 @@ function select(image, is) {
   light(image, is);
 }
 
-// The graph is moved so that the image is seen.
+// Scrolls the graph to the image.
 function reveal(image) {
   if (image.cell === null) return;
   const view = byId('graph-view');
@@ -669,7 +669,7 @@ function reveal(image) {
   if (!isSeen) view.scrollTo(x - (view.clientWidth - wide) / 2, y - (view.clientHeight - high) / 2);
 }
 
-// Shows what the address names.
+// Shows the image in the address of the page.
 function follow() {
   const image = images.find((image) => [address(image), `#image/${image.full_name}`].includes(location.hash));
   if (opened !== null) select(opened, false);
@@ -703,7 +703,7 @@ function search(wanted) {
   byId('found').textContent = words.length === 0 ? '' : `${matches.length} of ${images.length}`;
 }
 
-// Opens the match after the one that is open, or the one before it.
+// Opens the next or the previous match.
 function openMatch(step) {
   if (matches.length === 0) return;
   const at = matches.indexOf(opened);
@@ -732,7 +732,7 @@ function listenToKeys() {
   });
 }
 
-// On paper nothing can be unfolded.
+// Prints everything unfolded.
 function unfoldForPrint() {
   window.addEventListener('beforeprint', () => {
     document.querySelectorAll('details').forEach((folded) => { folded.open = true; });
