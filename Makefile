@@ -1,4 +1,4 @@
-# The commands of this project. `make test` is the one that has to pass.
+# Commands for working on Kiln. `make test` must pass.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -10,7 +10,7 @@ all: build
 build:
 	cargo build --release
 
-# Kiln with its manual and its completions, below PREFIX: `make`, then `sudo make install`, or
+# Installs Kiln with its manual and completions below PREFIX: `make`, then `sudo make install`, or
 # `make install PREFIX=~/.local`.
 PREFIX ?= /usr/local
 share = $(DESTDIR)$(PREFIX)/share
@@ -25,7 +25,7 @@ install:
 	$(kiln) completions zsh > $(share)/zsh/site-functions/_kiln
 	$(kiln) completions fish > $(share)/fish/vendor_completions.d/kiln.fish
 
-# Container engines with debian:bookworm in them, and a registry; see scripts/engine.
+# Container engines with debian:bookworm, and a registry; see scripts/engine.
 engine:
 	scripts/engine base-image
 	scripts/engine registry
@@ -33,7 +33,7 @@ engine:
 podman:
 	scripts/engine podman
 
-# Builds a family of images with a real engine and runs one of them.
+# Builds six images with a real engine and runs one of them.
 demo:
 	@echo 'demo: compiles Kiln, starts a private Docker Engine, builds six small images and runs one; about 10 minutes on a bare machine, half a minute when repeated'
 	cargo build --release
@@ -47,13 +47,13 @@ test: engine podman
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --no-deps --quiet
 	environment=$$(scripts/engine env); eval "$$environment"; cargo nextest run --no-fail-fast
 
-# Builds the whole tree on Debian, checks every image, and writes docs/images.md: takes long.
+# Builds the whole tree on Debian, checks every image, and writes docs/images.md: takes hours.
 images: build engine
 	scripts/install-tools
 	environment=$$(scripts/engine env); eval "$$environment"; scripts/images
 
-# Compares what is rendered with the real kolla-build for all releases of tests/conformance/matrix.toml,
-# builds a part of a tree of Kolla, and writes the table in docs/kolla.md: takes long.
+# Compares the rendered files with the real kolla-build for all releases of tests/conformance/matrix.toml,
+# builds a part of a Kolla tree, and writes the table in docs/kolla.md: takes long.
 conformance: build engine
 	scripts/install-tools
 	scripts/engine base-image debian:trixie
@@ -68,21 +68,20 @@ bench: build
 	scripts/engine base-image
 	environment=$$(scripts/engine env); eval "$$environment"; scripts/bench --write docs/performance.md
 
-# Licences, origins and duplicates of the libraries, and what is known against them. The latter wants
-# the advisory database, from the network or as fetched before; without it that part is left out, and
-# said so.
+# Checks licences, origins, duplicates and known vulnerabilities of the libraries. The last check needs the
+# advisory database, from the network or from an earlier download; without it, it is skipped with a message.
 audit:
 	scripts/audit
 
-# Feeds the readers of data from elsewhere with what fuzzers think of: ten minutes for each.
+# Fuzzes the readers of foreign data, ten minutes for each.
 fuzz:
 	scripts/fuzz 600
 
-# What needs neither engine nor registry.
+# Tests that need neither an engine nor a registry.
 fast-test:
 	cargo nextest run --profile fast
 
-# Breaks runs off at random moments, KILN_TRIALS of them (200): takes hours.
+# Interrupts KILN_TRIALS (200) runs at random moments: takes hours.
 trials: engine
 	environment=$$(scripts/engine env); eval "$$environment"; \
 	    cargo nextest run --test it --run-ignored only --no-capture -E 'test(/^signals::/)'
