@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_merged_and_smoothed_whatever_registry_and_tag() {
+    fn durations_are_merged_and_smoothed_across_registries_and_tags() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("new/durations.json");
         assert_eq!(Durations::read(&file).unwrap(), Durations::default());
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_told_and_replaced() {
+    fn broken_file_is_reported_and_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("durations.json");
         let version = r#"{"version":2,"images":{}}"#;
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_build_takes_is_not_believed() {
+    fn impossible_durations_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("durations.json");
         let entry = |seconds| format!(r#"{{"seconds":{seconds},"built":1}}"#);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_cannot_be_written_is_told() {
+    fn unwritable_folder_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("taken"), "").unwrap();
         let told = keep(&folder.path().join("taken/durations.json"), &[], 1).unwrap_err();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_a_regular_file_is_told_and_not_waited_for() {
+    fn irregular_file_is_reported_without_waiting() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("durations.json");
         let mut mkfifo = std::process::Command::new("mkfifo");

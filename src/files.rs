@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn files_and_folders_are_told_from_pipes_sockets_and_devices() {
+    fn regular_files_and_folders_are_distinguished_from_others() {
         let folder = private_folder("kiln-test-").unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("file"), "text").unwrap();

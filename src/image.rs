@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_is_refused() {
+    fn invalid_reference_is_refused() {
         for text in
             ["", ":tag", "Upper/case", "a//b", "a:b c", "a@sha256:1", "-a", "a/", "a:.b", "$X"]
         {
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn references_of_others_are_not_ours() {
+    fn references_outside_of_the_naming_rule_are_external() {
         let naming = Naming::new(None, "family", "debian-binary-", "1.0").unwrap();
         for other in [
             "debian:1.0",

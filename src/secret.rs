@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_shown() {
+    fn ordinary_values_are_shown() {
         for text in [
             "git@git.example:app",
             "https://h.example/a@v1",

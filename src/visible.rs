@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_text_says_so() {
+    fn cut_text_is_marked() {
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!(cut("abcdef", 3), "abc… (3 bytes more)");
         assert_eq!(cut("aéb", 2), "a… (3 bytes more)");

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn people_and_programs_are_told() {
+    fn plan_is_printed_as_text_and_json() {
         let (text, json) = told(&some(), &[("left", 70), ("leaf", 5), ("right", 30)]);
         insta::assert_snapshot!("text", text);
         insta::assert_snapshot!("json", json);
@@ -329,7 +329,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_told_is_what_is_built(
+        fn plan_lists_the_images_that_are_built(
             tree in any_tree(),
             wanted in prop::collection::btree_set(0usize..30, 0..5),
             existing in prop::collection::btree_set(0usize..30, 0..5),

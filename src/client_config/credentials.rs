@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_without_the_secret() {
+    fn errors_do_not_contain_the_secret() {
         let table = [
             ("{", "line 1 can't be parsed"),
             ("SECRET", "line 1 can't be parsed"),

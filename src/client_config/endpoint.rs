@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_address_is_refused() {
         let table = [
             ("", "it has no scheme"),
             ("/run/e.sock", "it has no scheme"),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn other_clients_are_told_by_their_variables() {
+    fn other_clients_are_recognised_by_their_variables() {
         let shown = |endpoint: &Endpoint| {
             endpoint.environment().iter().map(|(name, value)| format!("{name}={value}")).collect()
         };

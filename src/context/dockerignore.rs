@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_named_with_its_line() {
+    fn invalid_pattern_is_reported_with_its_line() {
         for text in ["[", "[a", "[]", "[]a]", "[-]", "[b-a]", "[a-]", "a\\", "!", "[^]"] {
             let error = Patterns::of_ignore_file(&format!("# x\n\n {text}\n")).unwrap_err();
             assert_eq!(error, NoPattern { line: 3, text: text.to_owned() });

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ignored_is_neither_sent_nor_part_of_the_image() {
+    fn ignored_files_are_neither_sent_nor_fingerprinted() {
         let root = tempfile::tempdir().unwrap();
         let mut context = context(root.path());
         let mut ignore = |text: &str| {

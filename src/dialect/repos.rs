@@ -835,7 +835,7 @@ debian-aarch64:
     }
 
     #[test]
-    fn what_is_only_for_the_build_is_put_by_and_back() {
+    fn repositories_for_the_build_are_enabled_and_disabled_again() {
         let site = "
 rocky:
   base: {name: b, gpgkey: k, baseurl: u, build_only: true}
@@ -887,7 +887,7 @@ deb: {x: {url: u, suite: s, component: c, gpg_key: /k, trusted: yes, arch: '', b
     }
 
     #[test]
-    fn there_was_none_of_this_in_9() {
+    fn release_9_has_no_repository_functions() {
         assert!(handle(&tables(OLD, None), about(9, 4, "centos"), "", "enable").is_err());
     }
 }

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_open_is_the_largest() {
+    fn missing_parts_of_a_version_sort_last() {
         let version = |text: &str| text.parse::<Version>().unwrap();
         assert!(version("14") > version("14.12.0"));
         assert!(version("14.11") > version("14.11.0"));
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_shown_as_it_was_written() {
+    fn version_is_displayed_as_written() {
         for text in ["9", "14.11", "23.0.0"] {
             assert_eq!(text.parse::<Version>().unwrap().to_string(), text);
         }

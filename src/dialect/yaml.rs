@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_tagged_or_in_a_block_is_text() {
+    fn quoted_tagged_and_block_scalars_are_text() {
         let document =
             "- 'yes'\n- \"1\"\n- |\n  2\n  3\n- >-\n  no\n  no\n- !!str 4\n- ! '5'\n- !!int '6'";
         let values = [text("yes"), text("1"), text("2\n3\n"), text("no no"), text("4"), text("5")];
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_refused_where_it_stands() {
+    fn errors_name_their_place() {
         let rows = [
             ("a: 1\nb: [", 3),
             ("a\n---\nb\n", 2),

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_dockerfile_is_left_to_the_engine() {
+    fn invalid_dockerfile_is_left_to_the_engine() {
         assert_eq!(insert("", "", ""), "");
         assert_eq!(insert("RUN a", "H", "F"), "H\n\nRUN a\n\nF");
     }

@@ -61,7 +61,7 @@ mod tests {
     use super::super::parser::{Instruction, instructions};
 
     #[test]
-    fn an_instruction_is_told_in_one_line() {
+    fn instruction_is_printed_in_one_line() {
         let text = "FROM a\nRUN --mount=type=cache,target=/x one \\\n    # a remark\n\n    && two\n\
                     COPY <<EOF /a\nRUN not\nEOF\nUSER \\\n";
         let found = instructions(text);

@@ -674,7 +674,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parent_is_what_the_last_stage_stands_on() {
+    fn parent_is_the_base_of_the_last_stage() {
         let parent = |text: &str| {
             parse(text, &BTreeMap::new()).unwrap().parent().map(|r| r.image.to_string())
         };
@@ -715,7 +715,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_resolved_is_refused_with_its_place() {
+    fn unresolvable_reference_is_refused_with_its_place() {
         let table = [
             ("", "no FROM", ""),
             ("RUN true", "no FROM", ""),

@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn how_a_text_comes_apart_changes_nothing(text in "[aé🔥\r\n]{0,40}", size in 1usize..9) {
+        fn lines_do_not_depend_on_chunk_boundaries(text in "[aé🔥\r\n]{0,40}", size in 1usize..9) {
             let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
             prop_assert_eq!(lines(&pieces), lines(&[text.as_bytes()]));
         }

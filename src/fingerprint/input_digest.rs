@@ -180,7 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn parts_tell_what_changed() {
+    fn inputs_name_the_change() {
         let parts = |pairs: &[(&str, &str)]| -> Parts {
             pairs.iter().map(|(name, part)| (name.to_string(), part.to_string())).collect()
         };
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told_with_its_parts() {
+    fn differences_name_their_inputs() {
         let of = |things: &[(&'static str, &str)]| -> BTreeMap<&str, Fingerprinted> {
             let parts = |part: &str| Parts::from([("file".to_owned(), part.to_owned())]);
             things.iter().map(|(name, part)| (*name, Fingerprinted::of(parts(part)))).collect()

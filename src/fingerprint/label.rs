@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn many_files_are_told_by_folder() {
+    fn many_changed_files_are_summed_up_by_folder() {
         for count in [700, 5000] {
             let before = image(modules(count));
             let mut after = before.clone();
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_which_nothing_is_left_is_gone() {
+    fn emptied_group_is_reported_as_removed() {
         let before = image(modules(5000));
         assert_eq!(told(&before, &image([])), ["files below many/node_modules removed"]);
     }
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_label_tells_nothing() {
+    fn invalid_label_has_no_inputs() {
         let printed = Fingerprinted::of(Parts::new());
         for label in ["", "x", "x y", "x {}x", "x []", r#"x {"form":3,"parts":{}}"#, r#"x {"a":1}"#]
         {
@@ -416,7 +416,7 @@ mod tests {
 
         /// No label is too long, each depends only on the parts, and every change is shown.
         #[test]
-        fn every_change_is_told(
+        fn every_change_is_reported(
             names in prop::collection::btree_set("(file|build argument|image|base|x)[ab/ ]{0,6}", 0..60),
             copies in 1usize..60,
             changed in any::<prop::sample::Index>(),

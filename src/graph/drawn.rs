@@ -250,13 +250,13 @@ mod tests {
     ];
 
     #[test]
-    fn programs_are_told_every_edge_with_its_kind() {
+    fn json_lists_every_edge_with_its_kind() {
         let graph = graph(EVERY_KIND).unwrap();
         insta::assert_snapshot!(serde_json::to_string_pretty(&graph.json(&|_| true)).unwrap());
     }
 
     #[test]
-    fn mermaid_is_told_what_is_no_from() {
+    fn mermaid_labels_edges_other_than_from() {
         insta::assert_snapshot!(graph(EVERY_KIND).unwrap().mermaid(&|_| true));
     }
 

@@ -497,7 +497,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn cycles_are_told_whole() {
+    fn cycles_are_reported_completely() {
         let error = graph(&[
             ("a", "FROM @c"),
             ("b", "FROM @a"),
@@ -516,7 +516,7 @@ pub(crate) mod tests {
     proptest::proptest! {
         /// Any set of references between images yields either an order or a cycle.
         #[test]
-        fn there_is_an_order_or_a_cycle(edges in proptest::collection::vec((0usize..8, 0usize..8), 0..14)) {
+        fn graph_has_an_order_or_a_cycle(edges in proptest::collection::vec((0usize..8, 0usize..8), 0..14)) {
             let name = |image: usize| format!("i{}", "x".repeat(image));
             let images: Vec<(String, String)> = (0..8)
                 .map(|image| {
@@ -584,7 +584,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_change_reaches_all_descendants_and_nobody_else() {
+    fn change_affects_descendants_alone() {
         let before = of_family("tool", "a", "sha256:1");
         assert_eq!(changed(&before, &of_family("tool", "a", "sha256:1")), Vec::<String>::new());
         assert_eq!(changed(&before, &of_family("tool", "b", "sha256:1")), ["leaf", "tool"]);

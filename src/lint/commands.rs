@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn installations_are_told_from_other_commands() {
+    fn installations_are_distinguished_from_other_commands() {
         for (code, expected) in [
             ("apt-get update && apt-get install -y a", "update install-y"),
             ("A=b apt-get -qq install a", "install-y"),

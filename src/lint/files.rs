@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_from_parts_of_names() {
+    fn names_are_distinguished_from_parts_of_names() {
         assert!(mentions("COPY run.sh /x", "run.sh"));
         assert!(mentions("source=conf/a,target=/x", "conf"));
         assert!(!mentions("COPY start-run.sh /x", "run.sh"));

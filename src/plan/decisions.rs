@@ -398,7 +398,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_wanted_is_asked_for_or_needed() {
+    fn wanted_images_are_selected_or_needed() {
         let graph = graph(FAMILY).unwrap();
         let wanted = |selection: &Selection, name: &str| {
             let plan = Plan::new(&graph, selection);
@@ -433,7 +433,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_unchanged_is_skipped_with_what_only_it_needs() {
+    fn unchanged_image_is_skipped_with_its_exclusive_parents() {
         let mut selection = matching(&["group-extra", "group-api"]);
         let here = |name: &str| (ImageName::new(name), Whereabouts::Engine);
         selection.unchanged = [here("group-extra"), here("base")].into();
@@ -457,7 +457,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_stands_on_the_unbuildable_is_unbuildable() {
+    fn unbuildable_parent_makes_child_unbuildable() {
         let mut selection = matching(&["group", "lone"]);
         selection.unbuildable.insert(ImageName::new("tool"), "no such package".to_owned());
         assert_eq!(

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_starts_when_hangs_on_what_is_free() {
+    fn start_times_depend_on_free_threads() {
         let graph = graph(FAMILY).unwrap();
         let plan = Plan::new(&graph, &Selection::default());
         let known = known(&[("base", 10), ("left", 1), ("leaf", 2), ("right", 60), ("tool", 5)]);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_as_long_as_the_median() {
+    fn unknown_durations_are_the_median() {
         let graph = graph(FAMILY).unwrap();
         let plan = Plan::new(&graph, &Selection::default());
         let some = known(&[("base", 4), ("left", 9), ("tool", 70), ("elsewhere", 1000)]);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_takes_no_time() {
+    fn images_that_are_not_built_take_no_time() {
         let graph = graph(FAMILY).unwrap();
         let selection = Selection { skip_parents: true, ..Selection::default() };
         let plan = Plan::new(&graph, &selection);

@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn challenge_that_can_not_be_met_is_told() {
+    fn unusable_challenge_is_reported() {
         let learn = |header: &str| {
             let tokens = Tokens::new(Notices::default());
             tokens.learn(&challenges(header), Access::Pull, "a").map(|()| tokens.scheme().clone())

@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_told_by_what_they_mean() {
+    fn errors_are_classified() {
         let json = |code: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"why"}}]}}"#);
         let busy = Kind::Busy { pause: None };
         let table = [
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_leads_where_it_must_not() {
+    async fn redirects_to_refused_addresses_fail() {
         use Redirects::{Anywhere, SameOrigin};
         let table = [
             ("https://203.0.113.1", "https://198.51.100.1/x", Anywhere, None),

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_command_would_take_for_its_own_is_escaped() {
+    fn characters_of_commands_are_escaped() {
         let place = Place {
             template: "a,b/100%:x".to_owned(),
             template_line: 3,

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_xml_cannot_hold_is_left_out() {
+    fn characters_invalid_in_xml_are_left_out() {
         let mut record = record_of_all_fates();
         let bad = record.images.get_mut(&ImageName::new("bad")).unwrap();
         bad.tail.push_back("\u{1b}[31m]]> <b> & \u{0} end".to_owned());

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_in_an_earlier_run_has_not_failed_in_this_one() {
+    fn failures_of_an_earlier_run_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let mut logs = Logs::create(folder.path()).unwrap();
         let link = folder.path().join("000_FAILED_below-bad.log");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_fetch_ahead_of_the_build_says_is_kept() {
+    fn output_of_a_prefetch_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let mut logs = Logs::create(folder.path()).unwrap();
         let name = || ImageName::new("app");

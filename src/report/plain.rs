@@ -54,7 +54,7 @@ mod tests {
     use super::plain;
 
     #[test]
-    fn what_is_for_terminals_is_left_out() {
+    fn terminal_sequences_are_left_out() {
         for (line, expected) in [
             ("", ""),
             ("as it is\tso", "as it is\tso"),

@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_others_says_whose_it_is() {
+    fn every_line_of_a_log_names_its_image() {
         let text = told_of(hostile_run(), Manner { detail: Detail::Logs, ..PLAIN });
         let own = ["base", "good", "bad", "below-bad", "warning", "h:1/x:1"];
         for line in text.lines().skip(1) {
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_what_was_expected_and_is_not_done() {
+    fn remaining_time_excludes_finished_builds() {
         let mut record = Record::new(catalogue(), None);
         for (at, event) in run_of_all_fates() {
             record.hear(at, &event);
@@ -536,17 +536,17 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_in_lines() {
+    fn changes_are_printed_in_lines() {
         insta::assert_snapshot!(told(PLAIN));
     }
 
     #[test]
-    fn quiet_tells_failures_alone() {
+    fn quiet_prints_failures_alone() {
         insta::assert_snapshot!(told(Manner { detail: Detail::Failures, ..PLAIN }));
     }
 
     #[test]
-    fn debug_tells_logs_once() {
+    fn debug_prints_logs_once() {
         insta::assert_snapshot!(told(Manner { detail: Detail::Logs, ..PLAIN }));
     }
 

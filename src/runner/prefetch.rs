@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_built_is_fetched_first_and_never_lacks_room() {
+    fn buildable_images_are_prefetched_first() {
         let runtime = runtime();
         let mut prefetch = Prefetch::new(2, (0..9).collect());
         assert_eq!(begin_all(&mut prefetch, &[7], &runtime), [7, 0, 1]);

@@ -484,7 +484,7 @@ fn the_longest_chain_goes_first_and_threads_bound_the_builds() {
 }
 
 #[test]
-fn a_failure_takes_descendants_along_and_nobody_else() {
+fn failure_affects_descendants_alone() {
     let engine = Scripted::default();
     let error = EngineError::Refused("exit code 1".to_owned());
     engine.failing.lock().unwrap().insert("mid".to_owned(), (9, error));
@@ -510,7 +510,7 @@ fn a_lost_engine_is_a_connection_error() {
 }
 
 #[test]
-fn what_fails_is_tried_again() {
+fn failed_builds_are_retried() {
     let engine = Scripted::default();
     let error = EngineError::Refused("once".to_owned());
     engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
@@ -585,7 +585,7 @@ fn images_carry_the_fingerprints_that_the_graph_has() {
 }
 
 #[test]
-fn what_stands_on_something_unknown_carries_no_fingerprint() {
+fn image_on_an_unknown_parent_has_no_fingerprint() {
     let known = ["debian".to_owned()].into();
     let engine = Arc::new(Scripted { known, ..Scripted::default() });
     run_family(&engine, options(), &Selection::default(), std::future::pending());
@@ -616,7 +616,7 @@ fn an_image_is_pushed_to_all_registries() {
 }
 
 #[test]
-fn what_is_built_is_squashed_down_to_its_parent() {
+fn built_image_is_squashed_down_to_its_parent() {
     let engine = Arc::new(Scripted::default());
     let squash = Some(Squashing { cleanup: true, tmp_dir: None });
     let build = BuildOptions { squash, ..build_options() };
@@ -679,7 +679,7 @@ fn images_of_several_platforms_are_joined_once_all_are_pushed() {
 }
 
 #[test]
-fn there_is_no_list_without_one_of_its_images() {
+fn list_with_a_missing_image_is_not_pushed() {
     let unpushable = ["arm64".to_owned()].into();
     let (outcomes, lists) = joined(Scripted { unpushable, ..Scripted::default() });
     assert_eq!(outcomes, ["amd64/app built", "arm64/app push_error"]);
@@ -768,7 +768,7 @@ fn the_longest_path_first_takes_little_more_than_it_has_to() {
 }
 
 #[test]
-fn what_is_measured_is_the_try_that_made_the_image() {
+fn duration_is_that_of_the_successful_attempt() {
     let engine = Scripted::default();
     let error = EngineError::Refused("once".to_owned());
     engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
@@ -992,7 +992,7 @@ fn nothing_is_pushed_where_not_all_is_built() {
 }
 
 #[test]
-fn what_is_allowed_to_fail_holds_back_no_push() {
+fn images_allowed_to_fail_do_not_prevent_pushes() {
     let (outcomes, pushes) = all_or_nothing(&["tool"]);
     let expected = ["base built", "leaf-a built", "leaf-b parent_error", "mid built", "tool error"];
     assert_eq!(outcomes, expected);
@@ -1123,7 +1123,7 @@ fn child_of_a_parent_that_moves_during_its_build_is_neither_tagged_nor_pushed() 
 }
 
 #[test]
-fn parent_that_moves_once_its_child_is_on_it_harms_nobody() {
+fn parent_that_moves_after_its_childs_build_has_no_effect() {
     for other in [Meddling::Move("base", "another-base"), Meddling::Remove("base")] {
         let engine = Arc::new(meddled_with(&[("end mid", other)]));
         let (outcomes, _) = meddled(&engine, options());

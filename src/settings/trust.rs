@@ -194,7 +194,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn places_below_a_folder_are_told_from_others() {
+    fn paths_below_a_folder_are_distinguished_from_others() {
         let (top, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let inside = |path: &str| top.path().join(path);
         fs::create_dir_all(inside("a/b")).unwrap();

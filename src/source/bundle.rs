@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_out_is_refused_by_name() {
+    fn entries_that_lead_out_are_refused_by_name() {
         for (kind, name, text) in [
             (E::Regular, "../evil", "x"),
             (E::Regular, "a/../../evil", "x"),
@@ -625,7 +625,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_end_is_not_read_for_ever() {
+    fn endless_data_after_the_end_is_not_read() {
         let endless = io::Read::chain(io::Cursor::new(text(&[])), io::repeat(b'x'));
         let mut bundle = Bundle::new("plugins", Vec::new(), LIMITS).unwrap();
         assert!(bundle.add(endless).is_err());
@@ -642,7 +642,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_archive_is_told_with_its_source() {
+    fn broken_archive_is_reported_with_its_source() {
         let (refused, _folder) = bundle_of(&[vec![0x1f, 0x8b, 1, 2, 3]]);
         let told = refused.unwrap_err().to_string();
         let start = "the source [app-plugin-0] there: its archive can't be used: ";

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_refuses_is_told_with_the_url() {
+    fn refusing_server_is_reported_with_the_url() {
         let folder = tempfile::tempdir().unwrap();
         let mut of_others = source(Kind::Url, "http://127.0.0.1:1/x");
         of_others.digest = Digest::OfOthers("arm64".to_owned());
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_requirement_without_source_distribution_is_told() {
+    fn requirement_without_source_distribution_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let wanted = source(Kind::Pip, "no-such-package-of-kiln==1");
         let error = fetched(&wanted, folder.path()).unwrap_err();

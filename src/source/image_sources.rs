@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_source_tells_it_from_others() {
+    fn settings_of_a_source_are_part_of_its_fingerprint() {
         let folder = tempfile::tempdir().unwrap();
         let declared = |source: Source| {
             let sources = ImageSources { own: Some(source), ..ImageSources::default() };

@@ -233,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_is_named() {
+    fn slow_template_is_named() {
         let limits = Limits { seconds: 1, memory: u64::MAX };
         let (path, why) = given_up(limits, || {});
         assert_eq!((path.as_str(), why.as_str()), ("a", "more than 1 seconds"));
     }
 
     #[test]
-    fn what_takes_too_much_memory_is_named() {
+    fn template_with_too_much_memory_is_named() {
         let limits = Limits { seconds: u64::MAX, memory: 32 << 20 };
         let mut kept = Vec::new();
         let (path, why) = given_up(limits, || kept.resize(kept.len() + 4096, 1u8));
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_little_is_let_be() {
+    fn cheap_templates_are_rendered() {
         let done = Watch::during(
             LIMITS,
             |path, _| panic!("{path}"),

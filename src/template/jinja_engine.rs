@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_that_images_share_is_told_once() {
+    fn shared_fault_is_reported_once() {
         let image = "FROM x\n{% import 'macros.j2' as m %}\n{{ m.m() }}";
         let macros = "{% macro m() %}{{ raise_error('no') }}{% endmacro %}";
         let templates =

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_usual_is_made() {
+    fn usual_values_are_made() {
         let template = "{{ 'a\nb' | indent(2) }} {{ [1, 2, 3] | batch(2, 0) | list }} \
                         {{ [1, 2] | slice(2) | list }} {{ '%5.1f|%s' | format(1.25, 123456) }} \
                         {{ '{:>3}|{}'.format(1, 123456) }} {{ {'a': 1} | tojson(indent=1) }}";

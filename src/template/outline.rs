@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_together_of_too_many_parts_is_told_with_its_line() {
+    fn expression_of_too_many_parts_is_reported_with_its_line() {
         let long = |count: usize| format!("a\n{{{{ 1{} }}}}", " + 1".repeat(count));
         assert_eq!(check_depth(&long(500)), Ok(()));
         let what = "it has an expression of more than 500 operators".to_owned();
@@ -455,13 +455,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_closed_is_no_block() {
+    fn unclosed_tag_is_no_block() {
         assert_eq!(Outline::of("{% block a %}").blocks, []);
         assert_eq!(Outline::of("{% endblock %}{% block a %}{% endblock %}").blocks.len(), 1);
     }
 
     #[test]
-    fn what_is_blanked_leaves_places_as_they_are() {
+    fn blanking_keeps_positions() {
         let text = "a{% é\n %}b";
         assert_eq!(blanked(text, [&(1..text.len() - 1)]), "a     \n   b");
         assert_eq!(blanked(text, []), text);

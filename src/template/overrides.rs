@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_tree_of_two_languages_the_name_says_which_is_meant() {
+    fn override_name_selects_the_language() {
         let all = ["a.tera", "b.j2", "c"].map(|path| file(path, ""));
         let both = [Language::Tera, Language::Jinja];
         let paths = |language, languages: &[Language]| {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn both_languages_tell_what_they_have() {
+    fn blocks_are_listed_in_both_languages() {
         let over = "{% extends parent_template %}\
                     {% set a_packages_append = [1] %}{% set b_packages_append = [1] %}\n\
                     {% set c_packages_append = [1] %}\n\
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_vain_is_told_with_its_line_and_what_it_is_like() {
+    fn override_without_effect_is_reported_with_its_line() {
         let lists = Lists::default();
         lists.note("my-app", "packages");
         let blocks = BTreeSet::from(["my_app_header".to_owned()]);

@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_shown_where_it_is() {
+    fn faults_are_shown_at_their_place() {
         let table = [
             (
                 "{% set a = [1 %}",
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_list_is_told_with_its_name() {
+    fn faults_of_a_list_are_reported_with_its_name() {
         let image = ("a/Dockerfile.tera", "FROM x\n{{ [1] | customizable(of=\"b\") }}");
         let error = fault(&[image], &[&format!("{EXTENDS}{{% set a_b_append = 'c' %}}")]);
         assert!(
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tera_checks_beforehand_is_told_with_the_path() {
+    fn errors_of_teras_checks_are_reported_with_the_path() {
         let image = ("a/Dockerfile.tera", "FROM x\n");
         let error = fault(&[image], &[&format!("{EXTENDS}{{{{ 1 | unknown }}}}")]);
         assert!(error.message.contains("Unknown filter `unknown`"), "{}", error.message);

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_too_deep_is_found() {
+    fn too_deep_nesting_is_found() {
         let many = |start: &str, part: &str, end: &str| format!("{start}{}{end}", part.repeat(600));
         let table = [
             (many("a = ", "(", ""), true),

@@ -715,7 +715,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_utf8_and_what_is_no_file_are_told_or_left_out() {
+    fn names_that_are_not_utf8_and_irregular_files_are_reported_or_left_out() {
         use std::os::unix::ffi::OsStrExt as _;
         let root = small_tree();
         let _socket = std::os::unix::net::UnixListener::bind(root.path().join("base/s")).unwrap();
@@ -744,7 +744,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_of_links_is_told() {
+    fn loop_of_links_is_reported() {
         for (target, link, back_to) in [
             ("..", "group/up", ""),
             (".", "up", ""),

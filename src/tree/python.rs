@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_run_is_unknown() {
+    fn computed_values_are_unknown() {
         for source in [
             "X = '{}'.format(1)",
             "A = 'a'\nX = A.upper()",

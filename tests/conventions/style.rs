@@ -64,12 +64,14 @@ const REFUSED_IN_NAMES: &str = "what|who|whose|it|its|which|how|where|why|whethe
 const REFUSED_ENDINGS: &str = "(is|are)_told(_apart|_at_once)?|says?_so";
 
 /// Folders with sources of tests.
-const FOLDERS_OF_TESTS: [&str; 1] = ["tests"];
+const FOLDERS_OF_TESTS: [&str; 2] = ["src", "tests"];
 
 #[test]
 fn tests_are_named_for_a_unit_and_an_expectation() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let name = Regex::new(r"#\[test\]\s*(?:#\[[^\n]*\]\s*)*fn ([a-z0-9_]+)").unwrap();
+    let name =
+        Regex::new(r"#\[(?:tokio::)?test[^\]]*\]\s*(?:#\[[^\n]*\]\s*)*(?:async )?fn ([a-z0-9_]+)")
+            .unwrap();
     let refused = Regex::new(&format!("^({REFUSED_IN_NAMES})_|_({REFUSED_ENDINGS})$")).unwrap();
     let (mut all, mut found) = (0, Vec::new());
     for path in FOLDERS_OF_TESTS.iter().flat_map(|folder| sources(&root.join(folder))) {
@@ -81,6 +83,6 @@ fn tests_are_named_for_a_unit_and_an_expectation() {
             }
         }
     }
-    assert!(all > 300, "the tests were not found");
+    assert!(all > 700, "the tests were not found");
     assert!(found.is_empty(), "STYLE.md refuses these names of tests: {found:#?}");
 }

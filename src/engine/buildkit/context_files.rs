@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_found_in_the_order_of_a_walk() {
+    fn requested_files_are_found_in_walk_order() {
         let all = ".dockerignore, a/, a/b/, a/b/c, a/d, a-b, empty/, ä ö";
         let context = ("dir-name", "context");
         let cases: &[(&[(&'static str, &str)], &str)] = &[
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_told_of_and_given_in_parts() {
+    fn files_are_listed_and_sent_in_parts() {
         let ask = |id| Packet { id, ..packet(PacketType::PacketReq) };
         let end = || packet(PacketType::PacketFin);
         let data = b"disk full".to_vec();
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_requests_are_refused() {
         let refused = |said: &[(&'static str, &str)]| found(said).unwrap_err();
         let other = refused(&[("dir-name", "home")]);
         assert_eq!(other, "there is no folder 'home' to build from");

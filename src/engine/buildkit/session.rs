@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_gives_what_is_lent_and_leaves_nothing() {
+    fn session_passes_secrets_and_leaves_nothing() {
         let (head, data, status) = answer(METHODS[2], b"\x0a\x01s");
         assert_eq!((status.as_str(), &data[5..]), ("0", b"\x0a\x0bopen sesame".as_slice()));
         assert!(head.starts_with("POST /session HTTP/1.1\r\n"), "{head}");

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_said_against_a_connection_is_kept_once() {
+    async fn tls_refusal_is_kept_once() {
         let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
         let failure = kept_of(io::Error::other(alert)).await.unwrap();
         assert!(failure.cause.starts_with("it does not accept this client's certificate"));

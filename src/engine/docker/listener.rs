@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_come_before_the_error_that_they_explain() {
+    fn last_output_comes_before_its_error() {
         let name = "[1/1] RUN false";
         let records = [
             StatusResponse { vertexes: vec![vertex(name, false, "")], ..Default::default() },
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_that_a_build_hangs_at_is_told_when_it_is_given_up() {
+    fn prompt_of_a_hanging_build_is_reported_when_given_up() {
         let prompt = b"Continue? [Y/n] ";
         let logs = vec![written("a", 1, prompt)];
         let records = [buildkit(StatusResponse { logs, ..Default::default() })];

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_engine_puts_before_a_name_is_not_in_the_short_one() {
+    fn prefix_of_the_engine_is_removed_from_short_names() {
         let prefixes = ["localhost/", "hub.example/", "hub.example/library/"];
         let prefixes = prefixes.map(str::to_owned).into();
         let table = [

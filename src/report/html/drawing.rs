@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_drawn_takes_no_place() {
+    fn omitted_images_take_no_place() {
         assert_eq!(draw(&[]), Drawing { cells: vec![], bands: vec![] });
         assert_eq!(draw(&[None]), Drawing { cells: vec![None], bands: vec![] });
         assert_eq!(cells(&[None, node(3, &[0])]), [None, Some((0, 0))]);

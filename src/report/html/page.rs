@@ -74,7 +74,7 @@ mod tests {
     use crate::report::testing::{catalogue, record_of_all_fates};
 
     #[test]
-    fn the_page_is_told_every_fate() {
+    fn page_data_has_every_outcome() {
         let data = json!(data(&record_of_all_fates()));
         insta::assert_snapshot!(serde_json::to_string_pretty(&data).unwrap());
     }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_not_told() {
+    fn estimates_are_not_on_the_page() {
         let mut record = record_of_all_fates();
         let expected = |record: &Record| {
             let images = json!(data(record))["images"].clone();

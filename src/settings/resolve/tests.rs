@@ -388,7 +388,7 @@ fn sections_change_and_add_sources() {
 }
 
 #[test]
-fn every_wrong_value_is_told_at_once() {
+fn all_wrong_values_are_reported_at_once() {
     let errors = settled(&[("threads", "x"), ("retries", "-1")], "", &[]).unwrap_err();
     assert_eq!(errors.0.len(), 2);
 }
