@@ -11,10 +11,18 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
+use crate::cli::schemas::{AffectedImage, FindingJson, PlanJson};
+use crate::graph::GraphJson;
 use crate::report::summary::Summary;
 
 fn schemas() -> Vec<(&'static str, Schema)> {
-    vec![("summary", schema_of::<Summary<'_>>())]
+    vec![
+        ("affected", schema_of::<Vec<AffectedImage<'_>>>()),
+        ("graph", schema_of::<GraphJson<'_>>()),
+        ("lint", schema_of::<Vec<FindingJson<'_>>>()),
+        ("plan", schema_of::<PlanJson<'_>>()),
+        ("summary", schema_of::<Summary<'_>>()),
+    ]
 }
 
 /// Returns the schema of the JSON that a type is written as.

@@ -10,7 +10,7 @@ use std::path::Path;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command};
 use rayon::prelude::*;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::arguments;
 use super::build_command::{build_options, refuse_empty};
@@ -23,7 +23,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::{BuildSecrets, Builder};
 use crate::files::private_folder;
 use crate::fingerprint::{Change, Difference, Fingerprinted, Parts, differences, digest};
-use crate::graph;
+use crate::graph::{self, ImageEntry};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Plan, Selection, Unaffected};
 use crate::settings::{AxisSettings, RunSettings};
@@ -268,16 +268,14 @@ impl Affected<'_> {
         format!("{}: {}", self.image.name, told(self.difference))
     }
 
-    fn json(&self) -> Value {
+    fn json(&self) -> AffectedImage<'_> {
         let change = match self.difference {
-            Difference::Added => "added",
-            Difference::Removed => "removed",
-            Difference::Changed(_) => "changed",
+            Difference::Added => ChangeKind::Added,
+            Difference::Removed => ChangeKind::Removed,
+            Difference::Changed(_) => ChangeKind::Changed,
         };
-        let mut entry = entry(self.image);
-        entry["change"] = change.into();
-        entry["reasons"] = self.reasons().into_iter().map(reason_as_json).collect();
-        entry
+        let reasons = self.reasons().into_iter().map(Reason::new).collect();
+        AffectedImage { image: ImageEntry::new(self.image), change, reasons }
     }
 
     /// Returns the changes, those of the image's own parts before those of the images that it
@@ -312,22 +310,46 @@ fn own_first(changes: &[Change]) -> Vec<&Change> {
     changes
 }
 
-/// Returns the entry of an image in a JSON list: its name, its axis if there are several, and its
-/// reference.
-pub fn entry(image: &graph::Image) -> Value {
-    let mut entry = json!({ "name": image.name.as_str() });
-    if let Some(axis) = image.name.axis() {
-        entry["axis"] = axis.into();
-    }
-    entry["reference"] = image.reference.to_string().into();
-    entry
+/// An image that differs from the commit, from `kiln affected --format json`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct AffectedImage<'a> {
+    #[serde(flatten)]
+    image: ImageEntry<'a>,
+    /// Change of the image.
+    change: ChangeKind,
+    /// Changes of its inputs: its own before those of the images that it needs; empty if the image
+    /// is new or gone.
+    reasons: Vec<Reason<'a>>,
 }
 
-fn reason_as_json(reason: &Change) -> Value {
-    let change = match reason {
-        Change::Added(_) => "added",
-        Change::Removed(_) => "removed",
-        Change::Changed(_) => "changed",
-    };
-    json!({ "part": reason.part(), "change": change })
+/// Change of one input.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+struct Reason<'a> {
+    /// Name of the input.
+    part: &'a str,
+    /// Change of the input.
+    change: ChangeKind,
+}
+
+impl<'a> Reason<'a> {
+    fn new(change: &'a Change) -> Self {
+        let kind = match change {
+            Change::Added(_) => ChangeKind::Added,
+            Change::Removed(_) => ChangeKind::Removed,
+            Change::Changed(_) => ChangeKind::Changed,
+        };
+        Self { part: change.part(), change: kind }
+    }
+}
+
+/// Kind of a change.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+enum ChangeKind {
+    Added,
+    Removed,
+    Changed,
 }

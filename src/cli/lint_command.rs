@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::arguments;
 use super::exit::{Exit, Failure};
@@ -80,7 +80,9 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         settings.axes.iter().filter_map(|one| one.label.as_deref()).collect();
     let findings = findings(&tree, &settings, &rules)?;
     if format == [JSON] {
-        terminal::print_json(&Json::indented(&findings.iter().map(as_json).collect::<Vec<_>>()))?;
+        terminal::print_json(&Json::indented(
+            &findings.iter().map(FindingJson::new).collect::<Vec<_>>(),
+        ))?;
     } else {
         terminal::print_out(&as_text(&findings, labels.len()))?;
     }
@@ -250,14 +252,36 @@ fn as_text(findings: &[Finding], axes: usize) -> Listing {
     text
 }
 
-fn as_json(finding: &Finding) -> Value {
-    let Finding { path, line, rule, message, help, axes } = finding;
-    let mut entry = json!({ "path": path, "line": line, "rule": rule.name(), "message": message });
-    if let Some(help) = help {
-        entry["help"] = help.as_str().into();
+/// A finding, from `kiln lint --format json`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, rename = "Finding"))]
+pub struct FindingJson<'a> {
+    /// Path of the file.
+    path: &'a str,
+    /// Line of the file, from 1.
+    line: usize,
+    /// Name of the rule.
+    rule: &'static str,
+    /// Description of the mistake.
+    message: &'a str,
+    /// Cure; absent if none is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+    /// Bases, types and platforms that have the finding; absent if only one was checked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    axes: Vec<&'a str>,
+}
+
+impl<'a> FindingJson<'a> {
+    fn new(finding: &'a Finding) -> Self {
+        let Finding { path, line, rule, message, help, axes } = finding;
+        Self {
+            path,
+            line: *line,
+            rule: rule.name(),
+            message,
+            help: help.as_deref(),
+            axes: axes.iter().map(String::as_str).collect(),
+        }
     }
-    if !axes.is_empty() {
-        entry["axes"] = axes.iter().map(String::as_str).collect();
-    }
-    entry
 }

@@ -26,3 +26,11 @@ mod terminal;
 mod tree_command;
 
 pub use entry::main;
+
+/// Types of the machine-readable output of the commands, for their schemas.
+#[cfg(test)]
+pub mod schemas {
+    pub use super::affected_command::AffectedImage;
+    pub use super::lint_command::FindingJson;
+    pub use super::plan_view::PlanJson;
+}

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::affected_command::{Differences, entry, told, told_changes};
+use super::affected_command::{Differences, told, told_changes};
 use super::exit::{Exit, Failure};
 use super::{build_durations, terminal};
 use crate::console::{Json, Listing};
 use crate::event::{Aside, SetAside};
-use crate::graph::Index;
+use crate::graph::{ImageEntry, Index};
 use crate::image::ImageName;
 use crate::incremental::survey::{Standing, Survey};
 use crate::plan::{Forecast, Plan, Wanted};
@@ -200,38 +200,96 @@ impl Outlook<'_> {
         }
     }
 
-    /// Returns the JSON for programs, with all images by wave and name.
-    fn json(&self) -> Value {
+    /// Returns the plan for programs, with all images by wave and name.
+    fn json(&self) -> PlanJson<'_> {
         let forecast = self.forecast();
         let starts = forecast.starts(self.threads, self.priorities);
         let turns: BTreeMap<Index, usize> =
             starts.into_iter().enumerate().map(|(turn, image)| (image, turn + 1)).collect();
         let images = self.plan.graph().order().iter();
-        json!({
-            "images": images.map(|image| self.image_as_json(*image, &turns)).collect::<Value>(),
-            "threads": self.threads,
-            "estimated_seconds": forecast.total(self.threads).map(Seconds::from),
-        })
+        PlanJson {
+            images: images.map(|image| self.image_json(*image, &turns)).collect(),
+            threads: self.threads,
+            estimated_seconds: forecast.total(self.threads).map(Seconds::from),
+        }
     }
 
-    fn image_as_json(&self, image: Index, turns: &BTreeMap<Index, usize>) -> Value {
+    fn image_json(&self, image: Index, turns: &BTreeMap<Index, usize>) -> PlannedImage<'_> {
         let graph = self.plan.graph();
-        let mut entry = entry(&graph.images()[image]);
-        entry["wave"] = graph.wave(image).into();
         let (decision, reason) = match self.plan.set_aside(image) {
-            None => ("build", self.reason(image)),
-            Some(SetAside { aside, reason, .. }) => (aside.as_str(), reason),
+            None => (DecisionWord::ToBuild(ToBuildWord::Build), self.reason(image)),
+            Some(SetAside { aside, reason, .. }) => (DecisionWord::NotBuilt(aside), reason),
         };
-        entry["decision"] = decision.into();
-        entry["reason"] = reason.into();
         let needs = graph.needs(image).into_iter();
-        entry["needs"] = needs.map(|needed| self.name(needed).to_string()).collect();
-        if let Some(turn) = turns.get(&image) {
-            entry["turn"] = (*turn).into();
-            entry["estimated_seconds"] = json!(self.took(image).map(Seconds::from));
+        PlannedImage {
+            image: ImageEntry::new(&graph.images()[image]),
+            wave: graph.wave(image),
+            decision,
+            reason,
+            needs: needs.map(|needed| self.name(needed).to_string()).collect(),
+            start: turns.get(&image).map(|turn| Start {
+                turn: *turn,
+                estimated_seconds: self.took(image).map(Seconds::from),
+            }),
         }
-        entry
     }
+}
+
+/// Plan of a run, from `kiln build --plan --format json`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, rename = "Plan"))]
+pub struct PlanJson<'a> {
+    /// All images of the tree, by wave and name.
+    images: Vec<PlannedImage<'a>>,
+    /// Largest number of images that are built at the same time.
+    threads: usize,
+    /// Expected duration of all builds; null if too few earlier durations are known.
+    estimated_seconds: Option<Seconds>,
+}
+
+/// An image, and the decision about it.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+struct PlannedImage<'a> {
+    #[serde(flatten)]
+    image: ImageEntry<'a>,
+    /// Topological wave, from 1.
+    wave: usize,
+    /// Decision about the image.
+    decision: DecisionWord,
+    /// Reason of the decision.
+    reason: String,
+    /// Images of the tree that it is built on or copies from.
+    needs: Vec<String>,
+    #[serde(flatten)]
+    start: Option<Start>,
+}
+
+/// Decision about an image: to build it, or the reason why it is not built.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+enum DecisionWord {
+    ToBuild(ToBuildWord),
+    NotBuilt(Aside),
+}
+
+/// Decision to build an image.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+enum ToBuildWord {
+    Build,
+}
+
+/// Start of a build; absent if the image is not built.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Start {
+    /// Position in the order of the starts, from 1.
+    turn: usize,
+    /// Expected duration of the build; null if no earlier duration is known.
+    estimated_seconds: Option<Seconds>,
 }
 
 #[cfg(test)]
@@ -354,7 +412,7 @@ mod tests {
                 threads,
                 priorities: true,
             };
-            let json = outlook.json();
+            let json = serde_json::json!(outlook.json());
             let images = json["images"].as_array().unwrap();
             prop_assert_eq!(images.len(), tree.len());
             let told: Vec<_> = images

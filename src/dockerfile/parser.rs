@@ -5,26 +5,18 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::image::ImageRef;
+use crate::words::words;
 
-/// Instruction that refers to an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Via {
-    /// `FROM image`
-    From,
-    /// `COPY --from=image` (or `ADD --from`)
-    Copy,
-    /// `RUN --mount=from=image`
-    Mount,
-}
-
-impl Via {
-    /// Returns the instruction as it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::From => "FROM",
-            Self::Copy => "COPY --from",
-            Self::Mount => "RUN --mount=from",
-        }
+words! {
+    /// Instruction that refers to an image; the word is the instruction as it is written.
+    #[derive(Hash)]
+    pub enum Via {
+        /// `FROM image`
+        From = "FROM",
+        /// `COPY --from=image` (or `ADD --from`)
+        Copy = "COPY --from",
+        /// `RUN --mount=from=image`
+        Mount = "RUN --mount=from",
     }
 }
 

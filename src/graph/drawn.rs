@@ -9,9 +9,10 @@ use std::fmt::Write as _;
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef as _;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::image_graph::{Graph, Index, Vertex};
+use super::image_graph::{Graph, Image, Index, Vertex};
 use crate::dockerfile::Via;
 use crate::visible;
 
@@ -73,21 +74,21 @@ impl Graph {
         dot
     }
 
-    /// Returns the images for which `shown` is true, and the external images that they refer to, as
-    /// JSON: a list of `nodes`, each with an `id`, and a list of `edges` from the image that is
-    /// needed to the one that needs it, one edge for each kind of instruction.
-    pub fn json(&self, shown: &dyn Fn(Index) -> bool) -> Value {
+    /// Returns the images for which `shown` is true, and the base images that they refer to, as a
+    /// list of nodes and a list of edges.
+    pub fn json(&self, shown: &dyn Fn(Index) -> bool) -> GraphJson<'_> {
         let drawn = self.drawn(shown);
         let edges = drawn.edges.iter().flat_map(|edge| {
-            edge.kinds.iter().map(|via| {
-                let (from, to) = (self.id(edge.needed), self.id(edge.by));
-                json!({ "from": from, "to": to, "kind": via.as_str() })
+            edge.kinds.iter().map(|kind| EdgeJson {
+                from: self.id(edge.needed),
+                to: self.id(edge.by),
+                kind: *kind,
             })
         });
-        json!({
-            "nodes": drawn.nodes.iter().map(|node| self.node_as_json(*node)).collect::<Value>(),
-            "edges": edges.collect::<Value>(),
-        })
+        GraphJson {
+            nodes: drawn.nodes.iter().map(|node| self.node_json(*node)).collect(),
+            edges: edges.collect(),
+        }
     }
 
     /// Returns the same images as a Mermaid flowchart: external images have round ends, and a
@@ -150,25 +151,91 @@ impl Graph {
         }
     }
 
-    fn node_as_json(&self, node: NodeIndex) -> Value {
-        let mut entry = json!({ "id": self.id(node) });
-        match &self.dag[node] {
-            Vertex::External(reference) => {
-                entry["kind"] = "external".into();
-                entry["reference"] = reference.to_string().into();
-            }
-            Vertex::Image(index) => {
-                let image = &self.images[*index];
-                entry["kind"] = "image".into();
-                entry["name"] = image.name.as_str().into();
-                if let Some(axis) = image.name.axis() {
-                    entry["axis"] = axis.into();
-                }
-                entry["reference"] = image.reference.to_string().into();
-                entry["wave"] = self.wave[*index].into();
-            }
+    fn node_json(&self, node: NodeIndex) -> NodeJson<'_> {
+        let id = self.id(node);
+        let node = match &self.dag[node] {
+            Vertex::External(reference) => AnyNode::External { reference: reference.to_string() },
+            Vertex::Image(index) => AnyNode::Image {
+                image: ImageEntry::new(&self.images[*index]),
+                wave: self.wave[*index],
+            },
+        };
+        NodeJson { id, node }
+    }
+}
+
+/// Graph of the images of a run, from `kiln build --save-dependency`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, rename = "Graph"))]
+pub struct GraphJson<'a> {
+    /// Base images by reference, then images of the tree by wave and name.
+    nodes: Vec<NodeJson<'a>>,
+    /// Edges, sorted by the image that needs, then by the one that is needed.
+    edges: Vec<EdgeJson>,
+}
+
+/// A node of the graph.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Node"))]
+struct NodeJson<'a> {
+    /// Unique id, for the edges.
+    id: String,
+    #[serde(flatten)]
+    node: AnyNode<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+enum AnyNode<'a> {
+    /// An image that is not of the tree.
+    External {
+        /// Reference of the image.
+        reference: String,
+    },
+    /// An image of the tree.
+    Image {
+        #[serde(flatten)]
+        image: ImageEntry<'a>,
+        /// Topological wave, from 1.
+        wave: usize,
+    },
+}
+
+/// An edge, for one kind of instruction.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, rename = "Edge"))]
+struct EdgeJson {
+    /// Id of the image that is needed.
+    from: String,
+    /// Id of the image that needs it.
+    to: String,
+    /// Kind of the instruction.
+    kind: Via,
+}
+
+/// An image of the tree in machine-readable output.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ImageEntry<'a> {
+    /// Short name of the image.
+    name: &'a str,
+    /// Base, type and platform, as far as they differ between images of the run; absent if none
+    /// does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    axis: Option<&'a str>,
+    /// Reference that the image is tagged with.
+    reference: String,
+}
+
+impl<'a> ImageEntry<'a> {
+    /// Returns the entry of an image.
+    pub fn new(image: &'a Image) -> Self {
+        Self {
+            name: image.name.as_str(),
+            axis: image.name.axis(),
+            reference: image.reference.to_string(),
         }
-        entry
     }
 }
 
@@ -283,7 +350,7 @@ mod tests {
         let graph = graph(EVERY_KIND).unwrap();
         let only = |name: &'static str| {
             let shown = |index: Index| graph.images()[index].name.as_str() == name;
-            let drawn = graph.json(&shown);
+            let drawn = json!(graph.json(&shown));
             let ids = drawn["nodes"].as_array().unwrap().iter().map(|node| node["id"].clone());
             (ids.collect::<Value>(), drawn["edges"].as_array().unwrap().len())
         };

@@ -10,6 +10,9 @@ mod drawn;
 mod image_graph;
 
 #[cfg(test)]
+pub use drawn::GraphJson;
+pub use drawn::ImageEntry;
+#[cfg(test)]
 pub(crate) use image_graph::tests;
 pub use image_graph::{
     Graph, Image, Index, base_part, cycles, image_part, is_image_part, needs_of_all,
