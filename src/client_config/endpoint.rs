@@ -214,13 +214,13 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
         },
     };
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || "?#@".contains(c)) {
-        return Err(format!("'{host}' is no host"));
+        return Err(format!("'{host}' is not a host"));
     }
     let port = match port {
         None => None,
         Some(port) => match port.parse() {
             Ok(number) if number > 0 => Some(number),
-            _ => return Err(format!("'{port}' is no port")),
+            _ => return Err(format!("'{port}' is not a port")),
         },
     };
     Ok((host.to_owned(), port))
@@ -264,15 +264,15 @@ mod tests {
             ("/run/e.sock", "it has no scheme"),
             ("npipe:////./pipe/e", "unknown scheme 'npipe'"),
             ("unix://e.sock", "'e.sock' is not an absolute path"),
-            ("tcp://", "'' is no host"),
-            ("tcp://:1", "'' is no host"),
-            ("tcp://h:", "'' is no port"),
-            ("tcp://h:0", "'0' is no port"),
-            ("tcp://h:65536", "'65536' is no port"),
+            ("tcp://", "'' is not a host"),
+            ("tcp://:1", "'' is not a host"),
+            ("tcp://h:", "'' is not a port"),
+            ("tcp://h:0", "'0' is not a port"),
+            ("tcp://h:65536", "'65536' is not a port"),
             ("tcp://[::1", "a bracket is not closed"),
-            ("tcp://[::1]x", "'x' is no port"),
+            ("tcp://[::1]x", "'x' is not a port"),
             ("tcp://h:1/v1", "the address of an engine has no path"),
-            ("tcp://u@h:1", "'u@h' is no host"),
+            ("tcp://u@h:1", "'u@h' is not a host"),
             ("ssh://u:p@h", "it can't contain a password"),
             ("ssh://-oProxyCommand=x", "'-oProxyCommand=x' is not [user@]host"),
             ("ssh://-l@h", "'-l@h' is not [user@]host"),

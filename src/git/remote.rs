@@ -385,7 +385,10 @@ fn decoded(part: &str) -> Result<String, RemoteError> {
     }
     match String::from_utf8(bytes) {
         Ok(text) if !text.chars().any(char::is_control) => Ok(text),
-        _ => Err(RemoteError("the user or password in its location is no text".to_owned())),
+        _ => Err(RemoteError(
+            "the user or password in its location is not UTF-8, or contains control characters"
+                .to_owned(),
+        )),
     }
 }
 

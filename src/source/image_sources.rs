@@ -242,7 +242,7 @@ pub async fn fetch(
 ) -> Result<Fetched, FetchError> {
     let mut fetched = Fetched::default();
     let mut folders = (0..).map(|number: usize| folder.join(number.to_string()));
-    let mut next_folder = || folders.next().expect("numbers do not end");
+    let mut next_folder = || folders.next().expect("numbers never end");
     if let Some(own) = &sources.own {
         let archive = one::fetch(own, &next_folder(), pace).await?;
         fetched.parts.insert(part(own), archive.identity);

@@ -240,7 +240,7 @@ fn calls_of_macro(library: &str, offset: usize, caller: &str) -> Vec<Range<usize
     let mut open: Vec<&str> = around(offset).map(|(_, name)| *name).into_iter().collect();
     let mut seen = Vec::new();
     while let Some(name) = open.pop() {
-        let call = Regex::new(&format!(r"\b{name}\s*\(")).expect("a name is no pattern");
+        let call = Regex::new(&format!(r"\b{name}\s*\(")).expect("a name is not a pattern");
         let calls: Vec<_> = call.find_iter(caller).map(|found| found.range()).collect();
         if !calls.is_empty() {
             return calls;

@@ -187,7 +187,9 @@ impl Files<'_> {
         let present = places.iter().find(|place| matches!(self.texts.get(*place), Some(Some(_))));
         let (file, message) = match present {
             Some(file) => (*file, format!("there is no table {name}")),
-            None => (places[0], format!("there is no such file, nor another that has {name}")),
+            None => {
+                (places[0], format!("there is neither such a file nor another one that has {name}"))
+            }
         };
         Err(FactsError { file: file.to_owned(), offset: 0, message })
     }

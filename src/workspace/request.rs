@@ -55,7 +55,7 @@ fn config_files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     found.sort();
     if let Some(other) = found.iter().find(|path| !path.is_file()) {
         let shown = other.display();
-        return Err(Diagnostic::new(format!("'{shown}' is no regular file"))
+        return Err(Diagnostic::new(format!("'{shown}' is not a regular file"))
             .help("name it by --config-file, or take it out of the folder")
             .into());
     }

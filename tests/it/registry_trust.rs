@@ -637,7 +637,7 @@ fn pipes_in_place_of_files_are_reported_without_waiting() {
     let survey = Survey::without_credentials(&address, 1);
     let conf = folder.path().join("build.conf.d");
     let survey = survey.arguments(&["--config-dir", conf.to_str().unwrap()]);
-    survey.fails(&["x.conf' is no regular file"]);
+    survey.fails(&["x.conf' is not a regular file"]);
 }
 
 /// A file that the user names on the command line may be a pipe: `--config-file <(...)`.
