@@ -7,14 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::family::{self, APP, BASE, OPTIONS, run};
 use crate::support::{Cleanup, Engine, Run, TestTree, kiln, require_engine};
-
-const FAMILY: &[(&str, &str)] = &[
-    ("base", "FROM {{ base_image }}:{{ base_distro_tag }}\n"),
-    ("app", "FROM @base\nCOPY run.sh /run.sh\n"),
-    ("app-extra", "FROM @app\n{# a remark #}\nRUN true\n"),
-    ("lone", "FROM debian:trixie\n"),
-];
 
 /// Runs git in `folder`.
 #[track_caller]
@@ -30,7 +24,7 @@ fn git(folder: &Path, arguments: &[&str]) {
 
 /// Creates the family in a repository, with a file for one of its images, and commits it.
 fn family() -> TestTree {
-    committed(TestTree::new(FAMILY).in_namespace("family"))
+    committed(family::tree(APP))
 }
 
 fn committed(tree: TestTree) -> TestTree {
@@ -44,16 +38,6 @@ fn commit(tree: &TestTree) {
     git(tree.path(), &["add", "--all"]);
     git(tree.path(), &["commit", "--quiet", "--message=a commit"]);
 }
-
-/// Runs `kiln` in the tree's folder, without a reachable engine.
-fn run(tree: &TestTree, arguments: &[&str]) -> Run {
-    let mut command = kiln();
-    command.args(arguments).current_dir(tree.path());
-    command.env("DOCKER_HOST", "unix:///nonexistent/engine.sock");
-    Run::of(command)
-}
-
-const OPTIONS: [&str; 6] = ["--tree", ".", "--namespace", "family", "--tag", "t"];
 
 fn affected(tree: &TestTree, arguments: &[&str]) -> Run {
     run(tree, &[&["affected", "--since", "HEAD"], OPTIONS.as_slice(), arguments].concat())
@@ -131,7 +115,7 @@ fn a_remark_affects_nothing() {
 
 #[test]
 fn configuration_is_compared_too() {
-    let tree = TestTree::new(FAMILY);
+    let tree = TestTree::new(APP);
     tree.write("build.conf", "[DEFAULT]\nnamespace = one\nbuild_args = A:1\n");
     let tree = committed(tree);
     let affected = || run(&tree, &["affected", "--since", "HEAD", "--tree", "."]).expect(0).stdout;
@@ -153,7 +137,7 @@ fn remote_sources_are_compared_by_settings_and_local_ones_by_contents() {
              [lone]\ntype = local\nlocation = lone-source\n"
         )
     };
-    let tree = TestTree::new(FAMILY);
+    let tree = TestTree::new(APP);
     let manifest = fs::read_to_string(tree.path().join("tree.toml")).unwrap();
     tree.write("tree.toml", &format!("{manifest}[install_types.source]\nfetches_sources = true\n"));
     tree.write("build.conf", &conf("one"));
@@ -172,7 +156,7 @@ fn remote_sources_are_compared_by_settings_and_local_ones_by_contents() {
 /// outside are taken as they are now.
 #[test]
 fn files_beside_the_tree_are_compared_too() {
-    let tree = TestTree::new(FAMILY);
+    let tree = TestTree::new(APP);
     tree.write(".gitignore", "ignored\n");
     tree.write("over/app/more", "then\n");
     let tree = committed(tree);
@@ -227,7 +211,7 @@ fn commits_that_git_does_not_know_are_refused() {
     insta::assert_snapshot!("unknown-commit", shown(&since("nowhere")));
     let option = [&["affected", "--since=--help"], OPTIONS.as_slice()].concat();
     assert!(run(&tree, &option).expect(2).stderr.contains("has no commit '--help'"));
-    let alone = TestTree::new(FAMILY);
+    let alone = TestTree::new(APP);
     let run_alone = affected(&alone, &["--tree", alone.path().to_str().unwrap()]).expect(2);
     assert!(run_alone.stderr.contains("is not in a git repository"), "{run_alone:?}");
     let elsewhere = tempfile::tempdir().unwrap();
@@ -356,10 +340,10 @@ const GROWING: &str = "FROM debian:1\n{% set_global t = \"x\" %}{% for a in rang
 
 /// Returns a tree whose image `base` had this template at the last commit.
 fn with_base_at_commit(template: &str) -> TestTree {
-    let tree = TestTree::new(FAMILY).in_namespace("family");
+    let tree = family::tree(APP);
     tree.image("base", template);
     let tree = committed(tree);
-    tree.image("base", FAMILY[0].1);
+    tree.image("base", BASE.1);
     tree
 }
 
@@ -378,7 +362,7 @@ fn is_empty(folder: &Path) -> bool {
 #[test]
 fn no_temporary_folder_is_left_by_any_exit_code() {
     let table = [
-        (FAMILY[0].1, 0, ""),
+        (BASE.1, 0, ""),
         ("FROM {{ unknown", 2, "found at HEAD"),
         (GROWING, 2, "more than 1024 MiB of memory"),
     ];

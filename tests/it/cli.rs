@@ -3,15 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use crate::support::family::{self, GROUP, build};
 use crate::support::{Run, TestTree, files_below, kiln};
-
-const FAMILY: &[(&str, &str)] = &[
-    ("base", "FROM {{ base_image }}:{{ base_distro_tag }}\n"),
-    ("group/group-base", "FROM @base\nRUN useradd --uid {{ users.app.uid }} app\n"),
-    ("group/group-api", "FROM @group-base\n"),
-    ("group/group-tool", "FROM @group-base\nCOPY --from=@lone /x /x\n"),
-    ("lone", "FROM debian:trixie\n"),
-];
 
 /// Returns the output of a run without the parts that differ between runs.
 fn shown(tree: &TestTree, run: &Run) -> String {
@@ -19,17 +12,10 @@ fn shown(tree: &TestTree, run: &Run) -> String {
 }
 
 fn family() -> TestTree {
-    let tree = TestTree::new(FAMILY).in_namespace("family");
+    let tree = family::tree(GROUP);
     tree.write("profiles/api.list", "# what serves\n^group-api$\n");
     tree.write("profiles/lone.list", "lone\n");
     tree
-}
-
-/// Runs `kiln build` on the family, without a reachable engine.
-fn build(tree: &TestTree, arguments: &[&str]) -> Run {
-    let mut command = tree.command(arguments);
-    command.env("DOCKER_HOST", "unix:///nonexistent/engine.sock");
-    Run::of(command)
 }
 
 #[track_caller]

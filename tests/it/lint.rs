@@ -4,29 +4,19 @@
 use std::fs;
 use std::path::Path;
 
+use crate::support::family::{self, APP, OPTIONS};
 use crate::support::{Run, TestTree, kiln, kolla};
 use kiln::internals::lint::Rule;
 use serde_json::Value;
 
-const FAMILY: &[(&str, &str)] = &[
-    ("base", "FROM {{ base_image }}:{{ base_distro_tag }}\n"),
-    ("app", "FROM @base\nCOPY run.sh /run.sh\n"),
-];
-
 /// Creates a tree without faults, in a namespace that is the same in every run.
 fn family() -> TestTree {
-    let tree = TestTree::new(FAMILY).in_namespace("family");
-    tree.write("app/run.sh", "#!/bin/sh\n");
-    tree
+    family::tree(&APP[..2])
 }
 
 /// Runs `kiln lint` in the tree's folder, without a reachable engine.
 fn lint(tree: &TestTree, arguments: &[&str]) -> Run {
-    let mut command = kiln();
-    command.args(["lint", "--tree", ".", "--namespace", "family", "--tag", "t"]);
-    command.args(arguments).current_dir(tree.path());
-    command.env("DOCKER_HOST", "unix:///nonexistent/engine.sock");
-    Run::of(command)
+    family::run(tree, &[&["lint"], OPTIONS.as_slice(), arguments].concat())
 }
 
 /// Returns the one finding in a family with this template for `app`.

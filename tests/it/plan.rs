@@ -5,35 +5,24 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::family::{self, GROUP, build};
 use crate::support::{Cleanup, Engine, Run, TestTree, registry, require_engine};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
-const FAMILY: &[(&str, &str)] = &[
-    ("base", "FROM {{ base_image }}:{{ base_distro_tag }}\n"),
-    ("group/group-base", "FROM @base\n"),
-    ("group/group-api", "FROM @group-base\nRUN --mount=type=bind,from=@lone,target=/x true\n"),
-    ("group/group-tool", "FROM @group-base\nCOPY --from=@lone /x /x\n"),
-    ("group/group-old", "FROM @group-base\n"),
-    ("lone", "FROM debian:trixie\n"),
-];
-
 /// Creates the family, in which one image can't be built.
 fn family() -> TestTree {
-    let tree = TestTree::new(FAMILY).in_namespace("family");
+    let tree = family::tree(GROUP);
+    tree.image("group/group-base", "FROM @base\n");
+    let mount = "RUN --mount=type=bind,from=@lone,target=/x true\n";
+    tree.image("group/group-api", &format!("FROM @group-base\n{mount}"));
+    tree.image("group/group-old", "FROM @group-base\n");
     let manifest = fs::read_to_string(tree.path().join("tree.toml")).unwrap();
     let entry =
         "[[unbuildable]]\nimages = ['group-old']\nbase = ['one']\nreason = 'no such package'\n";
     tree.write("tree.toml", &format!("{manifest}{entry}"));
     tree
-}
-
-/// Runs `kiln build` on a tree, without a reachable engine.
-fn build(tree: &TestTree, arguments: &[&str]) -> Run {
-    let mut command = tree.command(arguments);
-    command.env("DOCKER_HOST", "unix:///nonexistent/engine.sock");
-    Run::of(command)
 }
 
 /// Writes a history in which earlier builds of these images took this many seconds.

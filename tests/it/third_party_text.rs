@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::family::{OPTIONS, run};
 use crate::support::http::{self, Server, by_call};
 use crate::support::{Run, TestTree, kiln};
 use serde_json::{Value, json};
@@ -88,16 +89,6 @@ fn hostile_tree(hostile: &str) -> TestTree {
     tree.image("app", &format!("FROM @base\nCOPY [{missing}, \"/\"]\n"));
     tree
 }
-
-/// Runs `kiln` in the tree's folder, without a reachable engine.
-fn run(tree: &TestTree, arguments: &[&str]) -> Run {
-    let mut command = kiln();
-    command.args(arguments).current_dir(tree.path());
-    command.env("DOCKER_HOST", "unix:///nonexistent/engine.sock");
-    Run::of(command)
-}
-
-const OPTIONS: [&str; 6] = ["--tree", ".", "--namespace", "family", "--tag", "t"];
 
 #[test]
 fn names_in_a_tree_are_only_read() {

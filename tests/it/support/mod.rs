@@ -4,6 +4,7 @@
 pub mod browser;
 pub mod changes;
 pub mod checkout;
+pub mod family;
 pub mod http;
 pub mod idle;
 pub mod kolla;
