@@ -507,7 +507,7 @@ mod tests {
         let table: [(Entries, &str); 6] = [
             (
                 &[(E::Symlink, "a", "b"), (E::Regular, "a/evil", "x")],
-                "'a/evil' is below \"a\", which is no folder",
+                "'a/evil' is below \"a\", which is not a folder",
             ),
             (
                 &[(E::Directory, "a", ""), (E::Symlink, "a", "b")],
