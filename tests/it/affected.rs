@@ -5,10 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::support::family::{self, APP, BASE, OPTIONS, run};
-use crate::support::{Cleanup, Engine, Run, TestTree, kiln, require_engine};
+use crate::support::{Cleanup, Engine, Run, TestTree, kiln, require_engine, wait_for};
 
 /// Runs git in `folder`.
 #[track_caller]
@@ -384,11 +383,7 @@ fn no_temporary_folder_is_left_by_a_signal() {
             let inside = fs::read_dir(folder.path()).unwrap().flatten();
             inside.map(|one| one.file_name()).any(|name| name.to_string_lossy().contains("past"))
         };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !is_exported() {
-            assert!(Instant::now() < deadline, "the commit was not exported");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_for("the export of the commit", is_exported);
         let kill = Command::new("kill").args([&format!("-{name}"), &run.id().to_string()]).status();
         assert!(kill.unwrap().success());
         assert_eq!(run.wait().unwrap().signal(), Some(number));

@@ -79,7 +79,8 @@ fn records_without_end_are_given_up() {
         println!("{what}");
         let run = said("/build", reply, &[]);
         let reason = run.summary()["failed"][0]["reason"].as_str().unwrap().to_owned();
-        let words = ["sent a record of more than 4 MiB", "no word from the engine", "invalid type"];
+        let words =
+            ["sent a record of more than 4 MiB", "no answer from the engine", "invalid type"];
         assert!(words.iter().any(|word| reason.contains(word)), "{what}: {reason}");
     }
 }
@@ -119,7 +120,7 @@ fn invalid_id_is_not_passed_on() {
             r#"[{{"Id":"{id}","ParentId":"","RepoTags":["a:b"],"RepoDigests":[],"Created":0,"Size":1,"SharedSize":-1,"Labels":{{}},"Containers":-1}}]"#
         );
         let run = said("/images/json", json(200, &body), SKIPPING);
-        assert!(run.stderr.contains("is no id of an image"), "{run:?}");
+        assert!(run.stderr.contains("is not an image ID"), "{run:?}");
         assert!(!run.stderr.contains('\u{1b}'), "{run:?}");
     }
     let run = said("/version", empty(204, ""), &[]);

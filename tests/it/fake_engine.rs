@@ -103,7 +103,7 @@ fn unusable_durations_are_reported_and_ignored() {
     fs::write(folder.path().join("durations.json"), "broken").unwrap();
     let said = said_with_state_in(folder.path());
     let warnings = |said: &str| said.lines().filter(|l| l.starts_with("warning: ")).count();
-    assert!(said.contains("are begun anew: expected value at line 1"), "{said}");
+    assert!(said.contains("are discarded: expected value at line 1"), "{said}");
     assert_eq!(warnings(&said), 1, "{said}");
     assert_eq!(warnings(&said_with_state_in(folder.path())), 0);
     fs::write(folder.path().join("file"), "").unwrap();
@@ -118,12 +118,12 @@ fn an_answer_without_evidence_is_not_believed() {
             "a stream without an id",
             &[r#"{"stream":"Step 1/1 : FROM x\n"}"#],
             Some(ID),
-            "without an image id",
+            "without an image ID",
         ),
-        ("a bare error", &[r#"{"error":"it broke"}"#], Some(ID), "without an image id"),
-        ("an empty stream", &[""], Some(ID), "without an image id"),
-        ("an image that is not there", &[&built(ID)], None, "does not know"),
-        ("another image", &[&built(ID)], Some(OTHER_ID), "and not sha256:1111"),
+        ("a bare error", &[r#"{"error":"it broke"}"#], Some(ID), "without an image ID"),
+        ("an empty stream", &[""], Some(ID), "without an image ID"),
+        ("an image that is not there", &[&built(ID)], None, "does not have"),
+        ("another image", &[&built(ID)], Some(OTHER_ID), "not sha256:1111"),
     ];
     for (what, records, inspect, reason) in table {
         let missing = http::json(404, r#"{"message":"not there"}"#);
@@ -248,7 +248,7 @@ fn build_arguments_that_fit_in_no_request_are_refused_before_any_build() {
     for argument in [argument(70_000), format!("BIG:{}", "ä".repeat(10_000))] {
         let run = engine.build(&tree(), &["--build-args", "A:1", "--build-args", &argument]);
         let run = run.expect(2);
-        assert!(run.stderr.contains("error: the build arguments take "), "{run:?}");
+        assert!(run.stderr.contains("error: the build arguments need "), "{run:?}");
         assert!(run.stderr.contains("--build-args") && run.stderr.contains("BIG"), "{run:?}");
         assert!(!run.stderr.contains("xxx"), "{run:?}");
     }
@@ -275,7 +275,7 @@ fn a_push_needs_the_digest_that_the_engine_knows() {
     let denied = r#"{"errorDetail":{"message":"denied"},"error":"denied"}"#.to_owned();
     let table = [
         (status(ID), None),
-        (status(OTHER_ID), Some("does not know")),
+        (status(OTHER_ID), Some("does not have")),
         (r#"{"status":"Pushed"}"#.to_owned(), Some("without the registry's digest")),
         (denied, Some("denied")),
     ];

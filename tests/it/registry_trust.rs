@@ -209,10 +209,10 @@ fn realm_that_is_no_address_for_credentials_is_refused() {
     let service = Server::with_tls(&authority, |_| json(200, r#"{"token":"t"}"#));
     let port = service.port;
     let table = [
-        (format!("https://me:pw@127.0.0.1:{port}/token"), "user's name"),
-        (format!("ftp://127.0.0.1:{port}/token"), "no HTTP address"),
-        ("file:///etc/passwd".to_owned(), "no HTTP address"),
-        ("/token".to_owned(), "by no URL"),
+        (format!("https://me:pw@127.0.0.1:{port}/token"), "user name"),
+        (format!("ftp://127.0.0.1:{port}/token"), "not an HTTP URL"),
+        ("file:///etc/passwd".to_owned(), "not an HTTP URL"),
+        ("/token".to_owned(), "is not a URL"),
         (String::new(), "names no realm"),
     ];
     for (realm, word) in table {
@@ -381,7 +381,7 @@ fn redirects_to_less_safe_places_are_refused() {
             _ => challenge("Basic realm=\"x\""),
         });
         let survey = Survey::of(&format!("127.1:{}", registry.port), 1).trusting(&authority);
-        survey.fails(&["is refused: it is plain HTTP"]);
+        survey.fails(&["which Kiln refuses: it is plain HTTP"]);
     }
     // A token service may not redirect its request at all.
     let service =
@@ -402,7 +402,7 @@ fn redirects_without_end_are_given_up() {
     for location in ["Location: http://[\r\n", ""] {
         let registry = Server::plain(move |_| empty(302, location));
         let survey = Survey::of(&format!("127.0.0.1:{}", registry.port), 1);
-        survey.fails(&["redirects to nowhere"]);
+        survey.fails(&["redirects without a location"]);
     }
 }
 
@@ -499,13 +499,13 @@ fn answers_of_one_byte_a_second_are_given_up() {
         });
         println!("{what}");
         let survey = Survey::of(&format!("127.0.0.1:{}", registry.port), 1);
-        survey.fails(&["gave no whole answer within 3 s (--timeout)"]);
+        survey.fails(&["gave no complete answer within 3 s (--timeout)"]);
     }
     let service = Server::plain(|_| Reply::Drip(OPEN_HEAD.to_owned()));
     let realm = format!("http://127.0.0.1:{}/token", service.port);
     let registry = Server::plain(move |_| bearer(&realm));
     let survey = Survey::of(&format!("127.0.0.1:{}", registry.port), 1);
-    survey.fails(&["gave no whole answer within 3 s (--timeout)"]);
+    survey.fails(&["gave no complete answer within 3 s (--timeout)"]);
 }
 
 #[test]
@@ -516,7 +516,7 @@ fn content_that_is_not_what_its_digest_says_is_no_evidence() {
         false => has_all(request),
     });
     let survey = Survey::of(&format!("127.0.0.1:{}", registry.port), 1);
-    survey.fails(&["serves other bytes than those of sha256:"]);
+    survey.fails(&["serves content that does not match sha256:"]);
     for named in ["sha256:0000", &digest(b"other"), "../../x", "sha256:\u{1b}[2J"] {
         let header = format!("Docker-Content-Digest: {named}\r\n");
         let registry = Server::plain(move |_| Reply::Whole(200, header.clone(), manifest()));
@@ -690,7 +690,7 @@ fn planted_links_in_shared_folders_are_not_followed() {
     fs::create_dir(at("elsewhere")).unwrap();
     std::os::unix::fs::symlink(at("elsewhere"), state.join("locks")).unwrap();
     let run = build_in_vain("evil", &at("logs"), &arguments).expect(1);
-    assert!(run.stderr.contains("no other run is kept apart"), "{run:?}");
+    assert!(run.stderr.contains("can't lock its images against other runs"), "{run:?}");
     assert_eq!(fs::read_dir(at("elsewhere")).unwrap().count(), 0);
     assert_eq!(fs::read_to_string(at("victim")).unwrap(), "kept");
 }

@@ -145,7 +145,7 @@ fn names_of_a_tree_that_are_no_names_are_refused() {
         for run in commands_that_read(&tree, &[]) {
             let run = run.expect(2);
             assert!(run.stderr.contains(&format!("tree.toml:{line}:")), "{name}: {run:?}");
-            assert!(run.stderr.contains("is no name of a source"), "{name}: {run:?}");
+            assert!(run.stderr.contains("is not a name of a source"), "{name}: {run:?}");
         }
         assert!(!Path::new("/tmp/kiln-OUT").exists());
     }
@@ -165,7 +165,7 @@ fn names_of_a_configuration_that_are_no_names_are_refused() {
         for run in runs.into_iter().chain([Run::of(check)]) {
             let run = run.expect(2);
             assert!(run.stderr.contains("mine.conf:3:"), "{name}: {run:?}");
-            assert!(run.stderr.contains("is no name of a source"), "{name}: {run:?}");
+            assert!(run.stderr.contains("is not a name of a source"), "{name}: {run:?}");
         }
     }
 }
@@ -198,7 +198,10 @@ fn names_of_a_kolla_tree_that_are_no_names_are_refused() {
         command
     });
     let run = run.expect(2);
-    assert!(run.stderr.contains("'nova-base-plugin-x/../../y' is no name of a source"), "{run:?}");
+    assert!(
+        run.stderr.contains("'nova-base-plugin-x/../../y' is not a name of a source"),
+        "{run:?}"
+    );
     assert!(run.stderr.contains("sources.yaml"), "{run:?}");
 }
 
@@ -298,7 +301,7 @@ fn endless_answer_is_given_up_in_bounded_memory() {
         };
     }
     let reason = reason(soon(limited, 60));
-    assert!(reason.contains("it says more than 16 MiB"), "{reason}");
+    assert!(reason.contains("it prints more than 16 MiB"), "{reason}");
 }
 
 /// Returns the arguments of other processes that contain this text.

@@ -101,7 +101,10 @@ fn names_in_a_tree_are_only_read() {
                 run
             };
             let lint = tell(&["lint"]).expect(1).stdout;
-            assert!(lint.contains(":1: unused-file: nothing of 'base' refers"), "{lint}");
+            assert!(
+                lint.contains(":1: unused-file: no template or instruction of 'base' refers"),
+                "{lint}"
+            );
             let affected = tell(&["affected", "--since", "HEAD"]).expect(0).stdout;
             let images: Vec<_> =
                 affected.lines().filter_map(|line| line.split_once(": ")).collect();
@@ -376,5 +379,5 @@ fn a_build_argument_that_is_badly_written_is_not_shown_if_it_looks_like_a_secret
     }
     let run =
         run(&tree, &[&["config", "show"], OPTIONS.as_slice(), &["--build-args", "A"]].concat());
-    assert!(run.expect(2).stderr.contains("'A' in build_args is no pair"));
+    assert!(run.expect(2).stderr.contains("'A' in build_args is not a pair"));
 }
