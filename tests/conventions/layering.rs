@@ -438,7 +438,7 @@ fn modules_of_a_folder_use_each_other_in_no_circle() {
 
 /// Returns the source files with their module and their text without tests.
 fn sources() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = root_of_sources();
     let mut found = Vec::new();
     let mut open = vec![root.clone()];
     while let Some(folder) = open.pop() {
@@ -458,6 +458,61 @@ fn sources() -> Vec<(String, PathBuf, String)> {
     }
     assert!(found.len() > 15, "the sources were not found");
     found
+}
+
+/// Names that several files or folders of `src` still have. The list only becomes shorter.
+const REPEATED_NAMES: [&str; 7] =
+    ["console", "files", "host", "image", "image_sources", "packages", "task"];
+
+/// Names that files of several folders have on purpose.
+const COMMON_NAMES: [&str; 4] = ["mod", "tests", "testing", "snapshots"];
+
+#[test]
+fn names_of_files_and_folders_are_unique() {
+    let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(root_of_sources()) {
+        let path = entry.unwrap().into_path();
+        if path.is_dir() || path.extension().is_some_and(|ending| ending == "rs") {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            *names.entry(name).or_default() += 1;
+        }
+    }
+    names.retain(|name, count| *count > 1 && !COMMON_NAMES.contains(&name.as_str()));
+    let found: Vec<_> =
+        names.keys().filter(|name| !REPEATED_NAMES.contains(&name.as_str())).collect();
+    assert!(found.is_empty(), "names of several files or folders: {found:?}");
+}
+
+/// Folders whose `mod.rs` still holds more than declarations. The list only becomes shorter.
+const FOLDERS_WITH_LOGIC: [&str; 4] = ["dialect", "lint", "template", "tree"];
+
+#[test]
+fn folders_of_modules_have_declarations_alone() {
+    for (_, path, code) in sources() {
+        assert!(
+            !root_of_sources().join(&path).with_extension("").is_dir()
+                || ["console.rs", "image.rs"].contains(&path.to_str().unwrap()),
+            "{} stands beside a folder of its name",
+            path.display()
+        );
+        let folder = path.parent().unwrap();
+        if path.ends_with("mod.rs")
+            && !FOLDERS_WITH_LOGIC.iter().any(|known| folder == Path::new(known))
+        {
+            let parsed = syn::parse_file(&code).unwrap();
+            let is_declaration =
+                |item: &syn::Item| matches!(item, syn::Item::Mod(_) | syn::Item::Use(_));
+            assert!(
+                parsed.items.iter().all(is_declaration),
+                "{} holds more than declarations",
+                path.display()
+            );
+        }
+    }
+}
+
+fn root_of_sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
 /// Code that writes to standard output or error. The progress bars' library draws them itself, with
