@@ -49,7 +49,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "settings",
         &["client_config", "diagnostic", "files", "secret", "dialect", "image", "source", "tree"],
     ),
-    ("dockerfile", &["image"]),
+    ("dockerfile", &["image", "words"]),
     ("template", &["diagnostic", "dialect", "dockerfile", "image", "tree"]),
     ("graph", &["diagnostic", "visible", "fingerprint", "image", "dockerfile"]),
     ("plan", &["event", "image", "graph"]),
@@ -193,8 +193,8 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("saphyr_parser", "dialect"),
     (
         "serde_json",
-        "cli client_config console durations engine fingerprint fuzzing graph lint registry report \
-         template tree workspace",
+        "client_config console durations engine fingerprint fuzzing graph lint registry report template tree \
+         workspace",
     ),
     ("sha2", "client_config fingerprint image source"),
     ("signal_hook", "cli"),
@@ -488,7 +488,7 @@ const FOLDERS_WITH_LOGIC: [&str; 4] = ["dialect", "lint", "template", "tree"];
 
 #[test]
 fn folders_of_modules_have_declarations_alone() {
-    for (_, path, code) in sources() {
+    for (_, path, _) in sources() {
         assert!(
             !root_of_sources().join(&path).with_extension("").is_dir()
                 || ["console.rs", "image.rs"].contains(&path.to_str().unwrap()),
@@ -499,7 +499,8 @@ fn folders_of_modules_have_declarations_alone() {
         if path.ends_with("mod.rs")
             && !FOLDERS_WITH_LOGIC.iter().any(|known| folder == Path::new(known))
         {
-            let parsed = syn::parse_file(&code).unwrap();
+            let text = fs::read_to_string(root_of_sources().join(&path)).unwrap();
+            let parsed = syn::parse_file(&text).unwrap();
             let is_declaration =
                 |item: &syn::Item| matches!(item, syn::Item::Mod(_) | syn::Item::Use(_));
             assert!(
