@@ -110,7 +110,7 @@ fn names_in_a_tree_are_only_read() {
                 affected.lines().filter_map(|line| line.split_once(": ")).collect();
             assert_eq!(images.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["base", "app"]);
             let explain = tell(&["explain", "never"]).expect(0).stdout;
-            assert!(explain.starts_with("never: left out, unbuildable: "), "{explain}");
+            assert!(explain.starts_with("never: will not be built, unbuildable: "), "{explain}");
             assert_eq!(explain.lines().count(), 7, "{explain}");
             tell(&["build", "--plan", "^never$"]);
             tell(&["build", "--plan", "^app$"]).expect(0);
@@ -284,7 +284,7 @@ fn every_line_of_a_log_or_error_names_its_image() {
     let mut command = tree.command(&["--nobuildkit", "--retries", "1", "--debug", "--nosummary"]);
     command.env("DOCKER_HOST", format!("tcp://{engine}"));
     let run = Run::of(command).expect(1);
-    let is_told = |line: &&str| line.contains("failed, next try in");
+    let is_told = |line: &&str| line.contains("failed, retrying in");
     assert_eq!(run.stderr.lines().filter(is_told).count(), 1, "{run:?}");
     for line in run.stderr.lines().skip(1) {
         assert!(line.starts_with("app: ") || line.starts_with("app | "), "{line:?}\n{run:?}");
