@@ -247,6 +247,7 @@ fn hostile_engine(hostile: &str) -> String {
     let version = json!({ "Version": hostile, "ApiVersion": "1.41", "MinAPIVersion": "1.12" });
     server(vec![
         ("GET /version", 200, version.to_string()),
+        ("GET /_ping", 200, "OK".to_owned()),
         ("GET /images/json", 200, "[]".to_owned()),
         ("POST /build", 200, records.join("\r\n")),
         ("POST /images/create", 500, json!({ "message": hostile }).to_string()),
