@@ -4,143 +4,22 @@
 //! configuration files, the environment, the command line. Every value keeps its origin, so that a
 //! wrong one is shown where it was written.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::convert::SEPARATOR;
+use super::given::{Given, Origin};
 use super::ini::{self, Entry, Ini};
-use super::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt, option};
-use super::sources;
-use super::users;
-use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, nearest};
+use super::options::{Effect, Fallback, Kind, OPTIONS, Opt, option};
+use super::sections::{
+    Keys, PROFILES, SECTION_KINDS, Section, SectionKind, Sections, candidates, classify, meant,
+};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::files::{self, MOST_OF_CONFIGURATION};
-use crate::image::SourceName;
 use crate::tree::{Manifest, PresetValue};
 
-/// Section of a file that contains the options.
-const OPTION_SECTION: &str = "DEFAULT";
-
-/// Section that adds and redefines profiles.
-pub(super) const PROFILE_SECTION: &str = "profiles";
-
-/// Origin of a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// The option's own default.
-    Default,
-    /// The manifest of the tree, at this place if it is a file.
-    Manifest(Option<Place>),
-    /// A configuration file.
-    File(Place),
-    /// A configuration file that was found in the checkout with this top folder.
-    Checkout(Place, Arc<Path>),
-    /// The environment variable of this name.
-    Environment(String),
-    /// The command line, as this flag.
-    Flag(String),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::Manifest(_) => f.write_str("tree"),
-            Self::File(place) | Self::Checkout(place, _) => {
-                write!(f, "{}:{}", place.path, place.line_number())
-            }
-            Self::Environment(name) => write!(f, "${name}"),
-            Self::Flag(flag) => f.write_str(flag),
-        }
-    }
-}
-
-impl Origin {
-    /// Returns the authority of whoever set the value.
-    pub fn authority(&self) -> Authority {
-        match self {
-            Self::Default | Self::File(_) | Self::Environment(_) | Self::Flag(_) => Authority::User,
-            Self::Checkout(..) => Authority::Checkout,
-            Self::Manifest(_) => Authority::Tree,
-        }
-    }
-
-    /// Returns the place in a file, if the value was written in one.
-    pub fn place(&self) -> Option<&Place> {
-        match self {
-            Self::File(place) | Self::Checkout(place, _) => Some(place),
-            Self::Manifest(place) => place.as_ref(),
-            Self::Default | Self::Environment(_) | Self::Flag(_) => None,
-        }
-    }
-}
-
-/// Value and its origin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
-    /// Value as it was written.
-    pub value: String,
-    /// Origin of the value.
-    pub origin: Origin,
-}
-
-impl Given {
-    /// Returns an error about this value, shown where it was written.
-    pub fn refuse(&self, message: impl Into<String>) -> Diagnostic {
-        let diagnostic = Diagnostic::new(message);
-        match &self.origin {
-            Origin::Default => diagnostic,
-            Origin::Manifest(None) => diagnostic.note("the value comes from the tree"),
-            Origin::Manifest(Some(place)) | Origin::File(place) | Origin::Checkout(place, _) => {
-                diagnostic.at(place.clone())
-            }
-            Origin::Environment(name) => diagnostic.note(format!("the value comes from ${name}")),
-            Origin::Flag(flag) => diagnostic.note(format!("the value comes from {flag}")),
-        }
-    }
-}
-
 type Layer = BTreeMap<&'static str, Vec<Given>>;
-
-/// Values of a section, by key.
-pub(super) type Section = BTreeMap<String, Given>;
-
-/// Sections by their names in lower case, each with its name as it was written first.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Sections(BTreeMap<String, (String, Section)>);
-
-impl Sections {
-    /// Returns the section called `name`, ignoring case.
-    pub(super) fn get(&self, name: &str) -> Option<&Section> {
-        self.0.get(&normalized(name)).map(|(_, section)| section)
-    }
-
-    /// Returns the names, as they were written, of the sections that are not in `known`.
-    pub(super) fn names_beside<'a>(
-        &self,
-        known: impl Iterator<Item = &'a (impl AsRef<str> + 'a)>,
-    ) -> impl Iterator<Item = &String> {
-        let known: BTreeSet<String> = known.map(|name| normalized(name.as_ref())).collect();
-        self.0.iter().filter(move |(name, _)| !known.contains(*name)).map(|(_, (name, _))| name)
-    }
-
-    fn all_mut(&mut self) -> impl Iterator<Item = &mut Given> {
-        self.0.values_mut().flat_map(|(_, section)| section.values_mut())
-    }
-
-    /// Returns the section called `name`, and creates it if it does not exist.
-    fn entry(&mut self, name: &str) -> &mut Section {
-        let new = || (name.to_owned(), Section::new());
-        &mut self.0.entry(normalized(name)).or_insert_with(new).1
-    }
-}
-
-/// Returns a section's name in the form in which names are compared: in lower case, except for the
-/// section of the options.
-fn normalized(section: &str) -> String {
-    if section == OPTION_SECTION { section.to_owned() } else { section.to_lowercase() }
-}
 
 /// All values that were given outside of the tree.
 #[derive(Debug, Default, Clone)]
@@ -148,9 +27,7 @@ pub struct Layers {
     files: Layer,
     environment: Layer,
     flags: Layer,
-    profiles: BTreeMap<String, Given>,
-    sources: Sections,
-    users: Sections,
+    sections: BTreeMap<&'static str, Sections>,
     variables: BTreeMap<String, String>,
 }
 
@@ -217,58 +94,61 @@ impl Layers {
         let ini = ini::parse(&text, &shown)?;
         let file = File { path: &shown, text: text.as_str().into() };
         let mut errors = file.misspelt_sections(&ini);
-        errors.extend(file.misnamed_sources(&ini));
-        for user in ini.sections.iter().filter_map(|section| users::of(&section.name)) {
-            self.users.entry(user);
+        errors.extend(file.misnamed_sections(&ini));
+        for section in &ini.sections {
+            self.declare(&section.name);
         }
         errors.extend(ini.entries.iter().filter_map(|entry| self.take(&file, entry).err()));
         if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
     }
 
+    /// Adds a section that describes something even without keys.
+    fn declare(&mut self, section: &str) {
+        let kinds = candidates(SECTION_KINDS, section);
+        for (kind, subject) in kinds.filter(|(kind, _)| kind.may_be_empty) {
+            self.sections.entry(kind.name).or_default().entry(subject);
+        }
+    }
+
     fn take(&mut self, file: &File<'_>, entry: &Entry) -> std::result::Result<(), Diagnostic> {
-        let (section, key) = (entry.section.as_str(), entry.key.as_str());
         let given = file.given(entry);
-        match normalized(section).as_str() {
-            OPTION_SECTION => {
-                let option = OPTIONS.iter().find(|option| option.name == key);
-                let option = option.ok_or_else(|| file.unknown_key(entry))?;
-                let earlier = self.files.entry(option.name).or_default();
-                if !matches!(option.kind, Kind::Many | Kind::Paths | Kind::Positional) {
-                    earlier.clear();
-                }
-                earlier.push(given);
-            }
-            PROFILE_SECTION => {
-                self.profiles.insert(key.to_owned(), given);
-            }
-            _ => match users::of(section) {
-                Some(user) if users::kind_of(key).is_some() => {
-                    self.users.entry(user).insert(key.to_owned(), given);
-                }
-                _ if sources::kind_of(key).is_some() => {
-                    self.sources.entry(section).insert(key.to_owned(), given);
-                }
-                _ => return Err(file.unknown_in_section(entry)),
-            },
+        let Some((kind, subject)) = classify(SECTION_KINDS, &entry.section, &entry.key) else {
+            return Err(file.unknown_in_section(entry));
+        };
+        if let Keys::Options = kind.keys {
+            let option = OPTIONS.iter().find(|option| option.name == entry.key);
+            self.add(option.ok_or_else(|| file.unknown_key(entry))?, given);
+        } else {
+            let sections = self.sections.entry(kind.name).or_default();
+            sections.entry(subject).insert(entry.key.clone(), given);
         }
         Ok(())
     }
 
-    /// Returns the profiles that files define.
-    pub fn profiles(&self) -> &BTreeMap<String, Given> {
-        &self.profiles
+    /// Adds a value that a file gives to an option.
+    fn add(&mut self, option: &Opt, given: Given) {
+        let earlier = self.files.entry(option.name).or_default();
+        if !matches!(option.kind, Kind::Many | Kind::Paths | Kind::Positional) {
+            earlier.clear();
+        }
+        earlier.push(given);
     }
 
-    /// Returns the sections of files that describe sources, by name.
-    pub(super) fn sources(&self) -> &Sections {
-        &self.sources
+    /// Returns the profiles that files define.
+    pub(super) fn profiles(&self) -> Option<&Section> {
+        self.sections(&PROFILES).get(PROFILES.name)
+    }
+
+    /// Returns the sections of files that are of this kind.
+    pub(super) fn sections(&self, kind: &SectionKind) -> &Sections {
+        static NONE: Sections = Sections::none();
+        self.sections.get(kind.name).unwrap_or(&NONE)
     }
 
     /// Returns all values of files.
     pub(super) fn files_mut(&mut self) -> impl Iterator<Item = &mut Given> {
-        let of_sections =
-            [&mut self.sources, &mut self.users].into_iter().flat_map(Sections::all_mut);
-        self.files.values_mut().flatten().chain(self.profiles.values_mut()).chain(of_sections)
+        let of_sections = self.sections.values_mut().flat_map(Sections::all_mut);
+        self.files.values_mut().flatten().chain(of_sections)
     }
 
     /// Returns the values that files give to an option.
@@ -340,11 +220,6 @@ impl Layers {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// Returns the sections of files that describe users, by the user's name.
-    pub(super) fn users(&self) -> &Sections {
-        &self.users
-    }
-
     fn strongest(&self, option: &Opt) -> Option<&Vec<Given>> {
         [&self.flags, &self.environment, &self.files]
             .into_iter()
@@ -378,7 +253,7 @@ impl File<'_> {
             .iter()
             .filter(|section| !ini.entries.iter().any(|entry| entry.section == section.name))
             .filter_map(|section| {
-                let meant = meant(&section.name)?;
+                let meant = meant(SECTION_KINDS, &section.name)?;
                 let message = format!("there is no section [{}]", section.name);
                 let place = Place::new(self.path, self.text.clone(), section.span.clone());
                 Some(Diagnostic::new(message).at(place).help(format!("did you mean [{meant}]?")))
@@ -386,41 +261,35 @@ impl File<'_> {
             .collect()
     }
 
-    /// Returns errors for sections that describe sources and whose names are invalid for a source.
-    fn misnamed_sources(&self, ini: &Ini) -> Vec<Diagnostic> {
-        let is_of_source = |entry: &Entry| {
-            let (section, key) = (normalized(&entry.section), entry.key.as_str());
-            let is_another = section == OPTION_SECTION || section == PROFILE_SECTION;
-            let is_of_user = users::of(&entry.section).is_some() && users::kind_of(key).is_some();
-            !is_another && !is_of_user && sources::kind_of(key).is_some()
+    /// Returns errors for sections with keys whose names are invalid for their kind.
+    fn misnamed_sections(&self, ini: &Ini) -> Vec<Diagnostic> {
+        let invalid = |section: &ini::Section| {
+            let entries = ini.entries.iter().filter(|entry| entry.section == section.name);
+            let mut kinds =
+                entries.filter_map(|entry| classify(SECTION_KINDS, &entry.section, &entry.key));
+            let reason = kinds.find_map(|(kind, subject)| (kind.invalid_name)(subject))?;
+            let place = Place::new(self.path, self.text.clone(), section.span.clone());
+            Some(Diagnostic::new(reason).at(place))
         };
-        let named: BTreeSet<&str> = ini
-            .entries
-            .iter()
-            .filter(|entry| is_of_source(entry))
-            .map(|entry| entry.section.as_str())
-            .collect();
-        let sections = ini.sections.iter().filter(|section| named.contains(section.name.as_str()));
-        sections
-            .filter_map(|section| {
-                let error = SourceName::new(&section.name).err()?;
-                let place = Place::new(self.path, self.text.clone(), section.span.clone());
-                Some(Diagnostic::new(error.to_string()).at(place))
-            })
-            .collect()
+        ini.sections.iter().filter_map(invalid).collect()
     }
 
-    /// Returns an error for an unknown key in a section of a source: either the key or the name of
-    /// the section is wrong.
+    /// Returns an error for a key that belongs into no section of that name: either the key or the
+    /// name of the section is wrong.
     fn unknown_in_section(&self, entry: &Entry) -> Diagnostic {
+        let kind = candidates(SECTION_KINDS, &entry.section).next_back().map(|(kind, _)| kind);
+        let about = kind.map(|kind| format!(", which {}", kind.describes)).unwrap_or_default();
         let diagnostic = Diagnostic::new(format!(
-            "there is no key '{}' in a section like [{}], which describes a source",
+            "there is no key '{}' in a section like [{}]{about}",
             entry.key, entry.section
         ))
         .at(Place::new(self.path, self.text.clone(), entry.key_span.clone()));
-        match meant(&entry.section) {
+        match meant(SECTION_KINDS, &entry.section) {
             Some(section) => diagnostic.help(format!("did you mean the section [{section}]?")),
-            None => diagnostic.suggest(&entry.key, sources::KEYS.map(|(key, _)| key)),
+            None => {
+                let keys = kind.into_iter().flat_map(SectionKind::known_keys);
+                diagnostic.suggest(&entry.key, keys.map(|(key, _)| *key))
+            }
         }
     }
 
@@ -432,14 +301,4 @@ impl File<'_> {
             None => diagnostic.suggest(&entry.key, OPTIONS.iter().map(|option| option.name)),
         }
     }
-}
-
-/// Returns the known section that a misspelt name probably means.
-fn meant(section: &str) -> Option<&'static str> {
-    let known = [OPTION_SECTION, PROFILE_SECTION];
-    if known.contains(&normalized(section).as_str()) {
-        return None;
-    }
-    let spelt_alike = known.into_iter().find(|known| known.eq_ignore_ascii_case(section.trim()));
-    spelt_alike.or_else(|| nearest(section, &known))
 }

@@ -7,6 +7,7 @@
 
 mod convert;
 mod example;
+mod given;
 pub mod ini;
 mod interpolate;
 mod layers;
@@ -15,13 +16,16 @@ mod platform;
 mod profiles;
 mod references;
 mod resolve;
+mod section_values;
+mod sections;
 mod sources;
 mod trust;
 mod types;
 mod users;
 
 pub use example::example;
-pub use layers::{Given, Layers};
+pub use given::Given;
+pub use layers::Layers;
 pub use profiles::Profiles;
 pub use resolve::{EffectiveValue, check, overlays, settle, show};
 pub use trust::{check_found_file, check_manifest, checkout_of};

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use regex::Regex;
 
 use super::convert::list;
-use super::layers::{Given, Layers, PROFILE_SECTION};
+use super::given::Given;
+use super::layers::Layers;
 use super::references::References;
+use super::sections::PROFILES;
 use crate::diagnostic::{Diagnostic, Result, collect};
 
 /// All profiles, by name.
@@ -33,7 +35,8 @@ impl Profiles {
         });
         let of_sections = layers
             .profiles()
-            .iter()
+            .into_iter()
+            .flatten()
             .map(|(name, given)| (name.clone(), Profile::Section(given.clone())));
         Self(of_files.chain(of_sections).collect())
     }
@@ -88,7 +91,7 @@ impl Profile {
         let patterns = match self {
             Self::File(patterns) => patterns.clone(),
             Self::Section(given) => {
-                let given = references.complete_in(Some(PROFILE_SECTION), name, given.clone())?;
+                let given = references.complete_in(PROFILES.only, name, given.clone())?;
                 // An empty pattern would match every image.
                 list(&given.value).into_iter().filter(|pattern| !pattern.is_empty()).collect()
             }

@@ -1,12 +1,13 @@
 //! References in values, and options whose values are derived from others.
 
 use super::convert::{self, words};
+use super::given::Given;
 use super::interpolate::interpolate;
-use super::layers::{Given, Layers, Origin, PROFILE_SECTION};
+use super::layers::Layers;
 use super::options::{Authority, Kind, OPTIONS};
 use super::platform::Platform;
+use super::section_values::{OptionValue, Text, lookup};
 use super::types::debian_arch;
-use super::{sources, users};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::dialect::Dialect;
 use crate::tree::Manifest;
@@ -25,38 +26,6 @@ enum Dangling {
 
 /// Options being resolved, each referred to by the one before: section, if there is one, and name.
 type Trail = Vec<(Option<String>, String)>;
-
-/// Kind and value of an option, or of a key of a section.
-pub(super) struct Held {
-    pub(super) kind: Kind,
-    /// Value as it was written, if it was given or there is a default.
-    pub(super) text: Option<Text>,
-    /// True if every author may refer to it, whoever gave it.
-    pub(super) is_public: bool,
-}
-
-/// Value as it was written, with its author.
-pub(super) struct Text {
-    pub(super) value: String,
-    pub(super) author: Authority,
-}
-
-impl Text {
-    /// Returns a value of the tree or of Kiln itself.
-    pub(super) fn of_tree(value: String) -> Self {
-        Self { value, author: Authority::Tree }
-    }
-}
-
-impl From<Given> for Text {
-    fn from(given: Given) -> Self {
-        let author = match given.origin {
-            Origin::Default => Authority::Tree,
-            _ => given.origin.authority(),
-        };
-        Self { value: given.value, author }
-    }
-}
 
 /// Resolver of references.
 #[derive(Clone, Copy)]
@@ -121,16 +90,16 @@ impl<'a> References<'a> {
     ) -> Result<String, Dangling> {
         let (section, key) = match name.split_once('.') {
             Some((section, key)) => (Some(section), key),
-            None => (section.filter(|section| self.held(Some(section), name).is_some()), name),
+            None => (section.filter(|section| self.lookup(Some(section), name).is_some()), name),
         };
-        let Some(held) = self.held(section, key) else {
+        let Some(found) = self.lookup(section, key) else {
             return Err(Dangling::Unknown(name.to_owned()));
         };
-        if !held.kind.is_of_one_value() {
+        if !found.kind.is_of_one_value() {
             return Err(Dangling::Several(name.to_owned()));
         }
         let is_within = |text: &Text| text.author >= author;
-        if !held.is_public && !held.text.as_ref().is_none_or(is_within) {
+        if !found.is_public && !found.text.as_ref().is_none_or(is_within) {
             return Err(Dangling::Confidential(name.to_owned()));
         }
         let step = (section.map(str::to_owned), key.to_owned());
@@ -138,31 +107,17 @@ impl<'a> References<'a> {
             return Err(Dangling::Circle(name.to_owned()));
         }
         trail.push(step);
-        let text = match (held.text, section) {
+        let text = match (found.text, section) {
             (Some(text), _) => Some(self.replace(section, &text, trail)?),
             (None, None) => self.follow(key, trail)?,
             (None, Some(_)) => None,
         };
         trail.pop();
-        Ok(text.map(|text| as_written(held.kind, text)).unwrap_or_default())
+        Ok(text.map(|text| as_written(found.kind, text)).unwrap_or_default())
     }
 
-    /// Returns the kind and value of a key in a section, or of an option; `None` if there is none.
-    fn held(&self, section: Option<&str>, key: &str) -> Option<Held> {
-        let Some(section) = section else {
-            let option = OPTIONS.iter().find(|option| option.name == key)?;
-            let given = self.layers.one(key, self.manifest);
-            let text = given.filter(|given| !given.value.is_empty()).map(Text::from);
-            return Some(Held { kind: option.kind, text, is_public: option.is_for_trees() });
-        };
-        if section == PROFILE_SECTION {
-            let is_known = self.layers.profiles().contains_key(key);
-            return is_known.then_some(Held { kind: Kind::List, text: None, is_public: true });
-        }
-        match users::of(section) {
-            Some(user) => users::held(self.layers, self.manifest, user, key),
-            None => sources::held(self.layers, self.manifest, section, key),
-        }
+    fn lookup(&self, section: Option<&str>, key: &str) -> Option<OptionValue> {
+        lookup(self.layers, self.manifest, section, key)
     }
 
     /// Returns the derived value of an option that is not given; `None` if it is not a derived

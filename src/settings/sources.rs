@@ -4,53 +4,16 @@
 use std::path::Path;
 
 use super::convert::{boolean, dictionary};
-use super::layers::{Given, Layers, Origin, Section};
-use super::options::{self, Authority};
-use super::references::{Held, References, Text};
+use super::given::{Given, Origin};
+use super::layers::Layers;
+use super::options::Authority;
+use super::references::References;
+use super::sections::{SOURCES, Section};
 use super::trust;
 use crate::diagnostic::Diagnostic;
 use crate::image::SourceName;
 use crate::source::{Digest, Kind, Source};
 use crate::tree::{Manifest, SourceEntry, leads_down};
-
-/// Keys of a section that describes a source.
-pub(super) const KEYS: [(&str, options::Kind); 6] = [
-    ("type", options::Kind::Text),
-    ("location", options::Kind::Text),
-    ("reference", options::Kind::Text),
-    ("sha256", options::Kind::Dict),
-    ("enabled", options::Kind::Bool),
-    ("version", options::Kind::Text),
-];
-
-/// Key of the location, which may contain a password.
-const LOCATION: &str = "location";
-
-/// Returns the kind of the key's values; `None` if there is no such key.
-pub(super) fn kind_of(key: &str) -> Option<options::Kind> {
-    KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
-}
-
-/// Returns the kind and value of a key of the source called `name`; `None` if there is no such key
-/// or source.
-pub(super) fn held(layers: &Layers, manifest: &Manifest, name: &str, key: &str) -> Option<Held> {
-    let kind = kind_of(key)?;
-    let (entry, section) = (manifest.sources.get(name), layers.sources().get(name));
-    if entry.is_none() && section.is_none() {
-        return None;
-    }
-    let given = section.and_then(|section| section.get(key)).cloned().map(Text::from);
-    let of_tree = || match key {
-        "type" => entry.map(|entry| entry.r#type.clone()),
-        "location" => entry.map(|entry| entry.location.clone()),
-        "reference" => entry.and_then(|entry| entry.reference.clone()),
-        "version" => entry.and_then(|entry| entry.version.clone()),
-        "enabled" => Some(entry.and_then(|entry| entry.enabled).unwrap_or(true).to_string()),
-        _ => None,
-    };
-    let text = given.or_else(|| of_tree().map(Text::of_tree));
-    Some(Held { kind, text, is_public: key != LOCATION })
-}
 
 /// Values that a source depends on in addition to its own.
 pub(super) struct Surroundings<'a> {
@@ -132,7 +95,7 @@ pub(super) fn sources(
     surroundings: &Surroundings<'_>,
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Source> {
-    let given = layers.sources();
+    let given = layers.sections(&SOURCES);
     let mut names: Vec<SourceName> = manifest.sources.keys().cloned().collect();
     // A section with an invalid name has been refused already.
     let of_files = given.names_beside(manifest.sources.keys());

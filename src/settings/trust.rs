@@ -10,7 +10,8 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::layers::{Given, Layers, Origin};
+use super::given::{Given, Origin};
+use super::layers::Layers;
 use super::options::{Authority, Kind, OPTIONS, Opt};
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 use crate::image::ImageRef;

@@ -413,13 +413,12 @@ fn circles(sources: &Crate, folder: &str) -> Vec<Vec<String>> {
 }
 
 /// Folders in which files still use each other in a circle.
-const FOLDERS_WITH_CIRCLES: [&str; 9] = [
+const FOLDERS_WITH_CIRCLES: [&str; 8] = [
     "cli",
     "client_config",
     "engine",
     "lint",
     "registry",
-    "settings",
     "source",
     "template",
     "tree",

@@ -1,7 +1,8 @@
 //! Axes of a run: all combinations of the requested bases, install types and platforms.
 
 use crate::settings::convert::words;
-use crate::settings::layers::{Given, Layers};
+use crate::settings::given::Given;
+use crate::settings::layers::Layers;
 use crate::settings::platform::Platform;
 use crate::tree::Manifest;
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::resolver::Resolver;
 use crate::diagnostic::Diagnostic;
 use crate::secret::Secret;
-use crate::settings::layers::Given;
+use crate::settings::given::Given;
 use crate::settings::types::{SecretSource, SecretSources};
 
 /// Variable that names the socket of the user's ssh agent.

@@ -3,7 +3,7 @@
 
 use super::resolver::Resolver;
 use crate::diagnostic::Diagnostic;
-use crate::settings::layers::{Given, Origin};
+use crate::settings::given::{Given, Origin};
 use crate::settings::platform::Platform;
 use crate::settings::types::{AxisBuildSettings, RunSettings, Task};
 

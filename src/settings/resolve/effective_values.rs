@@ -3,7 +3,8 @@
 use super::resolver::Resolver;
 use crate::secret::is_secret_name;
 use crate::settings::convert::{boolean, integer};
-use crate::settings::layers::{Given, Layers, Origin, of_tree};
+use crate::settings::given::{Given, Origin};
+use crate::settings::layers::{Layers, of_tree};
 use crate::settings::options::{Fallback, Kind, OPTIONS, Opt};
 use crate::settings::types::{AxisSettings, Settings};
 use crate::tree::Manifest;

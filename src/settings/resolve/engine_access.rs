@@ -6,7 +6,8 @@ use super::resolver::Resolver;
 use crate::client_config::endpoint::{ACCEPTED, Endpoint};
 use crate::client_config::{configured_endpoint, credential_files, endpoint_at};
 use crate::diagnostic::Diagnostic;
-use crate::settings::layers::{Given, Layers};
+use crate::settings::given::Given;
+use crate::settings::layers::Layers;
 use crate::settings::types::{ClientSettings, EngineSettings};
 
 impl Resolver<'_> {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::resolver::Resolver;
-use crate::settings::layers::{Given, Origin};
+use crate::settings::given::{Given, Origin};
 use crate::settings::types::{GraphFormat, PlanFormat, Target, Task};
 
 /// File name that stands for standard output.
