@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -26,6 +25,7 @@ use crate::fingerprint::{Change, Difference, Fingerprinted, Parts, differences, 
 use crate::graph::{self, ImageEntry};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Plan, Selection, Unaffected};
+use crate::settings::options::CommandName;
 use crate::settings::{AxisSettings, RunSettings};
 use crate::source;
 use crate::workspace::{CommitExport, Request, Snapshot, Workspace};
@@ -33,15 +33,10 @@ use crate::workspace::{CommitExport, Request, Snapshot, Workspace};
 /// Argument for the commit.
 const SINCE: &str = "since";
 
-/// Argument for the format. It replaces the option of that name of `kiln build`.
+/// Option for the format.
 const FORMAT: &str = "format";
 
-const TEXT: &str = "text";
 const JSON: &str = "json";
-
-/// Option values with which no engine is needed; they override what is given.
-const WITHOUT_ENGINE: [(&str, &str); 3] =
-    [("list_images", "true"), ("skip_existing", "false"), ("skip_unchanged", "no")];
 
 /// Returns the grammar of `kiln affected`.
 pub fn command() -> Command {
@@ -59,20 +54,14 @@ pub fn command() -> Command {
                 .required(true)
                 .help("Branch, tag or commit to compare with"),
         )
-        .defer(|command| {
-            let command = arguments::with_options(command);
-            command.mut_arg("changed_since", |arg| arg.hide(true)).mut_arg(FORMAT, |arg| {
-                arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
-                    .help("Format of the list [default: text]")
-            })
-        })
+        .defer(|command| arguments::with_options(command, CommandName::Affected))
 }
 
 /// Prints the affected images.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let reference = matches.get_one::<String>(SINCE).expect("clap asks for it");
-    let mut line = without_engine(arguments::request(matches));
-    let format = line.given.remove(FORMAT).unwrap_or_default();
+    let line = arguments::request(matches, CommandName::Affected);
+    let format = matches.get_one::<String>(FORMAT);
     let now = Workspace::load(&line, &Snapshot::Worktree, HOST)?;
     let (then, snapshot) = before(&line, &now, reference)?;
     let plans = Plans {
@@ -87,7 +76,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     if affected.is_empty() {
         terminal::warn(&format!("no image is affected since {reference}"));
     }
-    if format == [JSON] {
+    if format.is_some_and(|format| format == JSON) {
         terminal::print_json(&Json::indented(
             &affected.iter().map(Affected::json).collect::<Vec<_>>(),
         ))
@@ -127,14 +116,6 @@ pub fn leave_out_unaffected(
     Ok(different)
 }
 
-/// Returns the command line with the options of [`WITHOUT_ENGINE`].
-fn without_engine(mut line: Request) -> Request {
-    for (name, value) in WITHOUT_ENGINE {
-        line.given.insert(name, vec![value.to_owned()]);
-    }
-    line
-}
-
 /// Returns the workspace of this command line as of a commit, and the snapshot of the files at that
 /// commit.
 fn before(
@@ -148,7 +129,8 @@ fn before(
             .into());
     };
     let snapshot = Snapshot::Commit(CommitExport::of(folder, reference)?);
-    let then = Workspace::load(&without_engine(line.clone()), &snapshot, SILENT_HOST)
+    let line = arguments::with_fixed_values(line.clone(), CommandName::Affected);
+    let then = Workspace::load(&line, &snapshot, SILENT_HOST)
         .map_err(|errors| said_of(errors, reference))?;
     Ok((then, snapshot))
 }

@@ -5,7 +5,9 @@ use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::clock::local_date;
-use crate::settings::options::{Effect, Fallback, Kind, OPTIONS, Opt};
+use crate::settings::options::{
+    CommandName, Effect, Fallback, Form, Kind, OPTIONS, Opt, fixed_values,
+};
 use crate::workspace::{Given, Request};
 
 /// Argument for the configuration files, the one option that can't be set in such a file.
@@ -14,9 +16,9 @@ const CONFIG_FILE: &str = "config_file";
 /// Argument for the folders of configuration files.
 const CONFIG_DIR: &str = "config_dir";
 
-/// Adds the options of `build`. Call it from `Command::defer`, so that it only runs for the command
-/// in use: the options are many, and several commands have them.
-pub fn with_options(command: Command) -> Command {
+/// Adds the options that the table names for a command. Call it from `Command::defer`, so that it
+/// only runs for the command in use: the options are many, and several commands have them.
+pub fn with_options(command: Command, name: CommandName) -> Command {
     let command = command
         .arg(
             Arg::new(CONFIG_FILE)
@@ -40,9 +42,13 @@ pub fn with_options(command: Command) -> Command {
                 .help_heading("Configuration")
                 .help("Read options from the *.conf files of this folder, after all --config-file; may be repeated"),
         );
-    OPTIONS.iter().fold(command, |command, option| match option.kind {
-        Kind::Bool => command.args(switch(option)),
-        _ => command.arg(valued(option)),
+    let options = OPTIONS.iter().filter_map(|option| option.in_command(name));
+    options.fold(command, |command, option| match option.kind {
+        Kind::Bool => command.args(switch(&option)),
+        _ => {
+            let is_hidden = option.form_in(name) == Some(Form::Hidden);
+            command.arg(valued(&option).hide(is_hidden))
+        }
     })
 }
 
@@ -135,24 +141,38 @@ fn other_spelling(flag: &str) -> String {
     if flag.contains('_') { flag.replace('_', "-") } else { flag.replace('-', "_") }
 }
 
-/// Reads the command line of `build`, or of a command with its options.
-pub fn request(matches: &ArgMatches) -> Request {
+/// Reads the command line of a command with options of the table.
+pub fn request(matches: &ArgMatches, command: CommandName) -> Request {
     let paths = |name| matches.get_many(name).unwrap_or_default().cloned().collect();
     let variables = std::env::vars_os();
-    Request {
-        given: given(matches),
+    let request = Request {
+        given: given(matches, command),
         config_files: paths(CONFIG_FILE),
         config_folders: paths(CONFIG_DIR),
         environment: variables
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
         date: local_date(),
-    }
+    };
+    with_fixed_values(request, command)
 }
 
-fn given(matches: &ArgMatches) -> Given {
+/// Replaces the values that a `command` does not take from its options.
+pub fn with_fixed_values(mut request: Request, command: CommandName) -> Request {
+    for (name, value) in fixed_values(command) {
+        request.given.insert(name, vec![value.to_owned()]);
+    }
+    request
+}
+
+/// Returns the given settings. An option of the command itself is not one.
+fn given(matches: &ArgMatches, command: CommandName) -> Given {
     OPTIONS
         .iter()
+        .filter(|option| {
+            let is_own = matches!(option.form_in(command), Some(Form::Own { .. }));
+            option.commands.contains(&command) && !is_own
+        })
         .filter_map(|option| {
             let values: Vec<String> = match option.kind {
                 Kind::Bool => switched(option, matches).into_iter().collect(),
@@ -179,8 +199,8 @@ mod tests {
 
     fn build_given(arguments: &[&str]) -> Given {
         let all = ["kiln"].iter().chain(arguments);
-        let matches = with_options(Command::new("kiln")).try_get_matches_from(all).unwrap();
-        given(&matches)
+        let grammar = with_options(Command::new("kiln"), CommandName::Build);
+        given(&grammar.try_get_matches_from(all).unwrap(), CommandName::Build)
     }
 
     #[test]

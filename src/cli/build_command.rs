@@ -40,6 +40,7 @@ use crate::registry::{ImageRegistry, LabelCache, Registries};
 use crate::retry::RetryPolicy;
 use crate::runner::{self, Backends, BuildInput};
 use crate::secret::is_secret_name;
+use crate::settings::options::CommandName;
 use crate::settings::{AxisSettings, BuildSettings, RunSettings, Settings, Task};
 use crate::source::{self, FromOrigin, Pace};
 use crate::workspace::{Contexts, Request, Snapshot, Workspace, work_folder, write_contexts};
@@ -83,7 +84,7 @@ pub fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print the version and exit"),
         )
-        .defer(arguments::with_options)
+        .defer(|command| arguments::with_options(command, CommandName::Build))
 }
 
 /// Returns true if the version is requested instead of a build.

@@ -14,7 +14,7 @@ use super::terminal;
 use crate::console::Listing;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed};
 use crate::secret::with_secrets_marked;
-use crate::settings::options::{Fallback, option};
+use crate::settings::options::{CommandName, Fallback, option};
 use crate::settings::{EffectiveValue, Layers, Profiles, check, example, show};
 use crate::tree::Tree;
 use crate::visible;
@@ -38,7 +38,7 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("show")
                 .about("Print the effective value of every option of kiln build, with the same arguments, and its origin")
-                .defer(arguments::with_options),
+                .defer(|command| arguments::with_options(command, CommandName::ConfigShow)),
         )
         .subcommand(
             Command::new("check")
@@ -66,8 +66,11 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     match matches.subcommand() {
         Some(("example", _)) => terminal::print_own(&example()),
         Some(("show", matches)) => {
-            let resolved =
-                workspace::resolve(&arguments::request(matches), &Snapshot::Worktree, HOST)?;
+            let resolved = workspace::resolve(
+                &arguments::request(matches, CommandName::ConfigShow),
+                &Snapshot::Worktree,
+                HOST,
+            )?;
             terminal::print_out(&table(&lines(&resolved)))
         }
         Some(("check", matches)) => {

@@ -10,6 +10,7 @@ use super::{
     explain_command, lint_command, man_command, signals, terminal, tree_command,
 };
 use crate::console;
+use crate::settings::options::CommandName;
 
 /// Runs the program, and ends it. `arguments` begin with the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ! {
@@ -67,7 +68,9 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Some(("build", matches)) if build_command::wants_version(matches) => {
             terminal::print_own(concat!(env!("CARGO_PKG_VERSION"), "\n"))
         }
-        Some(("build", matches)) => build_command::run(&arguments::request(matches)),
+        Some(("build", matches)) => {
+            build_command::run(&arguments::request(matches, CommandName::Build))
+        }
         Some(("affected", matches)) => affected_command::run(matches),
         Some(("explain", matches)) => explain_command::run(matches),
         Some(("lint", matches)) => lint_command::run(matches),

@@ -14,6 +14,7 @@ use crate::graph::{self, Graph, Index};
 use crate::image::ImageRef;
 use crate::incremental::survey::{Standing, Survey};
 use crate::plan::{Decision, Plan};
+use crate::settings::options::CommandName;
 use crate::workspace::{Request, Snapshot, Workspace};
 
 /// Argument for the image.
@@ -31,13 +32,13 @@ pub fn command() -> Command {
                 .required(true)
                 .help("Name of the image; if several targets are built, as TARGET/NAME"),
         )
-        .defer(arguments::with_options)
+        .defer(|command| arguments::with_options(command, CommandName::Explain))
 }
 
 /// Explains the image.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let name: &String = matches.get_one(IMAGE).expect("clap asks for it");
-    explain(name, &arguments::request(matches))
+    explain(name, &arguments::request(matches, CommandName::Explain))
 }
 
 fn explain(name: &str, line: &Request) -> Result<Exit, Failure> {

@@ -20,6 +20,7 @@ use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
 use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};
 use crate::program;
+use crate::settings::options::CommandName;
 use crate::settings::{AxisSettings, Profiles, RunSettings, Settings};
 use crate::source;
 use crate::tree::Tree;
@@ -31,10 +32,9 @@ use crate::workspace::{
 const RULE: &str = "rule";
 const IGNORE: &str = "ignore";
 
-/// Argument for the format. It replaces the option of that name of `kiln build`.
+/// Option for the format.
 const FORMAT: &str = "format";
 
-const TEXT: &str = "text";
 const JSON: &str = "json";
 
 /// Returns the grammar of `kiln lint`.
@@ -61,25 +61,20 @@ pub fn command() -> Command {
         ))
         .arg(several(RULE).help("Check only this rule; may be repeated"))
         .arg(several(IGNORE).help("Skip this rule; may be repeated"))
-        .defer(|command| {
-            arguments::with_options(command).mut_arg(FORMAT, |arg| {
-                arg.value_parser(PossibleValuesParser::new([TEXT, JSON]))
-                    .help("Format of the findings [default: text]")
-            })
-        })
+        .defer(|command| arguments::with_options(command, CommandName::Lint))
 }
 
 /// Prints the findings.
 pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
-    let mut line = arguments::request(matches);
-    let format = line.given.remove(FORMAT).unwrap_or_default();
+    let line = arguments::request(matches, CommandName::Lint);
+    let format = matches.get_one::<String>(FORMAT);
     let Resolved { mut tree, settings, .. } = resolve(&line, &Snapshot::Worktree, HOST)?;
     add_site_files(&mut tree, &settings.run, &Snapshot::Worktree)?;
     let rules = rules(matches, &tree)?;
     let labels: BTreeSet<&str> =
         settings.axes.iter().filter_map(|one| one.label.as_deref()).collect();
     let findings = findings(&tree, &settings, &rules)?;
-    if format == [JSON] {
+    if format.is_some_and(|format| format == JSON) {
         terminal::print_json(&Json::indented(
             &findings.iter().map(FindingJson::new).collect::<Vec<_>>(),
         ))?;

@@ -134,7 +134,49 @@ impl Group {
     }
 }
 
-/// Option of `kiln build`.
+/// Command that has options of this table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandName {
+    /// `kiln build`.
+    Build,
+    /// `kiln explain`.
+    Explain,
+    /// `kiln affected`.
+    Affected,
+    /// `kiln lint`.
+    Lint,
+    /// `kiln config show`.
+    ConfigShow,
+}
+
+/// Commands that load a workspace: they have the options of `kiln build`.
+const ALL_COMMANDS: &[CommandName] = &[
+    CommandName::Build,
+    CommandName::Explain,
+    CommandName::Affected,
+    CommandName::Lint,
+    CommandName::ConfigShow,
+];
+
+/// Form of an option in a command, where it differs from that in `kiln build`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Accepted, and not in the help.
+    Hidden,
+    /// Accepted, and without effect: the command always uses this value.
+    Fixed(&'static str),
+    /// An option of the command itself that has only the name in common; it is not a setting.
+    Own {
+        /// Words to choose from.
+        words: &'static [&'static str],
+        /// Value if it is not given.
+        default: &'static str,
+        /// Meaning, in a sentence.
+        help: &'static str,
+    },
+}
+
+/// Option of a command.
 #[derive(Debug, Clone, Copy)]
 pub struct Opt {
     /// Key in a file.
@@ -157,9 +199,29 @@ pub struct Opt {
     pub effect: Effect,
     /// Least trusted party that may set it.
     pub authority: Authority,
+    /// Commands that have it.
+    pub commands: &'static [CommandName],
+    /// Forms of the option in commands where it differs.
+    pub forms: &'static [(CommandName, Form)],
 }
 
 impl Opt {
+    /// Returns the option as a `command` has it; `None` if the command does not have it.
+    pub fn in_command(&self, command: CommandName) -> Option<Self> {
+        let has = self.commands.contains(&command);
+        has.then(|| match self.form_in(command) {
+            Some(Form::Own { words, default, help }) => {
+                Self { kind: Kind::Choice(words), default: Fallback::Is(default), help, ..*self }
+            }
+            Some(Form::Hidden | Form::Fixed(_)) | None => *self,
+        })
+    }
+
+    /// Returns the form of the option in a `command`, if it differs from that in `kiln build`.
+    pub fn form_in(&self, command: CommandName) -> Option<Form> {
+        self.forms.iter().find(|(name, _)| *name == command).map(|(_, form)| *form)
+    }
+
     /// Returns the name of the environment variable that sets the option.
     pub fn environment(&self) -> String {
         format!("KILN_{}", self.name.to_ascii_uppercase())
@@ -202,6 +264,14 @@ pub fn option(name: &str) -> &'static Opt {
         .unwrap_or_else(|| panic!("no option is called {name}"))
 }
 
+/// Returns the values that a `command` uses whatever is given, by the names of the options.
+pub fn fixed_values(command: CommandName) -> impl Iterator<Item = (&'static str, &'static str)> {
+    OPTIONS.iter().filter_map(move |option| match option.form_in(command)? {
+        Form::Fixed(value) => Some((option.name, value)),
+        Form::Hidden | Form::Own { .. } => None,
+    })
+}
+
 const fn opt(
     group: Group,
     name: &'static str,
@@ -210,8 +280,20 @@ const fn opt(
     default: Fallback,
     help: &'static str,
 ) -> Opt {
-    let (effect, authority) = (Effect::AsSaid, Authority::Checkout);
-    Opt { name, flag, short: None, kind, default, value: "VALUE", group, help, effect, authority }
+    Opt {
+        name,
+        flag,
+        short: None,
+        kind,
+        default,
+        value: "VALUE",
+        group,
+        help,
+        effect: Effect::AsSaid,
+        authority: Authority::Checkout,
+        commands: ALL_COMMANDS,
+        forms: &[],
+    }
 }
 
 impl Opt {
@@ -222,6 +304,11 @@ impl Opt {
 
     const fn value(mut self, value: &'static str) -> Self {
         self.value = value;
+        self
+    }
+
+    const fn forms(mut self, forms: &'static [(CommandName, Form)]) -> Self {
+        self.forms = forms;
         self
     }
 
@@ -588,7 +675,8 @@ pub const OPTIONS: &[Opt] = &[
         Unset,
         "Skip images that have not changed since a git commit (see 'kiln affected'), unless a build needs one that the engine does not have",
     )
-    .value("REF"),
+    .value("REF")
+    .forms(&[(CommandName::Affected, Form::Hidden)]),
     opt(
         Selection,
         "skip_existing",
@@ -596,7 +684,8 @@ pub const OPTIONS: &[Opt] = &[
         Bool,
         Is("false"),
         "Skip images whose name and tag the engine already has",
-    ),
+    )
+    .forms(&[(CommandName::Affected, Form::Fixed("false"))]),
     opt(
         Selection,
         "skip_unchanged",
@@ -605,7 +694,8 @@ pub const OPTIONS: &[Opt] = &[
         Is("no"),
         "Skip images that the engine has and whose Dockerfile, files, sources and parents have not changed; registry: also images that only the registry has",
     )
-    .value("WHERE"),
+    .value("WHERE")
+    .forms(&[(CommandName::Affected, Form::Fixed("no"))]),
     opt(
         Selection,
         "skip_parents",
@@ -779,7 +869,8 @@ pub const OPTIONS: &[Opt] = &[
     .value("WHEN"),
     opt(Push, "push_threads", "push-threads", Count(1), Is("1"), "Number of images to push in parallel")
         .value("N"),
-    opt(Listing, "list_images", "list-images", Bool, Is("false"), "List the selected images"),
+    opt(Listing, "list_images", "list-images", Bool, Is("false"), "List the selected images")
+        .forms(&[(CommandName::Affected, Form::Fixed("true"))]),
     opt(
         Listing,
         "plan",
@@ -861,7 +952,17 @@ pub const OPTIONS: &[Opt] = &[
         "Format of the summary and of --plan on standard output",
     )
     .short('f')
-    .value("FORMAT"),
+    .value("FORMAT")
+    .forms(&[
+        (
+            CommandName::Affected,
+            Form::Own { words: &["text", "json"], default: "text", help: "Format of the list" },
+        ),
+        (
+            CommandName::Lint,
+            Form::Own { words: &["text", "json"], default: "text", help: "Format of the findings" },
+        ),
+    ]),
     opt(
         Output,
         "ci",
@@ -913,6 +1014,21 @@ pub const OPTIONS: &[Opt] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_have_the_forms_of_their_commands() {
+        let format = |command| option("format").in_command(command).unwrap().kind;
+        assert_eq!(format(CommandName::Build), Kind::Choice(&["json", "none"]));
+        assert_eq!(format(CommandName::Lint), Kind::Choice(&["text", "json"]));
+        let fixed: Vec<_> = fixed_values(CommandName::Affected).collect();
+        let expected =
+            [("skip_existing", "false"), ("skip_unchanged", "no"), ("list_images", "true")];
+        assert_eq!(fixed, expected);
+        assert_eq!(fixed_values(CommandName::Build).count(), 0);
+        let of_lint = Opt { commands: &[CommandName::Lint], ..*option("format") };
+        assert!(of_lint.in_command(CommandName::Build).is_none());
+        assert!(of_lint.in_command(CommandName::Lint).is_some());
+    }
     use std::collections::BTreeSet;
 
     #[test]
