@@ -33,7 +33,9 @@ pub mod report {
 
 pub mod settings {
     pub use crate::settings::ini::{Entry as IniEntry, parse as parse_ini};
-    pub use crate::settings::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt, option};
+    pub use crate::settings::options::{
+        Authority, Effect, Kind, OPTIONS, Opt, OptionDefault, option,
+    };
     pub use crate::settings::{AxisSettings, Layers, Profiles, RunSettings, overlays, settle};
 }
 

@@ -6,9 +6,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::clock::local_date;
 use crate::settings::options::{
-    CommandName, Effect, Fallback, Form, Kind, OPTIONS, Opt, fixed_values,
+    CommandName, Effect, Form, Kind, OPTIONS, Opt, OptionDefault, fixed_values,
 };
-use crate::workspace::{Given, Request};
+use crate::workspace::{GivenOptions, Request};
 
 /// Argument for the configuration files, the one option that can't be set in such a file.
 const CONFIG_FILE: &str = "config_file";
@@ -54,7 +54,7 @@ pub fn with_options(command: Command, name: CommandName) -> Command {
 
 /// Returns the flags `--name` and `--noname`. The help shows the one that changes the default.
 fn switch(option: &Opt) -> [Arg; 2] {
-    let on_by_default = option.default == Fallback::Is("true");
+    let on_by_default = option.default == OptionDefault::Value("true");
     let off = negative(option);
     let both = [option.name.to_owned(), off.clone()];
     let default = if on_by_default { "yes" } else { "no" };
@@ -91,13 +91,13 @@ fn valued(option: &Opt) -> Arg {
         .help_heading(option.group.heading())
         .help(help(option))
         .action(match option.kind {
-            Kind::Many | Kind::Paths | Kind::Positional | Kind::Several => ArgAction::Append,
+            Kind::Repeated | Kind::Paths | Kind::Positional | Kind::CommaList => ArgAction::Append,
             _ => ArgAction::Set,
         });
     let argument = match option.kind {
         Kind::Choice(words) => argument.value_parser(PossibleValuesParser::new(words)),
         Kind::Positional => return argument.num_args(0..),
-        Kind::Degree(words) => argument
+        Kind::OptionalChoice(words) => argument
             .value_parser(PossibleValuesParser::new(words))
             .num_args(0..=1)
             .require_equals(true)
@@ -105,7 +105,7 @@ fn valued(option: &Opt) -> Arg {
         _ => argument,
     };
     let argument = argument.long(option.flag);
-    let repeats = option.adds_up() || option.kind == Kind::Several;
+    let repeats = option.adds_up() || option.kind == Kind::CommaList;
     let argument = if repeats { argument } else { argument.overrides_with(option.name) };
     let argument = match option.short {
         Some(short) => argument.short(short),
@@ -120,10 +120,10 @@ fn valued(option: &Opt) -> Arg {
 
 fn help(option: &Opt) -> String {
     let default = match option.default {
-        Fallback::Unset => String::new(),
-        Fallback::Is(value) => format!(" [default: {value}]"),
-        Fallback::OfTree => " [default: set by the tree]".to_owned(),
-        Fallback::Found(what) => format!(" [default: {what}]"),
+        OptionDefault::Unset => String::new(),
+        OptionDefault::Value(value) => format!(" [default: {value}]"),
+        OptionDefault::FromTree => " [default: set by the tree]".to_owned(),
+        OptionDefault::Computed(what) => format!(" [default: {what}]"),
     };
     format!("{}{default}{}", option.help, effect(option))
 }
@@ -131,7 +131,7 @@ fn help(option: &Opt) -> String {
 /// Returns a note for the help of an option that has no effect.
 fn effect(option: &Opt) -> String {
     match option.effect {
-        Effect::AsSaid => String::new(),
+        Effect::Normal => String::new(),
         Effect::Nothing(reason) => format!(" [no effect: {reason}]"),
     }
 }
@@ -166,7 +166,7 @@ pub fn with_fixed_values(mut request: Request, command: CommandName) -> Request 
 }
 
 /// Returns the given settings. An option of the command itself is not one.
-fn given(matches: &ArgMatches, command: CommandName) -> Given {
+fn given(matches: &ArgMatches, command: CommandName) -> GivenOptions {
     OPTIONS
         .iter()
         .filter(|option| {
@@ -197,7 +197,7 @@ fn switched(option: &Opt, matches: &ArgMatches) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn build_given(arguments: &[&str]) -> Given {
+    fn build_given(arguments: &[&str]) -> GivenOptions {
         let all = ["kiln"].iter().chain(arguments);
         let grammar = with_options(Command::new("kiln"), CommandName::Build);
         given(&grammar.try_get_matches_from(all).unwrap(), CommandName::Build)

@@ -14,11 +14,11 @@ use super::terminal;
 use crate::console::Listing;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed};
 use crate::secret::with_secrets_marked;
-use crate::settings::options::{CommandName, Fallback, option};
+use crate::settings::options::{CommandName, OptionDefault, option};
 use crate::settings::{EffectiveValue, Layers, Profiles, check, example, show};
 use crate::tree::Tree;
 use crate::visible;
-use crate::workspace::{self, Given, Resolved, Snapshot};
+use crate::workspace::{self, GivenOptions, Resolved, Snapshot};
 
 /// Argument for the files to check.
 const FILES: &str = "FILE";
@@ -85,7 +85,8 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
 
 /// Reports the errors in `files` for the given tree, or else for the tree that the files name.
 fn check_files(files: &[PathBuf], tree: Vec<String>) -> Result<Exit, Failure> {
-    let given = if tree.is_empty() { Given::new() } else { Given::from([(TREE, tree)]) };
+    let given =
+        if tree.is_empty() { GivenOptions::new() } else { GivenOptions::from([(TREE, tree)]) };
     let (layers, mut errors) = Layers::gather_all(given, files, &BTreeMap::new());
     workspace::warn_of_no_effect(&layers, HOST.warn);
     match tree_and_profiles(&layers) {
@@ -123,7 +124,7 @@ fn lines(resolved: &Resolved) -> Vec<Line> {
         let value = match (shown.value.as_str(), shown.option.name, shown.option.default) {
             ("", TREE, _) => tree.origin().to_owned(),
             ("", "dialect", _) if let Some(release) = tree.release() => release.version.clone(),
-            ("", _, Fallback::Found(what)) => format!("({what})"),
+            ("", _, OptionDefault::Computed(what)) => format!("({what})"),
             ("", ..) => "-".to_owned(),
             (value, ..) => visible::line(value).into_owned(),
         };

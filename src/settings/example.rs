@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::options::{Authority, Effect, Fallback, Kind, OPTIONS, Opt};
+use super::options::{Authority, Effect, Kind, OPTIONS, Opt, OptionDefault};
 
 /// Returns the text of the example file.
 pub fn example() -> String {
@@ -28,7 +28,7 @@ pub fn example() -> String {
             writeln!(text, "# Not in a checkout.").expect("a string takes all");
         }
         match option.effect {
-            Effect::AsSaid => Ok(()),
+            Effect::Normal => Ok(()),
             Effect::Nothing(reason) => writeln!(text, "# No effect: {reason}."),
         }
         .expect("a string takes all");
@@ -56,30 +56,30 @@ pub fn example() -> String {
 /// Returns a note about the values of an option, if there is something to add to its help.
 fn note(option: &Opt) -> Option<String> {
     match (option.kind, option.default) {
-        (Kind::Many | Kind::Paths, _) => {
+        (Kind::Repeated | Kind::Paths, _) => {
             Some("Can be set several times; the command line adds to it.".to_owned())
         }
         (Kind::Positional, _) => {
             Some("Can be set several times; the command line replaces it.".to_owned())
         }
         (Kind::List, _) => Some("Separate values by commas.".to_owned()),
-        (Kind::Several, Fallback::OfTree) => Some(
+        (Kind::CommaList, OptionDefault::FromTree) => Some(
             "Separate several values by commas. Default: set by the tree's manifest.".to_owned(),
         ),
-        (Kind::Several, _) => Some("Separate several values by commas.".to_owned()),
-        (Kind::Choice(words) | Kind::Degree(words), _) => {
+        (Kind::CommaList, _) => Some("Separate several values by commas.".to_owned()),
+        (Kind::Choice(words) | Kind::OptionalChoice(words), _) => {
             Some(format!("One of: {}.", words.join(", ")))
         }
-        (_, Fallback::OfTree) => Some("Default: set by the tree's manifest.".to_owned()),
-        (_, Fallback::Found(what)) => Some(format!("Default: {what}.")),
+        (_, OptionDefault::FromTree) => Some("Default: set by the tree's manifest.".to_owned()),
+        (_, OptionDefault::Computed(what)) => Some(format!("Default: {what}.")),
         _ => None,
     }
 }
 
 fn shown_default(option: &Opt) -> &'static str {
     match option.default {
-        Fallback::Is(value) => value,
-        Fallback::Unset | Fallback::OfTree | Fallback::Found(_) => "",
+        OptionDefault::Value(value) => value,
+        OptionDefault::Unset | OptionDefault::FromTree | OptionDefault::Computed(_) => "",
     }
 }
 

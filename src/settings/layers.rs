@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::convert::SEPARATOR;
 use super::given::{Given, Origin};
 use super::ini::{self, Entry, Ini};
-use super::options::{Effect, Fallback, Kind, OPTIONS, Opt, option};
+use super::options::{Effect, Kind, OPTIONS, Opt, OptionDefault, option};
 use super::sections::{
     Keys, PROFILES, SECTION_KINDS, Section, SectionKind, Sections, candidates, classify, meant,
 };
@@ -75,7 +75,7 @@ impl Layers {
                 _ => format!("--{}", option(name).flag),
             };
             let values = match option(name).kind {
-                Kind::Several => vec![values.join(SEPARATOR)],
+                Kind::CommaList => vec![values.join(SEPARATOR)],
                 _ => values,
             };
             let given = values
@@ -128,7 +128,7 @@ impl Layers {
     /// Adds a value that a file gives to an option.
     fn add(&mut self, option: &Opt, given: Given) {
         let earlier = self.files.entry(option.name).or_default();
-        if !matches!(option.kind, Kind::Many | Kind::Paths | Kind::Positional) {
+        if !matches!(option.kind, Kind::Repeated | Kind::Paths | Kind::Positional) {
             earlier.clear();
         }
         earlier.push(given);
@@ -157,7 +157,7 @@ impl Layers {
     }
 
     /// Returns the value of an option without regard to the tree, which need not be known yet.
-    pub fn early(&self, name: &str) -> Option<Given> {
+    pub fn explicit(&self, name: &str) -> Option<Given> {
         self.strongest(option(name)).and_then(|values| values.last().cloned())
     }
 
@@ -165,7 +165,7 @@ impl Layers {
     pub fn without_effect(&self) -> Vec<String> {
         let line = |option: &Opt| {
             let Effect::Nothing(reason) = option.effect else { return None };
-            let origin = self.early(option.name)?.origin;
+            let origin = self.explicit(option.name)?.origin;
             Some(format!("{} ({origin}) has no effect: {reason}", option.name))
         };
         OPTIONS.iter().filter_map(line).collect()
@@ -189,7 +189,7 @@ impl Layers {
     /// Returns the value of an option that has a single value: the given one, else the default of
     /// the tree's manifest, of its dialect, or of the option.
     pub fn one(&self, name: &str, manifest: &Manifest) -> Option<Given> {
-        self.early(name)
+        self.explicit(name)
             .or_else(|| {
                 let (PresetValue::Text(value), origin) = of_tree(name, manifest)? else {
                     return None;
@@ -201,10 +201,10 @@ impl Layers {
                 Some(Given { value, origin: Origin::Default })
             })
             .or_else(|| match option(name).default {
-                Fallback::Is(value) => {
+                OptionDefault::Value(value) => {
                     Some(Given { value: value.to_owned(), origin: Origin::Default })
                 }
-                Fallback::Unset | Fallback::OfTree | Fallback::Found(_) => None,
+                OptionDefault::Unset | OptionDefault::FromTree | OptionDefault::Computed(_) => None,
             })
     }
 

@@ -19,17 +19,17 @@ pub enum Kind {
     /// One of these words.
     Choice(&'static [&'static str]),
     /// One of these words; the flag without a word means the second.
-    Degree(&'static [&'static str]),
+    OptionalChoice(&'static [&'static str]),
     /// Texts separated by commas.
     List,
     /// One word or several, separated by commas; on the command line the option may be repeated.
-    Several,
+    CommaList,
     /// Pairs of name and value, with a colon between them and separated by commas.
     Dict,
     /// Any number of texts: the option may be repeated, and the values of files and command line
     /// add up.
-    Many,
-    /// Like `Many`, for paths.
+    Repeated,
+    /// Like `Repeated`, for paths.
     Paths,
     /// Words of the command line that belong to no option; they replace a file's.
     Positional,
@@ -44,31 +44,31 @@ impl Kind {
             | Self::Text
             | Self::Path
             | Self::Choice(_)
-            | Self::Degree(_)
-            | Self::Several => true,
-            Self::List | Self::Dict | Self::Many | Self::Paths | Self::Positional => false,
+            | Self::OptionalChoice(_)
+            | Self::CommaList => true,
+            Self::List | Self::Dict | Self::Repeated | Self::Paths | Self::Positional => false,
         }
     }
 }
 
 /// Value of an option that is not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fallback {
+pub enum OptionDefault {
     /// No value.
     Unset,
     /// This text.
-    Is(&'static str),
+    Value(&'static str),
     /// Value from the tree's manifest, under `[defaults]` or for the base.
-    OfTree,
+    FromTree,
     /// Value found at run time, described here.
-    Found(&'static str),
+    Computed(&'static str),
 }
 
 /// Effect of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// The option does what its help says.
-    AsSaid,
+    Normal,
     /// No effect, for this reason: the option is accepted for compatibility with kolla-build.
     Nothing(&'static str),
 }
@@ -188,7 +188,7 @@ pub struct Opt {
     /// Kind of its values.
     pub kind: Kind,
     /// Value if it is not given.
-    pub default: Fallback,
+    pub default: OptionDefault,
     /// Placeholder of the value in the help.
     pub value: &'static str,
     /// Group in the help.
@@ -210,9 +210,12 @@ impl Opt {
     pub fn in_command(&self, command: CommandName) -> Option<Self> {
         let has = self.commands.contains(&command);
         has.then(|| match self.form_in(command) {
-            Some(Form::Own { words, default, help }) => {
-                Self { kind: Kind::Choice(words), default: Fallback::Is(default), help, ..*self }
-            }
+            Some(Form::Own { words, default, help }) => Self {
+                kind: Kind::Choice(words),
+                default: OptionDefault::Value(default),
+                help,
+                ..*self
+            },
             Some(Form::Hidden | Form::Fixed(_)) | None => *self,
         })
     }
@@ -236,8 +239,8 @@ impl Opt {
     /// Returns true if `value` means the same as not giving the option.
     pub fn is_default(&self, value: &str) -> bool {
         match (self.default, self.kind) {
-            (Fallback::Is(default), Kind::Bool) => boolean(default) == boolean(value),
-            (Fallback::Is(default), _) => default == value,
+            (OptionDefault::Value(default), Kind::Bool) => boolean(default) == boolean(value),
+            (OptionDefault::Value(default), _) => default == value,
             _ => value.is_empty(),
         }
     }
@@ -249,7 +252,7 @@ impl Opt {
 
     /// Returns true if values from several layers add up instead of replacing each other.
     pub fn adds_up(&self) -> bool {
-        matches!(self.kind, Kind::Many | Kind::Paths)
+        matches!(self.kind, Kind::Repeated | Kind::Paths)
     }
 }
 
@@ -277,7 +280,7 @@ const fn opt(
     name: &'static str,
     flag: &'static str,
     kind: Kind,
-    default: Fallback,
+    default: OptionDefault,
     help: &'static str,
 ) -> Opt {
     Opt {
@@ -289,7 +292,7 @@ const fn opt(
         value: "VALUE",
         group,
         help,
-        effect: Effect::AsSaid,
+        effect: Effect::Normal,
         authority: Authority::Checkout,
         commands: ALL_COMMANDS,
         forms: &[],
@@ -330,16 +333,19 @@ impl Opt {
     }
 }
 
-use Fallback::{Found, Is, OfTree, Unset};
 use Group::{
     Build, Compatibility, Contents, Engine, Images, Listing, Output, Packages, Push, Selection,
     Templates,
 };
-use Kind::{Bool, Choice, Count, Degree, Dict, List, Many, Path, Paths, Positional, Several, Text};
+use Kind::{
+    Bool, Choice, CommaList, Count, Dict, List, OptionalChoice, Path, Paths, Positional, Repeated,
+    Text,
+};
+use OptionDefault::{Computed, FromTree, Unset, Value};
 
 /// All options of `kiln build`.
 pub const OPTIONS: &[Opt] = &[
-    opt(Images, "base", "base", Several, OfTree, "Base distribution; may be repeated")
+    opt(Images, "base", "base", CommaList, FromTree, "Base distribution; may be repeated")
         .short('b')
         .value("BASE")
         .for_trees(),
@@ -347,8 +353,8 @@ pub const OPTIONS: &[Opt] = &[
         Images,
         "install_type",
         "type",
-        Several,
-        OfTree,
+        CommaList,
+        FromTree,
         "Install type: the kind of source that the images' software is installed from; may be repeated",
     )
     .short('t')
@@ -359,12 +365,12 @@ pub const OPTIONS: &[Opt] = &[
         "base_image",
         "base-image",
         Text,
-        OfTree,
+        FromTree,
         "Base image, without its tag",
     )
     .value("IMAGE")
     .for_trees(),
-    opt(Images, "base_tag", "base-tag", Text, OfTree, "Tag of the base image")
+    opt(Images, "base_tag", "base-tag", Text, FromTree, "Tag of the base image")
         .value("TAG")
         .for_trees(),
     opt(
@@ -372,28 +378,28 @@ pub const OPTIONS: &[Opt] = &[
         "base_arch",
         "base-arch",
         Text,
-        Found("the architecture of --platform, else of this machine"),
+        Computed("the architecture of --platform, else of this machine"),
         "Machine architecture to build for, in the kernel's spelling (x86_64, aarch64)",
     )
     .value("ARCH")
     .for_trees(),
-    opt(Images, "namespace", "namespace", Text, OfTree, "Namespace in the image names")
+    opt(Images, "namespace", "namespace", Text, FromTree, "Namespace in the image names")
         .short('n')
         .value("NAME")
         .for_trees(),
-    opt(Images, "tag", "tag", Text, Found("the version of Kiln"), "Tag of the images")
+    opt(Images, "tag", "tag", Text, Computed("the version of Kiln"), "Tag of the images")
         .value("TAG")
         .for_trees(),
     opt(
         Images,
         "registry",
         "registry",
-        Several,
+        CommaList,
         Unset,
         "Registry in the image names, as host[:port]; may be repeated: images are pushed to each",
     )
     .value("HOST"),
-    opt(Images, "maintainer", "maintainer", Text, OfTree, "Maintainer, stored as a label of the images")
+    opt(Images, "maintainer", "maintainer", Text, FromTree, "Maintainer, stored as a label of the images")
         .value("TEXT")
         .for_trees(),
     opt(
@@ -401,7 +407,7 @@ pub const OPTIONS: &[Opt] = &[
         "tree",
         "tree",
         Path,
-        Found("./docker if it has a tree.toml, else the embedded tree"),
+        Computed("./docker if it has a tree.toml, else the embedded tree"),
         "Folder of the template tree",
     )
     .value("DIR"),
@@ -420,7 +426,7 @@ pub const OPTIONS: &[Opt] = &[
         "image_name_prefix",
         "image-name-prefix",
         Text,
-        OfTree,
+        FromTree,
         "Prefix of the image names",
     )
     .value("TEXT")
@@ -430,7 +436,7 @@ pub const OPTIONS: &[Opt] = &[
         "infra_rename",
         "infra-rename",
         Bool,
-        Is("false"),
+        Value("false"),
         "Use a separate name prefix for images that do not depend on the install type, if the tree's release has one",
     )
     .for_trees(),
@@ -439,7 +445,7 @@ pub const OPTIONS: &[Opt] = &[
         "dialect",
         "dialect",
         Text,
-        Found("the release that the tree was written for"),
+        Computed("the release that the tree was written for"),
         "Release of kolla-build whose rules apply to the tree, such as 14.11 or 23",
     )
     .value("VERSION"),
@@ -457,7 +463,7 @@ pub const OPTIONS: &[Opt] = &[
         "openstack_release",
         "openstack-release",
         Text,
-        OfTree,
+        FromTree,
         "Release of the services in the images",
     )
     .value("RELEASE")
@@ -467,7 +473,7 @@ pub const OPTIONS: &[Opt] = &[
         "openstack_release_codename",
         "openstack-release-codename",
         Text,
-        OfTree,
+        FromTree,
         "Code name of that release, as used by package repositories",
     )
     .value("NAME")
@@ -477,7 +483,7 @@ pub const OPTIONS: &[Opt] = &[
         "openstack_branch",
         "openstack-branch",
         Text,
-        Found("derived from the release"),
+        Computed("derived from the release"),
         "Branch of the services' sources",
     )
     .value("BRANCH")
@@ -487,7 +493,7 @@ pub const OPTIONS: &[Opt] = &[
         "openstack_branch_slashed",
         "openstack-branch-slashed",
         Text,
-        Found("derived from the release"),
+        Computed("derived from the release"),
         "Branch of the services' sources, in git's spelling (stable/NAME)",
     )
     .value("BRANCH")
@@ -497,7 +503,7 @@ pub const OPTIONS: &[Opt] = &[
         "tarballs_base",
         "tarballs-base",
         Text,
-        OfTree,
+        FromTree,
         "Base URL of the services' source archives",
     )
     .value("URL")
@@ -507,7 +513,7 @@ pub const OPTIONS: &[Opt] = &[
         "locals_base",
         "locals-base",
         Path,
-        Is("."),
+        Value("."),
         "Base folder of the paths of local sources. If it is not given, paths in a tree's manifest are relative to the tree",
     )
     .value("DIR"),
@@ -516,7 +522,7 @@ pub const OPTIONS: &[Opt] = &[
         "debian_arch",
         "debian-arch",
         Text,
-        Found("derived from --base-arch"),
+        Computed("derived from --base-arch"),
         "Machine architecture in the locations of sources, in Debian's spelling (amd64, arm64)",
     )
     .value("ARCH")
@@ -535,7 +541,7 @@ pub const OPTIONS: &[Opt] = &[
         "repos_yaml",
         "repos-yaml",
         Path,
-        OfTree,
+        FromTree,
         "File that replaces definitions of package repositories",
     )
     .value("FILE"),
@@ -544,7 +550,7 @@ pub const OPTIONS: &[Opt] = &[
         "rpm_setup_config",
         "rpm_setup_config",
         List,
-        OfTree,
+        FromTree,
         ".rpm and .repo files and URLs that configure package sources, separated by commas",
     )
     .value("LIST")
@@ -572,7 +578,7 @@ pub const OPTIONS: &[Opt] = &[
         "base_package_type",
         "base_package_type",
         Text,
-        Found("set by the base distribution"),
+        Computed("set by the base distribution"),
         "Package type: rpm or deb",
     )
     .value("KIND"),
@@ -581,7 +587,7 @@ pub const OPTIONS: &[Opt] = &[
         "distro_package_manager",
         "distro_package_manager",
         Text,
-        Found("set by the base distribution"),
+        Computed("set by the base distribution"),
         "Package manager: the program that installs packages",
     )
     .value("PROGRAM"),
@@ -590,7 +596,7 @@ pub const OPTIONS: &[Opt] = &[
         "clean_package_cache",
         "clean_package_cache",
         Bool,
-        Is("true"),
+        Value("true"),
         "Remove package caches from the images",
     )
     .for_trees(),
@@ -599,7 +605,7 @@ pub const OPTIONS: &[Opt] = &[
         "use_dumb_init",
         "use-dumb-init",
         Bool,
-        Is("true"),
+        Value("true"),
         "Start containers with dumb-init",
     )
     .for_trees(),
@@ -608,7 +614,7 @@ pub const OPTIONS: &[Opt] = &[
         "docker_healthchecks",
         "docker-healthchecks",
         Bool,
-        Is("true"),
+        Value("true"),
         "Include health check scripts in the images",
     )
     .for_trees(),
@@ -661,7 +667,7 @@ pub const OPTIONS: &[Opt] = &[
         Selection,
         "profile",
         "profile",
-        Many,
+        Repeated,
         Unset,
         "Build the images of a profile; may be repeated",
     )
@@ -682,7 +688,7 @@ pub const OPTIONS: &[Opt] = &[
         "skip_existing",
         "skip-existing",
         Bool,
-        Is("false"),
+        Value("false"),
         "Skip images whose name and tag the engine already has",
     )
     .forms(&[(CommandName::Affected, Form::Fixed("false"))]),
@@ -690,8 +696,8 @@ pub const OPTIONS: &[Opt] = &[
         Selection,
         "skip_unchanged",
         "skip-unchanged",
-        Degree(&["no", "engine", "registry"]),
-        Is("no"),
+        OptionalChoice(&["no", "engine", "registry"]),
+        Value("no"),
         "Skip images that the engine has and whose Dockerfile, files, sources and parents have not changed; registry: also images that only the registry has",
     )
     .value("WHERE")
@@ -701,7 +707,7 @@ pub const OPTIONS: &[Opt] = &[
         "skip_parents",
         "skip-parents",
         Bool,
-        Is("false"),
+        Value("false"),
         "Skip images that other images are built on",
     ),
     opt(
@@ -709,10 +715,10 @@ pub const OPTIONS: &[Opt] = &[
         "enable_unbuildable",
         "enable-unbuildable",
         Bool,
-        Is("false"),
+        Value("false"),
         "Also build images that the tree marks as unbuildable for the base and type",
     ),
-    opt(Build, "threads", "threads", Count(1), Is("8"), "Number of images to build in parallel")
+    opt(Build, "threads", "threads", Count(1), Value("8"), "Number of images to build in parallel")
         .short('T')
         .value("N"),
     opt(
@@ -720,7 +726,7 @@ pub const OPTIONS: &[Opt] = &[
         "priorities",
         "priorities",
         Bool,
-        Is("true"),
+        Value("true"),
         "Start the longest remaining chain of builds first, using durations of earlier runs; without it, start by name",
     ),
     opt(
@@ -728,11 +734,11 @@ pub const OPTIONS: &[Opt] = &[
         "state_dir",
         "state-dir",
         Path,
-        Found("$XDG_STATE_HOME/kiln, else ~/.local/state/kiln"),
+        Computed("$XDG_STATE_HOME/kiln, else ~/.local/state/kiln"),
         "Folder for the durations of builds, which later runs use",
     )
     .value("DIR"),
-    opt(Build, "retries", "retries", Count(0), Is("3"), "Number of retries after a failure")
+    opt(Build, "retries", "retries", Count(0), Value("3"), "Number of retries after a failure")
         .short('r')
         .value("N"),
     opt(
@@ -740,7 +746,7 @@ pub const OPTIONS: &[Opt] = &[
         "timeout",
         "timeout",
         Count(1),
-        Is("120"),
+        Value("120"),
         "Seconds without an answer from the engine or from a source's server, after which an operation fails",
     )
     .value("SECONDS"),
@@ -758,7 +764,7 @@ pub const OPTIONS: &[Opt] = &[
         "engine",
         "engine",
         Choice(&["docker", "podman"]),
-        Is("docker"),
+        Value("docker"),
         "Container engine: docker, at the endpoint that the Docker client uses, or podman, at its socket",
     )
     .value("ENGINE")
@@ -768,7 +774,7 @@ pub const OPTIONS: &[Opt] = &[
         "podman_base_url",
         "podman_base_url",
         Text,
-        Is("unix:///run/podman/podman.sock"),
+        Value("unix:///run/podman/podman.sock"),
         "URL of Podman's API",
     )
     .value("URL")
@@ -777,19 +783,19 @@ pub const OPTIONS: &[Opt] = &[
         Images,
         "platform",
         "platform",
-        Several,
+        CommaList,
         Unset,
         "Platform to build for, such as linux/arm64; may be repeated: manifest lists join the images of all platforms",
     )
     .value("PLATFORM"),
-    opt(Build, "pull", "pull", Bool, Is("true"), "Pull newer versions of base images"),
-    opt(Build, "cache", "cache", Bool, Is("true"), "Use the engine's build cache"),
+    opt(Build, "pull", "pull", Bool, Value("true"), "Pull newer versions of base images"),
+    opt(Build, "cache", "cache", Bool, Value("true"), "Use the engine's build cache"),
     opt(
         Build,
         "keep",
         "keep",
         Bool,
-        Is("false"),
+        Value("false"),
         "Keep the intermediate containers of failed builds",
     ),
     opt(
@@ -797,7 +803,7 @@ pub const OPTIONS: &[Opt] = &[
         "buildkit",
         "buildkit",
         Bool,
-        Is("true"),
+        Value("true"),
         "Build with BuildKit if the engine has it",
     ),
     opt(
@@ -809,14 +815,14 @@ pub const OPTIONS: &[Opt] = &[
         "Build arguments, as name:value, name:value",
     )
     .value("PAIRS"),
-    opt(Build, "network_mode", "network_mode", Text, Is("host"), "Network mode of builds")
+    opt(Build, "network_mode", "network_mode", Text, Value("host"), "Network mode of builds")
         .value("MODE"),
     opt(
         Engine,
         "squash",
         "squash",
         Bool,
-        Is("false"),
+        Value("false"),
         "Squash the layers that an image adds to its parent into one; needs --nobuildkit, and docker-squash if the engine is Docker",
     ),
     opt(
@@ -824,7 +830,7 @@ pub const OPTIONS: &[Opt] = &[
         "squash_cleanup",
         "squash-cleanup",
         Bool,
-        Is("true"),
+        Value("true"),
         "Remove the unsquashed image after squashing",
     ),
     opt(
@@ -840,7 +846,7 @@ pub const OPTIONS: &[Opt] = &[
         Build,
         "secret",
         "secret",
-        Many,
+        Repeated,
         Unset,
         "Secret for builds, as id=NAME[,src=FILE][,env=VARIABLE][,type=file|env]; may be repeated",
     )
@@ -850,33 +856,33 @@ pub const OPTIONS: &[Opt] = &[
         Build,
         "ssh",
         "ssh",
-        Many,
+        Repeated,
         Unset,
         "ssh agent for builds, as default or ID[=SOCKET]; may be repeated",
     )
     .value("SPEC")
     .for_users_alone(),
-    opt(Push, "push", "push", Bool, Is("false"), "Push the images that are built")
+    opt(Push, "push", "push", Bool, Value("false"), "Push the images that are built")
         .for_users_alone(),
     opt(
         Push,
         "push_when",
         "push-when",
         Choice(&["built", "all"]),
-        Is("built"),
+        Value("built"),
         "When to push: built: each image as soon as it is built; all: all images at the end, if none failed",
     )
     .value("WHEN"),
-    opt(Push, "push_threads", "push-threads", Count(1), Is("1"), "Number of images to push in parallel")
+    opt(Push, "push_threads", "push-threads", Count(1), Value("1"), "Number of images to push in parallel")
         .value("N"),
-    opt(Listing, "list_images", "list-images", Bool, Is("false"), "List the selected images")
+    opt(Listing, "list_images", "list-images", Bool, Value("false"), "List the selected images")
         .forms(&[(CommandName::Affected, Form::Fixed("true"))]),
     opt(
         Listing,
         "plan",
         "plan",
         Bool,
-        Is("false"),
+        Value("false"),
         "Print the plan: the images to build, their order, the reasons and the estimated time; as JSON with --format json",
     ),
     opt(
@@ -884,7 +890,7 @@ pub const OPTIONS: &[Opt] = &[
         "list_dependencies",
         "list-dependencies",
         Bool,
-        Is("false"),
+        Value("false"),
         "Print the dependencies of the selected images as nested JSON",
     )
     .short('l'),
@@ -902,7 +908,7 @@ pub const OPTIONS: &[Opt] = &[
         "graph_format",
         "graph-format",
         Choice(&["dot", "json", "mermaid"]),
-        Found("by the file name: .json, .mmd or .mermaid, else dot"),
+        Computed("by the file name: .json, .mmd or .mermaid, else dot"),
         "Format of the graph that --save-dependency writes: dot for Graphviz, json, or mermaid",
     )
     .value("FORMAT"),
@@ -911,7 +917,7 @@ pub const OPTIONS: &[Opt] = &[
         "template_only",
         "template-only",
         Bool,
-        Is("false"),
+        Value("false"),
         "Only write the Dockerfiles and their contexts to the work folder",
     ),
     opt(
@@ -919,7 +925,7 @@ pub const OPTIONS: &[Opt] = &[
         "work_dir",
         "work-dir",
         Path,
-        Found("a new temporary folder for --template-only, else none"),
+        Computed("a new temporary folder for --template-only, else none"),
         "Write the Dockerfiles and their contexts to this folder",
     )
     .value("DIR"),
@@ -932,15 +938,15 @@ pub const OPTIONS: &[Opt] = &[
         "Write a log of each image to this folder",
     )
     .value("DIR"),
-    opt(Output, "quiet", "quiet", Bool, Is("false"), "Print only failures").short('q'),
-    opt(Output, "debug", "debug", Bool, Is("false"), "Print the logs of the images while they are built")
+    opt(Output, "quiet", "quiet", Bool, Value("false"), "Print only failures").short('q'),
+    opt(Output, "debug", "debug", Bool, Value("false"), "Print the logs of the images while they are built")
         .short('d'),
     opt(
         Output,
         "summary",
         "summary",
         Bool,
-        Is("true"),
+        Value("true"),
         "Print a summary of all images at the end",
     ),
     opt(
@@ -948,7 +954,7 @@ pub const OPTIONS: &[Opt] = &[
         "format",
         "format",
         Choice(&["json", "none"]),
-        Is("json"),
+        Value("json"),
         "Format of the summary and of --plan on standard output",
     )
     .short('f')
@@ -968,7 +974,7 @@ pub const OPTIONS: &[Opt] = &[
         "ci",
         "ci",
         Choice(&["none", "github", "gitlab"]),
-        Found("detected by GITHUB_ACTIONS or GITLAB_CI"),
+        Computed("detected by GITHUB_ACTIONS or GITLAB_CI"),
         "CI service to write for: logs of failed images are folded, and failures are annotated in files",
     )
     .value("SERVICE"),

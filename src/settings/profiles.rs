@@ -91,7 +91,7 @@ impl Profile {
         let patterns = match self {
             Self::File(patterns) => patterns.clone(),
             Self::Section(given) => {
-                let given = references.complete_in(PROFILES.only, name, given.clone())?;
+                let given = references.interpolated_in(PROFILES.only, name, given.clone())?;
                 // An empty pattern would match every image.
                 list(&given.value).into_iter().filter(|pattern| !pattern.is_empty()).collect()
             }

@@ -19,7 +19,7 @@ enum Dangling {
     /// The option of this name takes several values, which can't be a part of a text.
     Several(String),
     /// The value of the option of this name refers to itself: a cycle.
-    Circle(String),
+    Cycle(String),
     /// The author of the referring value may not read the option of this name.
     Confidential(String),
 }
@@ -43,8 +43,8 @@ impl<'a> References<'a> {
     ///
     /// # Errors
     /// The first reference that can't be replaced.
-    pub(super) fn complete(&self, name: &str, given: Given) -> Result<Given, Diagnostic> {
-        self.complete_in(None, name, given)
+    pub(super) fn interpolated(&self, name: &str, given: Given) -> Result<Given, Diagnostic> {
+        self.interpolated_in(None, name, given)
     }
 
     /// Returns a value of a key in a `section`, with its references replaced. A key of the same
@@ -52,7 +52,7 @@ impl<'a> References<'a> {
     ///
     /// # Errors
     /// The first reference that can't be replaced.
-    pub(super) fn complete_in(
+    pub(super) fn interpolated_in(
         &self,
         section: Option<&str>,
         key: &str,
@@ -104,7 +104,7 @@ impl<'a> References<'a> {
         }
         let step = (section.map(str::to_owned), key.to_owned());
         if trail.contains(&step) {
-            return Err(Dangling::Circle(name.to_owned()));
+            return Err(Dangling::Cycle(name.to_owned()));
         }
         trail.push(step);
         let text = match (found.text, section) {
@@ -160,7 +160,7 @@ fn as_written(kind: Kind, text: String) -> String {
             None => text,
         },
         Kind::Count(_) => convert::integer(&text).map_or(text, |number| number.to_string()),
-        Kind::Several => words(&text).next().unwrap_or_default().to_owned(),
+        Kind::CommaList => words(&text).next().unwrap_or_default().to_owned(),
         _ => text,
     }
 }
@@ -181,7 +181,7 @@ fn refuse(dangling: &Dangling, section: Option<&str>, key: &str, given: &Given) 
         Dangling::Several(name) => {
             format!("{whose} can't refer to '{name}', which takes several values")
         }
-        Dangling::Circle(name) => {
+        Dangling::Cycle(name) => {
             format!("{whose} refers to '{name}', whose value refers to itself")
         }
         Dangling::Confidential(name) => {

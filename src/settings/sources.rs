@@ -16,7 +16,7 @@ use crate::source::{Digest, Kind, Source};
 use crate::tree::{Manifest, SourceEntry, leads_down};
 
 /// Values that a source depends on in addition to its own.
-pub(super) struct Surroundings<'a> {
+pub(super) struct SourceContext<'a> {
     /// Resolver of references to options and to other sources.
     pub(super) references: References<'a>,
     /// Debian's name of the architecture.
@@ -27,7 +27,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) is_base_given: bool,
 }
 
-impl Surroundings<'_> {
+impl SourceContext<'_> {
     /// Returns the location of a source; a path on this machine is joined to its base folder. The
     /// base folder of a location from the tree is `folder`, the tree's own, unless the user has
     /// given one.
@@ -92,7 +92,7 @@ fn place_on_this_machine(kind: Kind, location: &str) -> Option<&str> {
 pub(super) fn sources(
     layers: &Layers,
     manifest: &Manifest,
-    surroundings: &Surroundings<'_>,
+    context: &SourceContext<'_>,
     errors: &mut Vec<Diagnostic>,
 ) -> Vec<Source> {
     let given = layers.sections(&SOURCES);
@@ -106,7 +106,7 @@ pub(super) fn sources(
         .into_iter()
         .filter_map(|name| {
             let section = given.get(name.as_str()).unwrap_or(&nothing);
-            match source(&name, manifest.sources.get(&name), section, surroundings) {
+            match source(&name, manifest.sources.get(&name), section, context) {
                 Ok(source) => source,
                 Err(error) => {
                     errors.push(error);
@@ -121,13 +121,13 @@ fn source(
     name: &SourceName,
     entry: Option<&SourceEntry>,
     section: &Section,
-    surroundings: &Surroundings<'_>,
+    context: &SourceContext<'_>,
 ) -> Result<Option<Source>, Diagnostic> {
     let value = |key: &str, of_tree: Option<&String>| {
         let of_tree =
             of_tree.map(|value| Given { value: value.clone(), origin: Origin::Manifest(None) });
         let given = section.get(key).cloned().or(of_tree);
-        let complete = |given| surroundings.references.complete_in(Some(name.as_str()), key, given);
+        let complete = |given| context.references.interpolated_in(Some(name.as_str()), key, given);
         given.map(complete).transpose()
     };
     let enabled = match value("enabled", None)? {
@@ -149,15 +149,16 @@ fn source(
         });
     };
     let folder = entry.and_then(|entry| entry.folder.as_deref());
-    let location = surroundings.place(name, kind, location, folder)?;
+    let location = context.place(name, kind, location, folder)?;
     // The tree's reference and digest hold for the tree's location and version only.
     let changed = ["location", "version"].iter().any(|key| section.contains_key(*key));
     let of_tree = entry.filter(|_| !changed);
     let reference = value("reference", of_tree.and_then(|entry| entry.reference.as_ref()))?;
     let digest = match value("sha256", None)? {
-        Some(given) => digest_for(&given, surroundings.debian_arch)?,
-        None => of_tree
-            .map_or(Digest::Unknown, |entry| digest_of_entry(entry, surroundings.debian_arch)),
+        Some(given) => digest_for(&given, context.debian_arch)?,
+        None => {
+            of_tree.map_or(Digest::Unknown, |entry| digest_of_entry(entry, context.debian_arch))
+        }
     };
     Ok(Some(Source {
         name: name.clone(),

@@ -25,7 +25,7 @@ pub(super) fn users(
     for (name, user) in &mut users {
         for (key, given) in layers.sections(&USERS).get(name).into_iter().flatten() {
             let section = format!("{name}{USER_SUFFIX}");
-            let completed = references.complete_in(Some(&section), key, given.clone());
+            let completed = references.interpolated_in(Some(&section), key, given.clone());
             if let Err(error) = completed.and_then(|given| change(user, key, &given)) {
                 errors.push(error);
             }

@@ -18,7 +18,7 @@ pub use commit_export::CommitExport;
 pub use host::Host;
 pub use load::{Workspace, unbuildable};
 pub use rendering::{Contexts, PartialRender, render_lenient};
-pub use request::{Given, Request};
+pub use request::{GivenOptions, Request};
 pub use resolution::{Resolved, add_site_files, open_tree, resolve, warn_of_no_effect};
 pub use snapshot::Snapshot;
 pub use work_folder::{work_folder, write_contexts};

@@ -13,13 +13,13 @@ use crate::diagnostic::{Diagnostic, Result};
 const CONFIG_SUFFIX: &str = "conf";
 
 /// Values of the options given, by option name.
-pub type Given = BTreeMap<&'static str, Vec<String>>;
+pub type GivenOptions = BTreeMap<&'static str, Vec<String>>;
 
 /// Options, before they are resolved.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Values of the options given.
-    pub given: Given,
+    pub given: GivenOptions,
     /// Configuration files given.
     pub config_files: Vec<PathBuf>,
     /// Folders of configuration files given.

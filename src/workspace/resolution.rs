@@ -48,7 +48,7 @@ pub fn resolve(request: &Request, snapshot: &Snapshot, host: Host<'_>) -> Diagno
     } else {
         Layers::gather(request.given.clone(), &named, &request.environment)?
     };
-    if layers.early("ci").is_some_and(|given| given.value != NO_SERVICE) {
+    if layers.explicit("ci").is_some_and(|given| given.value != NO_SERVICE) {
         (host.expect_service)();
     }
     warn_of_no_effect(&layers, host.warn);
@@ -110,7 +110,7 @@ fn config_file_of_user(
 
 /// Opens the requested tree with its overlays.
 pub fn open_tree(layers: &Layers, snapshot: &Snapshot) -> Diagnosed<Tree> {
-    let dialect = match layers.early("dialect") {
+    let dialect = match layers.explicit("dialect") {
         Some(given) if !given.value.is_empty() => Some(dialect(&given)?),
         _ => None,
     };
@@ -129,7 +129,7 @@ pub fn open_tree(layers: &Layers, snapshot: &Snapshot) -> Diagnosed<Tree> {
 /// Returns the folder of the requested tree, or of the one in the current folder; `None` for the
 /// embedded tree.
 pub(super) fn tree_folder(layers: &Layers) -> Option<PathBuf> {
-    let asked_for = layers.early("tree").filter(|given| !given.value.is_empty());
+    let asked_for = layers.explicit("tree").filter(|given| !given.value.is_empty());
     let here = || Some(PathBuf::from(TREE_FOLDER)).filter(|folder| Tree::is_at(folder));
     asked_for.map(|given| PathBuf::from(given.value)).or_else(here)
 }

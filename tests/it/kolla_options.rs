@@ -11,7 +11,7 @@ use std::process::Command;
 
 use crate::support::{Run, kiln, kolla};
 use jiff::civil::Date;
-use kiln::internals::settings::{Effect, Fallback, Kind, OPTIONS, Opt};
+use kiln::internals::settings::{Effect, Kind, OPTIONS, Opt, OptionDefault};
 use kiln::internals::settings::{Layers, Profiles, overlays, settle};
 use kiln::internals::tree::Tree;
 use rayon::prelude::*;
@@ -147,7 +147,7 @@ fn differences(release: &Release) -> Vec<Found> {
     let of_option = |asked: &Asked| {
         let mut found = Vec::new();
         let kiln = values(&defaults, &asked.dest);
-        let follows = matches!(option(&asked.dest).default, Fallback::Found(_));
+        let follows = matches!(option(&asked.dest).default, OptionDefault::Computed(_));
         if kiln != asked.default && !(follows && asked.default.is_empty()) {
             found.push(("default", format!("{kiln:?} for {:?}", asked.default)));
         }
@@ -335,8 +335,8 @@ fn kinds_are_the_same() {
                 "DictOpt" => &[Kind::Dict],
                 "IntOpt" => &[Kind::Count(asked.least.map_or(1, |n| n.try_into().unwrap()))],
                 "MultiOpt" if asked.positional => &[Kind::Positional],
-                "MultiOpt" => &[Kind::Many, Kind::Paths],
-                _ => &[Kind::Text, Kind::Path, Kind::Several],
+                "MultiOpt" => &[Kind::Repeated, Kind::Paths],
+                _ => &[Kind::Text, Kind::Path, Kind::CommaList],
             };
             let same = match option.kind {
                 Kind::Choice(words) => words == asked.choices,
@@ -449,16 +449,16 @@ fn default_in(release: &Release, option: &Opt) -> String {
 /// Returns the default for a tree that sets nothing.
 fn own_default(option: &Opt) -> String {
     match option.default {
-        Fallback::Unset => "none".to_owned(),
-        Fallback::Is(value) => format!("`{value}`"),
-        Fallback::OfTree => "the tree's".to_owned(),
-        Fallback::Found(what) => what.to_owned(),
+        OptionDefault::Unset => "none".to_owned(),
+        OptionDefault::Value(value) => format!("`{value}`"),
+        OptionDefault::FromTree => "the tree's".to_owned(),
+        OptionDefault::Computed(what) => what.to_owned(),
     }
 }
 
 fn why(option: &Opt, documented: &[Difference]) -> String {
     let of_table = match option.effect {
-        Effect::AsSaid => None,
+        Effect::Normal => None,
         Effect::Nothing(reason) => Some(format!("accepted without effect: {reason}")),
     };
     let listed = documented.iter().filter(|difference| difference.option == option.name);

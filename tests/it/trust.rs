@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::support::checkout::checkout;
 use crate::support::{Run, TestTree, commit, files_below, kiln};
-use kiln::internals::settings::{Authority, Fallback, Kind, OPTIONS, Opt};
+use kiln::internals::settings::{Authority, Kind, OPTIONS, Opt, OptionDefault};
 
 const IMAGES: &[(&str, &str)] = &[("base", "FROM debian:bookworm\n"), ("app", "FROM @base\n")];
 
@@ -28,10 +28,10 @@ const COMMANDS: &[&[&str]] = &[
 /// Returns a value of an option's type.
 fn sample(option: &Opt) -> String {
     match (option.kind, option.default) {
-        (Kind::Bool, Fallback::Is("true")) => "false".to_owned(),
+        (Kind::Bool, OptionDefault::Value("true")) => "false".to_owned(),
         (Kind::Bool, _) => "true".to_owned(),
         (Kind::Count(_), _) => "7".to_owned(),
-        (Kind::Choice(words) | Kind::Degree(words), _) => words[1].to_owned(),
+        (Kind::Choice(words) | Kind::OptionalChoice(words), _) => words[1].to_owned(),
         (Kind::Dict, _) => "A:1".to_owned(),
         _ => "sample".to_owned(),
     }

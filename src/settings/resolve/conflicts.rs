@@ -15,7 +15,7 @@ impl Resolver<'_> {
         self.refuse_format_of_no_graph(&run.task);
         let several_platforms = self.label.tag_suffix.is_some();
         if several_platforms && run.task.is_of_build() && !run.push.is_wanted() {
-            let given = self.layers.early("platform");
+            let given = self.layers.explicit("platform");
             self.refuse_together(
                 given,
                 "images of several platforms are joined in a registry",
@@ -25,7 +25,7 @@ impl Resolver<'_> {
     }
 
     fn refuse_squashing_by_buildkit(&mut self, build: &AxisBuildSettings) {
-        let asked_for = self.layers.early("buildkit").filter(|_| self.flag("buildkit"));
+        let asked_for = self.layers.explicit("buildkit").filter(|_| self.flag("buildkit"));
         if build.squash.is_some() && !self.is_podman() && asked_for.is_some() {
             self.refuse_together(
                 asked_for,
@@ -38,7 +38,7 @@ impl Resolver<'_> {
     /// Refuses a graph format on the command line without a request for a graph. A file may set the
     /// format for every run.
     fn refuse_format_of_no_graph(&mut self, task: &Task) {
-        let given = self.layers.early("graph_format");
+        let given = self.layers.explicit("graph_format");
         let given = given.filter(|given| matches!(given.origin, Origin::Flag(_)));
         if *task == Task::Build && given.is_some() {
             self.refuse_together(
@@ -51,7 +51,7 @@ impl Resolver<'_> {
 
     fn refuse_platform_of_another_arch(&mut self, build: &AxisBuildSettings) {
         let Some(platform) = &build.platform else { return };
-        let Some(given) = self.layers.early("base_arch") else { return };
+        let Some(given) = self.layers.explicit("base_arch") else { return };
         let Some(arch) = self.text("base_arch") else { return };
         if arch != platform.kernel_arch() {
             let message = format!(

@@ -5,7 +5,7 @@ use crate::secret::is_secret_name;
 use crate::settings::convert::{boolean, integer};
 use crate::settings::given::{Given, Origin};
 use crate::settings::layers::{Layers, of_tree};
-use crate::settings::options::{Fallback, Kind, OPTIONS, Opt};
+use crate::settings::options::{Kind, OPTIONS, Opt, OptionDefault};
 use crate::settings::types::{AxisSettings, Settings};
 use crate::tree::Manifest;
 
@@ -34,7 +34,7 @@ pub fn show(layers: &Layers, manifest: &Manifest, settings: &Settings) -> Vec<Ef
 impl Resolver<'_> {
     fn shown(&mut self, option: &'static Opt, axis: Option<&AxisSettings>) -> Vec<EffectiveValue> {
         let given: Vec<Given> = match option.kind {
-            Kind::Many | Kind::Paths | Kind::Positional => self.all(option.name),
+            Kind::Repeated | Kind::Paths | Kind::Positional => self.all(option.name),
             Kind::List => vec![self.shown_list(option.name)],
             Kind::Dict => self.shown_pairs(option.name),
             _ => self.given(option.name).into_iter().collect(),
@@ -47,7 +47,7 @@ impl Resolver<'_> {
         let mut shown: Vec<EffectiveValue> = shown.collect();
         if shown.iter().all(|shown| shown.value.is_empty()) {
             let nothing = match (option.default, shown.pop()) {
-                (Fallback::Is(_) | Fallback::OfTree, Some(shown)) => shown.origin,
+                (OptionDefault::Value(_) | OptionDefault::FromTree, Some(shown)) => shown.origin,
                 (_, Some(shown)) if !matches!(shown.origin, Origin::Manifest(_)) => shown.origin,
                 // An empty text of the tree is the same as no value.
                 _ => Origin::Default,
@@ -60,7 +60,7 @@ impl Resolver<'_> {
     }
 
     fn shown_pairs(&mut self, name: &str) -> Vec<Given> {
-        let Some(origin) = self.layers.early(name).map(|given| given.origin) else {
+        let Some(origin) = self.layers.explicit(name).map(|given| given.origin) else {
             return Vec::new();
         };
         let pairs = self.dictionary(name).into_iter();
@@ -72,7 +72,7 @@ impl Resolver<'_> {
     }
 
     fn shown_list(&mut self, name: &str) -> Given {
-        let origin = match self.layers.early(name) {
+        let origin = match self.layers.explicit(name) {
             Some(given) => given.origin,
             None => of_tree(name, self.manifest).map_or(Origin::Default, |(_, origin)| origin),
         };

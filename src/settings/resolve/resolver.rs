@@ -41,18 +41,18 @@ impl<'a> Resolver<'a> {
     /// Returns the value of an option, with its references to other options replaced.
     pub(super) fn given(&mut self, name: &str) -> Option<Given> {
         let given = self.layers.one(name, self.manifest)?;
-        Some(self.complete(name, given))
+        Some(self.interpolated(name, given))
     }
 
     /// Returns all values of an option that adds up, with their references replaced.
     pub(super) fn all(&mut self, name: &str) -> Vec<Given> {
         let given = self.layers.all(name).into_iter();
-        given.map(|given| self.complete(name, given)).collect()
+        given.map(|given| self.interpolated(name, given)).collect()
     }
 
     /// Returns a value of the option `name`, with its references to other options replaced.
-    fn complete(&mut self, name: &str, given: Given) -> Given {
-        let completed = self.references().complete(name, given.clone()).and_then(|completed| {
+    fn interpolated(&mut self, name: &str, given: Given) -> Given {
+        let completed = self.references().interpolated(name, given.clone()).and_then(|completed| {
             if option(name).is_path() {
                 trust::check_path(name, &completed)?;
             }
@@ -77,18 +77,18 @@ impl<'a> Resolver<'a> {
             match option.kind {
                 Kind::Bool => drop(self.flag(option.name)),
                 Kind::Count(_) => drop(self.count(option.name)),
-                Kind::Choice(_) | Kind::Degree(_) => drop(self.choice(option.name)),
+                Kind::Choice(_) | Kind::OptionalChoice(_) => drop(self.choice(option.name)),
                 Kind::Dict => drop(self.dictionary(option.name)),
                 Kind::List => drop(self.list(option.name)),
-                Kind::Text | Kind::Path | Kind::Several => drop(self.given(option.name)),
-                Kind::Many | Kind::Paths | Kind::Positional => drop(self.all(option.name)),
+                Kind::Text | Kind::Path | Kind::CommaList => drop(self.given(option.name)),
+                Kind::Repeated | Kind::Paths | Kind::Positional => drop(self.all(option.name)),
             }
         }
     }
 
     /// Returns the values of an option that takes a list, with their references replaced.
     pub(super) fn list(&mut self, name: &str) -> Vec<String> {
-        if self.layers.early(name).is_none()
+        if self.layers.explicit(name).is_none()
             && let Some((PresetValue::List(values), _)) = layers::of_tree(name, self.manifest)
         {
             return values.clone();
@@ -160,7 +160,7 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn choice(&mut self, name: &str) -> String {
-        let (Kind::Choice(words) | Kind::Degree(words)) = option(name).kind else {
+        let (Kind::Choice(words) | Kind::OptionalChoice(words)) = option(name).kind else {
             unreachable!("{name} is no choice")
         };
         let Some(given) = self.given(name) else { return words[0].to_owned() };
