@@ -5,9 +5,7 @@ use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::clock::local_date;
-use crate::settings::options::{
-    CommandName, Effect, Form, Kind, OPTIONS, Opt, OptionDefault, fixed_values,
-};
+use crate::settings::options::{CommandName, Effect, Form, Kind, OPTIONS, Opt, OptionDefault};
 use crate::workspace::{GivenOptions, Request};
 
 /// Argument for the configuration files, the one option that can't be set in such a file.
@@ -145,7 +143,7 @@ fn other_spelling(flag: &str) -> String {
 pub fn request(matches: &ArgMatches, command: CommandName) -> Request {
     let paths = |name| matches.get_many(name).unwrap_or_default().cloned().collect();
     let variables = std::env::vars_os();
-    let request = Request {
+    Request {
         given: given(matches, command),
         config_files: paths(CONFIG_FILE),
         config_folders: paths(CONFIG_DIR),
@@ -153,16 +151,8 @@ pub fn request(matches: &ArgMatches, command: CommandName) -> Request {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
         date: local_date(),
-    };
-    with_fixed_values(request, command)
-}
-
-/// Replaces the values that a `command` does not take from its options.
-pub fn with_fixed_values(mut request: Request, command: CommandName) -> Request {
-    for (name, value) in fixed_values(command) {
-        request.given.insert(name, vec![value.to_owned()]);
     }
-    request
+    .with_fixed_values(command)
 }
 
 /// Returns the given settings. An option of the command itself is not one.

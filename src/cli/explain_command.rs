@@ -2,17 +2,17 @@
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::affected_command::leave_out_unaffected;
 use super::arguments;
-use super::build_command::{Shop, runtime, unless_interrupted};
 use super::exit::{Exit, Failure};
-use super::host::HOST;
+use super::host::{HOST, SILENT_HOST};
+use super::session::{BuildSession, runtime, unless_interrupted};
 use super::terminal;
 use crate::console::Listing;
 use crate::diagnostic::Diagnostic;
 use crate::graph::{self, Graph, Index};
 use crate::image::ImageRef;
 use crate::incremental::survey::{Standing, Survey};
+use crate::incremental::{Found, changes_since};
 use crate::plan::{Decision, Plan};
 use crate::settings::options::CommandName;
 use crate::workspace::{Request, Snapshot, Workspace};
@@ -41,26 +41,32 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     explain(name, &arguments::request(matches, CommandName::Explain))
 }
 
-fn explain(name: &str, line: &Request) -> Result<Exit, Failure> {
-    let workspace = Workspace::load(line, &Snapshot::Worktree, HOST)?;
-    let Workspace { settings, graph, contexts, .. } = &workspace;
+fn explain(name: &str, request: &Request) -> Result<Exit, Failure> {
+    let workspace = Workspace::load(request, &Snapshot::Worktree, HOST)?;
+    let Workspace { settings, graph, .. } = &workspace;
     let image = find(graph, name)?;
-    let mut selection = workspace.selection();
-    leave_out_unaffected(line, &workspace, &mut selection)?;
-    let shop = match settings.run.engine.endpoint.clone() {
+    let selection = workspace.selection();
+    let changes = changes_since(request, &workspace, &selection, SILENT_HOST)?;
+    let unaffected = || changes.as_ref().map(|changes| changes.unaffected(&workspace));
+    let found = match settings.run.engine.endpoint.clone() {
         Some(endpoint) => {
-            let shop = Shop::open(endpoint, graph, contexts, settings, &mut selection, true);
-            match runtime()?.block_on(unless_interrupted(shop)) {
+            let session =
+                BuildSession::connect(endpoint, &workspace, &selection, unaffected(), true);
+            match runtime()?.block_on(unless_interrupted(session)) {
+                Ok((session, _)) => session.found,
                 Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
-                opened => opened.map(|(shop, _)| shop).map_err(tell).ok(),
+                Err(failure) => {
+                    tell(failure);
+                    Found::without_engine(unaffected())
+                }
             }
         }
-        None => None,
+        None => Found::without_engine(unaffected()),
     };
-    let plan = Plan::new(graph, &selection);
-    let survey = shop.and_then(|shop| shop.survey);
+    let plan = Plan::new(graph, &selection, &found.facts);
+    let survey = found.survey.as_ref();
     let mut text = of_plan(&plan, image);
-    let of_engine = survey.and_then(|survey| of_engine(&survey, &graph.images()[image]));
+    let of_engine = survey.and_then(|survey| of_engine(survey, &graph.images()[image]));
     of_engine.into_iter().flatten().for_each(|line| text.line(line));
     terminal::print_out(&text)
 }

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::affected_command::{Differences, told, told_changes};
+use super::difference_text::{told, told_changes};
 use super::exit::{Exit, Failure};
 use super::{build_durations, terminal};
 use crate::console::{Json, Listing};
 use crate::event::{Aside, SetAside};
 use crate::graph::{ImageEntry, Index};
 use crate::image::ImageName;
+use crate::incremental::Changes;
 use crate::incremental::survey::{Standing, Survey};
 use crate::plan::{Forecast, Plan, Wanted};
 use crate::report::format::{Seconds, clock, rough};
@@ -24,21 +25,20 @@ use crate::settings::{PlanFormat, RunSettings};
 const NAMED: usize = 3;
 
 /// Prints what a run with these settings would do by this plan. The reasons come from the `survey`
-/// of the engine or, without one, from the images that are `different` since a commit.
+/// of the engine or, without one, from the `changes` since a commit.
 pub fn show(
     format: PlanFormat,
     plan: &Plan<'_>,
     run: &RunSettings,
     survey: Option<&Survey>,
-    different: &Differences,
+    changes: Option<&Changes>,
 ) -> Result<Exit, Failure> {
-    let since = run.selection.changed_since.as_deref().unwrap_or_default();
     let outlook = Outlook {
         plan,
         durations: build_durations::known(run.state.durations_file.as_deref(), plan),
         changes: match survey {
             Some(survey) => since_built(plan, survey),
-            None => since_commit(different, since),
+            None => changes.map(since_commit).unwrap_or_default(),
         },
         threads: run.build.threads,
         priorities: run.build.priorities,
@@ -70,8 +70,8 @@ fn since_built(plan: &Plan<'_>, survey: &Survey) -> BTreeMap<ImageName, String> 
 }
 
 /// Describes, by name, how the images differ from those at a commit.
-fn since_commit(different: &Differences, since: &str) -> BTreeMap<ImageName, String> {
-    let told = different
+fn since_commit(Changes { since, differences }: &Changes) -> BTreeMap<ImageName, String> {
+    let told = differences
         .iter()
         .map(|(name, difference)| (name.clone(), format!("{} since {since}", told(difference))));
     told.collect()
@@ -297,8 +297,8 @@ mod tests {
     use super::*;
     use crate::graph::Graph;
     use crate::graph::tests::{graph, naming};
-    use crate::plan::Selection;
     use crate::plan::tests::any_tree;
+    use crate::plan::{Facts, Selection};
     use proptest::prelude::*;
     use regex::Regex;
 
@@ -313,23 +313,27 @@ mod tests {
         ("lone", "FROM other:1"),
     ];
 
-    /// Returns a selection: `base` exists, `leaf` and `right` match, `never` and `elsewhere` are
+    /// Returns a selection and facts: `base` exists, `leaf` and `right` match, `never` and `elsewhere` are
     /// unbuildable.
-    fn some() -> Selection {
+    fn some() -> (Selection, Facts) {
         let patterns = ["^le", "right", "never"].map(|pattern| Regex::new(pattern).unwrap());
         let unbuildable = [("never", "no such package"), ("elsewhere", "nor this")];
-        Selection {
+        let selection = Selection {
             patterns: Some(patterns.into()),
             unbuildable: unbuildable.map(|(n, why)| (ImageName::new(n), why.to_owned())).into(),
-            existing: [naming().reference("base").unwrap()].into(),
             ..Selection::default()
-        }
+        };
+        let existing = [naming().reference("base").unwrap()].into();
+        (selection, Facts { existing, ..Facts::default() })
     }
 
     /// Returns text and JSON for the family; `durations` are in seconds.
-    fn told(selection: &Selection, durations: &[(&str, u64)]) -> (String, String) {
+    fn told(
+        (selection, facts): &(Selection, Facts),
+        durations: &[(&str, u64)],
+    ) -> (String, String) {
         let graph = graph(FAMILY).unwrap();
-        let plan = Plan::new(&graph, selection);
+        let plan = Plan::new(&graph, selection, facts);
         let durations =
             durations.iter().map(|(n, took)| (ImageName::new(n), Duration::from_secs(*took)));
         let changes = [("right", "file x changed"), ("base", "not told of what is not built")];
@@ -352,13 +356,13 @@ mod tests {
 
     #[test]
     fn too_little_known_makes_no_estimate() {
-        let text = told(&Selection::default(), &[("left", 70)]).0;
+        let text = told(&Default::default(), &[("left", 70)]).0;
         assert!(text.ends_with("no estimate: durations are known for 1 of 8 builds\n"), "{text}");
-        let all = Selection {
+        let all = Facts {
             existing: FAMILY.iter().map(|(name, _)| naming().reference(name).unwrap()).collect(),
-            ..Selection::default()
+            ..Facts::default()
         };
-        let text = told(&all, &[]).0;
+        let text = told(&(Selection::default(), all), &[]).0;
         assert!(
             text.ends_with("\n0 to build, 8 skipped, 0 not matched, 0 unbuildable\n"),
             "{text}"
@@ -368,7 +372,7 @@ mod tests {
     #[test]
     fn many_that_need_an_image_are_counted() {
         let graph = graph(FAMILY).unwrap();
-        let plan = Plan::new(&graph, &Selection::default());
+        let plan = Plan::new(&graph, &Selection::default(), &Facts::default());
         let outlook = Outlook {
             plan: &plan,
             durations: BTreeMap::new(),
@@ -401,10 +405,13 @@ mod tests {
             let patterns = some(&wanted).into_iter().map(|n| Regex::new(&format!("^{n}$")).unwrap());
             let selection = Selection {
                 patterns: Some(patterns.collect()),
-                existing: some(&existing).iter().map(|n| naming().reference(n).unwrap()).collect(),
                 ..Selection::default()
             };
-            let plan = Plan::new(&graph, &selection);
+            let facts = Facts {
+                existing: some(&existing).iter().map(|n| naming().reference(n).unwrap()).collect(),
+                ..Facts::default()
+            };
+            let plan = Plan::new(&graph, &selection, &facts);
             let outlook = Outlook {
                 plan: &plan,
                 durations: BTreeMap::new(),

@@ -9,7 +9,7 @@ use crate::secret::Secret;
 use crate::settings::{SecretSource, SecretSources};
 
 /// Reads the secrets for builds by `builder`.
-pub fn loan(
+pub fn read_secrets(
     sources: &SecretSources,
     builder: Builder,
     engine: &DockerEngine,

@@ -1,6 +1,12 @@
 //! Facts for a plan: the images that exist already, and those that changed since a commit.
 
+mod build_inputs;
 mod error;
+mod facts;
+mod since;
 pub mod survey;
 
+pub use build_inputs::{build_inputs, pace};
 pub use error::SurveyError;
+pub use facts::{Found, Subject};
+pub use since::{Before, Changes, Differences, changes_since};

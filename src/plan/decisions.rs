@@ -72,7 +72,7 @@ pub enum Wanted {
     NeededBy(Vec<Index>),
 }
 
-/// Selection of the images to build.
+/// Images that the user asks for. Nothing that is found later changes it.
 #[derive(Debug, Default)]
 pub struct Selection {
     /// Patterns searched in image names; `None` selects all.
@@ -81,6 +81,11 @@ pub struct Selection {
     pub unbuildable: BTreeMap<ImageName, String>,
     /// True to skip every image that others are built on.
     pub skip_parents: bool,
+}
+
+/// Facts found about the images of a graph, because of which selected images need not be built.
+#[derive(Debug, Default)]
+pub struct Facts {
     /// References of existing images, which are skipped.
     pub existing: BTreeSet<ImageRef>,
     /// Unchanged images, which are skipped, each with the place where it is.
@@ -110,9 +115,37 @@ impl Selection {
         Some(Wanted::Matched(matched.as_str().into()))
     }
 
-    /// Returns true if the selection asks for the image called `name`.
-    fn asks_for(&self, name: &ImageName) -> bool {
-        self.asking_for(name).is_some()
+    /// Returns the reason why the selection asks for each image of `graph`; `None` if it does not.
+    fn asked_for(&self, graph: &Graph) -> Vec<Option<Wanted>> {
+        graph.images().iter().map(|image| self.asking_for(&image.name)).collect()
+    }
+
+    /// Returns the reason why each image of `graph` can't be built: its own, or an image that it
+    /// needs; `None` if it can.
+    pub fn unbuildable_in(&self, graph: &Graph) -> Vec<Option<String>> {
+        let mut reasons: Vec<Option<String>> = vec![None; graph.images().len()];
+        for &index in graph.order() {
+            let own = self.unbuildable.get(&graph.images()[index].name).cloned();
+            reasons[index] = own.or_else(|| {
+                let needed = graph.needs(index).into_iter().find(|one| reasons[*one].is_some())?;
+                Some(format!("it needs '{}', which is unbuildable", graph.images()[needed].name))
+            });
+        }
+        reasons
+    }
+
+    /// Returns true if the selection asks for an image of `graph` that can be built.
+    pub fn matches(&self, graph: &Graph) -> bool {
+        let unbuildable = self.unbuildable_in(graph);
+        let mut images = graph.images().iter().zip(unbuildable);
+        images.any(|(image, reason)| reason.is_none() && self.asking_for(&image.name).is_some())
+    }
+
+    /// Returns, for each image of `graph`, true if the selection asks for it or for an image that
+    /// needs it.
+    pub fn wanted_in(&self, graph: &Graph) -> Vec<bool> {
+        let selected = selected(graph, self, &self.asked_for(graph));
+        selected.iter().map(|decision| *decision == Decision::Build).collect()
     }
 }
 
@@ -127,17 +160,14 @@ pub struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Decides about every image of `graph`.
-    pub fn new(graph: &'a Graph, selection: &Selection) -> Self {
-        let mut decisions = vec![Decision::NotMatched; graph.images().len()];
-        mark_unbuildable(graph, selection, &mut decisions);
-        mark_matched(graph, selection, &mut decisions);
-        mark_skipped(graph, selection, &mut decisions);
-        if let Some(unaffected) = &selection.unaffected {
+    pub fn new(graph: &'a Graph, selection: &Selection, facts: &Facts) -> Self {
+        let asked_for = selection.asked_for(graph);
+        let mut decisions = selected(graph, selection, &asked_for);
+        mark_skipped(graph, selection, facts, &mut decisions);
+        if let Some(unaffected) = &facts.unaffected {
             mark_missing(graph, unaffected, &mut decisions);
         }
-        let asked_for: Vec<Option<Wanted>> =
-            graph.images().iter().map(|image| selection.asking_for(&image.name)).collect();
-        if !selection.unchanged.is_empty() {
+        if !facts.unchanged.is_empty() {
             mark_not_needed(graph, &asked_for, &mut decisions);
         }
         Self { graph, decisions, asked_for }
@@ -200,12 +230,6 @@ impl<'a> Plan<'a> {
         self.graph.order().iter().copied().filter(|image| self.is_built(*image))
     }
 
-    /// Returns true if no image is built or skipped: the selection matched nothing that could be
-    /// built.
-    pub fn is_empty(&self) -> bool {
-        !(0..self.decisions.len()).any(|image| self.is_wanted(image))
-    }
-
     /// Returns the plan as the first event of a run reports it: the images to build, and those set
     /// aside.
     pub fn announce(&self) -> (Vec<ToBuild>, Vec<SetAside>) {
@@ -248,48 +272,37 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn mark_unbuildable(graph: &Graph, selection: &Selection, decisions: &mut [Decision]) {
-    for &index in graph.order() {
-        let own = selection.unbuildable.get(&graph.images()[index].name).cloned();
-        let reason = own.or_else(|| {
-            graph.needs(index).into_iter().find_map(|needed| match &decisions[needed] {
-                Decision::Unbuildable(_) => Some(format!(
-                    "it needs '{}', which is unbuildable",
-                    graph.images()[needed].name
-                )),
-                _ => None,
-            })
-        });
-        if let Some(reason) = reason {
-            decisions[index] = Decision::Unbuildable(reason);
-        }
-    }
-}
-
-fn mark_matched(graph: &Graph, selection: &Selection, decisions: &mut [Decision]) {
-    for (index, image) in graph.images().iter().enumerate() {
-        if selection.asks_for(&image.name) && decisions[index] == Decision::NotMatched {
+/// Returns the decisions as if nothing existed: images that are asked for, and those that they need,
+/// are built if they can be.
+fn selected(graph: &Graph, selection: &Selection, asked_for: &[Option<Wanted>]) -> Vec<Decision> {
+    let unbuildable = selection.unbuildable_in(graph).into_iter();
+    let mut decisions: Vec<Decision> = unbuildable
+        .map(|reason| reason.map_or(Decision::NotMatched, Decision::Unbuildable))
+        .collect();
+    for (index, asked) in asked_for.iter().enumerate() {
+        if asked.is_some() && decisions[index] == Decision::NotMatched {
             decisions[index] = Decision::Build;
             for ancestor in graph.ancestors(index) {
                 decisions[ancestor] = Decision::Build;
             }
         }
     }
+    decisions
 }
 
-fn mark_skipped(graph: &Graph, selection: &Selection, decisions: &mut [Decision]) {
+fn mark_skipped(graph: &Graph, selection: &Selection, facts: &Facts, decisions: &mut [Decision]) {
     for (index, image) in graph.images().iter().enumerate() {
         if decisions[index] != Decision::Build {
             continue;
         }
-        if let Some(whereabouts) = selection.unchanged.get(&image.name) {
+        if let Some(whereabouts) = facts.unchanged.get(&image.name) {
             decisions[index] = Decision::Skip(match whereabouts {
                 Whereabouts::Engine => Skip::Unchanged,
                 Whereabouts::Registry => Skip::InRegistry,
             });
-        } else if selection.existing.contains(&image.reference) {
+        } else if facts.existing.contains(&image.reference) {
             decisions[index] = Decision::Skip(Skip::Exists);
-        } else if let Some(unaffected) = &selection.unaffected
+        } else if let Some(unaffected) = &facts.unaffected
             && unaffected.images.contains(&image.name)
         {
             decisions[index] = Decision::Skip(Skip::Unaffected(unaffected.since.clone()));
@@ -340,8 +353,13 @@ pub(crate) mod tests {
 
     /// Returns `name decision` for every image except those that are not matched.
     fn decide(selection: &Selection) -> Vec<String> {
+        decide_with(selection, &Facts::default())
+    }
+
+    /// Returns the same for these facts.
+    fn decide_with(selection: &Selection, facts: &Facts) -> Vec<String> {
         let graph = graph(FAMILY).unwrap();
-        let plan = Plan::new(&graph, selection);
+        let plan = Plan::new(&graph, selection, facts);
         graph
             .order()
             .iter()
@@ -381,7 +399,8 @@ pub(crate) mod tests {
         let decide_since = |missing: &[&str]| {
             let images = names(&["base", "group-base", "group-api", "tool", "lone"]);
             let unaffected = Unaffected { since: "main".into(), images, missing: names(missing) };
-            decide(&Selection { unaffected: Some(unaffected), ..Selection::default() })
+            let facts = Facts { unaffected: Some(unaffected), ..Facts::default() };
+            decide_with(&Selection::default(), &facts)
         };
         let built = |missing: &[&str]| -> Vec<String> {
             let all = decide_since(missing).into_iter();
@@ -400,8 +419,10 @@ pub(crate) mod tests {
     #[test]
     fn wanted_images_are_selected_or_needed() {
         let graph = graph(FAMILY).unwrap();
-        let wanted = |selection: &Selection, name: &str| {
-            let plan = Plan::new(&graph, selection);
+        let wanted_with = |selection: &Selection, existing: &[&str], name: &str| {
+            let existing = existing.iter().map(|name| naming().reference(name).unwrap());
+            let facts = Facts { existing: existing.collect(), ..Facts::default() };
+            let plan = Plan::new(&graph, selection, &facts);
             match plan.wanted(graph.index_of(&ImageName::new(name)).unwrap()) {
                 Wanted::All => "all".to_owned(),
                 Wanted::Matched(pattern) => pattern.to_string(),
@@ -412,33 +433,34 @@ pub(crate) mod tests {
                 }
             }
         };
+        let wanted = |selection: &Selection, name: &str| wanted_with(selection, &[], name);
         assert_eq!(wanted(&Selection::default(), "base"), "all");
-        let mut selection = matching(&["^group-api", "group-e"]);
+        let selection = matching(&["^group-api", "group-e"]);
         assert_eq!(wanted(&selection, "group-extra"), "group-e");
         assert_eq!(wanted(&selection, "group-base"), "group-api group-extra");
         assert_eq!(wanted(&selection, "tool"), "group-extra");
         assert_eq!(wanted(&selection, "base"), "group-base tool");
-        let reference = |name: &str| naming().reference(name).unwrap();
-        selection.existing = [reference("group-base")].into();
-        assert_eq!(wanted(&selection, "base"), "tool");
-        selection.existing = [reference("group-base"), reference("tool")].into();
-        assert_eq!(wanted(&selection, "base"), "group-base tool");
+        assert_eq!(wanted_with(&selection, &["group-base"], "base"), "tool");
+        assert_eq!(wanted_with(&selection, &["group-base", "tool"], "base"), "group-base tool");
     }
 
     #[test]
     fn an_existing_parent_is_skipped_and_its_child_is_built() {
-        let mut selection = matching(&["group-base"]);
-        selection.existing.insert(naming().reference("base").unwrap());
-        assert_eq!(decide(&selection), ["base exists", "group-base build"]);
+        let existing = [naming().reference("base").unwrap()].into();
+        let facts = Facts { existing, ..Facts::default() };
+        assert_eq!(
+            decide_with(&matching(&["group-base"]), &facts),
+            ["base exists", "group-base build"]
+        );
     }
 
     #[test]
     fn unchanged_image_is_skipped_with_its_exclusive_parents() {
-        let mut selection = matching(&["group-extra", "group-api"]);
         let here = |name: &str| (ImageName::new(name), Whereabouts::Engine);
-        selection.unchanged = [here("group-extra"), here("base")].into();
+        let unchanged = [here("group-extra"), here("base")].into();
+        let facts = Facts { unchanged, ..Facts::default() };
         assert_eq!(
-            decide(&selection),
+            decide_with(&matching(&["group-extra", "group-api"]), &facts),
             [
                 "base unchanged",
                 "group-base build",
@@ -447,6 +469,23 @@ pub(crate) mod tests {
                 "group-extra unchanged"
             ]
         );
+    }
+
+    #[test]
+    fn selection_matches_images_that_can_be_built() {
+        let graph = graph(FAMILY).unwrap();
+        let unbuildable = [(ImageName::new("tool"), "none".to_owned())];
+        let without_tool =
+            |patterns| Selection { unbuildable: unbuildable.clone().into(), ..matching(patterns) };
+        assert!(matching(&["tool"]).matches(&graph));
+        assert!(!matching(&["nothing"]).matches(&graph));
+        assert!(without_tool(&["tool", "lone"]).matches(&graph));
+        assert!(!without_tool(&["tool", "group-extra"]).matches(&graph));
+        let wanted = without_tool(&["group-extra", "group-base"]).wanted_in(&graph);
+        let names = graph.images().iter().map(|image| image.name.as_str());
+        let wanted: Vec<_> =
+            names.zip(wanted).filter_map(|(name, is)| is.then_some(name)).collect();
+        assert_eq!(wanted, ["base", "group-base"]);
     }
 
     #[test]
@@ -522,6 +561,8 @@ pub(crate) mod tests {
                 patterns: Some(patterns),
                 unbuildable: some(&unbuildable).iter().map(|n| (ImageName::new(n), "no".to_owned())).collect(),
                 skip_parents,
+            };
+            let facts = Facts {
                 unchanged: unchanged
                     .iter()
                     .filter_map(|(i, in_engine)| {
@@ -538,7 +579,7 @@ pub(crate) mod tests {
                 }),
                 existing: some(&existing).iter().map(|n| naming().reference(n).unwrap()).collect(),
             };
-            let plan = Plan::new(&graph, &selection);
+            let plan = Plan::new(&graph, &selection, &facts);
 
             let (to_build, set_aside) = plan.announce();
             prop_assert_eq!(to_build.len() + set_aside.len(), tree.len());
@@ -556,7 +597,7 @@ pub(crate) mod tests {
                 };
                 let is_named = selection.unbuildable.contains_key(&image.name);
                 prop_assert_eq!(is_out, is_named || graph.needs(index).into_iter().any(needs_out));
-                if selection.asks_for(&image.name) && !is_out {
+                if selection.asking_for(&image.name).is_some() && !is_out {
                     prop_assert_ne!(plan.decision(index), &Decision::NotMatched);
                 }
             }
@@ -568,7 +609,7 @@ pub(crate) mod tests {
                     prop_assert!(position[&needed] < position[&image]);
                     prop_assert!(graph.wave(needed) < graph.wave(image));
                     prop_assert!(matches!(plan.decision(needed), Decision::Build | Decision::Skip(_)));
-                    let is_missing = selection.unaffected.as_ref().is_some_and(|unaffected| {
+                    let is_missing = facts.unaffected.as_ref().is_some_and(|unaffected| {
                         unaffected.missing.contains(&graph.images()[needed].name)
                     });
                     let is_left_out = matches!(plan.decision(needed), Decision::Skip(Skip::Unaffected(_)));

@@ -134,8 +134,8 @@ mod tests {
     use super::*;
     use crate::graph::Graph;
     use crate::graph::tests::graph;
-    use crate::plan::Selection;
     use crate::plan::tests::any_tree;
+    use crate::plan::{Facts, Selection};
     use proptest::prelude::*;
 
     const FAMILY: &[(&str, &str)] = &[
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn the_longest_path_counts_in_seconds() {
         let graph = graph(FAMILY).unwrap();
-        let plan = Plan::new(&graph, &Selection::default());
+        let plan = Plan::new(&graph, &Selection::default(), &Facts::default());
         let known = known(&[("base", 10), ("left", 1), ("leaf", 2), ("right", 60), ("tool", 5)]);
         let forecast = Forecast::new(&plan, &known);
         let expected = ["base 70", "leaf 2", "left 3", "right 60", "tool 7"];
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn start_times_depend_on_free_threads() {
         let graph = graph(FAMILY).unwrap();
-        let plan = Plan::new(&graph, &Selection::default());
+        let plan = Plan::new(&graph, &Selection::default(), &Facts::default());
         let known = known(&[("base", 10), ("left", 1), ("leaf", 2), ("right", 60), ("tool", 5)]);
         let forecast = Forecast::new(&plan, &known);
         let starts = |threads, priorities| {
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn unknown_durations_are_the_median() {
         let graph = graph(FAMILY).unwrap();
-        let plan = Plan::new(&graph, &Selection::default());
+        let plan = Plan::new(&graph, &Selection::default(), &Facts::default());
         let some = known(&[("base", 4), ("left", 9), ("tool", 70), ("elsewhere", 1000)]);
         let forecast = Forecast::new(&plan, &some);
         let expected = ["base 4", "leaf 9", "left 9", "right 9", "tool 70"];
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_whole_run_is_as_long_as_its_longest_chain_or_its_share_of_the_work() {
         let graph = graph(FAMILY).unwrap();
-        let plan = Plan::new(&graph, &Selection::default());
+        let plan = Plan::new(&graph, &Selection::default(), &Facts::default());
         let total = |durations: &[(&str, u64)], threads| {
             Forecast::new(&plan, &known(durations)).total(threads).map(|total| total.as_secs())
         };
@@ -216,7 +216,7 @@ mod tests {
     fn images_that_are_not_built_take_no_time() {
         let graph = graph(FAMILY).unwrap();
         let selection = Selection { skip_parents: true, ..Selection::default() };
-        let plan = Plan::new(&graph, &selection);
+        let plan = Plan::new(&graph, &selection, &Facts::default());
         let forecast = Forecast::new(&plan, &known(&[("base", 50), ("leaf", 2), ("right", 6)]));
         assert_eq!(forecast.total(1), Some(Duration::from_secs(8)));
     }
@@ -230,7 +230,7 @@ mod tests {
         ) {
             let pairs: Vec<_> = tree.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
             let graph = graph(&pairs).unwrap();
-            let plan = Plan::new(&graph, &Selection::default());
+            let plan = Plan::new(&graph, &Selection::default(), &Facts::default());
             let known: Vec<_> = pairs
                 .iter()
                 .zip(durations)

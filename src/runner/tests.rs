@@ -20,7 +20,7 @@ use crate::fingerprint::{LABEL, in_label};
 use crate::graph::Graph;
 use crate::graph::tests::{graph, naming};
 use crate::image::{ImageName, ImageRef};
-use crate::plan::{Plan, Selection};
+use crate::plan::{Facts, Plan, Selection};
 use crate::registry::{self, ImageRegistry, NotServed, PushListError};
 use crate::retry::{FIRST_PAUSE, JITTER, RetryPolicy};
 use crate::source::{self, FetchError, Fetcher, ImageSources};
@@ -405,10 +405,10 @@ fn build_options() -> BuildOptions {
 fn run_family(
     engine: &Arc<Scripted>,
     options: Options,
-    selection: &Selection,
+    facts: &Facts,
     interrupt: impl Future<Output = ()>,
 ) -> (Vec<String>, Vec<Event>) {
-    run_graph(&graph(FAMILY).unwrap(), engine, options, &build_options(), selection, interrupt)
+    run_graph(&graph(FAMILY).unwrap(), engine, options, &build_options(), facts, interrupt)
 }
 
 fn run_graph(
@@ -416,10 +416,10 @@ fn run_graph(
     engine: &Arc<Scripted>,
     options: Options,
     build_options: &BuildOptions,
-    selection: &Selection,
+    facts: &Facts,
     interrupt: impl Future<Output = ()>,
 ) -> (Vec<String>, Vec<Event>) {
-    let plan = Plan::new(graph, selection);
+    let plan = Plan::new(graph, &Selection::default(), facts);
     let build_options = Arc::new(build_options.clone());
     let inputs = graph
         .images()
@@ -461,8 +461,7 @@ fn position(log: &[String], what: &str) -> usize {
 #[test]
 fn every_image_starts_after_all_it_needs() {
     let engine = Arc::new(Scripted::default());
-    let (outcomes, _) =
-        run_family(&engine, options(), &Selection::default(), std::future::pending());
+    let (outcomes, _) = run_family(&engine, options(), &Facts::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
     let log = engine.log();
     for (child, parent) in
@@ -477,7 +476,7 @@ fn every_image_starts_after_all_it_needs() {
 fn the_longest_chain_goes_first_and_threads_bound_the_builds() {
     let engine = Arc::new(Scripted::default());
     let one = Options { threads: 1, ..options() };
-    run_family(&engine, one, &Selection::default(), std::future::pending());
+    run_family(&engine, one, &Facts::default(), std::future::pending());
     assert_eq!(engine.busy.lock().unwrap().1, 1);
     let builds: Vec<_> = engine.log().into_iter().filter(|l| l.starts_with("build")).collect();
     assert_eq!(builds[..2], ["build base", "build mid"]);
@@ -490,7 +489,7 @@ fn failure_affects_descendants_alone() {
     engine.failing.lock().unwrap().insert("mid".to_owned(), (9, error));
     let engine = Arc::new(engine);
     let (outcomes, events) =
-        run_family(&engine, options(), &Selection::default(), std::future::pending());
+        run_family(&engine, options(), &Facts::default(), std::future::pending());
     assert_eq!(
         outcomes,
         ["base built", "leaf-a parent_error", "leaf-b parent_error", "mid error", "tool built"]
@@ -505,7 +504,7 @@ fn a_lost_engine_is_a_connection_error() {
     let error = EngineError::Broken("gone".to_owned());
     engine.failing.lock().unwrap().insert("tool".to_owned(), (9, error));
     let (outcomes, _) =
-        run_family(&Arc::new(engine), options(), &Selection::default(), std::future::pending());
+        run_family(&Arc::new(engine), options(), &Facts::default(), std::future::pending());
     assert!(outcomes.contains(&"tool connection_error".to_owned()), "{outcomes:?}");
 }
 
@@ -516,8 +515,7 @@ fn failed_builds_are_retried() {
     engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
     let engine = Arc::new(engine);
     let thrice = Options { retry: retries(2), ..options() };
-    let (outcomes, events) =
-        run_family(&engine, thrice, &Selection::default(), std::future::pending());
+    let (outcomes, events) = run_family(&engine, thrice, &Facts::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
     let pauses: Vec<_> = events
         .iter()
@@ -535,8 +533,8 @@ fn failed_builds_are_retried() {
 fn a_skipped_parent_serves_its_children() {
     let engine = Arc::new(Scripted::default());
     let existing = BTreeSet::from([naming().reference("base").unwrap()]);
-    let selection = Selection { existing, ..Selection::default() };
-    let (outcomes, _) = run_family(&engine, options(), &selection, std::future::pending());
+    let facts = Facts { existing, ..Facts::default() };
+    let (outcomes, _) = run_family(&engine, options(), &facts, std::future::pending());
     assert_eq!(outcomes, ["leaf-a built", "leaf-b built", "mid built", "tool built"]);
 }
 
@@ -548,7 +546,7 @@ fn each_built_image_is_pushed_and_a_failed_push_harms_no_child() {
     };
     let pushing = Options { push_threads: Some(1), ..options() };
     let (outcomes, events) =
-        run_family(&Arc::new(engine), pushing, &Selection::default(), std::future::pending());
+        run_family(&Arc::new(engine), pushing, &Facts::default(), std::future::pending());
     assert_eq!(
         outcomes,
         ["base push_error", "leaf-a built", "leaf-b built", "mid built", "tool push_error"]
@@ -570,7 +568,7 @@ fn each_built_image_is_pushed_and_a_failed_push_harms_no_child() {
 fn images_carry_the_fingerprints_that_the_graph_has() {
     let known = ["debian".to_owned(), "other".to_owned()].into();
     let engine = Arc::new(Scripted { known, ..Scripted::default() });
-    run_family(&engine, options(), &Selection::default(), std::future::pending());
+    run_family(&engine, options(), &Facts::default(), std::future::pending());
     let graph = graph(FAMILY).unwrap();
     let own = graph.images().iter().map(|image| {
         let context = Context::new(image.text.clone(), []);
@@ -588,7 +586,7 @@ fn images_carry_the_fingerprints_that_the_graph_has() {
 fn image_on_an_unknown_parent_has_no_fingerprint() {
     let known = ["debian".to_owned()].into();
     let engine = Arc::new(Scripted { known, ..Scripted::default() });
-    run_family(&engine, options(), &Selection::default(), std::future::pending());
+    run_family(&engine, options(), &Facts::default(), std::future::pending());
     let carried = engine.fingerprints.lock().unwrap();
     let without: Vec<_> =
         carried.iter().filter(|(_, printed)| printed.is_none()).map(|(name, _)| name).collect();
@@ -601,7 +599,7 @@ fn an_image_is_pushed_to_all_registries() {
     let registries = vec!["h:1".to_owned(), "h:2".to_owned()];
     let pushing = Options { push_threads: Some(1), registries, ..options() };
     let (outcomes, events) =
-        run_family(&engine, pushing, &Selection::default(), std::future::pending());
+        run_family(&engine, pushing, &Facts::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
     let log = engine.log();
     let of_base: Vec<_> = log.iter().filter(|l| l.ends_with(" base")).collect();
@@ -621,7 +619,7 @@ fn built_image_is_squashed_down_to_its_parent() {
     let squash = Some(Squashing { cleanup: true, tmp_dir: None });
     let build = BuildOptions { squash, ..build_options() };
     let graph = graph(FAMILY).unwrap();
-    let everything = Selection::default();
+    let everything = Facts::default();
     let (outcomes, events) =
         run_graph(&graph, &engine, options(), &build, &everything, std::future::pending());
     assert_eq!(outcomes, all_built());
@@ -661,7 +659,7 @@ fn joined(engine: Scripted) -> (Vec<String>, Vec<String>) {
         &Arc::new(engine),
         pushing,
         &build_options(),
-        &Selection::default(),
+        &Facts::default(),
         std::future::pending(),
     );
     let lists = events.iter().filter_map(|event| match event {
@@ -701,7 +699,7 @@ fn an_external_image_out_of_reach_will_do_if_the_engine_has_it() {
     let engine = Scripted { unpullable, known, ..Scripted::default() };
     let pulling = Options { pull: true, ..options() };
     let (outcomes, events) =
-        run_family(&Arc::new(engine), pulling, &Selection::default(), std::future::pending());
+        run_family(&Arc::new(engine), pulling, &Facts::default(), std::future::pending());
     assert_eq!(
         outcomes,
         ["base built", "leaf-a built", "leaf-b parent_error", "mid built", "tool error"]
@@ -714,7 +712,7 @@ fn an_interrupt_ends_the_run_with_every_image_accounted_for() {
     let engine = Arc::new(Scripted { hanging: true, ..Scripted::default() });
     let waiting = engine.clone();
     let interrupt = async move { waiting.started.notified().await };
-    let (outcomes, events) = run_family(&engine, options(), &Selection::default(), interrupt);
+    let (outcomes, events) = run_family(&engine, options(), &Facts::default(), interrupt);
     assert!(outcomes.iter().all(|outcome| outcome.ends_with(" interrupted")), "{outcomes:?}");
     assert_eq!(outcomes.len(), FAMILY.len());
     assert!(matches!(events.last(), Some(Event::Ended { .. })));
@@ -749,7 +747,7 @@ fn run_skewed(priorities: bool) -> (Duration, Vec<Event>) {
         &engine,
         Options { threads: 3, durations, priorities, ..options() },
         &build_options(),
-        &Selection::default(),
+        &Facts::default(),
         std::future::pending(),
     );
     let Some(Event::Ended { took }) = events.last() else { panic!("no end") };
@@ -774,7 +772,7 @@ fn duration_is_that_of_the_successful_attempt() {
     engine.failing.lock().unwrap().insert("base".to_owned(), (2, error));
     let options = Options { retry: retries(2), push_threads: Some(1), ..options() };
     let (_, events) =
-        run_family(&Arc::new(engine), options, &Selection::default(), std::future::pending());
+        run_family(&Arc::new(engine), options, &Facts::default(), std::future::pending());
     let measured = events.iter().filter_map(|event| match event {
         Event::Built { name, took } => Some((name.to_string(), took.as_millis())),
         _ => None,
@@ -790,7 +788,7 @@ fn nothing_is_measured_of_what_fails() {
     let error = EngineError::Refused("no".to_owned());
     engine.failing.lock().unwrap().insert("base".to_owned(), (9, error));
     let (_, events) =
-        run_family(&Arc::new(engine), options(), &Selection::default(), std::future::pending());
+        run_family(&Arc::new(engine), options(), &Facts::default(), std::future::pending());
     let measured = events.iter().filter(|event| matches!(event, Event::Built { .. })).count();
     assert_eq!(measured, 1);
 }
@@ -813,7 +811,7 @@ fn sources_are_fetched_while_a_parent_builds() {
     let sourced = seconds(&[("mid", 50), ("leaf-a", 55)]);
     let engine = Arc::new(Scripted { takes, sourced, ..Scripted::default() });
     let (outcomes, events) =
-        run_family(&engine, options(), &Selection::default(), std::future::pending());
+        run_family(&engine, options(), &Facts::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
     let log = engine.log();
     assert!(position(&log, "fetched leaf-a") < position(&log, "end base"), "{log:?}");
@@ -826,7 +824,7 @@ fn no_thread_waits_for_a_download() {
     let engine =
         Arc::new(Scripted { takes, sourced: seconds(&[("base", 30)]), ..Scripted::default() });
     let one = Options { threads: 1, ..options() };
-    let (_, events) = run_family(&engine, one, &Selection::default(), std::future::pending());
+    let (_, events) = run_family(&engine, one, &Facts::default(), std::future::pending());
     let log = engine.log();
     assert!(position(&log, "end tool") < position(&log, "fetched base"), "{log:?}");
     let starts = events.iter().filter_map(|event| match event {
@@ -872,7 +870,7 @@ fn packed_contexts_in_memory_are_bounded() {
         &engine,
         Options { threads: 2, ..options() },
         &build_options(),
-        &Selection::default(),
+        &Facts::default(),
         std::future::pending(),
     );
     assert!(outcomes.iter().all(|outcome| outcome.ends_with(" built")), "{outcomes:?}");
@@ -892,7 +890,7 @@ fn a_source_that_cannot_be_had_fails_its_image_when_its_turn_comes() {
     let (outcomes, events) = run_family(
         &engine,
         Options { retry: retries(1), ..options() },
-        &Selection::default(),
+        &Facts::default(),
         std::future::pending(),
     );
     let expected =
@@ -926,7 +924,7 @@ fn nothing_is_fetched_for_what_will_not_be_built() {
     engine.failing.lock().unwrap().insert("base".to_owned(), (9, error));
     let engine = Arc::new(engine);
     let (outcomes, events) =
-        run_family(&engine, options(), &Selection::default(), std::future::pending());
+        run_family(&engine, options(), &Facts::default(), std::future::pending());
     assert_eq!(
         outcomes,
         [
@@ -951,7 +949,7 @@ fn an_interrupt_drops_fetches() {
         ..Scripted::default()
     });
     let interrupt = async { tokio::time::sleep(SECOND * 5).await };
-    let (outcomes, events) = run_family(&engine, options(), &Selection::default(), interrupt);
+    let (outcomes, events) = run_family(&engine, options(), &Facts::default(), interrupt);
     assert!(outcomes.iter().all(|outcome| outcome.ends_with(" interrupted")), "{outcomes:?}");
     position(&engine.log(), "dropped mid");
     assert!(took(&events) < SECOND * 6, "{:?}", took(&events));
@@ -972,7 +970,7 @@ fn all_or_nothing(forgiven: &[&str]) -> (Vec<String>, Vec<String>) {
         retry: retries(0),
         ..options()
     };
-    let (outcomes, _) = run_family(&engine, pushing, &Selection::default(), std::future::pending());
+    let (outcomes, _) = run_family(&engine, pushing, &Facts::default(), std::future::pending());
     let pushes = engine.log().into_iter().filter(|entry| entry.starts_with("push ")).collect();
     (outcomes, pushes)
 }
@@ -1003,7 +1001,7 @@ fn images_allowed_to_fail_do_not_prevent_pushes() {
 fn nothing_is_pushed_before_all_is_built() {
     let engine = Arc::new(Scripted::default());
     let pushing = Options { push_threads: Some(1), push_all_or_none: true, ..options() };
-    let (outcomes, _) = run_family(&engine, pushing, &Selection::default(), std::future::pending());
+    let (outcomes, _) = run_family(&engine, pushing, &Facts::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
     let log = engine.log();
     let first_push = log.iter().position(|entry| entry.starts_with("push ")).unwrap();
@@ -1020,7 +1018,7 @@ fn an_engine_that_went_away_is_waited_for() {
         ..Scripted::default()
     });
     let one = Options { retry: retries(1), ..options() };
-    let (outcomes, _) = run_family(&engine, one, &Selection::default(), std::future::pending());
+    let (outcomes, _) = run_family(&engine, one, &Facts::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
     assert_eq!(engine.log().iter().filter(|entry| *entry == "ask").count(), 5);
 
@@ -1031,7 +1029,7 @@ fn an_engine_that_went_away_is_waited_for() {
         ..Scripted::default()
     });
     let one = Options { retry: retries(1), ..options() };
-    let (outcomes, _) = run_family(&engine, one, &Selection::default(), std::future::pending());
+    let (outcomes, _) = run_family(&engine, one, &Facts::default(), std::future::pending());
     assert_eq!(outcomes[0], "base connection_error");
 }
 
@@ -1050,7 +1048,7 @@ fn meddled_with(meddling: &[(&'static str, Meddling)]) -> Scripted {
 /// reason of each build that failed itself.
 fn meddled(engine: &Arc<Scripted>, options: Options) -> (Vec<String>, Vec<String>) {
     let options = Options { retry: retries(1), push_threads: Some(1), ..options };
-    let everything = Selection::default();
+    let everything = Facts::default();
     let (outcomes, events) = run_family(engine, options, &everything, std::future::pending());
     let failures = events.into_iter().filter_map(|event| match event {
         Event::Finished { outcome: Outcome::Error(reason), .. } => Some(reason),
@@ -1190,10 +1188,8 @@ fn meddled_with_skipped_base(meddling: &[(&'static str, Meddling)]) -> (Vec<Stri
     let found = inspected("found-base", &["debian", "of base"], Some("found"));
     let engine = Arc::new(meddled_with(meddling).with("base", found));
     engine.come_to("start", "run");
-    let selection = Selection {
-        existing: [naming().reference("base").unwrap()].into(),
-        ..Selection::default()
-    };
+    let facts =
+        Facts { existing: [naming().reference("base").unwrap()].into(), ..Facts::default() };
     let there =
         Existing { id: Some("found-base".to_owned()), fingerprint: Some("found".to_owned()) };
     let options = Options {
@@ -1201,7 +1197,7 @@ fn meddled_with_skipped_base(meddling: &[(&'static str, Meddling)]) -> (Vec<Stri
         existing: BTreeMap::from([(ImageName::new("base"), there)]),
         ..options()
     };
-    let (outcomes, events) = run_family(&engine, options, &selection, std::future::pending());
+    let (outcomes, events) = run_family(&engine, options, &facts, std::future::pending());
     let reasons = events.iter().filter_map(|event| match event {
         Event::Finished { outcome, .. } => outcome.detail(),
         _ => None,

@@ -40,7 +40,7 @@ impl Workspace {
         Ok(Self { folder: tree_folder(&layers), tree, settings, graph, contexts })
     }
 
-    /// Returns the selection, without the facts that only an engine knows.
+    /// Returns the selection that the user asks for.
     pub fn selection(&self) -> Selection {
         let Settings { run, axes } = &self.settings;
         let unbuildable = axes.iter().flat_map(|axis| unbuildable(run, axis, &self.tree));
@@ -48,7 +48,6 @@ impl Workspace {
             patterns: run.selection.patterns.clone(),
             unbuildable: unbuildable.collect(),
             skip_parents: run.selection.skip_parents,
-            ..Selection::default()
         }
     }
 }

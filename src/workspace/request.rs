@@ -8,6 +8,7 @@ use jiff::civil::Date;
 
 use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostic, Result};
+use crate::settings::options::{CommandName, fixed_values};
 
 /// Extension of the files that are read from a folder of configuration files.
 const CONFIG_SUFFIX: &str = "conf";
@@ -31,6 +32,15 @@ pub struct Request {
 }
 
 impl Request {
+    /// Returns the request with the values that a command uses whatever is given.
+    #[must_use]
+    pub fn with_fixed_values(mut self, command: CommandName) -> Self {
+        for (name, value) in fixed_values(command) {
+            self.given.insert(name, vec![value.to_owned()]);
+        }
+        self
+    }
+
     /// Returns the configuration files given, and then those in the folders given.
     ///
     /// # Errors

@@ -1,0 +1,180 @@
+//! A build session: the engine, the registries and the inputs of builds, and the facts found there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::exit::{Exit, Failure};
+use super::host::HOST;
+use super::secret_values::read_secrets;
+use super::signals::interrupts;
+use super::terminal;
+use crate::client_config::credentials::CredentialFiles;
+use crate::client_config::endpoint::Endpoint;
+use crate::diagnostic::Diagnostic;
+use crate::engine::docker::DockerEngine;
+use crate::engine::squash;
+use crate::graph::Graph;
+use crate::image::ImageName;
+use crate::incremental::{Found, Subject, build_inputs};
+use crate::plan::{Selection, Unaffected};
+use crate::registry::{ImageRegistry, LabelCache, Registries};
+use crate::runner::BuildInput;
+use crate::settings::{RunSettings, Settings, Task};
+use crate::workspace::Workspace;
+
+/// An engine, and all that is needed to build with it.
+pub struct BuildSession {
+    /// The engine.
+    pub engine: Arc<DockerEngine>,
+    /// Clients of the registries.
+    pub registry: Arc<dyn ImageRegistry>,
+    /// Input of the build of each image.
+    pub inputs: BTreeMap<ImageName, BuildInput>,
+    /// Facts about the images.
+    pub found: Found,
+}
+
+impl BuildSession {
+    /// Connects to the engine, and gathers the facts that the settings ask for. A survey is made if
+    /// `is_surveyed` is true, or if unchanged images are to be skipped.
+    pub async fn connect(
+        endpoint: Endpoint,
+        workspace: &Workspace,
+        selection: &Selection,
+        unaffected: Option<Unaffected>,
+        is_surveyed: bool,
+    ) -> Result<Self, Failure> {
+        let Workspace { graph, settings, contexts, .. } = workspace;
+        let run = &settings.run;
+        let engine = Arc::new(engine(endpoint, settings).await?);
+        let registry = registries(&engine, run);
+        let builder = engine.builder(run.build.buildkit);
+        let secrets = read_secrets(&run.build.secrets, builder, &engine)?;
+        let inputs = build_inputs(builder, &secrets, contexts, settings)?;
+        let subject = Subject { graph, selection, inputs: &inputs, run };
+        let found =
+            Found::gather(&*engine, &*registry, subject, unaffected, is_surveyed, HOST.warn)
+                .await?;
+        Ok(Self { engine, registry, inputs, found })
+    }
+}
+
+/// Connects to the engine, and checks that the tools needed besides it are available.
+async fn engine(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine, Failure> {
+    let run = &settings.run;
+    let engine = DockerEngine::connect(endpoint, run.engine.timeout).await?;
+    let is_squashed = settings.axes.iter().any(|axis| axis.build.squash.is_some());
+    let squashes = run.task == Task::Build && is_squashed;
+    if squashes && !engine.is_podman() {
+        squash::require().map_err(|reason| {
+            Diagnostic::new(format!("docker-squash can't be run: {reason}"))
+                .help("install it (pip install docker-squash), or leave out --squash")
+        })?;
+    }
+    Ok(engine.with_credentials(credential_files(run)))
+}
+
+fn credential_files(run: &RunSettings) -> CredentialFiles {
+    CredentialFiles::new(run.clients.credential_files.clone(), run.engine.timeout)
+}
+
+/// Name of the file with the labels of images in registries, beside that of the durations.
+const LABELS: &str = "registry-labels.json";
+
+/// Returns the clients of the registries, with at most one connection for each thread.
+fn registries(engine: &Arc<DockerEngine>, run: &RunSettings) -> Arc<dyn ImageRegistry> {
+    let labels = run.state.durations_file.as_deref().map(|file| file.with_file_name(LABELS));
+    Arc::new(Registries::new(
+        run.engine.timeout,
+        run.build.threads,
+        credential_files(run),
+        engine.clone(),
+        LabelCache::new(labels),
+    ))
+}
+
+/// Longest time that the end of a command waits for work in progress, such as resolving a host
+/// name.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
+
+/// A tokio runtime. Dropping it waits at most [`LAST_MOMENTS`].
+pub struct Runtime(Option<tokio::runtime::Runtime>);
+
+impl Runtime {
+    /// Runs a future to completion.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.as_ref().expect("it is there until it is dropped").block_on(future)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_timeout(LAST_MOMENTS);
+        }
+    }
+}
+
+/// Starts a tokio runtime.
+///
+/// # Errors
+/// When its threads can't be started.
+pub fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|error| Failure::from(Diagnostic::new(format!("can't start threads: {error}"))))?;
+    Ok(Runtime(Some(runtime)))
+}
+
+/// Fails if nothing to build matched; warns of each pattern that matches no image.
+pub fn refuse_empty(graph: &Graph, selection: &Selection) -> Result<(), Failure> {
+    let images = graph.images();
+    let known: BTreeSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
+    let names = || known.iter().copied();
+    if selection.matches(graph) {
+        for pattern in selection.patterns.iter().flatten() {
+            if !names().any(|name| pattern.is_match(name)) {
+                terminal::warn(&format!("warning: no image matches '{pattern}'"));
+            }
+        }
+        return Ok(());
+    }
+    let patterns = selection.patterns.iter().flatten();
+    let asked: Vec<_> = patterns.clone().map(|pattern| format!("'{pattern}'")).collect();
+    let mut diagnostic = match asked.len() {
+        0 => Diagnostic::new("there is nothing to build"),
+        1..=5 => Diagnostic::new(format!("no image to build matches {}", asked.join(", "))),
+        n => Diagnostic::new(format!("no image to build matches any of the {n} patterns")),
+    };
+    for (image, reason) in images.iter().zip(selection.unbuildable_in(graph)) {
+        if let Some(reason) = reason
+            && patterns.clone().any(|pattern| pattern.is_match(image.name.as_str()))
+        {
+            diagnostic = diagnostic.note(format!("'{}' is unbuildable: {reason}", image.name));
+        }
+    }
+    if let [pattern] = selection.patterns.as_deref().unwrap_or_default()
+        && !names().any(|name| pattern.is_match(name))
+    {
+        diagnostic = diagnostic.suggest(pattern.as_str(), names());
+    }
+    Err(Failure { exit: Exit::NothingMatched, diagnostics: diagnostic.into() })
+}
+
+/// Awaits `work`, unless the user interrupts it. Returns the result, and a future that completes
+/// when the user interrupts later.
+pub async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<(T, BoxFuture<'static, ()>), Failure> {
+    let mut interrupt: BoxFuture<'static, ()> = Box::pin(interrupts()?);
+    tokio::select! {
+        done = work => Ok((done?, interrupt)),
+        () = &mut interrupt => Err(Failure {
+            exit: Exit::Interrupted,
+            diagnostics: Diagnostic::new("interrupted before anything was built").into(),
+        }),
+    }
+}
