@@ -66,6 +66,7 @@ conformance: build engine
 # quarter of an hour.
 bench: build
 	scripts/engine base-image
+	scripts/engine registry
 	environment=$$(scripts/engine env); eval "$$environment"; scripts/bench --write docs/performance.md
 
 # Checks licences, origins, duplicates and known vulnerabilities of the libraries. The last check needs the
