@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SurveyError;
 use super::build_inputs::pace;
-use super::survey::Survey;
+use super::survey::{Places, Survey};
 use crate::engine::{Engine, ImageInfo};
 use crate::event::Existing;
 use crate::graph::{self, Graph};
 use crate::image::{ImageName, ImageRef, Whereabouts};
 use crate::plan::{Facts, Plan, Selection, Unaffected};
 use crate::registry::ImageRegistry;
+use crate::retry::RetryPolicy;
 use crate::runner::BuildInput;
 use crate::settings::RunSettings;
 
@@ -67,7 +68,7 @@ impl Found {
             let survey =
                 Survey::of(engine, registry, &wanted, inputs, pull, pace(run), warn).await?;
             if skips {
-                found.facts.unchanged = survey.unchanged(registry, &wanted, run, warn).await?;
+                found.facts.unchanged = survey.unchanged(registry, &wanted, &places(run), warn).await?;
             }
             found.survey = Some(survey);
         }
@@ -106,6 +107,16 @@ impl Found {
             (image.name.clone(), existing)
         });
         existing.filter(|(_, existing)| *existing != Existing::default()).collect()
+    }
+}
+
+/// Returns the places where an unchanged image has to be.
+fn places(run: &RunSettings) -> Places<'_> {
+    Places {
+        in_registry: run.selection.skip_unchanged == Some(Whereabouts::Registry),
+        pushed_to: run.push.is_wanted().then_some(&run.push.registries[..]),
+        retry: RetryPolicy { retries: run.build.retries, max_pause: run.engine.timeout },
+        at_once: run.build.threads,
     }
 }
 

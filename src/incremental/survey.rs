@@ -17,7 +17,6 @@ use crate::plan::{Decision, Plan, Skip};
 use crate::registry::ImageRegistry;
 use crate::retry::RetryPolicy;
 use crate::runner::{BuildInput, bases};
-use crate::settings::RunSettings;
 use crate::source;
 
 /// Number of sources or registries that are queried at once.
@@ -35,6 +34,20 @@ pub struct Survey {
     /// Images in the engine whose layers are not on top of their parents' layers, whatever their
     /// fingerprints.
     misplaced: BTreeSet<ImageName>,
+}
+
+/// Places where an unchanged image has to be for its build to be skipped.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// True if an image that only the registry has is accepted.
+    pub in_registry: bool,
+    /// Registries that images are pushed to in addition to the one in their references, all of
+    /// which have to have the image; `None` if nothing is pushed.
+    pub pushed_to: Option<&'a [String]>,
+    /// Bounds on the retries of questions to registries.
+    pub retry: RetryPolicy,
+    /// Largest number of questions at the same time.
+    pub at_once: usize,
 }
 
 /// Comparison of the image in the engine with the one that would be built.
@@ -149,7 +162,7 @@ impl Survey {
     }
 
     /// Returns the images of the plan that need not be built, and where each is: in the engine, or
-    /// else in the registry if the settings accept that. If images are pushed, only those that all
+    /// else in the registry if `places` accept that. If images are pushed, only those that all
     /// registries have need not be built.
     ///
     /// # Errors
@@ -158,13 +171,11 @@ impl Survey {
         &self,
         registry: &dyn ImageRegistry,
         plan: &Plan<'_>,
-        run: &RunSettings,
+        places: &Places<'_>,
         warn: &dyn Fn(&str),
     ) -> Result<BTreeMap<ImageName, Whereabouts>, SurveyError> {
-        let is_pushed = run.push.is_wanted();
-        let asks_registry =
-            is_pushed || run.selection.skip_unchanged == Some(Whereabouts::Registry);
-        let retry = RetryPolicy { retries: run.build.retries, max_pause: run.engine.timeout };
+        let is_pushed = places.pushed_to.is_some();
+        let asks_registry = is_pushed || places.in_registry;
         let mut unchanged = BTreeMap::new();
         let mut to_ask = Vec::new();
         for (name, reference) in images(plan) {
@@ -174,10 +185,10 @@ impl Survey {
                 _ => {}
             }
         }
-        let others: &[String] = if is_pushed { &run.push.registries } else { &[] };
+        let others = places.pushed_to.unwrap_or_default();
         let asked = to_ask.into_iter().map(|(name, reference)| async move {
             for reference in reference.and_in(others) {
-                let labels = retry.run(|_| registry.labels(&reference), |_, _| {}).await?;
+                let labels = places.retry.run(|_| registry.labels(&reference), |_, _| {}).await?;
                 if !self.is_expected(name, labels.get(LABEL).map(String::as_str)) {
                     return Ok(None);
                 }
@@ -186,7 +197,7 @@ impl Survey {
             let whereabouts = if is_here { Whereabouts::Engine } else { Whereabouts::Registry };
             Ok::<_, EngineError>(Some((name.clone(), whereabouts)))
         });
-        let mut answers = stream::iter(asked).buffer_unordered(run.build.threads);
+        let mut answers = stream::iter(asked).buffer_unordered(places.at_once);
         while let Some(answer) = answers.next().await {
             for notice in registry.take_notices() {
                 warn(&notice);
@@ -326,4 +337,261 @@ async fn source_parts(sources: &source::ImageSources, pace: source::Pace) -> Par
 
 fn unknown_sources() -> Parts {
     Parts::from([("sources".to_owned(), UNKNOWN.to_owned())])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::context::Context;
+    use crate::engine::{BuildOptions, BuildRequest, BuildSecrets, Builder, Sink, Squashing};
+    use crate::graph::Graph;
+    use crate::graph::tests::graph;
+    use crate::plan::{Facts, Selection};
+    use crate::registry::{self, NotServed, PushListError};
+
+    /// Family of images, each on the same external image.
+    const FAMILY: &[(&str, &str)] = &[("app", "FROM debian:1"), ("other", "FROM debian:1")];
+
+    /// Engine and registry with these images.
+    #[derive(Default)]
+    struct Scripted {
+        images: BTreeMap<ImageRef, Inspected>,
+        in_registry: BTreeMap<String, String>,
+    }
+
+    fn image(layers: &[&str], label: Option<String>) -> Inspected {
+        Inspected {
+            id: format!("id of {}", layers.join(" ")),
+            labels: label.map(|label| (LABEL.to_owned(), label)).into_iter().collect(),
+            size: None,
+            layers: layers.iter().map(ToString::to_string).collect(),
+            tagged: None,
+        }
+    }
+
+    fn reference(name: &str) -> ImageRef {
+        format!("family/p-{name}:1").parse().unwrap()
+    }
+
+    impl Scripted {
+        /// Returns an engine that has the external image, and `app` with these layers and this label.
+        fn with_app(layers: &[&str], label: Option<String>) -> Self {
+            Self::default()
+                .with("debian:1", image(&["base"], None))
+                .with("family/p-app:1", image(layers, label))
+        }
+
+        fn with(mut self, reference: &str, image: Inspected) -> Self {
+            self.images.insert(reference.parse().unwrap(), image);
+            self
+        }
+    }
+
+    impl Engine for Scripted {
+        async fn answers(&self) -> bool {
+            true
+        }
+
+        async fn images(&self) -> Result<BTreeMap<ImageRef, ImageInfo>, EngineError> {
+            let listed = self.images.iter().map(|(reference, image)| {
+                let Inspected { id, labels, size, .. } = image.clone();
+                (reference.clone(), ImageInfo { id, labels, size })
+            });
+            Ok(listed.collect())
+        }
+
+        async fn image(&self, reference: &ImageRef) -> Result<Option<Inspected>, EngineError> {
+            Ok(self.images.get(reference).cloned())
+        }
+
+        async fn pull(&self, _: &ImageRef, _: Option<&str>) -> Result<(), EngineError> {
+            unreachable!("nothing is pulled")
+        }
+
+        async fn build(&self, _: BuildRequest<'_>, _: Sink<'_>) -> Result<Inspected, EngineError> {
+            unreachable!("nothing is built")
+        }
+
+        async fn squash(
+            &self,
+            _: Inspected,
+            _: &ImageRef,
+            _: Option<&Inspected>,
+            _: &Squashing,
+            _: Sink<'_>,
+        ) -> Result<Inspected, EngineError> {
+            unreachable!("nothing is squashed")
+        }
+
+        async fn tag(&self, _: &str, _: &ImageRef) -> Result<(), EngineError> {
+            unreachable!("nothing is tagged")
+        }
+
+        async fn discard(&self, _: &str) {
+            unreachable!("nothing is discarded")
+        }
+
+        async fn push(&self, _: &str, _: &ImageRef, _: Sink<'_>) -> Result<String, EngineError> {
+            unreachable!("nothing is pushed")
+        }
+    }
+
+    impl ImageRegistry for Scripted {
+        fn digest<'a>(
+            &'a self,
+            _: &'a ImageRef,
+        ) -> BoxFuture<'a, Result<Option<String>, registry::Error>> {
+            unreachable!("no external image is ambiguous")
+        }
+
+        fn labels<'a>(
+            &'a self,
+            image: &'a ImageRef,
+        ) -> BoxFuture<'a, Result<BTreeMap<String, String>, registry::Error>> {
+            let label = self.in_registry.get(&image.to_string()).cloned();
+            let labels = label.map(|label| (LABEL.to_owned(), label)).into_iter().collect();
+            Box::pin(async { Ok(labels) })
+        }
+
+        fn confirm_pushed<'a>(
+            &'a self,
+            _: &'a ImageRef,
+            _: &'a str,
+        ) -> BoxFuture<'a, Result<Vec<String>, NotServed>> {
+            unreachable!("nothing is pushed")
+        }
+
+        fn push_list<'a>(
+            &'a self,
+            _: &'a ImageRef,
+            _: &'a [ImageRef],
+        ) -> BoxFuture<'a, Result<String, PushListError>> {
+            unreachable!("nothing is pushed")
+        }
+
+        fn take_notices(&self) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn save_labels(&self) {}
+    }
+
+    fn inputs(graph: &Graph) -> BTreeMap<ImageName, BuildInput> {
+        let options = Arc::new(BuildOptions {
+            builder: Builder::Classic,
+            cache: true,
+            keep: false,
+            network_mode: "host".to_owned(),
+            platform: None,
+            build_args: BTreeMap::new(),
+            squash: None,
+            secrets: BuildSecrets::default(),
+        });
+        let input = |image: &graph::Image| {
+            let context = Context::new(image.text.clone(), []);
+            (image.name.clone(), BuildInput { context, sources: None, options: options.clone() })
+        };
+        graph.images().iter().map(input).collect()
+    }
+
+    const PACE: source::Pace = source::Pace { silence: Duration::from_secs(1) };
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    fn survey(engine: &Scripted, graph: &Graph) -> Survey {
+        let (plan, inputs) = (Plan::new(graph, &Selection::default(), &Facts::default()), inputs(graph));
+        block_on(Survey::of(engine, engine, &plan, &inputs, false, PACE, &|_| {})).unwrap()
+    }
+
+    /// Returns the label that a build of `app` would give its image.
+    fn expected_label(graph: &Graph) -> String {
+        let survey = survey(&Scripted::default().with("debian:1", image(&["base"], None)), graph);
+        survey.expected[&ImageName::new("app")].label()
+    }
+
+    /// Returns the state of `app` in a word.
+    fn state_of_app(engine: &Scripted, graph: &Graph) -> String {
+        let app = &graph.images()[graph.index_of(&ImageName::new("app")).unwrap()];
+        match survey(engine, graph).standing(app).unwrap() {
+            Standing::Absent => "absent".to_owned(),
+            Standing::Unlabelled => "unlabelled".to_owned(),
+            Standing::Unchanged => "unchanged".to_owned(),
+            Standing::Misplaced => "misplaced".to_owned(),
+            Standing::Changed(changes) => format!("{} changed", changes.len()),
+            Standing::BuiltAs(fingerprint) => format!("built as {fingerprint}"),
+        }
+    }
+
+    /// Returns the label in the first format, whose images were tagged without a check of their layers.
+    fn of_first_format(label: &str) -> String {
+        format!("{} {{}}", in_label(label))
+    }
+
+    #[test]
+    fn state_of_an_image_follows_its_label_and_layers() {
+        let graph = graph(FAMILY).unwrap();
+        let label = expected_label(&graph);
+        let on_base = ["base", "app"];
+        let table = [
+            (Scripted::default().with("debian:1", image(&["base"], None)), "absent"),
+            (Scripted::with_app(&on_base, None), "unlabelled"),
+            (Scripted::with_app(&on_base, Some(label.clone())), "unchanged"),
+            (Scripted::with_app(&on_base, Some(of_first_format(&label))), "unchanged"),
+            (Scripted::with_app(&["else", "app"], Some(of_first_format(&label))), "misplaced"),
+            (Scripted::with_app(&on_base, Some("0123".to_owned())), "built as 0123"),
+        ];
+        for (engine, expected) in table {
+            assert_eq!(state_of_app(&engine, &graph), expected);
+        }
+    }
+
+    #[test]
+    fn image_on_another_base_is_changed() {
+        let graph = graph(FAMILY).unwrap();
+        let engine = Scripted::with_app(&["base", "app"], Some(expected_label(&graph)));
+        let engine = engine.with("debian:1", image(&["newer base"], None));
+        assert_eq!(state_of_app(&engine, &graph), "1 changed");
+    }
+
+    #[test]
+    fn unchanged_images_are_where_the_places_accept_them() {
+        let graph = graph(FAMILY).unwrap();
+        let label = expected_label(&graph);
+        let app = || reference("app").to_string();
+        let in_engine = || Scripted::with_app(&["base", "app"], Some(label.clone()));
+        let nowhere = || Scripted::default().with("debian:1", image(&["base"], None));
+        let with_registry = |engine: Scripted, label: &str| Scripted {
+            in_registry: BTreeMap::from([(app(), label.to_owned())]),
+            ..engine
+        };
+        let places = |in_registry, pushed_to| Places {
+            in_registry,
+            pushed_to,
+            retry: RetryPolicy { retries: 0, max_pause: Duration::ZERO },
+            at_once: 2,
+        };
+        let (engine, registry) = (Some(Whereabouts::Engine), Some(Whereabouts::Registry));
+        let pushed: Option<&[String]> = Some(&[]);
+        let table = [
+            (in_engine(), places(false, None), engine),
+            (in_engine(), places(false, pushed), None),
+            (with_registry(in_engine(), &label), places(false, pushed), engine),
+            (with_registry(nowhere(), &label), places(false, None), None),
+            (with_registry(nowhere(), &label), places(true, None), registry),
+            (with_registry(nowhere(), "0123 {}"), places(true, None), None),
+        ];
+        for (scripted, places, expected) in table {
+            let plan = Plan::new(&graph, &Selection::default(), &Facts::default());
+            let survey = survey(&scripted, &graph);
+            let found = block_on(survey.unchanged(&scripted, &plan, &places, &|_| {})).unwrap();
+            assert_eq!(found.get(&ImageName::new("app")).copied(), expected, "{places:?}");
+        }
+    }
 }

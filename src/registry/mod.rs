@@ -23,3 +23,6 @@ pub use image_registry::{EngineConfig, ImageRegistry, NotServed, PushListError, 
 pub use label_cache::LabelCache;
 pub use registries::Registries;
 pub use registry_error::{Error, Kind};
+
+#[cfg(test)]
+mod request_count_tests;

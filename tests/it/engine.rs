@@ -56,6 +56,7 @@ by_every_way! {
     a_sibling_is_mounted_from
     failure_affects_descendants_alone
     failed_builds_are_retried
+    dockerfile_that_cannot_be_parsed_is_not_retried
     a_second_run_builds_nothing
     only_changed_images_are_rebuilt
     an_existing_parent_is_skipped_and_its_child_is_built_on_it
@@ -156,6 +157,13 @@ fn failure_affects_descendants_alone(way: Way) {
     assert!(reason.contains('7'), "{reason}");
     let log = fs::read_to_string(logs.path().join("000_FAILED_mid.log")).unwrap();
     assert!(log.contains("about to fail"), "{log}");
+}
+
+fn dockerfile_that_cannot_be_parsed_is_not_retried(way: Way) {
+    let family = Built::by(way, &[("bad", "FROM debian:bookworm\nRUNN true\n")]);
+    let run = family.build(&["--retries", "3"]).expect(1);
+    assert_eq!(run.summary()["failed"][0]["attempts"], 1);
+    assert!(run.stderr.to_lowercase().contains("unknown instruction"), "{run:?}");
 }
 
 fn failed_builds_are_retried(way: Way) {
