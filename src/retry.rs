@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 /// Pause after the first attempt.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -53,11 +55,13 @@ impl RetryPolicy {
     ) -> Result<T, E> {
         let mut attempt = 1;
         loop {
-            let error = match operation(attempt).await {
+            let span = tracing::debug_span!(target: "kiln::retry", "attempt", number = attempt);
+            let error = match operation(attempt).instrument(span).await {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             let Some(pause) = self.pause(attempt, error.prospect()) else { return Err(error) };
+            tracing::debug!(target: "kiln::retry", attempt, milliseconds = pause.as_millis(), "pause");
             notify(pause, &error);
             tokio::time::sleep(pause).await;
             attempt += 1;

@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure, end_with};
 use super::grammar::command_line;
 use super::{
     affected_command, arguments, build_command, completions_command, config_command,
-    explain_command, lint_command, man_command, signals, terminal, tree_command,
+    explain_command, lint_command, man_command, signals, terminal, trace, tree_command,
 };
 use crate::console;
 use crate::settings::options::CommandName;
@@ -60,6 +60,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
     if is_in_a_job() || names_a_service(&arguments) {
         console::expect_service();
     }
+    trace::start()?;
     let matches = match command_line().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return Ok(terminal::print_usage(error)),

@@ -25,6 +25,7 @@ mod secret_values;
 mod session;
 mod signals;
 mod terminal;
+mod trace;
 mod tree_command;
 
 pub use entry::main;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -161,7 +161,10 @@ impl Transport {
         if let Some((media_type, content)) = &question.body {
             request = request.header(CONTENT_TYPE, media_type).body(content.clone());
         }
-        let sent = request.send().await.map_err(|error| {
+        let started = Instant::now();
+        let sent = request.send().await;
+        trace_request(&question.method, url, &sent, started.elapsed());
+        let sent = sent.map_err(|error| {
             if error.is_connect() {
                 // The host's name may resolve to another address by now.
                 self.clients().remove(&key(url));
@@ -289,6 +292,27 @@ pub(super) fn shown_origin(url: &Url) -> String {
 fn broken(url: &Url, error: reqwest::Error) -> Error {
     let error = error.without_url();
     Error::out_of_reach(format!("{}: {}", shown_origin(url), with_causes(&error)))
+}
+
+/// Traces a request: its method, host and path, and the status of the answer. The query, the
+/// headers and the bodies may contain secrets.
+fn trace_request(
+    method: &Method,
+    url: &Url,
+    sent: &Result<Response, reqwest::Error>,
+    took: Duration,
+) {
+    let (host, path, milliseconds) = (shown_origin(url), url.path(), took.as_millis());
+    match sent {
+        Ok(response) => {
+            let status = response.status().as_u16();
+            tracing::debug!(target: "kiln::registry", %method, host, path, status, milliseconds);
+        }
+        Err(error) => {
+            let error = if error.is_connect() { "not connected" } else { "no answer" };
+            tracing::debug!(target: "kiln::registry", %method, host, path, error, milliseconds);
+        }
+    }
 }
 
 /// Returns true if the server closes the connection after this answer.

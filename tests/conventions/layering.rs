@@ -211,6 +211,8 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("tonic", "engine"),
     ("tower_layer", "registry"),
     ("tower_service", "engine registry"),
+    ("tracing", "engine registry retry"),
+    ("tracing_subscriber", "cli"),
     ("walkdir", "tree"),
 ];
 

@@ -83,9 +83,16 @@ fn run_leaves_no_secret_behind() {
         "--summary-json-file",
         &of_kept("summary.json"),
     ]);
-    command.env("PLANTED", LENT).env("DOCKER_CONFIG", config.parent().unwrap());
+    command
+        .env("KILN_LOG", "trace")
+        .env("PLANTED", LENT)
+        .env("DOCKER_CONFIG", config.parent().unwrap());
     let run = Run::of(command).expect(1);
     assert!(run.stderr.contains("the build argument API_TOKEN looks like a secret"), "{run:?}");
+    assert!(
+        run.stderr.contains("kiln::registry") && run.stderr.contains("kiln::engine"),
+        "{run:?}"
+    );
     let summary = fs::read_to_string(of_kept("summary.json")).unwrap();
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
     let names = |list: &str| -> Vec<_> {

@@ -6,13 +6,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper::body::Incoming;
 use hyper::header::UPGRADE;
 use hyper::upgrade::Upgraded;
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -112,9 +112,12 @@ impl Connections {
             let reason = "sessions are not bollard's to open";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason).into());
         }
-        let path = request.uri().path().to_owned();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let records = request.extensions_mut().remove::<Records>();
+        let started = Instant::now();
         let response = self.client.request(request).await;
+        let status = response.as_ref().ok().map(|response| response.status().as_u16());
+        self.trace(&method, &path, status, started.elapsed());
         let response = response.map_err(|error| match self.connect_error(&error) {
             Some(failure) => bollard::errors::Error::from(io::Error::other(failure)),
             None => error.into(),
@@ -137,7 +140,10 @@ impl Connections {
         let uri = format!("http://{}{path}", self.authority());
         *request.uri_mut() = uri.parse().expect("a host and a path");
         let request = request.map(|()| bollard::body_full(bytes::Bytes::new()));
+        let started = Instant::now();
         let response = self.client.request(request).await.map_err(|error| self.broken(&error))?;
+        let status = response.status().as_u16();
+        self.trace(&Method::POST, path, Some(status), started.elapsed());
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let status = response.status();
             return Err(EngineError::Refused(format!("{path} was answered with {status}")));
@@ -146,6 +152,13 @@ impl Connections {
             meter.lift();
         }
         hyper::upgrade::on(response).await.map_err(|error| self.broken(&error))
+    }
+
+    /// Traces a request: its method, host and path, and the status of the answer; `None` if there is
+    /// none. The query, the headers and the bodies may contain secrets.
+    fn trace(&self, method: &Method, path: &str, status: Option<u16>, took: Duration) {
+        let (host, milliseconds) = (self.authority(), took.as_millis());
+        tracing::debug!(target: "kiln::engine", %method, host, path, status, milliseconds);
     }
 
     /// Returns the failure behind a failed request: the one in its error, or a stored refusal.
