@@ -8,10 +8,10 @@ use clap::{Arg, ArgMatches, Command};
 use serde::Serialize;
 
 use super::arguments;
+use super::build_session::refuse_empty;
 use super::difference_text::{own_first, told};
 use super::exit::{Exit, Failure};
 use super::host::{HOST, SILENT_HOST};
-use super::session::refuse_empty;
 use super::terminal;
 use crate::console::Json;
 use crate::fingerprint::{Change, Difference};

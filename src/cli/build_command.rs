@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::arguments;
 use super::build_durations::{self, Stopwatch};
+use super::build_session::{BuildSession, refuse_empty, runtime, unless_interrupted};
 use super::exit::{Exit, Failure};
 use super::host::{HOST, SILENT_HOST};
 use super::lists;
@@ -16,7 +17,6 @@ use super::name_locks::lock_image_names;
 use super::plan_view;
 use super::report_input::catalogue;
 use super::reports::Reports;
-use super::session::{BuildSession, refuse_empty, runtime, unless_interrupted};
 use super::terminal;
 use crate::console;
 use crate::engine::docker::DockerEngine;

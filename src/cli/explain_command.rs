@@ -3,9 +3,9 @@
 use clap::{Arg, ArgMatches, Command};
 
 use super::arguments;
+use super::build_session::{BuildSession, runtime, unless_interrupted};
 use super::exit::{Exit, Failure};
 use super::host::{HOST, SILENT_HOST};
-use super::session::{BuildSession, runtime, unless_interrupted};
 use super::terminal;
 use crate::console::Listing;
 use crate::diagnostic::Diagnostic;

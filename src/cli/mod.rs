@@ -5,6 +5,7 @@ mod affected_command;
 mod arguments;
 mod build_command;
 mod build_durations;
+mod build_session;
 mod clock;
 mod completions_command;
 mod config_command;
@@ -22,7 +23,7 @@ mod plan_view;
 mod report_input;
 mod reports;
 mod secret_values;
-mod session;
+
 mod signals;
 mod terminal;
 mod trace;

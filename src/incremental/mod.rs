@@ -2,11 +2,11 @@
 
 mod build_inputs;
 mod error;
-mod facts;
+mod gather;
 mod since;
 pub mod survey;
 
 pub use build_inputs::{build_inputs, pace};
 pub use error::SurveyError;
-pub use facts::{Found, Subject};
+pub use gather::{Found, Subject};
 pub use since::{Before, Changes, Differences, changes_since};

@@ -506,7 +506,8 @@ mod tests {
     }
 
     fn survey(engine: &Scripted, graph: &Graph) -> Survey {
-        let (plan, inputs) = (Plan::new(graph, &Selection::default(), &Facts::default()), inputs(graph));
+        let (plan, inputs) =
+            (Plan::new(graph, &Selection::default(), &Facts::default()), inputs(graph));
         block_on(Survey::of(engine, engine, &plan, &inputs, false, PACE, &|_| {})).unwrap()
     }
 

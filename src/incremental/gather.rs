@@ -68,7 +68,8 @@ impl Found {
             let survey =
                 Survey::of(engine, registry, &wanted, inputs, pull, pace(run), warn).await?;
             if skips {
-                found.facts.unchanged = survey.unchanged(registry, &wanted, &places(run), warn).await?;
+                found.facts.unchanged =
+                    survey.unchanged(registry, &wanted, &places(run), warn).await?;
             }
             found.survey = Some(survey);
         }
