@@ -170,7 +170,7 @@ fn failed_builds_are_retried(way: Way) {
     let family = Built::by(way, &[("flaky", "FROM debian:bookworm\nRUN exit 3\n")]);
     let run = family.build(&["--retries", "1"]).expect(1);
     assert_eq!(run.summary()["failed"][0]["attempts"], 2);
-    assert!(run.stderr.contains("next try in"), "{run:?}");
+    assert!(run.stderr.contains("retrying in"), "{run:?}");
 }
 
 fn a_second_run_builds_nothing(way: Way) {
