@@ -1,5 +1,8 @@
 //! The end of the program: the exit code, the errors of a command, and the only way out.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use signal_hook::low_level;
 
 use crate::console;
@@ -67,12 +70,24 @@ impl From<SurveyError> for Failure {
     }
 }
 
+/// True once a signal ends the program.
+static ENDED_BY_SIGNAL: AtomicBool = AtomicBool::new(false);
+
 /// Prints the errors of a command that failed, and ends the program.
 pub fn end_with(result: Result<Exit, Failure>) -> ! {
-    end(result.unwrap_or_else(|failure| {
+    // The signal's thread has removed the temporary folders. Errors because of that are none.
+    while ENDED_BY_SIGNAL.load(Ordering::SeqCst) {
+        thread::park();
+    }
+    let exit = result.unwrap_or_else(|failure| {
         console::say_diagnostics(&failure.diagnostics);
         failure.exit
-    }))
+    });
+    files::remove_temporary_folders();
+    console::flush();
+    // Skip destructors: otherwise the allocator would release all memory block by block; the OS
+    // reclaims it at once.
+    low_level::exit(exit as i32)
 }
 
 /// Prints the diagnostic and ends the program, because its current work does not terminate.
@@ -80,23 +95,23 @@ pub fn give_up(why: Diagnostic) {
     end_with(Err(why.into()))
 }
 
-/// Ends the program.
-pub fn end(exit: Exit) -> ! {
-    clean_up();
-    // Skip destructors: otherwise the allocator would release all memory block by block; the OS
-    // reclaims it at once.
-    low_level::exit(exit as i32)
+/// Ends an interrupted run at once, because of another signal.
+pub fn end_interrupted() -> ! {
+    clean_up_after_signal();
+    low_level::exit(Exit::Interrupted as i32)
 }
 
 /// Ends the program as the signal would have ended it.
 pub fn end_by(signal: i32) -> ! {
-    clean_up();
+    clean_up_after_signal();
     // Fails for signals that end no program.
     drop(low_level::emulate_default_handler(signal));
     low_level::exit(Exit::Interrupted as i32)
 }
 
-fn clean_up() {
+/// Removes the temporary folders. Nothing is flushed: another thread may be blocked while it writes
+/// to standard output, and the signal is to end that, too.
+fn clean_up_after_signal() {
+    ENDED_BY_SIGNAL.store(true, Ordering::SeqCst);
     files::remove_temporary_folders();
-    console::flush();
 }

@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use tokio::sync::oneshot;
 
-use super::exit::{Exit, Failure, end, end_by};
+use super::exit::{Failure, end_by, end_interrupted};
 use crate::diagnostic::Diagnostic;
 
 /// Signals that ask the program to end.
@@ -68,7 +68,7 @@ fn handle_signal(signal: i32) {
                 end_by(signal);
             }
         }
-        Effect::EndBySecond if signal == SIGINT => end(Exit::Interrupted),
+        Effect::EndBySecond if signal == SIGINT => end_interrupted(),
         Effect::EndBySecond => {}
     }
 }

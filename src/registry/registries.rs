@@ -138,9 +138,9 @@ impl Registries {
         let served = self.repository(image).await?.digest(tag_or_digest(image)).await?;
         Ok(match served {
             Some(served) if served.as_str() == digest => Ok(()),
-            Some(served) => {
-                Err(format!("{digest} was pushed as {image}, but the registry serves {served}"))
-            }
+            Some(served) => Err(format!(
+                "the registry serves {served} as {image} instead of the pushed {digest}"
+            )),
             None => Err(format!("the registry does not have {image}")),
         })
     }

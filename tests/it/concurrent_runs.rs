@@ -19,7 +19,7 @@ fn second_run_for_the_same_names_waits_with_a_message() {
     let mut heard = BufReader::new(first.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(heard.any(|line| line == "slow: building"), "the first run never began");
     let second = tree.build(&["--skip-unchanged"]).expect(0);
-    let waiting = format!("waiting for another run (process {}) to be done with", first.id());
+    let waiting = format!("waiting for another run (process {}) to finish with", first.id());
     assert!(second.stderr.contains(&waiting), "{second:?}");
     assert!(second.stderr.contains(&format!("{}/one-binary-*:t", tree.namespace())), "{second:?}");
     // The second run finds the images of the first.
@@ -33,7 +33,7 @@ fn second_run_for_the_same_names_waits_with_a_message() {
     let state = state.path().join("file");
     fs::write(&state, "").unwrap();
     let unlocked = tree.build(&["--state-dir", state.to_str().unwrap()]).expect(0);
-    assert!(unlocked.stderr.contains("no other run is kept apart"), "{unlocked:?}");
+    assert!(unlocked.stderr.contains("this run can't lock its images"), "{unlocked:?}");
 }
 
 #[test]
@@ -220,6 +220,6 @@ fn run_without_a_lock_folder_is_warned_about() {
     let mut command = tree.command(&[]);
     command.env_remove("HOME").env_remove("XDG_STATE_HOME");
     let run = Run::of(command).expect(0);
-    assert!(run.stderr.contains("no other run is kept apart from this"), "{run:?}");
+    assert!(run.stderr.contains("this run can't lock its images against other runs"), "{run:?}");
     assert!(run.stderr.contains("name one with --state-dir"), "{run:?}");
 }

@@ -143,7 +143,8 @@ fn unreachable_engine_is_reported_with_the_cause() {
     let stale = folder.path().join("stale.sock");
     drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
     let stale = format!("unix://{}", stale.display());
-    image.is_out_of_reach(&[("DOCKER_HOST", &stale)], &[&stale, "nobody listens on the socket"]);
+    image
+        .is_out_of_reach(&[("DOCKER_HOST", &stale)], &[&stale, "no process listens on the socket"]);
     let wrong = image.build(&[("DOCKER_HOST", "localhost:2375")]).expect(2);
     assert!(wrong.stderr.contains("write unix:///path, tcp://host:port"), "{wrong:?}");
 }
@@ -228,7 +229,7 @@ fn tls_connection_needs_trust_on_both_sides() {
         ];
         image.is_out_of_reach(&variables, &[&[host.as_str()], words].concat());
     };
-    let of_another_ca = ["its certificate is not trusted", "ca.pem has to hold the CA"];
+    let of_another_ca = ["its certificate is not trusted", "ca.pem must contain the CA"];
     refused(&proxy, others.folder(), &of_another_ca);
     refused(&elsewhere, ours.folder(), &["its certificate is for another host"]);
     refused(&Proxy::plain(), ours.folder(), &["it does not speak TLS"]);
@@ -359,7 +360,10 @@ fn errors_of_ssh_are_reported() {
     let nobody = format!("ssh://127.0.0.1:{port}");
     refused(&nobody, &[&nobody, "ssh: ", "Connection refused"]);
     let host = format!("ssh://127.0.0.1:{}", server.port);
-    refused(&format!("{host}/nonexistent/e.sock"), &["/nonexistent/e.sock", "by hand"]);
+    refused(
+        &format!("{host}/nonexistent/e.sock"),
+        &["/nonexistent/e.sock", "to test it, run: ssh"],
+    );
     fs::write(server.folder.path().join("known_hosts"), "").unwrap();
     refused(&host, &["Host key verification failed"]);
     let variables = [("PATH", "/nonexistent"), ("DOCKER_HOST", host.as_str())];

@@ -150,7 +150,7 @@ fn an_engine_that_is_killed_and_comes_back_is_waited_for() {
         let mut built = run.names("built");
         built.sort();
         assert_eq!(built.len(), names.len(), "{builder}");
-        assert!(run.stderr.contains("failed, next try in"), "{builder}: {run:?}");
+        assert!(run.stderr.contains("failed, retrying in"), "{builder}: {run:?}");
         for name in &names {
             assert!(engine.has(&tree, name), "{builder}: {name}");
         }

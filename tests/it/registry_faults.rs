@@ -283,7 +283,7 @@ fn served_digest_must_match_the_pushed_one() {
         (
             "another digest",
             Misdeed::Answer(200, OTHER_DIGEST, ""),
-            "but the registry serves sha256:0000",
+            "the registry serves sha256:0000",
         ),
         ("nothing", Misdeed::Answer(404, "", UNKNOWN), "the registry does not have"),
     ];

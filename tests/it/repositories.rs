@@ -306,7 +306,7 @@ fn git_directory_elsewhere_is_refused() {
         (
             "file",
             |git, other| fs::write(git, format!("gitdir: {}\n", other.display())).unwrap(),
-            "its .git leads to",
+            "its .git points to",
         ),
         (
             "text",

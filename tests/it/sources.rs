@@ -238,7 +238,7 @@ fn silent_servers_are_given_up() {
         reason(run);
         // A second attempt may succeed.
         let run = soon(build(&tree, &text, &["--timeout", "1", "--retries", "1"]), 40);
-        assert!(run.stderr.contains("next try in"), "{location}: {run:?}");
+        assert!(run.stderr.contains("retrying in"), "{location}: {run:?}");
         reason(run);
     }
     assert!(left_behind(&format!("127.0.0.1:{port}")).is_empty());
