@@ -107,7 +107,7 @@ mod tests {
         let waiting = {
             let file = file.clone();
             std::thread::spawn(move || {
-                send.send(Lock::take(&file, "it", &|_| {}).map(drop)).unwrap()
+                send.send(Lock::take(&file, "it", &|_| {}).map(drop)).unwrap();
             })
         };
         assert!(receive.recv_timeout(Duration::from_millis(300)).is_err(), "it did not wait");

@@ -91,7 +91,7 @@ fn check_files(files: &[PathBuf], tree: Vec<String>) -> Result<Exit, Failure> {
     workspace::warn_of_no_effect(&layers, HOST.warn);
     match tree_and_profiles(&layers) {
         Ok((tree, profiles)) => {
-            errors.extend(check(&layers, tree.manifest(), &profiles, local_date()))
+            errors.extend(check(&layers, tree.manifest(), &profiles, local_date()));
         }
         Err(found) => errors.extend(found.0),
     }

@@ -150,7 +150,7 @@ fn of_engine(survey: &Survey, image: &graph::Image) -> Option<Vec<String>> {
         Standing::Unlabelled => say("    it has no fingerprint".to_owned()),
         Standing::Unchanged => say("    unchanged".to_owned()),
         Standing::Misplaced => {
-            say("    it is not built on the current layers of its parent".to_owned())
+            say("    it is not built on the current layers of its parent".to_owned());
         }
         Standing::Changed(changes) => {
             changes.iter().for_each(|change| say(format!("    {change}")));
