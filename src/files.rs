@@ -14,6 +14,8 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -27,8 +29,10 @@ pub const MOST_OF_CONFIGURATION: u64 = 16 * MIB;
 /// Temporary folders of this process that exist; `None` once the process is ending.
 static TEMPORARY: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
 
-/// Number of attempts to remove a folder that another thread may still be writing to.
-const REMOVALS: usize = 3;
+/// Number of attempts to remove a folder, and pause between two. Another thread may still be
+/// writing to it; its next file fails once the folder of that file is gone.
+const REMOVALS: usize = 100;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(2);
 
 /// A temporary folder, removed when it is dropped, or by [`remove_temporary_folders`].
 #[derive(Debug)]
@@ -77,8 +81,12 @@ pub fn private_folder(prefix: &str) -> io::Result<TemporaryFolder> {
 pub fn remove_temporary_folders() {
     let folders = temporary().take().unwrap_or_default();
     for folder in folders {
-        let removed = || fs::remove_dir_all(&folder).is_ok() || !folder.exists();
-        (0..REMOVALS).any(|_| removed());
+        for _ in 0..REMOVALS {
+            if fs::remove_dir_all(&folder).is_ok() || !folder.exists() {
+                break;
+            }
+            thread::sleep(REMOVAL_PAUSE);
+        }
     }
 }
 
