@@ -2,8 +2,8 @@
 //! leaves out, and the files of a context that BuildKit asks for.
 //!
 //! A pattern has the syntax of Go's `filepath.Match`, extended by `**` for any number of folders.
-//! It covers each path that it matches and everything below it. A later pattern that begins with
-//! `!` makes an exception. The rules are those of `github.com/moby/patternmatcher`.
+//! A pattern covers each path that it matches and everything below it. A later pattern that begins
+//! with `!` makes an exception. The rules are those of `github.com/moby/patternmatcher`.
 
 use std::iter::Peekable;
 use std::str::Chars;

@@ -1,7 +1,7 @@
 //! Tree of a release of kolla-build: the places of its parts, its version, and the manifest
 //! generated from its tables.
 //!
-//! Its parts are in different folders: templates, package repositories, and the Python package
+//! The parts are in different folders: templates, package repositories, and the Python package
 //! whose modules hold the tables. They are found in a checkout, in the prefix of an installation (a
 //! virtual environment), and from the folder of the templates alone.
 

@@ -14,20 +14,20 @@ pub enum Entry {
     Other,
 }
 
-/// What a case came to: the exit code, and files by their path. What is printed and compared is
-/// among them as a file of its own.
+/// Result of a case: the exit code, and files by their path. Output that is compared is one of the
+/// files.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub code: i32,
-    /// What was said about it: shown, but not compared.
+    /// Messages of the program: shown, but not compared.
     pub told: String,
     pub images: BTreeSet<String>,
     pub entries: BTreeMap<String, Entry>,
 }
 
 impl Outcome {
-    /// What is below the folders of images: those that have a Dockerfile. What is beside them, the
-    /// macros and the folders that only group images, no image is made of.
+    /// Returns the result with the files below the folders of images, which are those with a
+    /// Dockerfile. No image contains the other files: macros, and folders that only group images.
     pub fn of_tree(code: i32, mut entries: BTreeMap<String, Entry>) -> Self {
         let images: BTreeSet<String> = entries
             .keys()
@@ -50,7 +50,7 @@ impl Outcome {
         Self { code, told, ..Self::default() }
     }
 
-    /// How many files there are.
+    /// Returns the number of files.
     pub fn files(&self) -> usize {
         self.entries.values().filter(|entry| matches!(entry, Entry::File(_))).count()
     }
@@ -117,7 +117,7 @@ pub fn compare(expected: &Outcome, actual: &Outcome) -> Vec<Difference> {
     found
 }
 
-/// How many lines of a difference are shown.
+/// Number of lines of a difference that are shown.
 const LINES: usize = 40;
 
 impl fmt::Display for Difference {

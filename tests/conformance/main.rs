@@ -31,7 +31,7 @@ use serde_json::Value;
 
 // ------------------------------------------------------------------------------------ make test
 
-/// What the quick tests list, of the first configured base of a release.
+/// Cases of the quick tests that list images, for the first configured base of a release.
 const LISTS: [&str; 9] = [
     "list-default",
     "list-pattern",
@@ -196,7 +196,7 @@ fn chosen(matrix: &Matrix) -> Vec<&matrix::Release> {
 /// A case with what kolla-build came to and where Kiln differs.
 struct Compared {
     case: Case,
-    /// How many files were compared.
+    /// Number of files that were compared.
     files: usize,
     differences: Vec<Difference>,
 }
@@ -254,7 +254,7 @@ fn today() -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
-/// What there is to compare: of a run that failed, only that it did.
+/// Returns the part of a result that is compared: of a failed run, only the failure.
 fn outcome(case: &Case, left: Left) -> Outcome {
     let Left { code, stdout, stderr, dates, mut entries } = left;
     if code != 0 {
@@ -320,7 +320,7 @@ fn keep(version: &str, compared: &[Compared]) {
     fs::write(path, text).expect("a file");
 }
 
-/// How many differences are shown in full.
+/// Number of differences that are shown in full.
 const SHOWN: usize = 3;
 
 /// The first differences, and how many there are in all.

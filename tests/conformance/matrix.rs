@@ -47,12 +47,12 @@ impl fmt::Display for Version {
 #[serde(deny_unknown_fields)]
 pub struct Release {
     pub version: Version,
-    /// What it is among the others for.
+    /// Reason why the release is in the matrix.
     pub why: String,
     configured: [String; 2],
 }
 
-/// What there is from a release on.
+/// Bases and types that exist since a release.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Axes {
@@ -133,12 +133,12 @@ pub struct Case {
     pub environment: BTreeMap<String, String>,
     /// The folder of the configuration, below configurations/.
     pub folder: String,
-    /// Whether the release's own repos.yaml, changed, is put there.
+    /// True if the case gets a changed copy of the release's own repos.yaml.
     pub own_repos: bool,
 }
 
 impl Case {
-    /// Whether files are what it comes to, and not a list.
+    /// Returns true if the result of the case is files, and not a list.
     pub fn renders(&self) -> bool {
         self.arguments.iter().any(|argument| argument == "--template-only")
     }

@@ -31,14 +31,14 @@ pub fn directory() -> PathBuf {
     )
 }
 
-/// What a program left behind.
+/// Output and files of a program that ended.
 pub struct Left {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
     /// The dates on which it began and ended.
     pub dates: BTreeSet<String>,
-    /// What is below docker/ in its working directory.
+    /// Entries below docker/ in its working directory.
     pub entries: BTreeMap<String, Entry>,
 }
 
@@ -54,7 +54,7 @@ impl Release {
         Self { version: version.to_owned(), prefix: install(version) }
     }
 
-    /// What kolla-build came to in each of some cases, and the folder of each.
+    /// Returns the result of kolla-build for each case, and the folder of the case.
     pub fn run(&self, cases: &[Case]) -> Vec<(Left, PathBuf)> {
         let planned: Vec<Planned> = cases.iter().map(|case| self.plan(case)).collect();
         let missing: Vec<&Planned> = planned.iter().filter(|case| !case.result.exists()).collect();
@@ -62,7 +62,7 @@ impl Release {
         planned.into_iter().map(|planned| (read(&planned.result), planned.folder)).collect()
     }
 
-    /// What kolla-build comes to in some cases if it is started for each anew, as from a shell.
+    /// Returns the results of kolla-build for cases, started anew for each as from a shell.
     pub fn run_plainly(&self, cases: &[Case]) -> Vec<Left> {
         let scratch = tempfile::tempdir().expect("a temporary folder");
         let mut planned: Vec<Planned> = cases.iter().map(|case| self.plan(case)).collect();
@@ -73,7 +73,7 @@ impl Release {
         planned.iter().map(|planned| read(&planned.result)).collect()
     }
 
-    /// Where a case runs, and where its result is.
+    /// Returns the folder in which a case runs, and the file of its result.
     fn plan<'a>(&self, case: &'a Case) -> Planned<'a> {
         let mut files = BTreeMap::new();
         read_folder(&Path::new(HERE).join("configurations").join(&case.folder), "", &mut files)

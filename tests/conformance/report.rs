@@ -1,4 +1,4 @@
-//! What came of the matrix, as a table in docs/kolla.md.
+//! Results of the matrix, as a table in docs/kolla.md.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,9 +17,9 @@ pub struct Row {
     cases: usize,
     files: usize,
     different: usize,
-    /// How many differences have which cause.
+    /// Number of differences by cause.
     causes: BTreeMap<String, usize>,
-    /// How many differences nobody has accounted for.
+    /// Number of differences without a known cause.
     pub unknown: usize,
 }
 

@@ -15,7 +15,7 @@ use kiln::internals::tree::Tree;
 
 use crate::oracle::Release;
 
-/// By image and archive the entries: name, type, size.
+/// Entries of archives by image and archive, each with its name, type and size in bytes.
 type Listings = BTreeMap<String, BTreeMap<String, Vec<(String, String, u64)>>>;
 
 const RELEASE: &str = "23.0.0";
@@ -97,7 +97,7 @@ fn serve(file: &Path) -> String {
     url
 }
 
-/// What kolla-build makes of a configuration.
+/// Returns the archives that kolla-build makes with a configuration.
 fn theirs(release: &Release, config: &Path) -> Listings {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/sources.py");
     let mut python = Command::new(release.prefix.join("bin/python"));
@@ -112,7 +112,7 @@ fn theirs(release: &Release, config: &Path) -> Listings {
     serde_json::from_str(&run(python.arg(config))).expect("JSON")
 }
 
-/// What Kiln makes of it.
+/// Returns the archives that Kiln makes with it.
 fn ours(release: &Release, config: &Path) -> Listings {
     let flags = BTreeMap::from([("base", vec!["debian".to_owned()])]);
     let layers = Layers::gather(flags, &[config.to_owned()], &BTreeMap::new()).unwrap();

@@ -11,6 +11,9 @@ const REFUSED: [&str; 13] = [
     "These",
 ];
 
+/// Folders with source code.
+const FOLDERS: [&str; 2] = ["src", "tests"];
+
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -41,9 +44,9 @@ fn first_words(text: &str) -> Vec<&str> {
 
 #[test]
 fn doc_comments_begin_with_a_verb_or_a_noun() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut all, mut refused) = (0, Vec::new());
-    for path in sources(&root) {
+    for path in FOLDERS.iter().flat_map(|folder| sources(&root.join(folder))) {
         let text = fs::read_to_string(&path).unwrap();
         for word in first_words(&text) {
             all += 1;
@@ -63,9 +66,6 @@ const REFUSED_IN_NAMES: &str = "what|who|whose|it|its|which|how|where|why|whethe
 /// Words that no name of a test ends with: they do not say what is expected.
 const REFUSED_ENDINGS: &str = "(is|are)_told(_apart|_at_once)?|says?_so";
 
-/// Folders with sources of tests.
-const FOLDERS_OF_TESTS: [&str; 2] = ["src", "tests"];
-
 #[test]
 fn tests_are_named_for_a_unit_and_an_expectation() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -74,7 +74,7 @@ fn tests_are_named_for_a_unit_and_an_expectation() {
             .unwrap();
     let refused = Regex::new(&format!("^({REFUSED_IN_NAMES})_|_({REFUSED_ENDINGS})$")).unwrap();
     let (mut all, mut found) = (0, Vec::new());
-    for path in FOLDERS_OF_TESTS.iter().flat_map(|folder| sources(&root.join(folder))) {
+    for path in FOLDERS.iter().flat_map(|folder| sources(&root.join(folder))) {
         let text = fs::read_to_string(&path).unwrap();
         for name in name.captures_iter(&text).map(|name| name[1].to_owned()) {
             all += 1;

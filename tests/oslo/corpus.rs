@@ -15,20 +15,20 @@ pub struct Case {
 /// Cases in which Kiln differs, and is meant to.
 pub struct Difference {
     pub why: String,
-    /// What Kiln does.
+    /// Difference of Kiln.
     pub kiln: Way,
     pub cases: Vec<Case>,
 }
 
-/// How Kiln differs from oslo.config.
+/// Kind of a difference between Kiln and oslo.config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
-    /// It refuses what oslo.config reads.
+    /// Kiln refuses the input, and oslo.config reads it.
     Refuses,
-    /// It reads what oslo.config refuses.
+    /// Kiln reads the input, and oslo.config refuses it.
     Reads,
-    /// It reads something else.
+    /// Both read the input, with different results.
     ReadsOtherwise,
 }
 
@@ -141,10 +141,10 @@ struct Generators {
 #[serde(deny_unknown_fields)]
 struct Generator {
     name: String,
-    /// Where `{}` stands for what was put together.
+    /// Text in which `{}` stands for the joined parts.
     text: String,
     parts: Vec<Vec<String>>,
-    /// How often the lists are gone through.
+    /// Number of times that the lists are repeated.
     #[serde(default = "once")]
     times: usize,
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 /// The release whose options and tree are used.
 const RELEASE: &str = "23.0.0";
 
-/// What was read, or why it was refused.
+/// The value that was read, or the reason of the refusal.
 type Answer = Result<Value, String>;
 
 #[test]
@@ -84,7 +84,7 @@ fn alike(kiln: &Answer, oslo: &Answer) -> bool {
     way(kiln, oslo).is_none()
 }
 
-/// How Kiln differs, if it does.
+/// Returns the kind of the difference; `None` if there is none.
 fn way(kiln: &Answer, oslo: &Answer) -> Option<Way> {
     match (kiln, oslo) {
         (Ok(kiln), Ok(oslo)) => (kiln != oslo).then_some(Way::ReadsOtherwise),

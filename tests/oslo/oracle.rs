@@ -13,11 +13,11 @@ use crate::Answer;
 use crate::corpus::Case;
 use crate::isolation::isolate;
 
-/// What oslo.config makes of a case.
+/// Results of oslo.config for a case.
 pub struct Told {
-    /// Its files, one by one, as they are taken apart.
+    /// Result of parsing each of its files.
     pub parsed: Vec<Answer>,
-    /// What they mean, if that was asked.
+    /// Meaning of the files together, if that was requested.
     pub settled: Option<Answer>,
 }
 

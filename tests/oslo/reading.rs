@@ -61,7 +61,7 @@ impl Reader {
         settled["options"].as_object().expect("an object").keys().cloned().collect()
     }
 
-    /// What a case means.
+    /// Returns the meaning of a case.
     pub fn settled(&self, case: &Case) -> Answer {
         self.try_to_settle(case).map_err(|errors| told(&errors))
     }

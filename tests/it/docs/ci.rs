@@ -12,7 +12,7 @@ use super::reader::Reader;
 use super::{make_tree_of_the_guide, text_of};
 use crate::support::require_engine;
 
-/// What installs Kiln and all else in jobs: it is there already.
+/// Replacements of the commands that install Kiln and other programs in jobs: all are installed.
 const STAND_INS: &str = "cargo() { :; }\napt-get() { :; }\n\
     git() { [ \"$1\" = clone ] || command git \"$@\"; }\n";
 
@@ -22,7 +22,7 @@ const REPOSITORY: &str = "git init --quiet --initial-branch=main\n\
     git add docker build.conf\ngit commit --quiet -m one\n\
     git update-ref refs/remotes/origin/main main\nmkdir tmp";
 
-/// What a service gives to a job by itself, and what the file's user has set.
+/// Variables that a service sets in a job, and those that the user of the file has set.
 const OF_GITHUB: &str = "GITHUB_BASE_REF=main\nGITHUB_ENV=$PWD/env\nRUNNER_TEMP=$PWD/tmp\n";
 const OF_GITLAB: &str = "CI_PROJECT_DIR=$PWD\nCI_MERGE_REQUEST_DIFF_BASE_SHA=$(git rev-parse main)\n\
     REGISTRY=private.example.com\nREGISTRY_USER=me\nREGISTRY_PASSWORD=secret\nKILN_REPOSITORY=none";
@@ -122,7 +122,7 @@ fn does(reader: &mut Reader, command: &str) -> String {
     reader.said.clone()
 }
 
-/// Whether all files that a script names as results are there.
+/// Asserts that all files exist that a script names as results.
 fn files_are_there(reader: &Reader, script: &str) {
     let results = regex::Regex::new(r"-file (\S+)|--(?:report|junit) (\S+)").unwrap();
     let mut count = 0;

@@ -25,7 +25,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// The page that makes the tree which other pages begin with.
 const GUIDE: &str = "docs/guide.md";
 
-/// What a page begins with.
+/// State of the folder at the beginning of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     /// An empty folder.
@@ -87,8 +87,8 @@ fn not_run(page: &str) -> Vec<NotRun> {
     page::not_run(&text_of(page)).unwrap_or_else(|wrong| panic!("{page}, {wrong}"))
 }
 
-/// What is run for a check. An option more has the program do less: a wrong command line is refused
-/// all the same.
+/// Returns the command that is run for a check. An added option makes the program do less; it still
+/// rejects a wrong command line.
 fn checking(check: &Check, command: &str) -> String {
     match check {
         Check::Spelled => format!("{command} --help"),
@@ -265,7 +265,7 @@ fn options_in_the_text_are_there() {
     assert!(named > 100, "the options were not found");
 }
 
-/// What a link to a heading calls it.
+/// Returns the anchor of a heading, for links.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));

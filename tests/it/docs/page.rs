@@ -19,11 +19,11 @@ use regex::Regex;
 pub struct Step {
     /// The line of the page, counted from 1.
     pub line: usize,
-    /// What there is to do.
+    /// Action of the step.
     pub act: Act,
 }
 
-/// What there is to do.
+/// Action that a page asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     /// Write a file.
@@ -86,7 +86,10 @@ pub fn not_run(page: &str) -> Result<Vec<NotRun>, String> {
     marks.map(read).collect()
 }
 
-/// What a page has its reader do, or what is wrong with the page.
+/// Returns the steps of a page.
+///
+/// # Errors
+/// The mistake in the page, in words.
 pub fn steps(page: &str) -> Result<Vec<Step>, String> {
     let mut steps = Vec::new();
     let mut block: Option<Block> = None;
@@ -133,7 +136,7 @@ pub fn prose(page: &str) -> String {
     text
 }
 
-/// Whether a line is one that a shell is meant to run.
+/// Returns true if a line is a command for a shell.
 fn is_command(line: &str) -> bool {
     let programs = Regex::new(r"^(\$ |(sudo )?(kiln|kolla-build|docker|podman|make|cargo|git) )");
     programs.expect("a literal").is_match(line)
@@ -223,8 +226,8 @@ pub fn inserted(text: &str, heading: &str, lines: &str) -> Option<String> {
     Some(format!("{start}\n{heading}\n{lines}{again}{rest}"))
 }
 
-/// Whether what a command said is what a page shows. A line `...` stands for any lines, and `...` in
-/// a line for anything; times and digests are as they come.
+/// Returns true if the output of a command is the one that a page shows. A line `...` stands for any
+/// lines, and `...` in a line for any text; times and digests may differ.
 pub fn agrees(shown: &[String], said: &[String]) -> bool {
     match shown.split_first() {
         None => said.is_empty(),

@@ -15,11 +15,11 @@ const NAMESPACE: &str = "acme";
 /// Somebody who does what pages say.
 pub struct Reader {
     folder: tempfile::TempDir,
-    /// What stands in pages, with what stands for it here.
+    /// Words in pages, each with its replacement on this machine.
     stand_ins: Vec<(String, String)>,
     /// The exit code of the last command.
     pub code: i32,
-    /// What it said.
+    /// Output of the last command.
     pub said: String,
     _registries: Vec<Registry>,
     _cleanup: Vec<Cleanup>,
@@ -71,7 +71,7 @@ impl Reader {
         self.folder.path().join(part)
     }
 
-    /// What stands in a page, as it is here.
+    /// Replaces the words of a page by those of this machine.
     pub fn here(&self, text: &str) -> String {
         self.stand_ins.iter().fold(text.to_owned(), |text, (theirs, ours)| {
             let word = regex::Regex::new(&format!(r"\b{}\b", regex::escape(theirs)));
@@ -79,7 +79,7 @@ impl Reader {
         })
     }
 
-    /// What is said here, as a page would show it.
+    /// Returns the lines of an output as a page would show them.
     fn there(&self, text: &str) -> Vec<String> {
         let text = self
             .stand_ins
@@ -156,7 +156,7 @@ impl Reader {
             .env_remove("RUST_BACKTRACE");
     }
 
-    /// Whether the last command failed.
+    /// Returns true if the last command failed.
     pub fn failed(&self) -> bool {
         self.code != 0
     }
