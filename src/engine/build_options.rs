@@ -128,3 +128,20 @@ pub struct BuildSecrets {
     /// Sockets of ssh agents, by id.
     pub agents: BTreeMap<String, PathBuf>,
 }
+
+#[cfg(test)]
+impl BuildOptions {
+    /// Returns options of the classic builder that change nothing, for tests.
+    pub fn plain() -> Self {
+        Self {
+            builder: Builder::Classic,
+            cache: true,
+            keep: false,
+            network_mode: "host".to_owned(),
+            platform: None,
+            build_args: BTreeMap::new(),
+            squash: None,
+            secrets: BuildSecrets::default(),
+        }
+    }
+}

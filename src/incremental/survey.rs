@@ -348,7 +348,7 @@ mod tests {
 
     use super::*;
     use crate::context::Context;
-    use crate::engine::{BuildOptions, BuildRequest, BuildSecrets, Builder, Sink, Squashing};
+    use crate::engine::{BuildOptions, BuildRequest, Sink, Squashing};
     use crate::graph::Graph;
     use crate::graph::tests::graph;
     use crate::plan::{Facts, Selection};
@@ -482,16 +482,7 @@ mod tests {
     }
 
     fn inputs(graph: &Graph) -> BTreeMap<ImageName, BuildInput> {
-        let options = Arc::new(BuildOptions {
-            builder: Builder::Classic,
-            cache: true,
-            keep: false,
-            network_mode: "host".to_owned(),
-            platform: None,
-            build_args: BTreeMap::new(),
-            squash: None,
-            secrets: BuildSecrets::default(),
-        });
+        let options = Arc::new(BuildOptions::plain());
         let input = |image: &graph::Image| {
             let context = Context::new(image.text.clone(), []);
             (image.name.clone(), BuildInput { context, sources: None, options: options.clone() })

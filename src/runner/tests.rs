@@ -12,8 +12,7 @@ use super::{Backends, BuildInput, Options, run};
 use crate::context::Context;
 use crate::dockerfile;
 use crate::engine::{
-    BuildOptions, BuildRequest, BuildSecrets, Builder, Engine, EngineError, ImageInfo, Inspected,
-    Output, Sink, Squashing,
+    BuildOptions, BuildRequest, Engine, EngineError, ImageInfo, Inspected, Output, Sink, Squashing,
 };
 use crate::event::{Event, Existing, Outcome};
 use crate::fingerprint::{LABEL, in_label};
@@ -388,19 +387,6 @@ fn options() -> Options {
     }
 }
 
-fn build_options() -> BuildOptions {
-    BuildOptions {
-        builder: Builder::Classic,
-        cache: true,
-        keep: false,
-        network_mode: "host".to_owned(),
-        platform: None,
-        build_args: BTreeMap::new(),
-        squash: None,
-        secrets: BuildSecrets::default(),
-    }
-}
-
 /// Runs the family. Returns `name status` of every image, and the events.
 fn run_family(
     engine: &Arc<Scripted>,
@@ -408,7 +394,7 @@ fn run_family(
     facts: &Facts,
     interrupt: impl Future<Output = ()>,
 ) -> (Vec<String>, Vec<Event>) {
-    run_graph(&graph(FAMILY).unwrap(), engine, options, &build_options(), facts, interrupt)
+    run_graph(&graph(FAMILY).unwrap(), engine, options, &BuildOptions::plain(), facts, interrupt)
 }
 
 fn run_graph(
@@ -617,7 +603,7 @@ fn an_image_is_pushed_to_all_registries() {
 fn built_image_is_squashed_down_to_its_parent() {
     let engine = Arc::new(Scripted::default());
     let squash = Some(Squashing { cleanup: true, tmp_dir: None });
-    let build = BuildOptions { squash, ..build_options() };
+    let build = BuildOptions { squash, ..BuildOptions::plain() };
     let graph = graph(FAMILY).unwrap();
     let everything = Facts::default();
     let (outcomes, events) =
@@ -658,7 +644,7 @@ fn joined(engine: Scripted) -> (Vec<String>, Vec<String>) {
         &for_two_platforms(),
         &Arc::new(engine),
         pushing,
-        &build_options(),
+        &BuildOptions::plain(),
         &Facts::default(),
         std::future::pending(),
     );
@@ -746,7 +732,7 @@ fn run_skewed(priorities: bool) -> (Duration, Vec<Event>) {
         &graph(&images).unwrap(),
         &engine,
         Options { threads: 3, durations, priorities, ..options() },
-        &build_options(),
+        &BuildOptions::plain(),
         &Facts::default(),
         std::future::pending(),
     );
@@ -869,7 +855,7 @@ fn packed_contexts_in_memory_are_bounded() {
         &graph(&images).unwrap(),
         &engine,
         Options { threads: 2, ..options() },
-        &build_options(),
+        &BuildOptions::plain(),
         &Facts::default(),
         std::future::pending(),
     );
