@@ -1,13 +1,5 @@
-//! The only module that writes to standard output and standard error.
-//!
-//! Text for people, terminals and services is written as a [`Line`], a [`Listing`] or a diagnostic.
-//! All three escape text of others ([`crate::visible`]), so that the only control characters
-//! written are newlines and the colours of Kiln's own words. If a continuous integration service
-//! reads the output, no text can become a command to it; Kiln's own commands are [`Command`]s. JSON
-//! for programs is written with such characters as JSON escapes, which mean the same.
-
-mod diagnostics;
-mod service;
+//! Writing to standard output and standard error: lines, listings, diagnostics and JSON, with the
+//! text of others escaped.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -17,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-pub use self::service::Command;
+use super::diagnostics;
+use super::service::{self, Command};
 use crate::diagnostic::Diagnostics;
 use crate::visible;
 
