@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::exit::{Exit, Failure};
-use super::host::HOST;
 use super::secret_values::read_secrets;
 use super::signals::interrupts;
 use super::terminal;
+use super::workspace_host::HOST;
 use crate::client_config::credentials::CredentialFiles;
 use crate::client_config::endpoint::Endpoint;
 use crate::diagnostic::Diagnostic;

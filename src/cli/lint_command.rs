@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::arguments;
 use super::exit::{Exit, Failure};
-use super::host::HOST;
 use super::terminal;
+use super::workspace_host::HOST;
 use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
 use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};

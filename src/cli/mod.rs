@@ -14,7 +14,6 @@ mod entry;
 mod exit;
 mod explain_command;
 mod grammar;
-mod host;
 mod lint_command;
 mod lists;
 mod man_command;
@@ -23,6 +22,7 @@ mod plan_view;
 mod report_input;
 mod reports;
 mod secret_values;
+mod workspace_host;
 
 mod signals;
 mod terminal;

@@ -8,17 +8,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::exit::Failure;
-use crate::console::{self, Json};
+use crate::console::{self, Json, Verbosity};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::event::Event;
 use crate::report::catalogue::Catalogue;
-use crate::report::ci::Ci;
 use crate::report::logs::Logs;
-use crate::report::progress::{Detail, Manner, Progress};
+use crate::report::progress::{DisplaySettings, Progress};
 use crate::report::record::Record;
 use crate::report::summary::Summary;
 use crate::report::{Subscriber, html, junit, summary_text};
-use crate::settings::{OutputSettings, Service, Verbosity};
+use crate::settings::OutputSettings;
 
 /// All subscribers of a run.
 pub struct Reports {
@@ -47,7 +46,7 @@ impl Reports {
             })?),
         };
         Ok(Self {
-            progress: Progress::on_stderr(manner(output, threads)),
+            progress: Progress::on_stderr(display(output, threads)),
             logs,
             record: Record::new(catalogue, output.logs_dir.clone()),
         })
@@ -98,19 +97,19 @@ impl Reports {
     }
 }
 
-/// Returns the output settings. With one thread, log lines of several images can't mix, so all are
-/// shown, as kolla-build does.
-fn manner(output: &OutputSettings, threads: usize) -> Manner {
-    let detail = match output.verbosity {
-        Verbosity::Quiet => Detail::Failures,
-        Verbosity::Normal if threads > 1 => Detail::Changes,
-        Verbosity::Normal | Verbosity::Debug => Detail::Logs,
+/// Returns the settings of the progress display. With one thread, log lines of several images can't
+/// mix, so all are shown, as kolla-build does.
+fn display(output: &OutputSettings, threads: usize) -> DisplaySettings {
+    let verbosity = match output.verbosity {
+        Verbosity::Normal if threads == 1 => Verbosity::Debug,
+        verbosity => verbosity,
     };
-    let ci = output.ci.map(|service| match service {
-        Service::GitHub => Ci::GitHub,
-        Service::GitLab => Ci::GitLab,
-    });
-    Manner { detail, is_terminal: console::can_draw(), colours: console::has_colours(), ci }
+    DisplaySettings {
+        verbosity,
+        is_terminal: console::can_draw(),
+        colours: console::has_colours(),
+        ci: output.ci,
+    }
 }
 
 fn write(what: &str, file: &Path, text: &str) -> Option<Diagnostic> {

@@ -11,8 +11,8 @@ mod output;
 mod service;
 
 pub use output::{
-    Colour, Json, LONGEST_TEXT, Line, Listing, Writer, above_bars, can_draw, expect_service, flush,
-    has_colours, has_colours_on_stdout, print, print_json, print_own, say, say_all,
-    say_diagnostics,
+    Colour, Json, LONGEST_TEXT, Line, Listing, Verbosity, Writer, above_bars, can_draw,
+    expect_service, flush, has_colours, has_colours_on_stdout, print, print_json, print_own, say,
+    say_all, say_diagnostics,
 };
-pub use service::Command;
+pub use service::{CiService, Command};

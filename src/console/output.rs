@@ -26,6 +26,17 @@ fn is_read_by_service() -> bool {
     IS_READ_BY_SERVICE.load(Ordering::Relaxed)
 }
 
+/// Amount of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Failures only.
+    Quiet,
+    /// Failures, and the start and the end of each build.
+    Normal,
+    /// Every line of the logs as well.
+    Debug,
+}
+
 /// Largest size of a text in a line, in bytes: nobody reads more, and terminals are slow to show
 /// it.
 pub const LONGEST_TEXT: usize = 64 << 10;

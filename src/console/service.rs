@@ -11,6 +11,15 @@ use std::fmt;
 
 use crate::visible;
 
+/// Service for continuous integration that keeps the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CiService {
+    /// GitHub Actions.
+    GitHub,
+    /// GitLab CI/CD.
+    GitLab,
+}
+
 /// Prefix of GitHub's commands, at the start of a line.
 const COMMAND: &str = "::";
 

@@ -1,6 +1,6 @@
 //! Functions that templates of kolla-build call.
 
-use super::packages;
+use super::debian_packages;
 use super::release_rules::Dialect;
 use super::repos::{self, Tables};
 
@@ -38,7 +38,7 @@ impl Functions {
     /// Returns the commands that install `packages` (names, and URLs of packages) with apt; `clean`
     /// removes the downloaded files afterwards.
     pub fn install_packages(&self, packages: &[String], clean: bool) -> String {
-        packages::debian_package_install(self.dialect.version(), packages, clean)
+        debian_packages::debian_package_install(self.dialect.version(), packages, clean)
     }
 
     /// Returns the instruction that enables or disables (`mode`) the repositories called `names`.

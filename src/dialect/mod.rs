@@ -4,8 +4,8 @@
 //! The functions depend on the release and on plain values only. Data that a release keeps as
 //! tables (bases, users, sources and so on) is not here: it is read from the release's own files.
 
+mod debian_packages;
 mod functions;
-mod packages;
 mod release_rules;
 mod repos;
 mod version;

@@ -10,50 +10,39 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::catalogue::Place;
-use crate::console::Command;
+use crate::console::{CiService, Command};
 use crate::image::ImageName;
 
-/// A service that keeps the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ci {
-    /// GitHub Actions.
-    GitHub,
-    /// GitLab CI/CD.
-    GitLab,
-}
-
-impl Ci {
-    /// Returns the commands that go before and after the log of a failed image, to fold it. `now`
-    /// is the time of the section.
-    pub fn fold(self, name: &ImageName, now: SystemTime) -> (Command, Command) {
-        let title = format!("log of {name}");
-        match self {
-            Self::GitHub => {
-                (Command::github("group", &[], &title), Command::github("endgroup", &[], ""))
-            }
-            Self::GitLab => {
-                let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let section = format!("kiln_{name}");
-                (
-                    Command::gitlab_section(now, &section, &title),
-                    Command::gitlab_section_end(now, &section),
-                )
-            }
+/// Returns the commands that go before and after the log of a failed image, so that `service` folds
+/// it. `now` is the time of the section.
+pub fn fold(service: CiService, name: &ImageName, now: SystemTime) -> (Command, Command) {
+    let title = format!("log of {name}");
+    match service {
+        CiService::GitHub => {
+            (Command::github("group", &[], &title), Command::github("endgroup", &[], ""))
+        }
+        CiService::GitLab => {
+            let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let section = format!("kiln_{name}");
+            (
+                Command::gitlab_section(now, &section, &title),
+                Command::gitlab_section_end(now, &section),
+            )
         }
     }
+}
 
-    /// Returns the command that shows the failure of an image next to its template line; `None` if
-    /// the service has none.
-    pub fn annotation(
-        self,
-        name: &ImageName,
-        text: &str,
-        place: Option<&Place>,
-    ) -> Option<Command> {
-        match self {
-            Self::GitHub => Some(error(name, text, place)),
-            Self::GitLab => None,
-        }
+/// Returns the command by which `service` shows the failure of an image next to its template line;
+/// `None` if the service has none.
+pub fn annotation(
+    service: CiService,
+    name: &ImageName,
+    text: &str,
+    place: Option<&Place>,
+) -> Option<Command> {
+    match service {
+        CiService::GitHub => Some(error(name, text, place)),
+        CiService::GitLab => None,
     }
 }
 
@@ -84,14 +73,14 @@ mod tests {
         };
         let name = ImageName::new("app").on(Some("one-source"));
         let annotation =
-            |text, place| Ci::GitHub.annotation(&name, text, place).unwrap().to_string();
+            |text, place| annotation(CiService::GitHub, &name, text, place).unwrap().to_string();
         assert_eq!(
             annotation("exit: 1,\r\n::error::", Some(&place)),
             "::error file=a%2Cb/100%25%3Ax,line=3,title=one-source/app is not built\
               ::exit: 1,%0A: :error::%0ARUN a:b \\"
         );
         assert_eq!(annotation("no", None), "::error title=one-source/app is not built::no");
-        let (beginning, end) = Ci::GitLab.fold(&name, UNIX_EPOCH);
+        let (beginning, end) = fold(CiService::GitLab, &name, UNIX_EPOCH);
         let (beginning, end) = (beginning.to_string(), end.to_string());
         assert!(beginning.contains(":0:kiln_one-source_app[collapsed=true]\r"), "{beginning:?}");
         assert!(end.contains("section_end:0:kiln_one-source_app\r"), "{end:?}");

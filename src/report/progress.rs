@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::ci::Ci;
+use super::ci;
 use super::format::{clock, rough};
 use super::record::{Entry, Fate, Record};
-use crate::console::{self, Colour, Command, LONGEST_TEXT, Line, Writer};
+use crate::console::{self, CiService, Colour, Command, LONGEST_TEXT, Line, Verbosity, Writer};
 use crate::event::{Event, Outcome, Pushed};
 use crate::image::ImageName;
 use crate::visible;
@@ -22,44 +22,34 @@ use crate::visible;
 /// Number of log lines shown for a failed image.
 const TAIL: usize = 20;
 
-/// Amount of detail.
+/// Settings of the display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Detail {
-    /// Failures only.
-    Failures,
-    /// The start and the end of each build.
-    Changes,
-    /// Every line of the logs as well.
-    Logs,
-}
-
-/// Output settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Manner {
-    /// Amount of detail.
-    pub detail: Detail,
+pub struct DisplaySettings {
+    /// Amount of output.
+    pub verbosity: Verbosity,
     /// True if lines may be drawn over.
     pub is_terminal: bool,
     /// True if colours are used.
     pub colours: bool,
     /// The continuous integration service that keeps the output; `None` if there is none.
-    pub ci: Option<Ci>,
+    pub ci: Option<CiService>,
 }
 
 /// Reports the progress of a run on standard error.
 pub struct Progress {
-    manner: Manner,
+    display: DisplaySettings,
     screen: Screen,
 }
 
 impl Progress {
     /// Returns a progress report on standard error: with bars on a terminal, unless only failures
     /// or all log lines are shown or a service keeps the output.
-    pub fn on_stderr(manner: Manner) -> Self {
-        let bars = manner.detail == Detail::Changes && manner.is_terminal && manner.ci.is_none();
+    pub fn on_stderr(display: DisplaySettings) -> Self {
+        let bars =
+            display.verbosity == Verbosity::Normal && display.is_terminal && display.ci.is_none();
         let screen =
             if bars { Screen::Bars(Bars::new()) } else { Screen::Lines(Writer::on_stderr()) };
-        Self { manner, screen }
+        Self { display, screen }
     }
 
     /// Reports an event that `record` has already handled.
@@ -82,7 +72,7 @@ impl Progress {
                 self.screen.step(name, &format!("{number}/{total} {}", in_a_bar(instruction)));
             }
             Event::Log { name, line } => {
-                if self.manner.detail == Detail::Logs {
+                if self.display.verbosity == Verbosity::Debug {
                     self.say(&of_log(name, line));
                 }
             }
@@ -119,7 +109,7 @@ impl Progress {
     }
 
     fn say_change(&mut self, line: &Line<'_>) {
-        if self.manner.detail != Detail::Failures {
+        if self.display.verbosity != Verbosity::Quiet {
             self.say(line);
         }
     }
@@ -181,18 +171,20 @@ impl Progress {
             let line = format!("line {} of its Dockerfile: {}", place.line, place.text);
             self.say(&about(name).text(line));
         }
-        let annotation =
-            self.manner.ci.and_then(|ci| ci.annotation(name, text, entry.place.as_ref()));
+        let annotation = self
+            .display
+            .ci
+            .and_then(|service| ci::annotation(service, name, text, entry.place.as_ref()));
         annotation.iter().for_each(|command| self.screen.command(command));
     }
 
     /// Shows the end of the log of a failed image, unless all log lines have been shown.
     fn tell_log(&mut self, name: &ImageName, entry: &Entry, record: &Record) {
-        if self.manner.detail == Detail::Logs || entry.tail.is_empty() {
+        if self.display.verbosity == Verbosity::Debug || entry.tail.is_empty() {
             return;
         }
         let now = record.at + entry.ended.unwrap_or_default();
-        let fold = self.manner.ci.map(|ci| ci.fold(name, now));
+        let fold = self.display.ci.map(|service| ci::fold(service, name, now));
         let shown = if fold.is_some() { entry.tail.len() } else { TAIL };
         if let Some((beginning, _)) = &fold {
             self.screen.command(beginning);
@@ -206,7 +198,7 @@ impl Progress {
     }
 
     fn colour(&self, colour: Colour) -> Option<Colour> {
-        self.manner.colours.then_some(colour)
+        self.display.colours.then_some(colour)
     }
 }
 
@@ -389,17 +381,21 @@ mod tests {
         }
     }
 
-    const PLAIN: Manner =
-        Manner { detail: Detail::Changes, is_terminal: false, colours: false, ci: None };
+    const PLAIN: DisplaySettings = DisplaySettings {
+        verbosity: Verbosity::Normal,
+        is_terminal: false,
+        colours: false,
+        ci: None,
+    };
 
-    fn told(manner: Manner) -> String {
-        told_of(run_of_all_fates(), manner)
+    fn told(display: DisplaySettings) -> String {
+        told_of(run_of_all_fates(), display)
     }
 
-    fn told_of(run: Vec<(Duration, Event)>, manner: Manner) -> String {
+    fn told_of(run: Vec<(Duration, Event)>, display: DisplaySettings) -> String {
         let paper = Paper::default();
-        let screen = Screen::Lines(Writer::on(Box::new(paper.clone()), manner.ci.is_some()));
-        let mut progress = Progress { manner, screen };
+        let screen = Screen::Lines(Writer::on(Box::new(paper.clone()), display.ci.is_some()));
+        let mut progress = Progress { display, screen };
         let mut record = Record::new(catalogue(), None);
         for (at, event) in run {
             record.hear(at, &event);
@@ -460,9 +456,9 @@ mod tests {
 
     #[test]
     fn hostile_text_becomes_neither_command_nor_control() {
-        for detail in [Detail::Failures, Detail::Changes, Detail::Logs] {
-            for ci in [Some(Ci::GitHub), Some(Ci::GitLab)] {
-                let text = told_of(hostile_run(), Manner { detail, ci, ..PLAIN });
+        for verbosity in [Verbosity::Quiet, Verbosity::Normal, Verbosity::Debug] {
+            for ci in [Some(CiService::GitHub), Some(CiService::GitLab)] {
+                let text = told_of(hostile_run(), DisplaySettings { verbosity, ci, ..PLAIN });
                 assert!(text.contains("add-mask]e"), "{text:?}");
                 for line in text.split('\n') {
                     let is_own = is_own_command(line);
@@ -478,7 +474,7 @@ mod tests {
 
     #[test]
     fn every_line_of_a_log_names_its_image() {
-        let text = told_of(hostile_run(), Manner { detail: Detail::Logs, ..PLAIN });
+        let text = told_of(hostile_run(), DisplaySettings { verbosity: Verbosity::Debug, ..PLAIN });
         let own = ["base", "good", "bad", "below-bad", "warning", "h:1/x:1"];
         for line in text.lines().skip(1) {
             let (start, _) = line.split_once([':', '|']).unwrap();
@@ -492,8 +488,9 @@ mod tests {
         let name = ImageName::new("bad");
         let line = "10%\r\u{1b}[32m20%\u{1b}[0m\r::error file=x::injected\r".to_owned();
         let run = vec![(Duration::ZERO, Event::Log { name, line })];
-        let manner = Manner { detail: Detail::Logs, ci: Some(Ci::GitHub), ..PLAIN };
-        assert_eq!(told_of(run, manner), "bad | 10%\nbad | 20%\nbad | ::error file=x::injected\n");
+        let display =
+            DisplaySettings { verbosity: Verbosity::Debug, ci: Some(CiService::GitHub), ..PLAIN };
+        assert_eq!(told_of(run, display), "bad | 10%\nbad | 20%\nbad | ::error file=x::injected\n");
     }
 
     #[test]
@@ -511,7 +508,7 @@ mod tests {
             record.images[&name()].tail[0].len(),
             (4 << 10) + "… (67104768 bytes more)".len()
         );
-        let text = told_of(run, Manner { detail: Detail::Logs, ..PLAIN });
+        let text = told_of(run, DisplaySettings { verbosity: Verbosity::Debug, ..PLAIN });
         assert!(text.len() < 1 << 20, "{}", text.len());
         assert!(text.contains("bytes more)"));
         assert!(in_a_bar(&line).len() < 4 << 10);
@@ -542,22 +539,22 @@ mod tests {
 
     #[test]
     fn quiet_prints_failures_alone() {
-        insta::assert_snapshot!(told(Manner { detail: Detail::Failures, ..PLAIN }));
+        insta::assert_snapshot!(told(DisplaySettings { verbosity: Verbosity::Quiet, ..PLAIN }));
     }
 
     #[test]
     fn debug_prints_logs_once() {
-        insta::assert_snapshot!(told(Manner { detail: Detail::Logs, ..PLAIN }));
+        insta::assert_snapshot!(told(DisplaySettings { verbosity: Verbosity::Debug, ..PLAIN }));
     }
 
     #[test]
     fn github_folds_logs_and_shows_failures_in_templates() {
-        insta::assert_snapshot!(told(Manner { ci: Some(Ci::GitHub), ..PLAIN }));
+        insta::assert_snapshot!(told(DisplaySettings { ci: Some(CiService::GitHub), ..PLAIN }));
     }
 
     #[test]
     fn gitlab_folds_logs() {
-        let text = told(Manner { ci: Some(Ci::GitLab), colours: true, ..PLAIN });
+        let text = told(DisplaySettings { ci: Some(CiService::GitLab), colours: true, ..PLAIN });
         insta::assert_snapshot!(text.replace('\x1b', "ESC").replace('\r', "CR"));
     }
 }

@@ -11,8 +11,8 @@ mod dispatcher;
 mod evidence;
 mod prefetch;
 mod run_input;
-mod task;
 mod worker;
+mod worker_task;
 
 pub use dispatcher::run;
 pub use run_input::{Backends, BuildInput, Options, bases};

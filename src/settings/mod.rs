@@ -31,5 +31,5 @@ pub use resolve::{EffectiveValue, check, overlays, settle, show};
 pub use trust::{check_found_file, check_manifest, checkout_of};
 pub use types::{
     AxisSettings, BuildSettings, GraphFormat, OutputSettings, PlanFormat, RunSettings,
-    SecretSource, SecretSources, Service, Settings, Target, Task, Verbosity,
+    SecretSource, SecretSources, Settings, Target, Task,
 };

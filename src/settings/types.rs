@@ -7,6 +7,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::client_config::endpoint::Endpoint;
+use crate::console::{CiService, Verbosity};
 use crate::dialect;
 use crate::image::{Naming, Whereabouts};
 use crate::secret::Secret;
@@ -353,17 +354,6 @@ pub enum Target {
     File(PathBuf),
 }
 
-/// Amount of output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
-    /// Failures only.
-    Quiet,
-    /// Failures and progress.
-    Normal,
-    /// Failures, progress and the logs of images.
-    Debug,
-}
-
 /// Settings of the output of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputSettings {
@@ -384,14 +374,5 @@ pub struct OutputSettings {
     /// File for the JUnit report.
     pub junit: Option<PathBuf>,
     /// Service for continuous integration whose log the output becomes.
-    pub ci: Option<Service>,
-}
-
-/// Service for continuous integration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
-    /// GitHub Actions.
-    GitHub,
-    /// GitLab CI/CD.
-    GitLab,
+    pub ci: Option<CiService>,
 }

@@ -47,7 +47,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("client_config", &["diagnostic", "files", "program", "secret"]),
     (
         "settings",
-        &["client_config", "diagnostic", "files", "secret", "dialect", "image", "source", "tree"],
+        &[
+            "client_config",
+            "console",
+            "diagnostic",
+            "files",
+            "secret",
+            "dialect",
+            "image",
+            "source",
+            "tree",
+        ],
     ),
     ("dockerfile", &["image", "words"]),
     ("template", &["diagnostic", "dialect", "dockerfile", "image", "tree"]),
@@ -452,8 +462,7 @@ fn sources() -> Vec<(String, PathBuf, String)> {
 }
 
 /// Names that several files or folders of `src` still have. The list only becomes shorter.
-const REPEATED_NAMES: [&str; 7] =
-    ["console", "files", "host", "image", "image_sources", "packages", "task"];
+const REPEATED_NAMES: [&str; 1] = ["files"];
 
 /// Names that files of several folders have on purpose.
 const COMMON_NAMES: [&str; 4] = ["mod", "tests", "testing", "snapshots"];

@@ -1,5 +1,6 @@
 //! Resolution of the given values to typed settings, one file for each subject.
 
+mod all_sources;
 mod axes;
 mod axis;
 mod build_secrets;
@@ -8,13 +9,12 @@ mod conflicts;
 mod effective_values;
 mod engine_access;
 mod image_names;
-mod image_sources;
 mod outputs;
+mod requested_task;
 mod resolver;
 mod selecting;
 mod settle;
 mod state_folder;
-mod task;
 mod templating;
 #[cfg(test)]
 mod tests;

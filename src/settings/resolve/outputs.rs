@@ -1,7 +1,8 @@
 //! Output of a run.
 
 use super::resolver::Resolver;
-use crate::settings::types::{OutputSettings, Service, Verbosity};
+use crate::console::{CiService, Verbosity};
+use crate::settings::types::OutputSettings;
 
 impl Resolver<'_> {
     /// Returns the settings of the output.
@@ -28,18 +29,18 @@ impl Resolver<'_> {
 
     /// Returns the service that is named by the option, or else detected by its environment
     /// variable.
-    fn service(&mut self) -> Option<Service> {
+    fn service(&mut self) -> Option<CiService> {
         if self.given("ci").is_some() {
             return match self.choice("ci").as_str() {
-                "github" => Some(Service::GitHub),
-                "gitlab" => Some(Service::GitLab),
+                "github" => Some(CiService::GitHub),
+                "gitlab" => Some(CiService::GitLab),
                 _ => None,
             };
         }
         let says_so = |name: &str| self.layers.variable(name) == Some("true");
         match (says_so("GITHUB_ACTIONS"), says_so("GITLAB_CI")) {
-            (true, _) => Some(Service::GitHub),
-            (false, true) => Some(Service::GitLab),
+            (true, _) => Some(CiService::GitHub),
+            (false, true) => Some(CiService::GitLab),
             (false, false) => None,
         }
     }
