@@ -54,11 +54,13 @@ pub fn ini_file(bytes: &[u8]) {
 /// Reads a Dockerfile.
 pub fn dockerfile_text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match dockerfile::parse(text, &BTreeMap::new()) {
+    match dockerfile::parse(text, &dockerfile::ReadingInput::default()) {
         Ok(read) => {
             assert!(!read.stages.is_empty());
             assert!(read.references.iter().all(|found| text.get(found.span.clone()).is_some()));
             read.parent();
+            assert!(read.needed_references().count() <= read.references.len());
+            read.own_triggers().for_each(|trigger| drop(read.triggered(trigger)));
         }
         Err(error) => assert!(text.get(error.span).is_some()),
     }

@@ -10,6 +10,8 @@
 mod insertion;
 mod instruction;
 mod parser;
+mod stages;
 
 pub use insertion::insert;
-pub use parser::{Dockerfile, Instruction, Reference, Via, instructions, line_of, parse};
+pub use parser::{Instruction, instructions, line_of, parse};
+pub use stages::{Dockerfile, ReadingInput, Reference, Via};

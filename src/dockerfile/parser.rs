@@ -4,84 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::image::ImageRef;
-use crate::words::words;
-
-words! {
-    /// Instruction that refers to an image; the word is the instruction as it is written.
-    #[derive(Hash)]
-    pub enum Via {
-        /// `FROM image`
-        From = "FROM",
-        /// `COPY --from=image` (or `ADD --from`)
-        Copy = "COPY --from",
-        /// `RUN --mount=from=image`
-        Mount = "RUN --mount=from",
-    }
-}
-
-/// Image outside of the Dockerfile that the Dockerfile needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
-    /// Image that is referred to.
-    pub image: ImageRef,
-    /// Instruction that refers to the image.
-    pub via: Via,
-    /// Bytes of the text that name the image.
-    pub span: Range<usize>,
-}
-
-/// Base of a stage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StageBase {
-    /// Empty base, `scratch`.
-    Scratch,
-    /// Earlier stage, by index.
-    Stage(usize),
-    /// Image, by its index in [`Dockerfile::references`].
-    Image(usize),
-}
-
-/// One `FROM` and the instructions that follow it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stage {
-    /// Name after `AS`, in lower case.
-    pub name: Option<String>,
-    /// Base that the stage starts from.
-    pub base: StageBase,
-    /// Value of `--platform`.
-    pub platform: Option<String>,
-}
-
-/// Stages and references of a Dockerfile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dockerfile {
-    /// Stages, in order; at least one.
-    pub stages: Vec<Stage>,
-    /// All images that the Dockerfile needs, in order of appearance; an image may appear more than
-    /// once.
-    pub references: Vec<Reference>,
-}
-
-impl Dockerfile {
-    /// Returns the parent: the image that the last stage is based on, directly or through other
-    /// stages. `None` for `scratch`.
-    pub fn parent(&self) -> Option<&Reference> {
-        let mut stage = self.stages.last()?;
-        loop {
-            match stage.base {
-                StageBase::Scratch => return None,
-                StageBase::Image(index) => return self.references.get(index),
-                StageBase::Stage(earlier) => stage = &self.stages[earlier],
-            }
-        }
-    }
-
-    /// Returns true if the `FROM` of a stage names a platform.
-    pub fn names_platforms(&self) -> bool {
-        self.stages.iter().any(|stage| stage.platform.is_some())
-    }
-}
+use super::stages::{Dockerfile, ReadingInput, Reference, Stage, StageBase, Trigger, Via};
+use crate::image::Platform;
 
 /// Reason why a text is not a usable Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,15 +18,14 @@ pub struct ParseError {
     pub help: Option<String>,
 }
 
-/// Parses the stages and references of a Dockerfile.
-///
-/// `build_args` override the defaults of `ARG` instructions before the first `FROM`.
+/// Parses the stages and references of a Dockerfile, as they are with the build arguments and
+/// platforms of `input`.
 ///
 /// # Errors
 /// When there is no `FROM`, a reference can't be resolved to an image, or a name is not a valid
 /// one.
-pub fn parse(text: &str, build_args: &BTreeMap<String, String>) -> Result<Dockerfile, ParseError> {
-    let mut reader = Reader::new(build_args);
+pub fn parse(text: &str, input: &ReadingInput) -> Result<Dockerfile, ParseError> {
+    let mut reader = Reader::new(input);
     for instruction in instructions(text) {
         reader.read(&instruction)?;
     }
@@ -113,7 +36,8 @@ pub fn parse(text: &str, build_args: &BTreeMap<String, String>) -> Result<Docker
             help: Some("begin each stage with FROM image:tag".to_owned()),
         });
     }
-    Ok(Dockerfile { stages: reader.stages, references: reader.references })
+    let Reader { stages, references, triggers, .. } = reader;
+    Ok(Dockerfile { stages, references, triggers })
 }
 
 /// Returns the line, from 1, of the instruction that an engine prints as `instruction`; `None` if
@@ -334,10 +258,11 @@ impl<'a> Iterator for Words<'a> {
 }
 
 struct Reader<'a> {
-    build_args: &'a BTreeMap<String, String>,
+    input: &'a ReadingInput,
     args: BTreeMap<String, Option<String>>,
     stages: Vec<Stage>,
     references: Vec<Reference>,
+    triggers: Vec<Trigger>,
     /// Number of bytes that the values of arguments may still add.
     left: usize,
 }
@@ -347,12 +272,13 @@ struct Reader<'a> {
 const MOST_OF_VALUES: usize = 1 << 20;
 
 impl<'a> Reader<'a> {
-    fn new(build_args: &'a BTreeMap<String, String>) -> Self {
+    fn new(input: &'a ReadingInput) -> Self {
         Self {
-            build_args,
-            args: BTreeMap::new(),
+            input,
+            args: automatic_arguments(input),
             stages: Vec::new(),
             references: Vec::new(),
+            triggers: Vec::new(),
             left: MOST_OF_VALUES,
         }
     }
@@ -383,7 +309,7 @@ impl<'a> Reader<'a> {
                 Some(value) => Some(self.expand(value, &word)?),
                 None => None,
             };
-            let value = self.build_args.get(name).cloned().or(default);
+            let value = self.input.build_args.get(name).cloned().or(default);
             self.args.insert(name.to_owned(), value);
         }
         Ok(())
@@ -396,7 +322,11 @@ impl<'a> Reader<'a> {
     ) -> Result<(), ParseError> {
         let words: Vec<_> = words.collect();
         let (flags, words) = words.split_at(words.iter().take_while(|word| is_flag(word)).count());
-        let platform = flag_values(flags, "--platform").next().map(|(value, _)| value.to_owned());
+        let platform = flag_values(flags, "--platform").next();
+        let platform = match (platform, keyword) {
+            (Some((value, _)), word) => self.expand(value, word)?.parse::<Platform>().ok(),
+            (None, _) => None,
+        };
         let Some((image, rest)) = words.split_first() else {
             return Err(ParseError {
                 message: "FROM has no image".to_owned(),
@@ -423,9 +353,16 @@ impl<'a> Reader<'a> {
         } else if let Some(stage) = self.stage_called(&expanded, self.stages.len()) {
             StageBase::Stage(stage)
         } else {
-            StageBase::Image(self.refer(&expanded, Via::From, image.span())?)
+            let stage = self.stages.len();
+            let index = self.refer(&expanded, Via::From, image.span(), stage)?;
+            self.references[index].platform = platform.clone();
+            StageBase::Image(index)
         };
-        self.stages.push(Stage { name, base, platform });
+        let platform = match base {
+            StageBase::Stage(earlier) => self.stages[earlier].platform.clone(),
+            StageBase::Scratch | StageBase::Image(_) => platform,
+        };
+        self.stages.push(Stage { name, base, platform, uses: Vec::new() });
         Ok(())
     }
 
@@ -465,21 +402,29 @@ impl<'a> Reader<'a> {
                     help: None,
                 });
             }
+            self.stages[earlier].uses.push(index);
             return Ok(());
         }
-        if self.stage_called(source, earlier).is_some() {
+        if let Some(index) = self.stage_called(source, earlier) {
+            self.stages[earlier].uses.push(index);
             return Ok(());
         }
-        self.refer(source, via, span).map(|_| ())
+        self.refer(source, via, span, earlier).map(|_| ())
     }
 
-    fn refer(&mut self, name: &str, via: Via, span: Range<usize>) -> Result<usize, ParseError> {
+    fn refer(
+        &mut self,
+        name: &str,
+        via: Via,
+        span: Range<usize>,
+        stage: usize,
+    ) -> Result<usize, ParseError> {
         let image = name.parse().map_err(|error: crate::image::ReferenceError| ParseError {
             message: error.to_string(),
             span: span.clone(),
             help: None,
         })?;
-        self.references.push(Reference { image, via, span });
+        self.references.push(Reference { image, via, span, stage, platform: None });
         Ok(self.references.len() - 1)
     }
 
@@ -545,6 +490,25 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Returns the arguments that a builder sets: the platforms, in all their parts.
+fn automatic_arguments(input: &ReadingInput) -> BTreeMap<String, Option<String>> {
+    let parts = |prefix: &str, platform: &Platform| {
+        [
+            (format!("{prefix}PLATFORM"), platform.to_string()),
+            (format!("{prefix}OS"), platform.os().to_owned()),
+            (format!("{prefix}OSVERSION"), platform.os_version().to_owned()),
+            (format!("{prefix}ARCH"), platform.architecture().to_owned()),
+            (format!("{prefix}VARIANT"), platform.variant().to_owned()),
+        ]
+    };
+    let all = parts("BUILD", &input.build).into_iter().chain(parts("TARGET", &input.target));
+    let given = |(name, value)| {
+        let value = input.build_args.get(&name).cloned().unwrap_or(value);
+        (name, Some(value))
+    };
+    all.map(given).collect()
+}
+
 /// Returns true if a word at the start of an instruction's words is a flag.
 pub(super) fn is_flag(word: &Word<'_>) -> bool {
     word.text.starts_with("--")
@@ -583,7 +547,8 @@ mod tests {
 
     /// Returns every reference as `via image`, the form of the table below.
     fn references(text: &str) -> Vec<String> {
-        let parsed = parse(text, &BTreeMap::new()).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
+        let parsed =
+            parse(text, &ReadingInput::default()).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
         for reference in &parsed.references {
             assert!(!text[reference.span.clone()].is_empty(), "{text}");
         }
@@ -658,7 +623,7 @@ mod tests {
         ];
         for (text, expected) in table {
             if expected.is_empty() {
-                assert!(parse(text, &BTreeMap::new()).is_err(), "{text}");
+                assert!(parse(text, &ReadingInput::default()).is_err(), "{text}");
             } else {
                 assert_eq!(references(text), *expected, "{text}");
             }
@@ -668,7 +633,7 @@ mod tests {
     #[test]
     fn parent_is_the_base_of_the_last_stage() {
         let parent = |text: &str| {
-            parse(text, &BTreeMap::new()).unwrap().parent().map(|r| r.image.to_string())
+            parse(text, &ReadingInput::default()).unwrap().parent().map(|r| r.image.to_string())
         };
         assert_eq!(parent("FROM a:1\nFROM b:1").as_deref(), Some("b:1"));
         assert_eq!(parent("FROM a:1 AS x\nFROM b:1 AS y\nFROM x").as_deref(), Some("a:1"));
@@ -699,7 +664,8 @@ mod tests {
 
     #[test]
     fn build_args_win_over_defaults() {
-        let args = BTreeMap::from([("V".to_owned(), "9".to_owned())]);
+        let build_args = BTreeMap::from([("V".to_owned(), "9".to_owned())]);
+        let args = ReadingInput { build_args, ..ReadingInput::default() };
         let parsed = parse("ARG V=1\nARG W\nFROM a:$V", &args).unwrap();
         assert_eq!(parsed.references[0].image.to_string(), "a:9");
         let undeclared = parse("FROM a:$V", &args).unwrap_err();
@@ -721,7 +687,7 @@ mod tests {
             ("FROM a:1\nRUN --mount=type=bind,from=N! true", "not an image reference", "N!"),
         ];
         for (text, message, place) in table {
-            let error = parse(text, &BTreeMap::new()).unwrap_err();
+            let error = parse(text, &ReadingInput::default()).unwrap_err();
             assert!(error.message.contains(message), "{text}: {}", error.message);
             assert_eq!(&text[error.span.clone()], place, "{text}");
         }
@@ -730,7 +696,7 @@ mod tests {
     #[test]
     fn arguments_that_double_come_to_an_end() {
         let text = format!("ARG V=x\n{}FROM $V", "ARG V=$V$V\n".repeat(64));
-        let error = parse(&text, &BTreeMap::new()).unwrap_err();
+        let error = parse(&text, &ReadingInput::default()).unwrap_err();
         assert_eq!(error.message, "the expanded build arguments have more than 1048576 bytes here");
         assert_eq!(&text[error.span], "V=$V$V");
     }

@@ -440,7 +440,7 @@ pub(crate) mod tests {
                 list: None,
                 alias: None,
                 template: format!("{name}/Dockerfile.tera"),
-                dockerfile: dockerfile::parse(&text, &BTreeMap::new()).unwrap(),
+                dockerfile: dockerfile::parse(&text, &dockerfile::ReadingInput::default()).unwrap(),
                 text: text.into(),
             }
         });

@@ -5,10 +5,12 @@ mod digest;
 mod image_name;
 mod image_ref;
 mod naming;
+mod platform;
 mod source_name;
 
 pub use digest::Digest;
 pub use image_name::ImageName;
 pub use image_ref::{ImageRef, ReferenceError};
 pub use naming::{Naming, Whereabouts};
+pub use platform::Platform;
 pub use source_name::SourceName;

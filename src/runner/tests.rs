@@ -135,7 +135,7 @@ impl Scripted {
         let mut archive = tar::Archive::new(context);
         let mut dockerfile = archive.entries().unwrap().next().unwrap().unwrap();
         std::io::Read::read_to_string(&mut dockerfile, &mut text).unwrap();
-        let dockerfile = dockerfile::parse(&text, &BTreeMap::new()).unwrap();
+        let dockerfile = dockerfile::parse(&text, &dockerfile::ReadingInput::default()).unwrap();
         let parent = dockerfile.parent().and_then(|parent| self.under(&short(&parent.image)));
         let of_parent = parent.map(|parent| parent.layers.to_vec()).unwrap_or_default();
         [of_parent, vec![format!("of {name}")]].concat()
@@ -631,7 +631,11 @@ fn for_two_platforms() -> Graph {
         alias: None,
         template: String::new(),
         text: "FROM debian:1".into(),
-        dockerfile: crate::dockerfile::parse("FROM debian:1", &BTreeMap::new()).unwrap(),
+        dockerfile: crate::dockerfile::parse(
+            "FROM debian:1",
+            &crate::dockerfile::ReadingInput::default(),
+        )
+        .unwrap(),
     });
     Graph::new(images.to_vec()).unwrap()
 }

@@ -12,7 +12,6 @@ pub mod ini;
 mod interpolate;
 mod layers;
 pub mod options;
-mod platform;
 mod profiles;
 mod references;
 mod resolve;

@@ -5,11 +5,11 @@ use super::given::Given;
 use super::interpolate::interpolate;
 use super::layers::Layers;
 use super::options::{Authority, Kind, OPTIONS};
-use super::platform::Platform;
 use super::section_values::{OptionValue, Text, lookup};
 use super::types::debian_arch;
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::dialect::Dialect;
+use crate::image::Platform;
 use crate::tree::Manifest;
 
 /// Reason why a reference can't be replaced.
@@ -131,7 +131,7 @@ impl<'a> References<'a> {
                 base.map(|base| if name == "base_tag" { &base.tag } else { &base.image }.clone())
             }
             "base_arch" => {
-                let platform = value("platform")?.parse::<Platform>().ok();
+                let platform = Platform::from_any_name(&value("platform")?).ok();
                 let arch = platform.map(|platform| platform.kernel_arch().to_owned());
                 Some(arch.unwrap_or_else(|| std::env::consts::ARCH.to_owned()))
             }

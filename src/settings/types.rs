@@ -9,12 +9,10 @@ use regex::Regex;
 use crate::client_config::endpoint::Endpoint;
 use crate::console::{CiService, Verbosity};
 use crate::dialect;
-use crate::image::{Naming, Whereabouts};
+use crate::image::{Naming, Platform, Whereabouts};
 use crate::secret::Secret;
 use crate::source::Source;
 use crate::tree::{Base, InstallType, UserVariables};
-
-use super::platform::Platform;
 
 /// All resolved settings of a run.
 #[derive(Debug)]

@@ -180,12 +180,13 @@ fn graph_image(
     };
     let reference = named(naming)?;
     let list = settings.lists.as_ref().map(named).transpose()?;
-    let dockerfile = dockerfile::parse(&rendered.text, &BTreeMap::new()).map_err(|error| {
-        let place = Place::new(format!("{template} (rendered)"), &*rendered.text, error.span);
-        let mut diagnostic = Diagnostic::new(error.message).at(place);
-        diagnostic.help = error.help;
-        diagnostic
-    })?;
+    let dockerfile = dockerfile::parse(&rendered.text, &dockerfile::ReadingInput::default())
+        .map_err(|error| {
+            let place = Place::new(format!("{template} (rendered)"), &*rendered.text, error.span);
+            let mut diagnostic = Diagnostic::new(error.message).at(place);
+            diagnostic.help = error.help;
+            diagnostic
+        })?;
     Ok(graph::Image {
         name: name.on(settings.label.as_deref()),
         naming: naming.clone(),

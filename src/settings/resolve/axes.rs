@@ -1,9 +1,9 @@
 //! Axes of a run: all combinations of the requested bases, install types and platforms.
 
+use crate::image::Platform;
 use crate::settings::convert::words;
 use crate::settings::given::Given;
 use crate::settings::layers::Layers;
-use crate::settings::platform::Platform;
 use crate::tree::Manifest;
 
 /// Options that take several words and so make a run have several axes.
@@ -47,7 +47,7 @@ type AxisChoice = (Vec<(&'static str, Given)>, AxisLabel);
 fn narrow((chosen, label): &AxisChoice, option: &'static str, word: &Given) -> AxisChoice {
     let mut chosen = chosen.clone();
     chosen.push((option, word.clone()));
-    let platform = word.value.parse::<Platform>().ok().filter(|_| option == PLATFORM);
+    let platform = Platform::from_any_name(&word.value).ok().filter(|_| option == PLATFORM);
     let tag_suffix = platform.map(|platform| platform.tag_suffix());
     let own = tag_suffix.clone().unwrap_or_else(|| word.value.clone());
     let label = match &label.text {

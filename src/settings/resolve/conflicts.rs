@@ -3,8 +3,8 @@
 
 use super::resolver::Resolver;
 use crate::diagnostic::Diagnostic;
+use crate::image::Platform;
 use crate::settings::given::{Given, Origin};
-use crate::settings::platform::Platform;
 use crate::settings::types::{AxisBuildSettings, RunSettings, Task};
 
 impl Resolver<'_> {
@@ -77,7 +77,7 @@ impl Resolver<'_> {
     /// Returns the platform to build for, if one is given.
     pub(super) fn platform(&mut self) -> Option<Platform> {
         let given = self.given("platform").filter(|given| !given.value.is_empty())?;
-        let platform = given.value.parse();
+        let platform = Platform::from_any_name(&given.value);
         if platform.is_err() {
             let message = format!("'{}' is not a platform", given.value);
             self.refuse(given.refuse(message).help("write OS/ARCH, such as linux/arm64"));
