@@ -13,5 +13,5 @@ pub mod yaml;
 
 pub use functions::Functions;
 pub use release_rules::{Axis, Dialect};
-pub use repos::{DEFAULT_FILE as DEFAULT_TABLE, Tables};
+pub use repos::{NO_TABLES, Tables};
 pub use version::Version;

@@ -118,11 +118,6 @@ impl Dialect {
         !self.since(23, 0)
     }
 
-    /// Returns true if templates take package repositories from tables.
-    pub fn has_repositories(self) -> bool {
-        self.since(10, 0)
-    }
-
     /// Returns true if templates know the user's file of repositories.
     pub fn has_repos_yaml(self) -> bool {
         match self.version.major {

@@ -19,7 +19,7 @@ use super::version::Version;
 use super::yaml::{Yaml, set};
 
 /// File name of the table that every tree with tables has.
-pub const DEFAULT_FILE: &str = "repos.yaml";
+const DEFAULT_FILE: &str = "repos.yaml";
 const NOBLE_FILE: &str = "repos-noble.yaml";
 const EL10_FILE: &str = "repos-el10.yaml";
 
@@ -29,6 +29,9 @@ const YUM_FOLDER: &str = "/etc/yum.repos.d";
 const BACKUP: &str = "/tmp/kolla-repos-backup";
 const ADDRESSES: [&str; 3] = ["baseurl", "metalink", "mirrorlist"];
 
+/// Error of a template that asks for repositories of a tree without tables.
+pub const NO_TABLES: &str = "no table of package repositories was found beside the templates";
+
 /// Repository tables of a tree.
 #[derive(Debug, Clone, Default)]
 pub struct Tables {
@@ -36,7 +39,22 @@ pub struct Tables {
     pub files: BTreeMap<String, Yaml>,
     /// Parsed file of the site (`repos_yaml`). Before 23 it replaces the tree's file; since 23 it
     /// is laid over it.
-    pub site: Option<Yaml>,
+    site: Option<Yaml>,
+}
+
+impl Tables {
+    /// Returns the tables with the site's file. It takes the place of all files of a tree that has
+    /// none.
+    #[must_use]
+    pub fn with_site(mut self, site: Yaml) -> Self {
+        if self.files.is_empty() {
+            let names = [DEFAULT_FILE, NOBLE_FILE, EL10_FILE].map(str::to_owned);
+            self.files = names.into_iter().map(|name| (name, site.clone())).collect();
+        } else {
+            self.site = Some(site);
+        }
+        self
+    }
 }
 
 /// Release and base that the commands are for.
@@ -125,7 +143,11 @@ fn tree_file<'a>(tables: &'a Tables, about: &About) -> Result<&'a Entries, Strin
         (20, 4.., "rocky") if tagged("10") => EL10_FILE,
         _ => DEFAULT_FILE,
     };
-    entries(tables.files.get(name).ok_or_else(|| format!("the tree has no {name}"))?, name)
+    match tables.files.get(name) {
+        Some(file) => entries(file, name),
+        None if tables.files.is_empty() => Err(NO_TABLES.to_owned()),
+        None => Err(format!("the tree has no {name}")),
+    }
 }
 
 /// Returns the distro's name in section titles.
@@ -648,7 +670,11 @@ debian-aarch64:
     fn tables(tree: &str, site: Option<&str>) -> Tables {
         let files = [DEFAULT_FILE, NOBLE_FILE, EL10_FILE]
             .map(|name| (name.to_owned(), parse(&tree.replace("@", name)).unwrap()));
-        Tables { files: files.into(), site: site.map(|text| parse(text).unwrap()) }
+        let tables = Tables { files: files.into(), site: None };
+        match site {
+            Some(text) => tables.with_site(parse(text).unwrap()),
+            None => tables,
+        }
     }
 
     fn about(major: u32, minor: u32, base: &'static str) -> About<'static> {

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result, collect};
-use crate::dialect::{Dialect, Functions, Tables};
+use crate::dialect::{Dialect, Functions, NO_TABLES, Tables};
 use crate::image::ImageName;
 use crate::tree::{Files, ImageFolder, Language, Shown, Tree, TreeFile};
 
@@ -229,7 +229,7 @@ fn render(
 ) -> Result<Rendered> {
     let path = folder.template();
     let _rendering = watch.over(&path);
-    let text = engine.render(&path, &folder.name)?;
+    let text = engine.render(&path, &folder.name).map_err(with_cure)?;
     Ok(Rendered { folder, text: declare(text, &input.build_arguments) })
 }
 
@@ -258,15 +258,30 @@ fn blocks(tree: &Tree, images: &[ImageFolder]) -> BTreeSet<String> {
     blocks
 }
 
+/// Returns true if a template asked for package repositories of a tree that has none.
+fn lacks_tables(error: &Diagnostic) -> bool {
+    error.message.contains(NO_TABLES)
+}
+
+/// Adds the cure to errors of templates that ask for package repositories.
+fn with_cure(Diagnostics(errors): Diagnostics) -> Diagnostics {
+    const CURE: &str = "name a file with --repos-yaml, or the checkout or virtual environment of the templates with --tree";
+    let cured = errors.into_iter().map(|error| match lacks_tables(&error) {
+        true => error.help(CURE),
+        false => error,
+    });
+    Diagnostics(cured.collect())
+}
+
 /// Merges errors with the same message and first place into one, with the number of images that it
-/// affects.
+/// affects. The lack of package repositories is one error wherever templates ask for them.
 fn one_for_each_place(errors: Diagnostics) -> Diagnostics {
     let mut kept: Vec<(Diagnostic, usize)> = Vec::new();
     for error in errors.0 {
         let same = |(known, _): &&mut (Diagnostic, usize)| {
-            known.message == error.message
-                && !error.places.is_empty()
-                && known.places.first() == error.places.first()
+            let is_same_place =
+                !error.places.is_empty() && known.places.first() == error.places.first();
+            known.message == error.message && (is_same_place || lacks_tables(&error))
         };
         match kept.iter_mut().find(same) {
             Some((_, others)) => *others += 1,

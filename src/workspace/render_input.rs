@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::host::Host;
 use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostic, Result};
-use crate::dialect::{DEFAULT_TABLE, Dialect, Functions};
+use crate::dialect::{Dialect, Functions};
 use crate::files::{self, MOST_OF_CONFIGURATION};
 use crate::settings::{AxisSettings, RunSettings};
 use crate::template::{Override, RenderInput, Variables};
@@ -59,22 +59,7 @@ fn functions(settings: &AxisSettings, tree: &Tree, snapshot: &Snapshot) -> Resul
     let mut tables = tree.release().map(|release| release.tables.clone()).unwrap_or_default();
     let repos_yaml = settings.templating.repos_yaml.as_ref();
     if let Some(path) = repos_yaml.and_then(|path| snapshot.path(path)) {
-        let site = repositories(&path)?;
-        if tables.files.is_empty() {
-            tables.files.insert(DEFAULT_TABLE.to_owned(), site);
-        } else {
-            tables.site = Some(site);
-        }
-    }
-    if let Some(release) = tree.release()
-        && release.dialect.has_repositories()
-        && tables.files.is_empty()
-    {
-        let message =
-            format!("no table of package repositories was found beside '{}'", tree.origin());
-        return Err(Diagnostic::new(message)
-            .help("name a file with --repos-yaml, or the checkout or virtual environment of the templates with --tree")
-            .into());
+        tables = tables.with_site(repositories(&path)?);
     }
     Ok(Functions {
         dialect: tree.dialect(),

@@ -2,6 +2,7 @@
 //! They are one binary, so that the helpers in `support` are compiled once.
 
 mod affected;
+mod bare_trees;
 mod cli;
 mod concurrent_runs;
 mod connections;
