@@ -36,6 +36,9 @@ use crate::workspace::{Request, Snapshot, Workspace, work_folder, write_contexts
 /// Switch that prints the version, as in kolla-build.
 const VERSION: &str = "version";
 
+/// Placeholder in [`AFTER_BUILD`] for the words by which the user calls `build`.
+const CALL: &str = "{call}";
+
 /// Help text of `build` below the options.
 const AFTER_BUILD: &str = "\
 Every option except --config-file and --config-dir can also be set in build.conf (see 'kiln config \
@@ -47,25 +50,35 @@ not be written, 3 the engine or the registry is unreachable, 4 no image matched,
 
 Examples:
   List the images of a profile in build order; needs no engine:
-      kiln build --base debian --profile demo --list-images
+      {call} --base debian --profile demo --list-images
 
   Build these images and write a log of each:
-      kiln build --base debian --profile demo --logs-dir logs
+      {call} --base debian --profile demo --logs-dir logs
 
   Write the Dockerfiles of images whose names end in 'api', and of their ancestors:
-      kiln build --base debian --template-only --work-dir out 'api$'
+      {call} --base debian --template-only --work-dir out 'api$'
 
   Build your own tree for two distributions, with a template override:
-      kiln build --tree ./images --base debian,ubuntu --template-override mine.j2
+      {call} --tree ./images --base debian,ubuntu --template-override mine.j2
 
   Every night: build and push only images that changed since the last push:
-      kiln build --registry registry.example.com --push --skip-unchanged=registry";
+      {call} --registry registry.example.com --push --skip-unchanged=registry";
 
 /// Returns the grammar of `kiln build`.
 pub fn command() -> Command {
-    Command::new("build")
+    grammar("build", "kiln build")
+}
+
+/// Returns the grammar of a program that does the same as `kiln build`.
+pub fn command_of(program: &'static str) -> Command {
+    grammar(program, program)
+}
+
+/// Returns the grammar of the command `name`, which is called as `call` in its examples.
+fn grammar(name: &'static str, call: &str) -> Command {
+    Command::new(name)
         .about("Render, order, build and push images")
-        .after_help(AFTER_BUILD)
+        .after_help(AFTER_BUILD.replace(CALL, call))
         .arg(
             Arg::new(VERSION)
                 .long("version")

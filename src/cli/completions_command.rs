@@ -29,9 +29,31 @@ pub fn command() -> Command {
         )
 }
 
-/// Prints the completion script for the whole `grammar`.
-pub fn run(matches: &ArgMatches, mut grammar: Command) -> Result<Exit, Failure> {
-    let shell: Shell = *matches.get_one(SHELL).expect("clap asks for it");
+/// Option of kolla-build that prints a completion script.
+const OPTION: &str = "shell_completion";
+
+/// Returns the option by which kolla-build prints its completion script.
+pub fn option() -> Arg {
+    Arg::new(OPTION)
+        .long("shell_completion")
+        .alias("shell-completion")
+        .value_name(SHELL)
+        .value_parser(EnumValueParser::<Shell>::new())
+        .help("Print a completion script for a shell and exit")
+}
+
+/// Returns the shell for which kolla-build is to print a completion script; `None` if none is named.
+pub fn asked_for(matches: &ArgMatches) -> Option<Shell> {
+    matches.get_one(OPTION).copied()
+}
+
+/// Runs `kiln completions` for the whole `grammar`.
+pub fn run(matches: &ArgMatches, grammar: Command) -> Result<Exit, Failure> {
+    print(*matches.get_one(SHELL).expect("clap asks for it"), grammar)
+}
+
+/// Prints the completion script of a shell for the whole `grammar`.
+pub fn print(shell: Shell, mut grammar: Command) -> Result<Exit, Failure> {
     let name = grammar.get_name().to_owned();
     let mut script = Vec::new();
     generate(shell, &mut grammar, name, &mut script);

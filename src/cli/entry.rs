@@ -1,10 +1,11 @@
 //! Entry point: chooses the command, runs it, and ends the program.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+
+use clap::ArgMatches;
 
 use super::exit::{Exit, Failure, end_with};
-use super::grammar::command_line;
+use super::grammar::Program;
 use super::{
     affected_command, arguments, build_command, completions_command, config_command,
     explain_command, lint_command, man_command, signals, terminal, trace, tree_command,
@@ -19,18 +20,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ! {
     // rayon's global pool is used.
     let _pool = rayon::ThreadPoolBuilder::new().use_current_thread().build();
     end_with(run(arguments))
-}
-
-/// Program name that stands for `kiln build`.
-const KOLLA_BUILD: &str = "kolla-build";
-
-/// Returns the arguments with the command inserted that the program's name stands for.
-fn in_full(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let name = arguments.first().map(Path::new).and_then(Path::file_name);
-    if name == Some(OsStr::new(KOLLA_BUILD)) {
-        arguments.insert(1, "build".into());
-    }
-    arguments
 }
 
 /// Environment variables that continuous integration services set in their jobs.
@@ -56,29 +45,41 @@ fn names_a_service(arguments: &[OsString]) -> bool {
 }
 
 fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
-    let arguments = in_full(arguments.into_iter().collect());
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let program = Program::called_by(&arguments);
     if is_in_a_job() || names_a_service(&arguments) {
         console::expect_service();
     }
     trace::start()?;
-    let matches = match command_line().try_get_matches_from(arguments) {
+    let matches = match program.grammar().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return Ok(terminal::print_usage(error)),
     };
+    if program == Program::KollaBuild {
+        return match completions_command::asked_for(&matches) {
+            Some(shell) => completions_command::print(shell, program.grammar()),
+            None => build(&matches),
+        };
+    }
     match matches.subcommand() {
-        Some(("build", matches)) if build_command::wants_version(matches) => {
-            terminal::print_own(concat!(env!("CARGO_PKG_VERSION"), "\n"))
-        }
-        Some(("build", matches)) => {
-            build_command::run(&arguments::request(matches, CommandName::Build))
-        }
+        Some(("build", matches)) => build(matches),
         Some(("affected", matches)) => affected_command::run(matches),
         Some(("explain", matches)) => explain_command::run(matches),
         Some(("lint", matches)) => lint_command::run(matches),
         Some(("config", matches)) => config_command::run(matches),
         Some(("tree", matches)) => tree_command::run(matches),
-        Some(("completions", matches)) => completions_command::run(matches, command_line()),
-        Some(("man", matches)) => man_command::run(matches, command_line()),
+        Some(("completions", matches)) => completions_command::run(matches, program.grammar()),
+        Some(("man", matches)) => {
+            man_command::run(matches, program.grammar(), Program::KollaBuild.grammar())
+        }
         _ => unreachable!("clap asks for a subcommand"),
     }
+}
+
+/// Runs `kiln build` with these arguments.
+fn build(matches: &ArgMatches) -> Result<Exit, Failure> {
+    if build_command::wants_version(matches) {
+        return terminal::print_own(concat!(env!("CARGO_PKG_VERSION"), "\n"));
+    }
+    build_command::run(&arguments::request(matches, CommandName::Build))
 }

@@ -371,23 +371,6 @@ fn an_image_has_one_template() {
     insta::assert_snapshot!("two-templates", shown(&tree, &run));
 }
 
-/// Called `kolla-build`, the program is `kiln build`.
-#[test]
-fn program_called_kolla_build_runs_build() {
-    let tree = family();
-    let folder = tempfile::tempdir().unwrap();
-    let link = folder.path().join("kolla-build");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kiln"), &link).unwrap();
-    let mut command = Command::new(&link);
-    command.arg("--tree").arg(tree.path()).args(["-n", "family", "--list-images", "lone"]);
-    let output = command.env_clear().output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 : lone\n");
-
-    let output = Command::new(link).arg("--version").env_clear().output().unwrap();
-    let version = concat!(env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
-}
-
 /// Runs `kiln config` in the folder of a tree.
 fn config(tree: &TestTree, arguments: &[&str]) -> Run {
     let mut command = kiln();

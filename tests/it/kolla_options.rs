@@ -381,7 +381,8 @@ Rules for all options:
   environment as `KILN_<KEY>`. Variables called `OS_<GROUP>__<NAME>` are not read.
 - Options that kolla-build reads only from files can also be given on the command line.
 - The command line takes precedence over files, regardless of the position of `--config-file`.
-- Options can't be abbreviated, and `--shell_completion`, which newer oslo.config adds, does not exist.
+- Options can't be abbreviated. `--shell_completion`, which newer oslo.config adds, exists where the program is
+  called `kolla-build`, and also for fish.
 - Kiln rejects unknown keys and sections in a file, which kolla-build ignores. `kiln config check` reports
   all of them, and `kiln config show` prints the effective value of each option and its origin.
 - After an invalid value, Kiln exits with code 2, and kolla-build with 1 or 2.

@@ -3,6 +3,7 @@
 
 mod affected;
 mod bare_trees;
+mod called_kolla_build;
 mod cli;
 mod concurrent_runs;
 mod connections;
