@@ -4,6 +4,7 @@
 //! Only an image that was to be built has an [`Outcome`].
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::image::{ImageName, ImageRef};
@@ -180,6 +181,22 @@ pub struct Existing {
     pub fingerprint: Option<String>,
 }
 
+/// Problem that the user should know about, although nothing has failed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Image or manifest list that the warning is about.
+    pub subject: ImageRef,
+    /// Description of the problem.
+    pub text: String,
+}
+
+/// Prints `subject: text`.
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.text)
+    }
+}
+
 /// Event of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -202,8 +219,8 @@ pub enum Event {
         /// State of the images that will not be built, where the caller queried the engine for it.
         existing: BTreeMap<ImageName, Existing>,
     },
-    /// The user should know this, but nothing has failed yet.
-    Warning(String),
+    /// The user should know of a problem, but nothing has failed yet.
+    Warning(Warning),
     /// The pull of an external image begins.
     Pulling(ImageRef),
     /// The build of an image begins.

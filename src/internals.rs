@@ -6,7 +6,7 @@ pub mod diagnostic {
 }
 
 pub mod event {
-    pub use crate::event::{Aside, BuiltImage, Event, Outcome, Pushed, SetAside, ToBuild};
+    pub use crate::event::{Aside, BuiltImage, Event, Outcome, Pushed, SetAside, ToBuild, Warning};
 }
 
 pub mod fuzzing {

@@ -56,7 +56,9 @@ impl Progress {
     pub fn hear(&mut self, event: &Event, record: &Record) {
         match event {
             Event::Started { to_build, .. } => self.begin_run(to_build.len(), record),
-            Event::Warning(text) => self.say(&Line::new("warning: ").text(text)),
+            Event::Warning(warning) => {
+                self.say(&Line::new("warning: ").text(warning.to_string()));
+            }
             Event::Pulling(reference) => {
                 self.say_change(&Line::new("").text(format!("pulling {reference}")));
             }
@@ -364,7 +366,7 @@ fn style(template: &str) -> ProgressStyle {
 mod tests {
     use super::*;
     use crate::report::Subscriber as _;
-    use crate::report::testing::{catalogue, run_of_all_fates};
+    use crate::report::testing::{catalogue, run_of_all_fates, warning};
     use std::io;
     use std::sync::{Arc, Mutex};
 
@@ -429,7 +431,7 @@ mod tests {
         }
         let pushed = Pushed { reference: "h:1/x:1".parse().unwrap(), digest: hostile() };
         let others = [
-            Event::Warning(hostile()),
+            Event::Warning(warning(HOSTILE)),
             Event::ListPushed(pushed.clone()),
             Event::Finished {
                 name: name(),

@@ -256,7 +256,7 @@ impl Subscriber for Record {
     fn hear(&mut self, at: Duration, event: &Event) {
         match event {
             Event::Started { .. } => self.begin(event),
-            Event::Warning(text) => self.warnings.push(text.clone()),
+            Event::Warning(warning) => self.warnings.push(warning.to_string()),
             Event::BuildStarted { name, attempt } => {
                 let log = self.logs.as_ref().map(|folder| log_path(folder, name));
                 self.of(name, |entry| {

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use super::Subscriber as _;
 use super::catalogue::{Catalogue, Facts};
 use super::record::Record;
-use crate::event::{Aside, BuiltImage, Event, Existing, Outcome, Pushed, SetAside, ToBuild};
+use crate::event::{
+    Aside, BuiltImage, Event, Existing, Outcome, Pushed, SetAside, ToBuild, Warning,
+};
 use crate::image::ImageName;
 
 fn to_build(name: &str, wave: usize, needs: &[&str]) -> ToBuild {
@@ -126,6 +128,11 @@ pub fn run_of_all_fates() -> Vec<(Duration, Event)> {
     ];
     let timed = |(millis, event)| (Duration::from_millis(millis), event);
     events.into_iter().map(timed).collect()
+}
+
+/// Returns a warning about `debian:1` with this text.
+pub fn warning(text: &str) -> Warning {
+    Warning { subject: "debian:1".parse().unwrap(), text: text.to_owned() }
 }
 
 /// Returns the catalogue of the images of that run.

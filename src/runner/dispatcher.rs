@@ -16,7 +16,7 @@ use super::run_input::{Backends, BuildInput, Options, Pull, bases, to_fetch};
 use super::worker::{Input, TaskOutput, TaskResult, Worker, pull};
 use super::worker_task::{State, Task};
 use crate::engine::{BuildOptions, Engine, Inspected};
-use crate::event::{BuiltImage, Event, Outcome, Pushed};
+use crate::event::{BuiltImage, Event, Outcome, Pushed, Warning};
 use crate::fingerprint::LABEL;
 use crate::graph::{self, Graph, Index};
 use crate::image::{ImageName, ImageRef};
@@ -467,9 +467,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             let registries = self.options.registries.clone();
             self.spawn(Task::PushList(list.clone()), worker.push_list(list, images, registries));
         } else if is(|state| matches!(state, State::Pushed(..) | State::Finished(_))) {
-            let text =
-                format!("the manifest list {list} is not pushed: some of its images are missing");
-            self.emit(Event::Warning(text));
+            let text = "the manifest list is not pushed: some of its images are missing".to_owned();
+            self.emit(Event::Warning(Warning { subject: list.clone(), text }));
             self.finish_joined(&list, None);
         }
     }

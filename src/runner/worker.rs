@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::evidence::{Origins, RequiredImage};
 use super::run_input::BuildInput;
 use crate::engine::{BuildOptions, BuildRequest, Engine, EngineError, Inspected, Output};
-use crate::event::{Event, Outcome, Pushed};
+use crate::event::{Event, Outcome, Pushed, Warning};
 use crate::files::private_folder;
 use crate::fingerprint::{Fingerprinted, LABEL, Parts};
 use crate::image::{ImageName, ImageRef};
@@ -96,16 +96,19 @@ pub(super) async fn pull<E: Engine>(
     retry: RetryPolicy,
     send: UnboundedSender<Event>,
 ) -> TaskResult {
-    let warn = |text: String| drop(send.send(Event::Warning(text)));
+    let warn = |text: String| {
+        let warning = Warning { subject: reference.clone(), text };
+        drop(send.send(Event::Warning(warning)));
+    };
     let notify = |pause: Duration, error: &EngineError| {
         let seconds = pause.as_secs_f64();
-        warn(format!("{reference} could not be pulled, retrying in {seconds:.1}s: {error}"));
+        warn(format!("the pull failed, retrying in {seconds:.1}s: {error}"));
     };
     let pulled = retry.run(|_| engine.pull(&reference, platform.as_deref()), notify).await;
     let Err(error) = pulled else { return Ok(TaskOutput::Nothing) };
     let own = engine.image(&reference).await;
     if own.map_err(|error| outcome(&error, Outcome::Error, ""))?.is_some() {
-        warn(format!("{reference} can't be pulled, the engine's own is used: {error}"));
+        warn(format!("the pull failed, the engine's own image is used: {error}"));
         return Ok(TaskOutput::Nothing);
     }
     Err(outcome(&error, Outcome::Error, &format!("its base {reference} can't be pulled: ")))

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::support::browser::Browser;
 use crate::support::{Cleanup, TestTree, require_engine};
-use kiln::internals::event::{Aside, BuiltImage, Event, Outcome, Pushed, SetAside, ToBuild};
+use kiln::internals::event::{
+    Aside, BuiltImage, Event, Outcome, Pushed, SetAside, ToBuild, Warning,
+};
 use kiln::internals::image::{ImageName, ImageRef};
 use kiln::internals::report;
 use kiln::internals::report::Record;
@@ -257,7 +259,13 @@ fn third_party_text_is_escaped() {
     for line in hostile {
         let event = Event::Log { name: name.clone(), line: line.to_owned() };
         record.hear(Duration::ZERO, &event);
-        record.hear(Duration::ZERO, &Event::Warning(line.to_owned()));
+        record.hear(
+            Duration::ZERO,
+            &Event::Warning(Warning {
+                subject: "debian:1".parse().unwrap(),
+                text: line.to_owned(),
+            }),
+        );
     }
     let facts = record.catalogue.images.get_mut(&name).unwrap();
     facts.dockerfile = hostile.join("\n").into();
@@ -479,7 +487,10 @@ fn events(family: &[Planned]) -> Vec<(Duration, Event)> {
     let last = told.last().map(|(at, _)| *at).unwrap();
     told.push((
         last,
-        Event::Warning("debian:bookworm can't be pulled, the engine's own is used".to_owned()),
+        Event::Warning(Warning {
+            subject: "debian:bookworm".parse().unwrap(),
+            text: "the pull failed, the engine's own image is used: no such host".to_owned(),
+        }),
     ));
     told.push((last, Event::Ended { took: last }));
     told

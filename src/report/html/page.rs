@@ -71,7 +71,7 @@ mod tests {
     use crate::image::ImageName;
     use crate::report::Subscriber as _;
     use crate::report::record::Fate;
-    use crate::report::testing::{catalogue, record_of_all_fates};
+    use crate::report::testing::{catalogue, record_of_all_fates, warning};
 
     #[test]
     fn page_data_has_every_outcome() {
@@ -100,7 +100,7 @@ mod tests {
         for line in hostile {
             let event = Event::Log { name: name.clone(), line: line.to_owned() };
             record.hear(Duration::ZERO, &event);
-            record.hear(Duration::ZERO, &Event::Warning(line.to_owned()));
+            record.hear(Duration::ZERO, &Event::Warning(warning(line)));
         }
         let text = hostile.join("\n");
         record.catalogue.images.get_mut(&name).unwrap().dockerfile = text.as_str().into();
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(tail[2], "a\\u{2028}b\\u{2029}c");
         assert_eq!(tail[5], "<img src=x onerror=alert(1)>");
         assert_eq!(bad["dockerfile"], *visible::block(&text));
-        assert_eq!(read["run"]["warnings"][1], hostile[1]);
+        assert_eq!(read["run"]["warnings"][1], warning(hostile[1]).to_string());
         // The page around the data does not depend on the data.
         let bare = fill(PAGE, &[("%style%", STYLE), ("%data%", ""), ("%script%", SCRIPT)]);
         assert_eq!(page.replacen(data, "", 1), bare);
@@ -127,7 +127,7 @@ mod tests {
         let hidden = "nimda\u{202e}\u{2066}\u{9b}\u{200b}\u{feff}\u{e0041}";
         let mut record = record_of_all_fates();
         let name = ImageName::new("bad");
-        record.hear(Duration::ZERO, &Event::Warning(hidden.to_owned()));
+        record.hear(Duration::ZERO, &Event::Warning(warning(hidden)));
         record.hear(Duration::ZERO, &Event::Log { name: name.clone(), line: hidden.to_owned() });
         record.engine = hidden.to_owned();
         let facts = record.catalogue.images.get_mut(&name).unwrap();
