@@ -1,13 +1,15 @@
-//! Contents of a build context, and its archive.
+//! Files of a build context, as they are collected from a tree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+use super::content::{Content, Opened, digester_after, for_each_block, in_file};
 use super::dockerignore::Patterns;
-use crate::fingerprint::{FILE, Parts, digest};
+use super::measured::{Entry, MeasuredContext};
+use crate::fingerprint::{FILE, Parts};
 use crate::tree::TreeFile;
 
 /// Path of the Dockerfile within a context.
@@ -16,35 +18,18 @@ pub const DOCKERFILE: &str = "Dockerfile";
 /// Path of the file with the patterns of files that are not sent.
 const IGNORE_FILE: &str = ".dockerignore";
 
+/// Largest number of bytes of one context that are kept in memory after it was measured: several
+/// times the small files of known images.
+const MOST_KEPT: usize = 1 << 20;
+
 /// Files that an engine is sent to build one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     files: BTreeMap<String, Content>,
+    /// Files that are sent and are no parts of the context's fingerprint. They replace `files`.
+    fetched: BTreeMap<String, Content>,
     /// Text that stands for the Dockerfile in [`Context::parts`]; `None` for its own text.
     known_as: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Content {
-    Text(Arc<str>),
-    File(TreeFile),
-    Folder,
-}
-
-impl Content {
-    fn read(&self) -> io::Result<Vec<u8>> {
-        Ok(self.load()?.0)
-    }
-
-    /// Returns the bytes and the mode.
-    fn load(&self) -> io::Result<(Vec<u8>, u32)> {
-        let (bytes, executable) = match self {
-            Self::Text(text) => (text.as_bytes().to_vec(), false),
-            Self::File(file) => file.load()?,
-            Self::Folder => (Vec::new(), true),
-        };
-        Ok((bytes, if executable { 0o755 } else { 0o644 }))
-    }
 }
 
 impl Context {
@@ -54,7 +39,7 @@ impl Context {
         let files = files.into_iter().map(|(path, file)| (path, Content::File(file)));
         let mut files: BTreeMap<_, _> = files.collect();
         files.insert(DOCKERFILE.to_owned(), Content::Text(dockerfile));
-        Self { files, known_as: None }
+        Self { files, fetched: BTreeMap::new(), known_as: None }
     }
 
     /// Sets the text that stands for the Dockerfile when the context is checked for changes: one
@@ -69,6 +54,12 @@ impl Context {
         self.files.insert(path, Content::File(file));
     }
 
+    /// Adds `file` at `path`: a file of Kiln's own, whose content has this SHA-256 digest. The digest
+    /// is no part of [`Context::parts`], where the file is represented by its origin.
+    pub fn add_fetched(&mut self, path: String, file: TreeFile, digest: String) {
+        self.fetched.insert(path, Content::Fetched(file, digest));
+    }
+
     /// Adds a folder at `path`, for an instruction that requires it even if it is empty.
     pub fn add_folder(&mut self, path: String) {
         self.files.insert(path, Content::Folder);
@@ -79,21 +70,21 @@ impl Context {
     /// # Errors
     /// When the context's `.dockerignore` can't be read.
     pub fn paths(&self) -> io::Result<impl Iterator<Item = &str>> {
-        Ok(self.sent()?.map(|(path, _)| path.as_str()))
+        let is_sent = self.selection()?;
+        Ok(self.files.keys().map(String::as_str).filter(move |path| is_sent(path)))
     }
 
-    /// Returns the entries that an engine gets: those that the `.dockerignore` does not cover, and
-    /// always that file itself and the Dockerfile.
-    fn sent(&self) -> io::Result<impl Iterator<Item = (&String, &Content)>> {
+    /// Returns a function that selects the paths that an engine gets: those that the
+    /// `.dockerignore` does not cover, and always that file itself and the Dockerfile.
+    fn selection(&self) -> io::Result<impl Fn(&str) -> bool> {
         let ignored = match self.files.get(IGNORE_FILE) {
             Some(file) => Some(patterns(file).map_err(|error| in_file(IGNORE_FILE, &error))?),
             None => None,
         };
-        let is_sent = move |path: &str| {
+        Ok(move |path: &str| {
             [DOCKERFILE, IGNORE_FILE].contains(&path)
                 || ignored.as_ref().is_none_or(|ignored| !ignored.is_ignored(path))
-        };
-        Ok(self.files.iter().filter(move |(path, _)| is_sent(path)))
+        })
     }
 
     /// Returns the parts of the context: a digest of each file's bytes and mode, with the key `file
@@ -102,39 +93,55 @@ impl Context {
     /// # Errors
     /// When a file of the tree can't be read; the error names it.
     pub fn parts(&self) -> io::Result<Parts> {
+        let is_sent = self.selection()?;
+        let sent = self.files.iter().filter(|(path, _)| is_sent(path));
         let part = |(path, content): (&String, &Content)| {
-            let is_dockerfile = path == DOCKERFILE;
-            let (bytes, mode) = content.load().map_err(|error| in_file(path, &error))?;
-            let bytes = match &self.known_as {
-                Some(text) if is_dockerfile => text.as_bytes(),
-                _ => &bytes,
-            };
-            let name = if is_dockerfile { path.clone() } else { format!("{FILE}{path}") };
-            Ok((name, digest(&[&mode.to_le_bytes()[..], bytes].concat())))
+            let measured = content.measure(&mut 0).map_err(|error| in_file(path, &error))?;
+            Ok(self.part(path, measured.mode, measured.digest))
         };
-        self.sent()?.map(part).collect()
+        sent.map(part).collect()
     }
 
-    /// Writes the context as a tar archive, in which every folder has an entry.
+    /// Returns the part for the file at `path`, by its mode and its digest.
+    fn part(&self, path: &str, mode: u32, digest: String) -> (String, String) {
+        match &self.known_as {
+            _ if path != DOCKERFILE => (format!("{FILE}{path}"), digest),
+            None => (path.to_owned(), digest),
+            Some(text) => {
+                let mut digester = digester_after(&mode.to_le_bytes());
+                digester.update(text.as_bytes());
+                (path.to_owned(), digester.finish())
+            }
+        }
+    }
+
+    /// Reads each file once, and returns the context with the facts that this gives.
     ///
     /// # Errors
-    /// When a file of the tree can't be read (the error names it), or `out` can't be written.
-    pub fn pack<W: Write>(&self, out: W) -> io::Result<W> {
-        let mut archive = tar::Builder::new(out);
-        for (path, content) in with_folders(self.sent()?)? {
-            let (bytes, mode) = content.load().map_err(|error| in_file(path, &error))?;
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(mode);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_mtime(0);
-            if *content == Content::Folder {
-                header.set_entry_type(tar::EntryType::Directory);
-            }
-            archive.append_data(&mut header, path, bytes.as_slice())?;
+    /// When a file can't be read (the error names it), or a path leads out of the context.
+    pub fn measure(&self) -> io::Result<MeasuredContext> {
+        let is_sent = self.selection()?;
+        let mut room = MOST_KEPT;
+        let mut measure = |path: &str, content: &Content| {
+            refuse_leaving(path)?;
+            let measured = content.measure(&mut room).map_err(|error| in_file(path, &error))?;
+            Ok::<_, io::Error>(Entry::new(path, content, measured))
+        };
+        let (mut entries, mut parts) = (BTreeMap::new(), Parts::new());
+        for (path, content) in self.files.iter().filter(|(path, _)| is_sent(path)) {
+            let entry = measure(path, content)?;
+            parts.extend([self.part(path, entry.mode(), entry.digest().to_owned())]);
+            entries.insert(path.as_str(), entry);
         }
-        archive.into_inner()
+        for (path, content) in self.fetched.iter().filter(|(path, _)| is_sent(path)) {
+            entries.insert(path, measure(path, content)?);
+        }
+        for folder in folders_above(entries.keys().copied()) {
+            if !entries.contains_key(folder) {
+                entries.insert(folder, measure(folder, &Content::Folder)?);
+            }
+        }
+        Ok(MeasuredContext::new(entries.into_values().collect(), parts))
     }
 
     /// Writes the context's files into `folder`, which is created.
@@ -154,8 +161,7 @@ impl Context {
                     return make(&target);
                 }
                 make(target.parent().unwrap_or(folder))?;
-                let (bytes, mode) = content.load()?;
-                write_file(&target, &bytes, mode)
+                write_file(&target, content.open()?)
             };
             write().map_err(|error| in_file(&target.display().to_string(), &error))?;
         }
@@ -166,25 +172,16 @@ impl Context {
 /// Returns the patterns in a `.dockerignore`.
 fn patterns(file: &Content) -> io::Result<Patterns> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let text = String::from_utf8_lossy(&file.read()?).into_owned();
+    let mut bytes = Vec::new();
+    file.open()?.reader.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
     Patterns::of_ignore_file(&text).map_err(invalid)
 }
 
-/// Adds the parent folders of the files.
-///
-/// # Errors
-/// When a path leads out of the context.
-fn with_folders<'a>(
-    files: impl Iterator<Item = (&'a String, &'a Content)>,
-) -> io::Result<BTreeMap<&'a str, &'a Content>> {
-    let mut all = BTreeMap::new();
-    for (path, content) in files {
-        refuse_leaving(path)?;
-        let folders = path.match_indices('/').map(|(end, _)| &path[..end]);
-        all.extend(folders.map(|folder| (folder, &Content::Folder)));
-        all.insert(path, content);
-    }
-    Ok(all)
+/// Returns the folders that contain these paths, without duplicates.
+fn folders_above<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let above = |path: &'a str| path.match_indices('/').map(move |(end, _)| &path[..end]);
+    paths.flat_map(above).collect()
 }
 
 /// Refuses a path that leads out of the context.
@@ -197,12 +194,12 @@ fn refuse_leaving(path: &str) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
-/// Writes a file with exactly `mode`, whatever the umask of the process.
-fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// Writes a file with exactly the mode of its content, whatever the umask of the process.
+fn write_file(path: &Path, Opened { reader, size, mode }: Opened) -> io::Result<()> {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
+    for_each_block(reader, size, |block| file.write_all(block))?;
     let permissions = file.metadata()?.permissions();
     if permissions.mode() & 0o777 == mode {
         return Ok(());
@@ -210,15 +207,16 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
-fn in_file(path: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("'{path}': {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tree::Tree;
     use std::os::unix::fs::PermissionsExt as _;
+
+    /// Returns the archive of a context.
+    fn archive(context: &Context) -> io::Result<Vec<u8>> {
+        context.measure()?.write_tar(Vec::new())
+    }
 
     /// Returns the context of the one image of a tree that is created in `root`.
     fn context(root: &Path) -> Context {
@@ -237,7 +235,7 @@ mod tests {
     #[test]
     fn the_archive_holds_what_a_build_sees() {
         let root = tempfile::tempdir().unwrap();
-        let bytes = context(root.path()).pack(Vec::new()).unwrap();
+        let bytes = archive(&context(root.path())).unwrap();
         let mut archive = tar::Archive::new(bytes.as_slice());
         let entries: Vec<_> = archive
             .entries()
@@ -267,6 +265,7 @@ mod tests {
         let mut ignore = |text: &str| {
             context.add(IGNORE_FILE.to_owned(), TreeFile::of_text(text.to_owned()));
             let paths: Vec<String> = context.paths()?.map(str::to_owned).collect();
+            assert_eq!(context.measure()?.parts(), &context.parts()?);
             let parts: Vec<String> = context.parts()?.into_keys().collect();
             let named = paths.iter().map(|path| match path.as_str() {
                 DOCKERFILE => path.clone(),
@@ -282,7 +281,7 @@ mod tests {
         let error = ignore("*.md\n[").unwrap_err();
         assert_eq!(error.to_string(), "'.dockerignore': line 2: '[' is not a path pattern");
         context.add(IGNORE_FILE.to_owned(), TreeFile::of_text("sub".to_owned()));
-        let bytes = context.pack(Vec::new()).unwrap();
+        let bytes = archive(&context).unwrap();
         let mut archive = tar::Archive::new(bytes.as_slice());
         let paths =
             archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned());
@@ -293,8 +292,8 @@ mod tests {
     #[test]
     fn two_checkouts_give_the_same_bytes() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let first = context(one.path()).pack(Vec::new()).unwrap();
-        assert_eq!(first, context(two.path()).pack(Vec::new()).unwrap());
+        let first = archive(&context(one.path())).unwrap();
+        assert_eq!(first, archive(&context(two.path())).unwrap());
     }
 
     #[test]
@@ -313,7 +312,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let context = context(root.path());
         fs::remove_file(root.path().join("app/z.txt")).unwrap();
-        let error = context.pack(Vec::new()).unwrap_err();
+        let error = archive(&context).unwrap_err();
         assert!(error.to_string().starts_with("'z.txt': "), "{error}");
     }
 
@@ -324,7 +323,7 @@ mod tests {
             let mut context = context(root.path());
             context.add(path.to_owned(), TreeFile::of_text("x".to_owned()));
             let expected = format!("'{path}' points outside of the build context");
-            assert_eq!(context.pack(Vec::new()).unwrap_err().to_string(), expected);
+            assert_eq!(archive(&context).unwrap_err().to_string(), expected);
             let out = root.path().join("out/context");
             assert_eq!(context.write_to(&out).unwrap_err().to_string(), expected);
             assert!(!out.join(path).exists());

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::build_options::{BuildOptions, Squashing};
 use super::engine_error::EngineError;
+use crate::context::MeasuredContext;
 use crate::image::ImageRef;
 
 /// Request to build one image.
@@ -16,8 +15,8 @@ pub struct BuildRequest<'a> {
     /// Reference that the image will get after the build.
     #[cfg_attr(not(test), expect(dead_code, reason = "only the tests' engine asks for it"))]
     pub reference: &'a ImageRef,
-    /// Tar archive with a Dockerfile.
-    pub context: &'a Bytes,
+    /// Build context with a Dockerfile.
+    pub context: &'a MeasuredContext,
     /// Options of the build.
     pub options: &'a BuildOptions,
     /// Labels in addition to those of the Dockerfile.

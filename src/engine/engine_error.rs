@@ -28,6 +28,9 @@ pub enum EngineError {
     /// A registry failed.
     #[error("{}", shown(.0))]
     Registry(registry::Error),
+    /// The build context can't be sent: a file can't be read, or has changed.
+    #[error("its context can't be sent: {0}")]
+    Context(String),
     /// The engine refuses the operation for good: the request can't be expressed, or the Dockerfile
     /// can't be parsed.
     #[error("{0}")]
@@ -75,7 +78,11 @@ impl EngineError {
         match self {
             Self::Unreachable { .. } | Self::Broken(_) | Self::Silent(_) => true,
             Self::Registry(error) => error.kind == registry::Kind::OutOfReach,
-            Self::Rejected(_) | Self::Refused(_) | Self::NoEvidence(_) | Self::Moved(_) => false,
+            Self::Context(_)
+            | Self::Rejected(_)
+            | Self::Refused(_)
+            | Self::NoEvidence(_)
+            | Self::Moved(_) => false,
         }
     }
 }
@@ -84,7 +91,7 @@ impl Retryable for EngineError {
     fn prospect(&self) -> Prospect {
         match self {
             Self::Registry(error) => error.prospect(),
-            Self::Rejected(_) => Prospect::Permanent,
+            Self::Context(_) | Self::Rejected(_) => Prospect::Permanent,
             Self::Unreachable { .. }
             | Self::Broken(_)
             | Self::Silent(_)

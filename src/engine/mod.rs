@@ -10,6 +10,7 @@ mod api;
 mod build_options;
 mod buildkit;
 mod connection;
+mod context_sending;
 pub mod docker;
 mod engine_error;
 mod line_buffer;

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::{Backends, BuildInput, Options, run};
-use crate::context::Context;
+use crate::context::{Context, MeasuredContext};
 use crate::dockerfile;
 use crate::engine::{
     BuildOptions, BuildRequest, Engine, EngineError, ImageInfo, Inspected, Output, Sink, Squashing,
@@ -130,10 +130,9 @@ impl Scripted {
     }
 
     /// Returns the layers of an image that is built from this context now.
-    fn layers_from(&self, name: &str, context: &[u8]) -> Vec<String> {
+    fn layers_from(&self, name: &str, context: &MeasuredContext) -> Vec<String> {
         let mut text = String::new();
-        let mut archive = tar::Archive::new(context);
-        let mut dockerfile = archive.entries().unwrap().next().unwrap().unwrap();
+        let mut dockerfile = context.entries()[0].open().unwrap();
         std::io::Read::read_to_string(&mut dockerfile, &mut text).unwrap();
         let dockerfile = dockerfile::parse(&text, &dockerfile::ReadingInput::default()).unwrap();
         let parent = dockerfile.parent().and_then(|parent| self.under(&short(&parent.image)));
@@ -172,7 +171,6 @@ impl Engine for Scripted {
         sink: Sink<'_>,
     ) -> Result<Inspected, EngineError> {
         let reference = order.reference;
-        assert!(!order.context.is_empty());
         let printed = order.labels.get(LABEL).map(|label| in_label(label).to_owned());
         self.fingerprints.lock().unwrap().insert(short(reference), printed);
         self.note("build", reference);

@@ -5,28 +5,30 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use super::evidence::{Origins, RequiredImage};
 use super::run_input::BuildInput;
+use crate::context::MeasuredContext;
 use crate::engine::{BuildOptions, BuildRequest, Engine, EngineError, Inspected, Output};
 use crate::event::{Event, Outcome, Pushed, Warning};
-use crate::files::private_folder;
+use crate::files::{TemporaryFolder, private_folder};
 use crate::fingerprint::{Fingerprinted, LABEL, Parts};
 use crate::image::{ImageName, ImageRef};
 use crate::registry::{ImageRegistry, PushListError};
 use crate::retry::{FIRST_PAUSE, RetryPolicy};
-use crate::source::{self, FetchError, Fetcher, ImageSources};
+use crate::source::{self, FetchError, FetchedFile, Fetcher, ImageSources};
 use crate::tree::TreeFile;
 
-/// Packed build context, with the parts of the fingerprint that it contains and the build options.
+/// Measured build context, with the parts of the fingerprint that it contains and the build options.
 #[derive(Debug, Clone)]
 pub(super) struct Packed {
-    pub(super) context: Bytes,
+    pub(super) context: MeasuredContext,
     pub(super) parts: Parts,
     pub(super) options: Arc<BuildOptions>,
+    /// Folder with the fetched files of the context, which is removed after the build.
+    pub(super) _fetched: Option<Arc<TemporaryFolder>>,
 }
 
 impl Packed {
@@ -42,9 +44,9 @@ impl Packed {
 /// Input of a build.
 #[derive(Debug, Clone)]
 pub(super) enum Input {
-    /// Nothing has to be fetched: the context is packed when the build starts.
+    /// Nothing has to be fetched: the context is measured when the build starts.
     Unpacked(BuildInput),
-    /// The sources were fetched, and the context is packed with them.
+    /// The sources were fetched, and the context is measured with them.
     Packed(Packed),
 }
 
@@ -278,13 +280,11 @@ impl<E: Engine> Worker<E> {
         let _ = tokio::time::timeout(self.retry.max_pause, answers).await;
     }
 
-    /// Fetches the sources and packs the context with them.
+    /// Fetches the sources and measures the context with them.
     pub(super) async fn pack(&self, input: BuildInput) -> Result<Packed, Outcome> {
         let BuildInput { mut context, sources, options } = input;
-        // Keeps the fetched files until the archive is packed.
         let mut folder = None;
         let mut of_sources = Parts::new();
-        let of_tree = context.clone();
         if let Some(sources) = sources {
             let fetched = private_folder("kiln-sources-")
                 .map_err(|error| Outcome::Error(format!("no temporary folder: {error}")))?;
@@ -292,21 +292,17 @@ impl<E: Engine> Worker<E> {
                 .fetch(&sources, fetched.path())
                 .await
                 .map_err(|error| Outcome::Error(error.to_string()))?;
-            for (path, file) in files {
-                context.add(path, TreeFile::on_disk(file));
+            for FetchedFile { path, file, digest } in files {
+                context.add_fetched(path, TreeFile::on_disk(file), digest);
             }
             of_sources = parts;
-            folder = Some(fetched);
+            folder = Some(Arc::new(fetched));
         }
-        let packed = tokio::task::spawn_blocking(move || {
-            Ok::<_, std::io::Error>((context.pack(Vec::new())?, of_tree.parts()?))
-        });
-        let packed = packed.await;
-        drop(folder);
-        match packed {
-            Ok(Ok((bytes, mut parts))) => {
+        match tokio::task::spawn_blocking(move || context.measure()).await {
+            Ok(Ok(context)) => {
+                let mut parts = context.parts().clone();
                 parts.extend(of_sources);
-                Ok(Packed { context: Bytes::from(bytes), parts, options })
+                Ok(Packed { context, parts, options, _fetched: folder })
             }
             Ok(Err(error)) => Err(Outcome::Error(format!("its context can't be packed: {error}"))),
             Err(error) => Err(Outcome::Error(error.to_string())),

@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
 
 use super::archive::tidy_header;
 use super::{FetchError, Source};
@@ -27,9 +28,7 @@ struct Limits {
     entries: usize,
 }
 
-/// Limits of a real bundle. It becomes a part of a build context, which is packed in memory, so it
-/// must fit into the memory of a build machine. A checkout of the largest projects has a third of
-/// these entries.
+/// Limits of a real bundle. A checkout of the largest projects has a third of these entries.
 const LIMITS: Limits = Limits { bytes: super::LARGEST, entries: 250_000 };
 
 /// Largest number of bytes between the contents of two files: names, attributes, and the padding at
@@ -43,19 +42,21 @@ const LONGEST_PART: usize = 255;
 /// image.
 const LONGEST_PATH: usize = 3072;
 
-/// Writes one tar archive with the entries of all `archives` below a folder called `top`.
+/// Writes one tar archive with the entries of all `archives` below a folder called `top`. Returns
+/// the SHA-256 digest of the archive, in hexadecimal.
 pub(super) fn bundle(
     top: &str,
     archives: &[(Source, PathBuf)],
     target: &Path,
-) -> Result<(), FetchError> {
+) -> Result<String, FetchError> {
     let here = |error: io::Error| FetchError {
         name: top.to_owned(),
         location: target.display().to_string(),
         reason: error.to_string(),
         transient: false,
     };
-    let out = BufWriter::new(File::create(target).map_err(here)?);
+    let file = Digested { inner: File::create(target).map_err(here)?, hasher: Sha256::new() };
+    let out = BufWriter::new(file);
     let mut bundle = Bundle::new(top, out, LIMITS).map_err(here)?;
     for (source, path) in archives {
         let added = open(path).and_then(|archive| bundle.add(archive));
@@ -66,7 +67,27 @@ pub(super) fn bundle(
             transient: false,
         })?;
     }
-    bundle.finish().map_err(here).map(|_| ())
+    let out = bundle.finish().and_then(|out| out.into_inner().map_err(io::Error::from));
+    let hash = out.map_err(here)?.hasher.finalize();
+    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Writer that computes the digest of what is written.
+struct Digested<W> {
+    inner: W,
+    hasher: Sha256,
+}
+
+impl<W: Write> Write for Digested<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// Returns the bundle of one archive that is in memory, within limits of 1 MiB and 1000 entries.
@@ -184,7 +205,7 @@ impl<W: Write> Bundle<W> {
     }
 }
 
-const TOO_LARGE: &str = "makes the sources of the image larger than 2 GiB";
+const TOO_LARGE: &str = "makes the sources of the image larger than 8 GiB";
 
 /// Paths already taken below the bundle's folder, each with its kind and the number of its archive.
 #[derive(Default)]
@@ -446,7 +467,12 @@ mod tests {
         };
         let archives: Vec<_> = archives.iter().enumerate().map(write).collect();
         let made = bundle("plugins", &archives, &out);
-        (made.map(|()| names_in(&fs::read(&out).unwrap())), folder)
+        let names = made.map(|digest| {
+            let bytes = fs::read(&out).unwrap();
+            assert_eq!(digest, crate::fingerprint::digest(&bytes));
+            names_in(&bytes)
+        });
+        (names, folder)
     }
 
     #[test]
@@ -638,7 +664,7 @@ mod tests {
         let content = "x".repeat(1 << 20);
         assert!(names(&[(E::Regular, "a", &content)]).is_ok());
         let reason = refusal(&[(E::Regular, "a", &content), (E::Regular, "b", "x")]);
-        assert_eq!(reason, "'b' makes the sources of the image larger than 2 GiB");
+        assert_eq!(reason, "'b' makes the sources of the image larger than 8 GiB");
     }
 
     #[test]

@@ -60,6 +60,8 @@ impl Source {
 pub(super) struct Fetched {
     /// Path of the fetched file.
     pub(super) file: PathBuf,
+    /// SHA-256 digest of the file, in hexadecimal.
+    pub(super) digest: String,
     /// Text that distinguishes this version of the source from any other.
     pub(super) identity: String,
 }
@@ -89,8 +91,8 @@ pub(super) async fn fetch(
     {
         return Err(source.failed(format!("its sha256 is {found} and not {expected}")));
     }
-    let identity = commit.or_else(|| pinned(source)).unwrap_or(found);
-    Ok(Fetched { file, identity })
+    let identity = commit.or_else(|| pinned(source)).unwrap_or_else(|| found.clone());
+    Ok(Fetched { file, digest: found, identity })
 }
 
 /// Creates an empty folder: an earlier try may have left files in it.

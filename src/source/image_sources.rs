@@ -14,10 +14,9 @@ use crate::secret::without_secrets;
 
 use super::{bundle, fetch as one};
 
-/// Largest size of the sources of an image, fetched and unpacked, in bytes. Build contexts are
-/// packed in memory, and no real source is larger: more data means a server that does not stop
-/// sending.
-pub(super) const LARGEST: u64 = 2 << 30;
+/// Largest size of the sources of an image, fetched and unpacked, in bytes. They are stored on the
+/// build machine, and no real source is larger: more data means a server that does not stop sending.
+pub(super) const LARGEST: u64 = 8 << 30;
 
 /// Kind of place that a source comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,10 +183,21 @@ impl Pace {
 /// Fetched sources of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fetched {
-    /// Fetched files, each with its path in the image's build context.
-    pub files: Vec<(String, PathBuf)>,
+    /// Files for the image's build context.
+    pub files: Vec<FetchedFile>,
     /// Identity of each source, by `source <name>`.
     pub parts: Parts,
+}
+
+/// Fetched file for a build context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedFile {
+    /// Path in the build context.
+    pub path: String,
+    /// Path of the file on this machine.
+    pub file: PathBuf,
+    /// SHA-256 digest of the file, in hexadecimal.
+    pub digest: String,
 }
 
 /// Fetches the sources of images.
@@ -246,7 +256,8 @@ pub async fn fetch(
     if let Some(own) = &sources.own {
         let archive = one::fetch(own, &next_folder(), pace).await?;
         fetched.parts.insert(part(own), archive.identity);
-        fetched.files.push((own_archive(image), archive.file));
+        let (file, digest) = (archive.file, archive.digest);
+        fetched.files.push(FetchedFile { path: own_archive(image), file, digest });
     }
     for (what, parts) in [(PLUGINS, &sources.plugins), (ALL_ADDITIONS, &sources.additions)] {
         let mut archives = Vec::new();
@@ -255,12 +266,12 @@ pub async fn fetch(
             fetched.parts.insert(part(source), archive.identity);
             archives.push((source.clone(), archive.file));
         }
-        let bundle = folder.join(in_context(what));
-        let written = bundle.clone();
-        tokio::task::spawn_blocking(move || bundle::bundle(what, &archives, &written))
+        let file = folder.join(in_context(what));
+        let written = file.clone();
+        let digest = tokio::task::spawn_blocking(move || bundle::bundle(what, &archives, &written))
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        fetched.files.push((in_context(what), bundle));
+        fetched.files.push(FetchedFile { path: in_context(what), file, digest });
     }
     Ok(fetched)
 }

@@ -18,8 +18,8 @@ mod pip;
 pub use bundle::bundled;
 pub use checkout::top_folder;
 pub use image_sources::{
-    Digest, FetchError, Fetched, Fetcher, FromOrigin, ImageSources, Kind, Pace, Source, archives,
-    declared, fetch, of_image, parts,
+    Digest, FetchError, Fetched, FetchedFile, Fetcher, FromOrigin, ImageSources, Kind, Pace,
+    Source, archives, declared, fetch, of_image, parts,
 };
 
 use image_sources::LARGEST;

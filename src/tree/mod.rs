@@ -17,7 +17,7 @@ mod shipped;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,6 +78,16 @@ enum Content {
     Text(String),
 }
 
+/// Opened file of a tree.
+pub struct OpenFile {
+    /// Reader of the content.
+    pub content: Box<dyn Read + Send>,
+    /// Size of the content when the file was opened, in bytes.
+    pub size: u64,
+    /// True if its owner may execute the file: the one bit of the mode that affects a build.
+    pub executable: bool,
+}
+
 /// File of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeFile {
@@ -105,25 +115,36 @@ impl TreeFile {
         Ok(self.load()?.0)
     }
 
-    /// Returns the file's content, and true if its owner may execute it: the one bit of the mode
-    /// that affects a build.
+    /// Returns the file's content, and true if its owner may execute it.
     ///
     /// # Errors
     /// When a file on disk can't be read.
     pub fn load(&self) -> io::Result<(Vec<u8>, bool)> {
-        let (bytes, on_disk) = match &self.content {
+        let OpenFile { content, size, executable } = self.open()?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX))?;
+        // `Take` hides the file's length, so that it is not queried a second time.
+        content.take(u64::MAX).read_to_end(&mut bytes)?;
+        Ok((bytes, executable))
+    }
+
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// When a file on disk can't be opened, or is no regular file.
+    pub fn open(&self) -> io::Result<OpenFile> {
+        let (content, size, on_disk): (Box<dyn Read + Send>, _, _) = match &self.content {
             Content::Disk(path) => {
                 let (file, metadata) = files::open_with_metadata(path)?;
-                let mut bytes = Vec::new();
-                bytes.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX))?;
-                // `Take` hides the file's length, so that it is not queried a second time.
-                file.take(u64::MAX).read_to_end(&mut bytes)?;
-                (bytes, is_executable(&metadata))
+                (Box::new(file), metadata.len(), is_executable(&metadata))
             }
-            Content::Embedded(bytes) => (bytes.to_vec(), false),
-            Content::Text(text) => (text.clone().into_bytes(), false),
+            Content::Embedded(bytes) => (Box::new(*bytes), bytes.len() as u64, false),
+            Content::Text(text) => {
+                let bytes = text.clone().into_bytes();
+                (Box::new(Cursor::new(bytes)), text.len() as u64, false)
+            }
         };
-        Ok((bytes, self.executable.unwrap_or(on_disk)))
+        Ok(OpenFile { content, size, executable: self.executable.unwrap_or(on_disk) })
     }
 
     /// Returns the file's content as text; `name` is its name in messages.
@@ -339,17 +360,20 @@ impl Tree {
         &self.shown
     }
 
-    /// Returns the text of the file at `path` within the tree. `None` if there is no such file or
-    /// it is not UTF-8.
+    /// Returns the text of the file at `path` within the tree. `None` if there is no such file, it
+    /// is not UTF-8, or it is longer than the largest text.
     ///
     /// # Errors
     /// When it can't be read.
     pub fn text(&self, path: &str) -> Result<Option<String>> {
         let Some(file) = self.shown.files.get(path) else { return Ok(None) };
-        let bytes = file.read();
-        let bytes =
-            bytes.map_err(|error| unreadable(Path::new(&self.display_path(path)), &error))?;
-        Ok(String::from_utf8(bytes).ok())
+        let mut bytes = Vec::new();
+        let read = file
+            .open()
+            .and_then(|file| file.content.take(LONGEST_TEXT + 1).read_to_end(&mut bytes));
+        read.map_err(|error| unreadable(Path::new(&self.display_path(path)), &error))?;
+        let is_text = bytes.len() as u64 <= LONGEST_TEXT;
+        Ok(is_text.then(|| String::from_utf8(bytes).ok()).flatten())
     }
 
     /// Returns the release of kolla-build that the tree belongs to; `None` for a tree with a

@@ -127,7 +127,7 @@ fn ours(release: &Release, config: &Path) -> Listings {
         let pace = Pace { silence: settings.run.engine.timeout };
         let fetched = source::fetch(&image, &sources, folder.path(), pace);
         let files = runtime.block_on(fetched).unwrap().files;
-        files.into_iter().map(|(archive, path)| (archive, listing(&path))).collect()
+        files.into_iter().map(|fetched| (fetched.path, listing(&fetched.file))).collect()
     };
     IMAGES.iter().map(|name| ((*name).to_owned(), of_image(name))).collect()
 }

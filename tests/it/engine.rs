@@ -68,6 +68,7 @@ by_every_way! {
     builds_leave_no_dangling_images
     an_image_on_another_parent_is_not_taken_for_unchanged
     files_of_one_size_are_not_taken_for_each_other
+    large_files_are_sent_with_little_memory
     pushed_images_can_be_pulled_by_digest
     unreachable_registry_is_a_connection_error
     missing_base_image_is_named_in_the_failure
@@ -301,6 +302,46 @@ fn files_of_one_size_are_not_taken_for_each_other(way: Way) {
     assert_eq!(write("1\n", "2\n"), ["1\n", "2\n"]);
     assert_eq!(write("2\n", "3\n"), ["2\n", "3\n"]);
     assert_eq!(write("1\n", "2\n"), ["1\n", "2\n"]);
+}
+
+/// Runs a command to its end. Returns its result, and the largest size of its memory in MiB.
+fn run_measured(mut command: Command) -> (Run, u64) {
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the command is started");
+    let status = format!("/proc/{}/status", child.id());
+    let measuring = std::thread::spawn(move || {
+        let mut peak = 0;
+        // A process that has ended has no memory.
+        while let Some(kibibytes) = fs::read_to_string(&status).ok().as_deref().and_then(peak_in) {
+            peak = kibibytes;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        peak / 1024
+    });
+    let run = Run::from(child.wait_with_output().expect("the command ends"));
+    (run, measuring.join().expect("the memory is measured"))
+}
+
+/// Returns the largest size of a process's memory in KiB, by its status.
+fn peak_in(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+fn large_files_are_sent_with_little_memory(way: Way) {
+    const SIZE: u64 = 100 << 20;
+    let copying = "FROM scratch\nCOPY data /data\n";
+    let images = ["one", "two", "three", "four"].map(|name| (name, copying));
+    let family = Built::by(way, &images);
+    for (number, (name, _)) in images.iter().enumerate() {
+        let data = fs::File::create(family.tree.path().join(name).join("data")).unwrap();
+        // The files differ, so that no builder takes one for another.
+        data.set_len(SIZE + number as u64).unwrap();
+    }
+    let (run, peak) = run_measured(family.command(&["--threads", "4"]));
+    let run = run.expect(0);
+    assert_eq!(run.names("built").len(), images.len(), "{run:?}");
+    assert!((1..150).contains(&peak), "{peak} MiB");
 }
 
 fn pushed_images_can_be_pulled_by_digest(way: Way) {

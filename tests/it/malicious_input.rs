@@ -81,7 +81,7 @@ fn a_file_of_10_gb_in_an_archive_of_10_mb_is_refused() {
     let archive = flate2::read::MultiGzDecoder::new(File::open(&path).unwrap());
     archive.take(64 << 20).read_to_end(&mut start).unwrap();
     assert_eq!(start.len(), 64 << 20, "it is no bomb");
-    assert_eq!(refusal(&path), "'zeros' makes the sources of the image larger than 2 GiB");
+    assert_eq!(refusal(&path), "'zeros' makes the sources of the image larger than 8 GiB");
 }
 
 #[test]

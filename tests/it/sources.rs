@@ -673,7 +673,7 @@ fn local_sources_that_are_no_files_are_refused() {
         (at("socket"), "it is a socket"),
         ("/dev/zero".to_owned(), "it is a device"),
         (at("folder"), "it is a pipe"),
-        (at("huge"), "larger than 2 GiB"),
+        (at("huge"), "larger than 8 GiB"),
     ] {
         for name in ["app", "app-plugin-x"] {
             let tree = tree();

@@ -10,13 +10,13 @@
 use std::cmp::min;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Component, PathBuf};
+use std::mem;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use bollard::fsutil::types::packet::PacketType;
 use bollard::fsutil::types::{Packet, Stat};
 use bollard::moby::filesync::v1::file_sync_server::FileSync;
-use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -25,7 +25,8 @@ use tonic::metadata::MetadataMap;
 use tonic::{Response, Status, Streaming, async_trait};
 
 use super::session::{CHUNK, Parts};
-use crate::context::Patterns;
+use crate::context::{EntryReader, MeasuredContext, Patterns};
+use crate::engine::context_sending::ContextSending;
 
 /// Names by which BuildKit requests the context, and the folder of the Dockerfile. Both are the
 /// same here.
@@ -42,46 +43,50 @@ const ENCODED: &str = "-encoded";
 /// Mode bit of a folder, as in Go's `os.FileMode`.
 const FOLDER: u32 = 1 << 31;
 
-/// File or folder of the context.
+/// File or folder of the context, as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     path: String,
     mode: u32,
-    content: Bytes,
+    size: u64,
+    /// Index in [`MeasuredContext::entries`].
+    index: usize,
 }
 
 /// Files of a context, in the order of a directory walk.
-pub(super) struct ContextFiles(Vec<Entry>);
+pub struct ContextFiles {
+    context: MeasuredContext,
+    entries: Vec<Entry>,
+    sending: ContextSending,
+}
 
 impl ContextFiles {
-    /// Reads the files of a tar archive in which each folder has an entry.
-    ///
-    /// # Errors
-    /// When the archive can't be read.
-    pub(super) fn of(archive: &Bytes) -> io::Result<Self> {
+    /// Prepares the files of `context` for a session. Updates `sending` while they are sent.
+    pub fn new(context: MeasuredContext, sending: ContextSending) -> Self {
         // Paths are compared component by component, unlike strings.
         let mut entries: BTreeMap<PathBuf, Entry> = BTreeMap::new();
-        for entry in tar::Archive::new(archive.as_ref()).entries()? {
-            let entry = entry?;
+        for (index, entry) in context.entries().iter().enumerate() {
             let is_name = |part: &Component<'_>| matches!(part, Component::Normal(_));
-            let path: PathBuf = entry.path()?.components().filter(is_name).collect();
-            let start = usize::try_from(entry.raw_file_position()).map_err(io::Error::other)?;
-            let length = usize::try_from(entry.size()).map_err(io::Error::other)?;
-            let is_folder = entry.header().entry_type().is_dir();
-            let entry = Entry {
-                path: path.to_string_lossy().into_owned(),
-                mode: entry.header().mode()? | if is_folder { FOLDER } else { 0 },
-                content: archive.slice(start..start + length),
-            };
-            entries.insert(path, entry);
+            let path: PathBuf = Path::new(entry.path()).components().filter(is_name).collect();
+            if path.as_os_str().is_empty() {
+                continue;
+            }
+            let mode = entry.mode() | if entry.is_folder() { FOLDER } else { 0 };
+            let name = path.to_string_lossy().into_owned();
+            entries.insert(path, Entry { path: name, mode, size: entry.size(), index });
         }
-        Ok(Self(entries.into_values().collect()))
+        Self { entries: entries.into_values().collect(), context, sending }
+    }
+
+    /// Returns the digest of the context.
+    pub(super) fn key(&self) -> &str {
+        self.context.key()
     }
 
     /// Returns the entries that match the question, and the folders that contain them.
     fn in_question(&self, question: &FileRequest) -> Vec<Entry> {
         let mut found: Vec<Entry> = Vec::new();
-        for entry in self.0.iter().rev() {
+        for entry in self.entries.iter().rev() {
             let folder = format!("{}/", entry.path);
             // The contents of a folder follow it, so in reverse order they were found just before
             // it.
@@ -158,7 +163,8 @@ impl FileSync for ContextFiles {
     ) -> Result<Response<Self::DiffCopyStream>, Status> {
         let question = FileRequest::of(request.metadata())?;
         let entries = self.in_question(&question);
-        Ok(Response::new(Box::pin(answer(entries, request.into_inner()))))
+        let (context, sending) = (self.context.clone(), self.sending.clone());
+        Ok(Response::new(Box::pin(answer(context, entries, sending, request.into_inner()))))
     }
 
     type TarStreamStream = Parts<Packet>;
@@ -173,14 +179,18 @@ impl FileSync for ContextFiles {
 
 /// Returns the list of these entries, and the contents that are requested.
 fn answer<Q: Stream<Item = Result<Packet, Status>> + Unpin + Send + 'static>(
+    context: MeasuredContext,
     entries: Vec<Entry>,
+    sending: ContextSending,
     asked_for: Q,
 ) -> impl Stream<Item = Result<Packet, Status>> {
     let entries: Arc<[Entry]> = entries.into();
     let listing = listing(entries.clone());
     let contents = Contents {
         asked_for: Requests::from(asked_for, entries.len()),
+        context,
         entries,
+        sending,
         state: State::Waiting,
     };
     let contents = stream::try_unfold(contents, async |mut contents| {
@@ -255,46 +265,94 @@ fn listing(entries: Arc<[Entry]>) -> impl Iterator<Item = Result<Packet, Status>
     told.chain([packet(PacketType::PacketStat)]).map(Ok)
 }
 
-/// Sends the contents of the requested files, one after the other, until the requests end.
+/// Sends the contents of the requested files, one after the other, until the requests end. A file
+/// is read no faster than BuildKit takes it.
 struct Contents {
     asked_for: Requests,
+    context: MeasuredContext,
     entries: Arc<[Entry]>,
+    sending: ContextSending,
     state: State,
 }
 
 enum State {
     Waiting,
-    /// In the file with this number, with these bytes left.
-    Sending(u32, Bytes),
+    /// In the file with this number.
+    Sending(u32, Box<OpenFile>),
     Ended,
 }
 
 impl Contents {
     async fn next(&mut self) -> Result<Option<Packet>, Status> {
-        if let State::Waiting = self.state {
-            match self.asked_for.next().await? {
+        let (id, mut file) = match mem::replace(&mut self.state, State::Ended) {
+            State::Ended => return Ok(None),
+            State::Sending(id, file) => (id, file),
+            State::Waiting => match self.asked_for.next().await? {
                 None => return Ok(None),
-                Some(Request::File(number)) => {
-                    let entry = self.entries.get(number as usize);
-                    let entry = entry.ok_or_else(|| {
-                        Status::invalid_argument(format!("there is no file {number}"))
-                    })?;
-                    self.state = State::Sending(number, entry.content.clone());
-                }
-                Some(Request::End) => {
-                    self.state = State::Ended;
-                    return Ok(Some(packet(PacketType::PacketFin)));
-                }
-            }
+                Some(Request::End) => return Ok(Some(packet(PacketType::PacketFin))),
+                Some(Request::File(number)) => (number, Box::new(self.open(number)?)),
+            },
+        };
+        if file.is_block_sent() {
+            *file = file.next_block().await.map_err(|error| self.failed(&error))?;
         }
-        let State::Sending(id, rest) = &mut self.state else { return Ok(None) };
-        let part = rest.split_to(min(CHUNK, rest.len()));
-        let packet = Packet { id: *id, data: part.to_vec(), ..packet(PacketType::PacketData) };
+        let data = file.next_part().to_vec();
+        self.sending.add(data.len());
         // A packet without data ends a file.
-        if part.is_empty() {
-            self.state = State::Waiting;
+        self.state = match data.is_empty() {
+            true => State::Waiting,
+            false => State::Sending(id, file),
+        };
+        Ok(Some(Packet { id, data, ..packet(PacketType::PacketData) }))
+    }
+
+    fn open(&self, number: u32) -> Result<OpenFile, Status> {
+        let entry = self.entries.get(number as usize);
+        let entry =
+            entry.ok_or_else(|| Status::invalid_argument(format!("there is no file {number}")))?;
+        let reader = self.context.entries()[entry.index].open();
+        let reader = reader.map_err(|error| self.failed(&error))?;
+        Ok(OpenFile { reader, block: Vec::new(), sent: 0 })
+    }
+
+    /// Records a failure, and returns the status with which the answer ends.
+    fn failed(&self, error: &io::Error) -> Status {
+        self.sending.fail(error);
+        Status::aborted(error.to_string())
+    }
+}
+
+/// File in the middle of being sent.
+struct OpenFile {
+    reader: EntryReader,
+    block: Vec<u8>,
+    /// Number of bytes of the block that are sent.
+    sent: usize,
+}
+
+impl OpenFile {
+    fn is_block_sent(&self) -> bool {
+        self.sent == self.block.len()
+    }
+
+    /// Reads the next block, on another thread if the file is on disk.
+    async fn next_block(mut self) -> io::Result<Self> {
+        let is_in_memory = self.reader.is_in_memory();
+        let read = move || {
+            self.sent = 0;
+            self.reader.next_block(&mut self.block).map(|()| self)
+        };
+        if is_in_memory {
+            return read();
         }
-        Ok(Some(packet))
+        tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.into()))
+    }
+
+    /// Returns the next part of the block.
+    fn next_part(&mut self) -> &[u8] {
+        let start = self.sent;
+        self.sent = min(start + CHUNK, self.block.len());
+        &self.block[start..self.sent]
     }
 }
 
@@ -303,7 +361,7 @@ fn told(entry: &Entry) -> Packet {
     let stat = Stat {
         path: entry.path.clone(),
         mode: entry.mode,
-        size: i64::try_from(entry.content.len()).unwrap_or(i64::MAX),
+        size: i64::try_from(entry.size).unwrap_or(i64::MAX),
         ..Stat::default()
     };
     Packet { stat: Some(stat), ..packet(PacketType::PacketStat) }
@@ -317,25 +375,27 @@ fn packet(kind: PacketType) -> Packet {
 mod tests {
     use super::*;
 
-    /// Returns the entries of an archive that match a request with this metadata. Folders have a
+    use crate::context::Context;
+    use crate::tree::TreeFile;
+
+    /// Returns the context of these files, each with its path as the content, and of the folders
+    /// whose paths end with a slash.
+    fn context(paths: &[&str]) -> MeasuredContext {
+        let mut context = Context::new("FROM x".into(), []);
+        for path in paths {
+            match path.strip_suffix('/') {
+                Some(folder) => context.add_folder(folder.to_owned()),
+                None => context.add((*path).to_owned(), TreeFile::of_text((*path).to_owned())),
+            }
+        }
+        context.measure().unwrap()
+    }
+
+    /// Returns the entries of a context that match a request with this metadata. Folders have a
     /// trailing slash.
     fn found(said: &[(&'static str, &str)]) -> Result<String, String> {
-        let mut archive = tar::Builder::new(Vec::new());
-        for path in ["a-b", "a/", "a/b/", "./a/b/c", "a/d", "ä ö", "empty/", ".dockerignore"] {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(0o644);
-            header.set_size(path.len() as u64);
-            if path.ends_with('/') {
-                header.set_entry_type(tar::EntryType::Directory);
-                header.set_size(0);
-            }
-            let content = path.as_bytes().get(..header.size().unwrap() as usize).unwrap();
-            archive.append_data(&mut header, path, content).unwrap();
-        }
-        let files = ContextFiles::of(&archive.into_inner().unwrap().into()).unwrap();
-        for file in files.0.iter().filter(|entry| entry.mode & FOLDER == 0) {
-            assert!(file.content.ends_with(file.path.as_bytes()));
-        }
+        let paths = ["a-b", "a/", "a/b/", "./a/b/c", "a/d", "ä ö", "empty/", ".dockerignore"];
+        let files = ContextFiles::new(context(&paths), ContextSending::default());
         let mut metadata = MetadataMap::new();
         for (key, value) in said {
             metadata.append(*key, value.parse().unwrap());
@@ -350,7 +410,7 @@ mod tests {
 
     #[test]
     fn requested_files_are_found_in_walk_order() {
-        let all = ".dockerignore, a/, a/b/, a/b/c, a/d, a-b, empty/, ä ö";
+        let all = ".dockerignore, Dockerfile, a/, a/b/, a/b/c, a/d, a-b, empty/, ä ö";
         let context = ("dir-name", "context");
         let cases: &[(&[(&'static str, &str)], &str)] = &[
             (&[context], all),
@@ -362,7 +422,7 @@ mod tests {
             (&[context, ("followpaths", "none")], ""),
             (
                 &[context, ("exclude-patterns", "a*"), ("exclude-patterns", "!a/b/c")],
-                ".dockerignore, a/, a/b/, a/b/c, empty/, ä ö",
+                ".dockerignore, Dockerfile, a/, a/b/, a/b/c, empty/, ä ö",
             ),
             (&[context, ("followpaths", "%C3%A4+%C3%B6"), ("followpaths-encoded", "1")], "ä ö"),
         ];
@@ -374,14 +434,14 @@ mod tests {
     /// Sends these packets to a context of a folder with one file. Returns the list, and the
     /// contents.
     fn answered(content: &str, asked: Vec<Packet>) -> [String; 2] {
-        let file = Bytes::from(content.to_owned());
-        let entries = vec![
-            Entry { path: "a".to_owned(), mode: FOLDER | 0o755, content: Bytes::new() },
-            Entry { path: "a/b".to_owned(), mode: 0o644, content: file },
-        ];
+        let file = TreeFile::of_text(content.to_owned());
+        let context = Context::new("".into(), [("a/b".to_owned(), file)]).measure().unwrap();
+        let files = ContextFiles::new(context.clone(), ContextSending::default());
+        let entries = files.entries[1..].to_vec();
         let asked = stream::iter(asked.into_iter().map(Ok));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let answers: Vec<_> = runtime.block_on(async { answer(entries, asked).collect().await });
+        let answers: Vec<_> = runtime
+            .block_on(async { answer(context, entries, files.sending, asked).collect().await });
         let (listing, given): (Vec<_>, Vec<_>) = answers.into_iter().partition(
             |answer| matches!(answer, Ok(packet) if packet.r#type() == PacketType::PacketStat),
         );
@@ -418,10 +478,12 @@ mod tests {
     /// Requests are received even if the answers are not read.
     #[tokio::test]
     async fn requests_do_not_wait_for_contents() {
-        let entry = Entry { path: "a".to_owned(), mode: 0o644, content: Bytes::new() };
+        let context = context(&[]);
+        let entry = Entry { path: "a".to_owned(), mode: 0o644, size: 6, index: 0 };
         let (ask, asked) = mpsc::channel(1);
         let asked = stream::unfold(asked, async |mut asked| Some((asked.recv().await?, asked)));
-        let answers = answer(vec![entry; 5000], Box::pin(asked));
+        let entries = vec![entry; 5000];
+        let answers = answer(context, entries, ContextSending::default(), Box::pin(asked));
         for id in 0..5000 {
             let question = Packet { id, ..packet(PacketType::PacketReq) };
             ask.send(Ok(question)).await.unwrap();
@@ -431,7 +493,30 @@ mod tests {
             let is_data = matches!(answer, Ok(it) if it.r#type() == PacketType::PacketData);
             std::future::ready(is_data)
         });
-        assert_eq!(given.count().await, 5000);
+        // Each file has a packet of data and one for its end.
+        assert_eq!(given.count().await, 10_000);
+    }
+
+    #[tokio::test]
+    async fn file_that_has_changed_ends_the_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "x".repeat(1 << 20)).unwrap();
+        let file = TreeFile::on_disk(path.clone());
+        let context = Context::new("".into(), [("a".to_owned(), file)]).measure().unwrap();
+        std::fs::write(&path, "y".repeat(1 << 20)).unwrap();
+        let files = ContextFiles::new(context.clone(), ContextSending::default());
+        let asked = [Packet { id: 1, ..packet(PacketType::PacketReq) }];
+        let asked = stream::iter(asked.into_iter().map(Ok));
+        let sending = files.sending.clone();
+        let answers: Vec<_> = answer(context, files.entries, sending, asked).collect().await;
+        let is_end = |answer: &Result<Packet, Status>| matches!(answer, Ok(it) if it.r#type() == PacketType::PacketData && it.data.is_empty());
+        assert!(!answers.iter().any(is_end));
+        let failure = files.sending.failure().unwrap().to_string();
+        assert_eq!(
+            failure,
+            "its context can't be sent: 'a': it has changed since Kiln computed its digest: run Kiln again"
+        );
     }
 
     #[test]
@@ -441,6 +526,5 @@ mod tests {
         assert_eq!(other, "there is no folder 'home' to build from");
         let pattern = refused(&[("dir-name", "context"), ("exclude-patterns", "[")]);
         assert_eq!(pattern, "line 1: '[' is not a path pattern");
-        assert!(ContextFiles::of(&Bytes::from_static(b"no archive")).is_err());
     }
 }

@@ -9,4 +9,5 @@
 mod context_files;
 mod session;
 
+pub use context_files::ContextFiles;
 pub use session::{Session, unique_name};

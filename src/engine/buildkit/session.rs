@@ -25,7 +25,6 @@ use bollard::moby::filesync::v1::{
 };
 use bollard::moby::sshforward::v1::ssh_server::{Ssh, SshServer};
 use bollard::moby::sshforward::v1::{BytesMessage, CheckAgentRequest, CheckAgentResponse};
-use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use hyper::header::{CONNECTION, UPGRADE};
 use hyper::{Method, Request};
@@ -42,7 +41,6 @@ use super::context_files::ContextFiles;
 use crate::client_config::credentials::{CredentialFiles, Credentials};
 use crate::engine::connection::Connections;
 use crate::engine::{BuildSecrets, EngineError};
-use crate::fingerprint::digest;
 use crate::secret::Secret;
 
 /// Names of the headers of the request that opens a session.
@@ -52,7 +50,7 @@ const METHOD_HEADER: &str = "X-Docker-Expose-Session-Grpc-Method";
 
 /// Header with a key for reusing files: BuildKit takes the files of an earlier session with the
 /// same key, and then requests only those with another size or time. All times are zero here, so
-/// the key has to identify the whole contents: it is a digest of the context.
+/// the key has to identify the whole contents: it is a digest of all entries of the context.
 const KEY_HEADER: &str = "X-Docker-Expose-Session-Sharedkey";
 
 /// gRPC methods of every session.
@@ -82,26 +80,19 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens a session for a build, with the files of its context, a tar archive, with secrets and
-    /// agents, and with the credentials in these files, by priority.
+    /// Opens a session for a build, with the files of its context, with secrets and agents, and with
+    /// the credentials in these files, by priority.
     ///
     /// # Errors
-    /// When the context can't be read, or the engine can't be asked or does not support sessions.
+    /// When the engine can't be asked or does not support sessions.
     pub async fn open(
         connections: &Connections,
-        context: &Bytes,
+        files: ContextFiles,
         secrets: BuildSecrets,
         credential_files: CredentialFiles,
     ) -> Result<Self, EngineError> {
-        let context = context.clone();
-        let read = move || Ok((ContextFiles::of(&context)?, digest(&context)));
-        let read =
-            tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.into()));
-        let (files, key) = read.map_err(|error: io::Error| {
-            EngineError::Refused(format!("the context can't be read: {error}"))
-        })?;
         let id = unique_name();
-        let request = request(&id, &key, &secrets);
+        let request = request(&id, files.key(), &secrets);
         let connection = connections.upgraded("/session", request).await?;
         let services = services(files, secrets, credential_files);
         let service = TowerToHyperService::new(services.prepare());
@@ -336,8 +327,12 @@ mod tests {
     use tokio::net::UnixListener;
     use tokio::runtime::Handle;
 
+    use bytes::Bytes;
+
     use crate::client_config::endpoint::Endpoint;
+    use crate::context::Context;
     use crate::engine::connection::HasBody;
+    use crate::engine::context_sending::ContextSending;
 
     /// Accepts the request for an upgrade. Returns its head and the upgraded connection.
     async fn grant(listener: UnixListener) -> (String, UnixStream) {
@@ -402,15 +397,16 @@ mod tests {
                 secrets: BTreeMap::from([("s".to_owned(), Secret::new(*b"open sesame"))]),
                 agents: BTreeMap::new(),
             };
-            let context = tar::Builder::new(Vec::new()).into_inner().unwrap().into();
+            let context = Context::new("FROM x".into(), []).measure().unwrap();
+            let files = ContextFiles::new(context.clone(), ContextSending::default());
             let connections = Connections::to(endpoint).unwrap();
             let granted = tokio::spawn(grant(listener));
-            let session =
-                Session::open(&connections, &context, secrets, CredentialFiles::default())
-                    .await
-                    .unwrap();
+            let session = Session::open(&connections, files, secrets, CredentialFiles::default())
+                .await
+                .unwrap();
             let (head, engine) = granted.await.unwrap();
             assert!(head.contains(session.id()), "{head}");
+            assert!(head.contains(context.key()), "{head}");
             let mut caller = caller(engine).await;
             let (data, status) = ask(&mut caller, method, message).await;
             drop(session);
@@ -434,7 +430,6 @@ mod tests {
         assert_eq!((status.as_str(), &data[5..]), ("0", b"\x0a\x0bopen sesame".as_slice()));
         assert!(head.starts_with("POST /session HTTP/1.1\r\n"), "{head}");
         assert!(head.contains(METHODS[2]) && !head.contains(AGENT_METHODS[0]), "{head}");
-        assert!(head.contains(&digest(&[0; 1024])), "{head}");
         const NOT_FOUND: &str = "5";
         const UNIMPLEMENTED: &str = "12";
         assert_eq!(answer(METHODS[2], b"\x0a\x01t").2, NOT_FOUND);

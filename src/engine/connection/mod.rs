@@ -14,4 +14,4 @@ pub use connect_error::ConnectError;
 pub use connector::Connections;
 #[cfg(test)]
 pub use connector::HasBody;
-pub use meter::records;
+pub use meter::{Record, records};

@@ -2,22 +2,30 @@
 
 use std::collections::HashMap;
 use std::convert;
+use std::time::Duration;
 
+use bollard::models::BuildInfo;
 use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
-use bollard::{BollardRequest, body_full};
+use bollard::{BollardRequest, body_full, body_try_stream};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 
 use super::classify::of_build;
 use super::docker_engine::{DockerEngine, private_reference};
 use super::listener::Listener;
-use crate::engine::buildkit::Session;
-use crate::engine::connection::records;
+use crate::context::MeasuredContext;
+use crate::engine::buildkit::{ContextFiles, Session};
+use crate::engine::connection::{Record, records};
+use crate::engine::context_sending::{ContextSending, archive};
 use crate::engine::{
-    BuildRequest, BuildSecrets, Builder, Engine as _, EngineError, Inspected, Sink, Squashing,
+    BuildOptions, BuildRequest, Builder, Engine as _, EngineError, Inspected, Sink, Squashing,
     squash,
 };
 use crate::image::ImageRef;
+
+/// Longest time until an engine begins to answer a build, if it takes the context all the time: the
+/// classic builder answers when it has all of it.
+const LONGEST_SENDING: Duration = Duration::from_hours(24);
 
 /// Remote context that BuildKit reads from the session.
 const FROM_SESSION: &str = "client-session";
@@ -43,30 +51,35 @@ impl DockerEngine {
         if let Some(platform) = &options.platform {
             query = query.platform(platform);
         }
+        let sending = ContextSending::default();
         // The session stays open until the build ends.
         let session = match options.builder {
-            Builder::BuildKit => Some(self.open_session(context, &options.secrets).await?),
+            Builder::BuildKit => Some(self.open_session(context, &sending, options).await?),
             Builder::Classic | Builder::Buildah => None,
         };
-        let mut sent = context.clone();
         if let Some(session) = &session {
             query = query.version(BuilderVersion::BuilderBuildKit).session(session.id());
             query = query.remote(FROM_SESSION);
-            sent = Bytes::new();
         }
+        let sent = session.is_none().then(|| (context.clone(), sending.clone()));
         let change = match &options.squash {
             Some(_) if self.is_podman => in_one_layer,
             _ => convert::identity,
         };
-        let mut stream = records(&self.docker, change, move |docker| {
-            docker.build_image(query.build(), None, Some(body_full(sent))).boxed()
+        let docker = self.docker.clone().with_timeout(LONGEST_SENDING);
+        let mut stream = records(&docker, change, move |docker| {
+            let body = match sent {
+                Some((context, sending)) => body_try_stream(archive(context, sending)),
+                None => body_full(Bytes::new()),
+            };
+            docker.build_image(query.build(), None, Some(body)).boxed()
         });
         let mut listener = Listener::new(sink);
-        while let Some(record) =
-            self.next(&mut stream, listener.image_id().is_some()).await.map_err(of_build)?
-        {
-            listener.hear(record);
+        let heard = self.hear_build(&mut stream, &mut listener, &sending).await;
+        if let Some(failure) = sending.failure() {
+            return Err(failure);
         }
+        heard.map_err(of_build)?;
         let id = listener.image_id().map(str::to_owned).ok_or_else(|| {
             EngineError::NoEvidence("its answer ended without an image ID".to_owned())
         })?;
@@ -76,6 +89,25 @@ impl DockerEngine {
             return Ok(built);
         }
         Err(EngineError::NoEvidence(format!("it has {}, not {id}", built.id)))
+    }
+
+    /// Passes the records of a build to `listener` until their stream ends. While the engine takes
+    /// the context, it need not send any.
+    async fn hear_build(
+        &self,
+        stream: &mut (impl Stream<Item = Record<BuildInfo>> + Unpin),
+        listener: &mut Listener<'_>,
+        sending: &ContextSending,
+    ) -> Result<(), EngineError> {
+        loop {
+            let before = sending.bytes();
+            match self.next(stream, listener.image_id().is_some()).await {
+                Ok(Some(record)) => listener.hear(record),
+                Ok(None) => return Ok(()),
+                Err(EngineError::Silent(_)) if sending.bytes() > before => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Squashes the image under a unique reference, and tags the result with `reference` once it is
@@ -118,11 +150,13 @@ impl DockerEngine {
 
     async fn open_session(
         &self,
-        context: &Bytes,
-        secrets: &BuildSecrets,
+        context: &MeasuredContext,
+        sending: &ContextSending,
+        options: &BuildOptions,
     ) -> Result<Session, EngineError> {
-        let files = self.credential_files.clone();
-        let session = Session::open(&self.connections, context, secrets.clone(), files);
+        let (files, secrets) = (self.credential_files.clone(), options.secrets.clone());
+        let context = ContextFiles::new(context.clone(), sending.clone());
+        let session = Session::open(&self.connections, context, secrets, files);
         let opened = tokio::time::timeout(self.timeout, session).await;
         opened.unwrap_or(Err(EngineError::Silent(self.timeout)))
     }
