@@ -53,7 +53,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let reference = matches.get_one::<String>(SINCE).expect("clap asks for it");
     let request = arguments::request(matches, CommandName::Affected);
     let format = matches.get_one::<String>(FORMAT);
-    let now = Workspace::load(&request, &Snapshot::Worktree, HOST)?;
+    let now = Workspace::load(&request, &Snapshot::Worktree, HOST, None)?;
     let before = Before::load(&request, &now, reference, SILENT_HOST)?;
     let then = &before.workspace;
     let (selection, selection_then) = (now.selection(), then.selection());

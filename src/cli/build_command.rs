@@ -9,7 +9,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::arguments;
 use super::build_durations::{self, Stopwatch};
-use super::build_session::{BuildSession, refuse_empty, runtime, unless_interrupted};
+use super::build_session::{
+    BuildSession, View, connect, refuse_empty, runtime, unless_interrupted,
+};
 use super::exit::{Exit, Failure};
 use super::lists;
 use super::name_locks::lock_image_names;
@@ -17,12 +19,12 @@ use super::plan_view;
 use super::report_input::catalogue;
 use super::reports::Reports;
 use super::terminal;
-use super::workspace_host::{HOST, SILENT_HOST};
+use super::workspace_host::HOST;
 use crate::console;
 use crate::engine::docker::DockerEngine;
 use crate::event::{Event, Outcome};
 use crate::image::ImageName;
-use crate::incremental::{Found, changes_since, pace};
+use crate::incremental::{Found, pace};
 use crate::plan::Plan;
 use crate::registry::ImageRegistry;
 use crate::retry::RetryPolicy;
@@ -95,32 +97,38 @@ pub fn wants_version(matches: &ArgMatches) -> bool {
 
 /// Runs `kiln build` with this command line.
 pub fn run(request: &Request) -> Result<Exit, Failure> {
-    // Never dropped: the program ends after this function, and freeing the memory piece by piece
-    // would only take time.
-    let workspace = ManuallyDrop::new(Workspace::load(request, &Snapshot::Worktree, HOST)?);
-    let Workspace { tree, settings, graph, contexts, .. } = &*workspace;
-    let run = &settings.run;
-    let selection = workspace.selection();
-    refuse_empty(graph, &selection)?;
-    let changes = changes_since(request, &workspace, &selection, SILENT_HOST)?;
-    let unaffected = changes.as_ref().map(|changes| changes.unaffected(&workspace));
+    let workspace = Workspace::load(request, &Snapshot::Worktree, HOST, None)?;
+    refuse_empty(&workspace.graph, &workspace.selection())?;
+    let view = View::new(request, workspace)?;
+    let settings = &view.workspace.settings;
     warn_of_secrets(settings);
-    let _locks = match run.task {
+    let _locks = match settings.run.task {
         Task::Build => lock_image_names(settings),
         _ => Vec::new(),
     };
-    let (found, builds) = match run.engine.endpoint.clone() {
+    let (view, found, builds) = match settings.run.engine.endpoint.clone() {
         Some(endpoint) => {
             let runtime = runtime()?;
-            let session =
-                BuildSession::connect(endpoint, &workspace, &selection, unaffected, false);
-            let (session, interrupt) = runtime.block_on(unless_interrupted(session))?;
+            let session = async {
+                let engine = connect(endpoint, &view.workspace.settings).await?;
+                let view = view.fitted_to(&engine, request)?.unwrap_or(view);
+                Ok((BuildSession::begin(engine, &view, false).await?, view))
+            };
+            let ((session, view), interrupt) = runtime.block_on(unless_interrupted(session))?;
             let BuildSession { engine, registry, inputs, found } = session;
-            (found, Some((runtime, Builds { engine, registry, inputs }, interrupt)))
+            (view, found, Some((runtime, Builds { engine, registry, inputs }, interrupt)))
         }
-        None => (Found::without_engine(unaffected), None),
+        None => {
+            let found = Found::without_engine(view.unaffected());
+            (view, found, None)
+        }
     };
-    let plan = Plan::new(graph, &selection, &found.facts);
+    // Never dropped: the program ends after this function, and freeing the memory piece by piece
+    // would only take time.
+    let view = ManuallyDrop::new(view);
+    let View { workspace: Workspace { tree, settings, graph, contexts, .. }, .. } = &*view;
+    let run = &settings.run;
+    let plan = Plan::new(graph, &view.selection, &found.facts);
     if let Some(folder) = work_folder(run)? {
         let written = write_contexts(&folder, tree, &plan, contexts, &terminal::warn)?;
         terminal::warn(&format!(
@@ -137,7 +145,7 @@ pub fn run(request: &Request) -> Result<Exit, Failure> {
             runtime.block_on(build(builds, &found, &plan, run, reports, interrupt))
         }
         (Task::Plan(format), _) => {
-            plan_view::show(*format, &plan, run, found.survey.as_ref(), changes.as_ref())
+            plan_view::show(*format, &plan, run, found.survey.as_ref(), view.changes.as_ref())
         }
         (task, _) => lists::show(task, &plan),
     }

@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::secret_values::read_secrets;
 use super::signals::interrupts;
 use super::terminal;
-use super::workspace_host::HOST;
+use super::workspace_host::{HOST, SILENT_HOST};
 use crate::client_config::credentials::CredentialFiles;
 use crate::client_config::endpoint::Endpoint;
 use crate::diagnostic::Diagnostic;
@@ -18,12 +18,57 @@ use crate::engine::docker::DockerEngine;
 use crate::engine::squash;
 use crate::graph::Graph;
 use crate::image::ImageName;
-use crate::incremental::{Found, Subject, build_inputs};
+use crate::incremental::{Changes, Found, Subject, build_inputs, changes_since};
 use crate::plan::{Selection, Unaffected};
 use crate::registry::{ImageRegistry, LabelCache, Registries};
 use crate::runner::BuildInput;
 use crate::settings::{RunSettings, Settings, Task};
-use crate::workspace::Workspace;
+use crate::workspace::{BuilderTraits, Request, Snapshot, Workspace};
+
+/// Images of a request, with the selection and the changes that it asks for.
+pub struct View {
+    /// Images of the request.
+    pub workspace: Workspace,
+    /// Selection among them.
+    pub selection: Selection,
+    /// Changes since the commit that the options name; `None` if they name none.
+    pub changes: Option<Changes>,
+}
+
+impl View {
+    /// Returns the view of a workspace that is loaded for this request.
+    pub fn new(request: &Request, workspace: Workspace) -> Result<Self, Failure> {
+        let selection = workspace.selection();
+        let changes = changes_since(request, &workspace, &selection, SILENT_HOST)?;
+        Ok(Self { workspace, selection, changes })
+    }
+
+    /// Returns the view for the builds of an engine; `None` if it is this one. Otherwise the
+    /// engine's builder reads Dockerfiles in another way than expected: on another platform, or not
+    /// the same stages.
+    pub fn fitted_to(
+        &self,
+        engine: &DockerEngine,
+        request: &Request,
+    ) -> Result<Option<Self>, Failure> {
+        let Workspace { builder: expected, settings, .. } = &self.workspace;
+        let builder = BuilderTraits {
+            platform: engine.platform().unwrap_or(&expected.platform).clone(),
+            builds_all_stages: engine.builder(settings.run.build.buildkit).builds_all_stages(),
+        };
+        if builder == *expected {
+            return Ok(None);
+        }
+        let snapshot = Snapshot::Worktree;
+        let workspace = Workspace::load(request, &snapshot, SILENT_HOST, Some(&builder))?;
+        Self::new(request, workspace).map(Some)
+    }
+
+    /// Returns the images that have not changed since the commit; `None` if none is named.
+    pub fn unaffected(&self) -> Option<Unaffected> {
+        self.changes.as_ref().map(|changes| changes.unaffected(&self.workspace))
+    }
+}
 
 /// An engine, and all that is needed to build with it.
 pub struct BuildSession {
@@ -38,18 +83,16 @@ pub struct BuildSession {
 }
 
 impl BuildSession {
-    /// Connects to the engine, and gathers the facts that the settings ask for. A survey is made if
-    /// `is_surveyed` is true, or if unchanged images are to be skipped.
-    pub async fn connect(
-        endpoint: Endpoint,
-        workspace: &Workspace,
-        selection: &Selection,
-        unaffected: Option<Unaffected>,
+    /// Gathers the facts that the settings ask for from the engine and the registries. A survey is
+    /// made if `is_surveyed` is true, or if unchanged images are to be skipped.
+    pub async fn begin(
+        engine: DockerEngine,
+        view: &View,
         is_surveyed: bool,
     ) -> Result<Self, Failure> {
-        let Workspace { graph, settings, contexts, .. } = workspace;
-        let run = &settings.run;
-        let engine = Arc::new(engine(endpoint, settings).await?);
+        let View { workspace: Workspace { graph, settings, contexts, .. }, selection, .. } = view;
+        let (run, unaffected) = (&settings.run, view.unaffected());
+        let engine = Arc::new(engine);
         let registry = registries(&engine, run);
         let builder = engine.builder(run.build.buildkit);
         let secrets = read_secrets(&run.build.secrets, builder, &engine)?;
@@ -63,7 +106,7 @@ impl BuildSession {
 }
 
 /// Connects to the engine, and checks that the tools needed besides it are available.
-async fn engine(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine, Failure> {
+pub async fn connect(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine, Failure> {
     let run = &settings.run;
     let engine = DockerEngine::connect(endpoint, run.engine.timeout).await?;
     let is_squashed = settings.axes.iter().any(|axis| axis.build.squash.is_some());

@@ -3,16 +3,16 @@
 use clap::{Arg, ArgMatches, Command};
 
 use super::arguments;
-use super::build_session::{BuildSession, runtime, unless_interrupted};
+use super::build_session::{BuildSession, View, connect, runtime, unless_interrupted};
 use super::exit::{Exit, Failure};
 use super::terminal;
-use super::workspace_host::{HOST, SILENT_HOST};
+use super::workspace_host::HOST;
 use crate::console::Listing;
 use crate::diagnostic::Diagnostic;
 use crate::graph::{self, Graph, Index};
 use crate::image::ImageRef;
+use crate::incremental::Found;
 use crate::incremental::survey::{Standing, Survey};
-use crate::incremental::{Found, changes_since};
 use crate::plan::{Decision, Plan};
 use crate::settings::options::CommandName;
 use crate::workspace::{Request, Snapshot, Workspace};
@@ -42,28 +42,32 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
 }
 
 fn explain(name: &str, request: &Request) -> Result<Exit, Failure> {
-    let workspace = Workspace::load(request, &Snapshot::Worktree, HOST)?;
-    let Workspace { settings, graph, .. } = &workspace;
-    let image = find(graph, name)?;
-    let selection = workspace.selection();
-    let changes = changes_since(request, &workspace, &selection, SILENT_HOST)?;
-    let unaffected = || changes.as_ref().map(|changes| changes.unaffected(&workspace));
-    let found = match settings.run.engine.endpoint.clone() {
+    let workspace = Workspace::load(request, &Snapshot::Worktree, HOST, None)?;
+    find(&workspace.graph, name)?;
+    let mut view = View::new(request, workspace)?;
+    let found = match view.workspace.settings.run.engine.endpoint.clone() {
         Some(endpoint) => {
-            let session =
-                BuildSession::connect(endpoint, &workspace, &selection, unaffected(), true);
+            let session = async {
+                let engine = connect(endpoint, &view.workspace.settings).await?;
+                if let Some(fitted) = view.fitted_to(&engine, request)? {
+                    view = fitted;
+                }
+                BuildSession::begin(engine, &view, true).await
+            };
             match runtime()?.block_on(unless_interrupted(session)) {
                 Ok((session, _)) => session.found,
                 Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
                 Err(failure) => {
                     tell(failure);
-                    Found::without_engine(unaffected())
+                    Found::without_engine(view.unaffected())
                 }
             }
         }
-        None => Found::without_engine(unaffected()),
+        None => Found::without_engine(view.unaffected()),
     };
-    let plan = Plan::new(graph, &selection, &found.facts);
+    let graph = &view.workspace.graph;
+    let image = find(graph, name)?;
+    let plan = Plan::new(graph, &view.selection, &found.facts);
     let survey = found.survey.as_ref();
     let mut text = of_plan(&plan, image);
     let of_engine = survey.and_then(|survey| of_engine(survey, &graph.images()[image]));

@@ -119,11 +119,6 @@ impl Dockerfile {
         }
     }
 
-    /// Returns true if the `FROM` of a stage names a platform.
-    pub fn names_platforms(&self) -> bool {
-        self.stages.iter().any(|stage| stage.platform.is_some())
-    }
-
     /// Returns for each stage whether the last one needs it, directly or indirectly. BuildKit and
     /// Podman build only these stages; the classic builder builds all.
     pub fn needed_stages(&self) -> Vec<bool> {

@@ -18,6 +18,14 @@ pub enum Builder {
     Buildah,
 }
 
+impl Builder {
+    /// Returns true if it builds every stage of a Dockerfile, and not only those that the last one
+    /// needs.
+    pub fn builds_all_stages(self) -> bool {
+        self == Self::Classic
+    }
+}
+
 impl fmt::Display for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

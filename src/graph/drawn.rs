@@ -12,7 +12,9 @@ use petgraph::visit::EdgeRef as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::image_graph::{Graph, Image, Index, Vertex};
+use super::image_graph::{Graph, Vertex};
+use super::image_use::Index;
+use super::tree_image::Image;
 use crate::dockerfile::Via;
 use crate::visible;
 

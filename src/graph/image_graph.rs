@@ -3,41 +3,18 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
 
 use petgraph::Direction;
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef as _;
 
+use super::image_use::{Index, Use, by_reference, uses_of_all};
+use super::tree_image::Image;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
-use crate::dockerfile::{Dockerfile, Reference, Via};
+use crate::dockerfile::Via;
 use crate::fingerprint::{BASE, Fingerprinted, IMAGE, Parts};
-use crate::image::{ImageName, ImageRef, Naming};
-
-/// An image of the tree, with all that the graph needs to know about it.
-#[derive(Debug, Clone)]
-pub struct Image {
-    /// Short name of the image.
-    pub name: ImageName,
-    /// Naming rule of this image and its siblings.
-    pub naming: Arc<Naming>,
-    /// Reference that the built image is tagged with.
-    pub reference: ImageRef,
-    /// Reference of the manifest list that joins this image with those for other platforms.
-    pub list: Option<ImageRef>,
-    /// Another reference that templates may use for it.
-    pub alias: Option<ImageRef>,
-    /// Path of its template, for messages.
-    pub template: String,
-    /// Text of the rendered Dockerfile.
-    pub text: Arc<str>,
-    /// Parsed Dockerfile, with its references.
-    pub dockerfile: Dockerfile,
-}
-
-/// Position of an image in [`Graph::images`].
-pub type Index = usize;
+use crate::image::{ImageName, ImageRef};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Vertex {
@@ -51,6 +28,8 @@ pub struct Graph {
     pub(super) images: Vec<Image>,
     by_name: BTreeMap<ImageName, Index>,
     pub(super) dag: DiGraph<Vertex, BTreeSet<Via>>,
+    /// Images that each image is built from, by position.
+    uses: Vec<Vec<Use>>,
     pub(super) parent: Vec<Option<Index>>,
     pub(super) wave: Vec<usize>,
     /// Images in topological order: by wave, then by name.
@@ -69,14 +48,16 @@ impl Graph {
         let by_name: BTreeMap<_, _> =
             images.iter().enumerate().map(|(index, image)| (image.name.clone(), index)).collect();
         let by_reference = by_reference(&images);
-        let dag = connected(&images, &by_reference);
+        let uses = uses_of_all(&images, &by_reference);
+        let dag = connected(&uses);
         let parent = images.iter().map(|image| {
             let reference = image.dockerfile.parent()?;
             by_reference.get(&reference.image).copied()
         });
         let parent = parent.collect();
         let unknown = unknown_siblings(&images);
-        let mut errors: Vec<_> = unknown.iter().map(Unknown::diagnostic).collect();
+        let resolved = unknown.iter().filter(|unknown| unknown.is_resolved(&uses));
+        let mut errors: Vec<_> = resolved.map(Unknown::diagnostic).collect();
         errors.extend(ways_around(&dag).iter().map(|way| cycle(way, &images)));
         if !errors.is_empty() {
             return Err(Diagnostics(errors));
@@ -84,7 +65,7 @@ impl Graph {
         let wave = waves(&dag, images.len());
         let mut order: Vec<Index> = (0..images.len()).collect();
         order.sort_by_key(|index| (wave[*index], *index));
-        Ok(Self { images, by_name, dag, parent, wave, order })
+        Ok(Self { images, by_name, dag, uses, parent, wave, order })
     }
 
     /// Returns the images in name order.
@@ -120,6 +101,12 @@ impl Graph {
         self.neighbours(image, Direction::Incoming)
     }
 
+    /// Returns the images that `image` is built from, in the order in which its Dockerfile names
+    /// them; an image may appear more than once.
+    pub fn uses(&self, image: Index) -> &[Use] {
+        &self.uses[image]
+    }
+
     /// Returns all images of the tree that need `image` directly, in name order.
     pub fn needed_by(&self, image: Index) -> BTreeSet<Index> {
         self.neighbours(image, Direction::Outgoing)
@@ -137,7 +124,7 @@ impl Graph {
         found
     }
 
-    /// Returns the external images that `image` refers to.
+    /// Returns the external images that `image` is built from.
     pub fn externals(&self, image: Index) -> BTreeSet<&ImageRef> {
         self.dag
             .edges_directed(NodeIndex::new(image), Direction::Incoming)
@@ -148,19 +135,9 @@ impl Graph {
             .collect()
     }
 
-    /// Returns the image of the tree that `reference` in `image` stands for, by its tag or its
-    /// alias; `None` if there is none.
-    pub fn referred_to(&self, image: Index, reference: &ImageRef) -> Option<Index> {
-        let is_called = |needed: &Index| {
-            let needed = &self.images[*needed];
-            needed.reference == *reference || needed.alias.as_ref() == Some(reference)
-        };
-        self.needs(image).into_iter().find(is_called)
-    }
-
     /// Returns the fingerprints of all images, in name order. A fingerprint is made of the `own`
-    /// parts of an image, the fingerprints of the images that it needs, and the values that
-    /// `external` returns for its external images.
+    /// parts of an image, the fingerprints of the images that it is made from, and the values that
+    /// `external` returns for the external ones of these.
     pub fn fingerprints(
         &self,
         own: &BTreeMap<ImageName, Parts>,
@@ -170,16 +147,24 @@ impl Graph {
         for &index in &self.order {
             let image = &self.images[index];
             let mut parts = own.get(&image.name).cloned().unwrap_or_default();
-            for needed in self.needs(index) {
-                let fingerprint = found[&needed].fingerprint.to_string();
-                parts.insert(image_part(&self.images[needed].name), fingerprint);
-            }
-            for reference in self.externals(index) {
-                parts.insert(base_part(reference), external(&image.name, reference));
+            for used in self.uses[index].iter().filter(|used| used.is_part) {
+                let value = match used.sibling {
+                    Some(sibling) => found[&sibling].fingerprint.to_string(),
+                    None => external(&image.name, &used.image),
+                };
+                parts.insert(self.part(used), value);
             }
             found.insert(index, Fingerprinted::of(parts));
         }
         found.into_values().collect()
+    }
+
+    /// Returns the name under which a used image is a part of a fingerprint.
+    pub fn part(&self, used: &Use) -> String {
+        match used.sibling {
+            Some(sibling) => format!("{IMAGE}{}", self.images[sibling].name.as_str()),
+            None => format!("{BASE}{}", used.image),
+        }
     }
 
     fn neighbours(&self, image: Index, direction: Direction) -> BTreeSet<Index> {
@@ -201,35 +186,23 @@ fn add_edge(dag: &mut DiGraph<Vertex, BTreeSet<Via>>, needed: NodeIndex, by: Nod
     }
 }
 
-/// Maps each reference and alias to the image of that name.
-fn by_reference(images: &[Image]) -> BTreeMap<&ImageRef, Index> {
-    let references = images.iter().enumerate().flat_map(|(index, image)| {
-        let names = image.alias.iter().chain([&image.reference]);
-        names.map(move |name| (name, index))
-    });
-    references.collect()
-}
-
-/// Builds the graph of the images, added by position, and of all external images that they refer
-/// to.
-fn connected(
-    images: &[Image],
-    by_reference: &BTreeMap<&ImageRef, Index>,
-) -> DiGraph<Vertex, BTreeSet<Via>> {
+/// Builds the graph of the images with these uses, added by position, and of all external images
+/// among them.
+fn connected(uses: &[Vec<Use>]) -> DiGraph<Vertex, BTreeSet<Via>> {
     let mut dag = DiGraph::new();
     let mut externals: BTreeMap<&ImageRef, NodeIndex> = BTreeMap::new();
-    for index in 0..images.len() {
+    for index in 0..uses.len() {
         dag.add_node(Vertex::Image(index));
     }
-    for (index, image) in images.iter().enumerate() {
-        for reference in &image.dockerfile.references {
-            let needed = match by_reference.get(&reference.image) {
-                Some(sibling) => NodeIndex::new(*sibling),
+    for (index, uses) in uses.iter().enumerate() {
+        for used in uses {
+            let needed = match used.sibling {
+                Some(sibling) => NodeIndex::new(sibling),
                 None => *externals
-                    .entry(&reference.image)
-                    .or_insert_with(|| dag.add_node(Vertex::External(reference.image.clone()))),
+                    .entry(&used.image)
+                    .or_insert_with(|| dag.add_node(Vertex::External(used.image.clone()))),
             };
-            add_edge(&mut dag, needed, NodeIndex::new(index), reference.via);
+            add_edge(&mut dag, needed, NodeIndex::new(index), used.via);
         }
     }
     dag
@@ -238,12 +211,18 @@ fn connected(
 /// A reference that follows the naming rule of the tree, to an image that does not exist.
 #[derive(Debug)]
 pub struct Unknown<'a> {
-    /// Image that has the reference.
+    /// Image whose Dockerfile has the reference.
     pub image: &'a Image,
-    /// The reference in its Dockerfile.
-    pub reference: &'a Reference,
+    /// Instruction that has the reference.
+    pub via: Via,
+    /// Bytes of the Dockerfile that name the missing image.
+    pub span: &'a Range<usize>,
     /// Short name of the missing image.
-    pub missing: &'a str,
+    pub missing: String,
+    reference: ImageRef,
+    /// Position of the image that resolves the reference; `None` for one of `ONBUILD`, which all
+    /// images that are based on it resolve.
+    resolver: Option<Index>,
     /// Short names of the existing images of the same axis.
     known: Vec<&'a str>,
 }
@@ -251,63 +230,71 @@ pub struct Unknown<'a> {
 impl Unknown<'_> {
     /// Returns the error to report, which suggests the nearest known name.
     pub fn diagnostic(&self) -> Diagnostic {
-        let Self { image, reference, missing, known } = self;
-        unknown_sibling(image, missing, &reference.span).suggest(missing, known.iter().copied())
+        let Self { image, span, missing, known, .. } = self;
+        unknown_sibling(image, missing, span).suggest(missing, known.iter().copied())
+    }
+
+    /// Returns true if a builder resolves the reference: not if it is in a stage that is not built.
+    fn is_resolved(&self, uses: &[Vec<Use>]) -> bool {
+        let is_it = |used: &Use| used.image == self.reference;
+        match self.resolver {
+            Some(index) => uses[index].iter().any(is_it),
+            None => uses.iter().flatten().any(is_it),
+        }
     }
 }
 
-/// Returns every reference of these images to a sibling that is not among them.
+/// Returns every reference of these images to a sibling that is not among them, also those of
+/// stages that are not built.
 pub fn unknown_siblings(images: &[Image]) -> Vec<Unknown<'_>> {
     let by_reference = by_reference(images);
-    let of_image = |image| {
-        let references = image_references(image);
-        references.filter(|reference| !by_reference.contains_key(&reference.image)).filter_map(
-            move |reference| {
-                let missing = image.naming.name_in(&reference.image)?;
-                let siblings = images.iter().filter(|one| one.name.axis() == image.name.axis());
-                let known = siblings.map(|one| one.name.as_str()).collect();
-                Some(Unknown { image, reference, missing, known })
-            },
-        )
-    };
-    images.iter().flat_map(of_image).collect()
-}
-
-fn image_references(image: &Image) -> impl Iterator<Item = &Reference> {
-    image.dockerfile.references.iter()
+    let mut found = Vec::new();
+    for (index, image) in images.iter().enumerate() {
+        let mut add = |reference: &ImageRef, via, span, resolver| {
+            let missing = image.naming.name_in(reference);
+            let Some(missing) = missing.filter(|_| !by_reference.contains_key(reference)) else {
+                return;
+            };
+            let siblings = images.iter().filter(|one| one.name.axis() == image.name.axis());
+            found.push(Unknown {
+                image,
+                via,
+                span,
+                missing: missing.to_owned(),
+                reference: reference.clone(),
+                resolver,
+                known: siblings.map(|one| one.name.as_str()).collect(),
+            });
+        };
+        for one in &image.dockerfile.references {
+            add(&one.image, one.via, &one.span, Some(index));
+        }
+        for trigger in image.dockerfile.own_triggers() {
+            if let Ok(reference) = trigger.source.parse() {
+                add(&reference, trigger.via, &trigger.span, None);
+            }
+        }
+    }
+    found
 }
 
 /// Returns the images that each image needs directly, by position. Unknown references are left out.
 pub fn needs_of_all(images: &[Image]) -> Vec<BTreeSet<Index>> {
-    let by_reference = by_reference(images);
-    let of_image = |image| {
-        let needed = image_references(image).map(|one| by_reference.get(&one.image).copied());
-        needed.flatten().collect()
-    };
-    images.iter().map(of_image).collect()
+    let uses = uses_of_all(images, &by_reference(images));
+    uses.iter().map(|uses| uses.iter().filter_map(|used| used.sibling).collect()).collect()
 }
 
 /// Returns, for each strongly connected component, the first image of one cycle in it and the error
 /// that reports the cycle.
 pub fn cycles(images: &[Image]) -> Vec<(&Image, Diagnostic)> {
-    let dag = connected(images, &by_reference(images));
+    let dag = connected(&uses_of_all(images, &by_reference(images)));
     let ways = ways_around(&dag);
     ways.iter().map(|way| (&images[way[0].index()], cycle(way, images))).collect()
-}
-
-/// Returns the name under which an image of the tree is a part of another image's fingerprint.
-pub fn image_part(name: &ImageName) -> String {
-    format!("{IMAGE}{}", name.as_str())
 }
 
 /// Returns true if a part of a fingerprint is another image of the tree.
 pub fn is_image_part(part: &str) -> bool {
     part.starts_with(IMAGE)
-}
-
-/// Returns the name under which an external image is a part of another image's fingerprint.
-pub fn base_part(reference: &ImageRef) -> String {
-    format!("{BASE}{reference}")
 }
 
 fn refuse_duplicates(images: &[Image]) -> Result<()> {
@@ -420,8 +407,11 @@ fn waves(dag: &DiGraph<Vertex, BTreeSet<Via>>, images: usize) -> Vec<usize> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::dockerfile;
+    use crate::image::{Naming, Platform};
 
     pub(crate) fn naming() -> Naming {
         Naming::new(None, "family", "p-", "1").unwrap()
@@ -442,6 +432,8 @@ pub(crate) mod tests {
                 template: format!("{name}/Dockerfile.tera"),
                 dockerfile: dockerfile::parse(&text, &dockerfile::ReadingInput::default()).unwrap(),
                 text: text.into(),
+                target: Platform::of_host(),
+                builds_all_stages: false,
             }
         });
         Graph::new(images.collect())

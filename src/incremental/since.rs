@@ -55,6 +55,7 @@ impl Before {
             &request.clone().with_fixed_values(CommandName::Affected),
             &snapshot,
             host,
+            Some(&now.builder),
         )
         .map_err(|errors| with_commit(errors, reference))?;
         Ok(Self { workspace, snapshot })

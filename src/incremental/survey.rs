@@ -126,9 +126,9 @@ impl Survey {
         for index in doubtful {
             let image = &graph.images()[index];
             let is_local = |base: &ImageRef| {
-                let is_for_some = inputs[&image.name].options.platform.is_some();
-                !is_for_some
-                    && !image.dockerfile.names_platforms()
+                let mut uses = graph.uses(index).iter().filter(|used| used.image == *base);
+                inputs[&image.name].options.platform.is_none()
+                    && uses.all(|used| used.platform.is_none())
                     && !bases.digests.contains_key(base)
             };
             let parent = match (graph.parent(index), image.dockerfile.parent()) {

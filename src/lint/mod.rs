@@ -254,14 +254,14 @@ fn connections(subject: &Subject<'_>, findings: &mut Findings<'_>) {
             findings.add(&template, line, &axis.label, remark);
         };
         for unknown in graph::unknown_siblings(images) {
-            if is_selected(unknown.image) && !names_a_failure(axis, unknown.missing) {
+            if is_selected(unknown.image) && !names_a_failure(axis, &unknown.missing) {
                 let error = unknown.diagnostic();
-                let via = unknown.reference.via.as_str();
+                let via = unknown.via.as_str();
                 let message =
                     format!("{via} names '{}', which is not in the tree", unknown.missing);
                 let remark =
                     Remark { help: error.help, ..Remark::new(Rule::UnknownImage, message) };
-                add(unknown.image, unknown.reference.span.start, remark);
+                add(unknown.image, unknown.span.start, remark);
             }
         }
         for (image, error) in graph::cycles(images).into_iter().filter(|(one, _)| is_selected(one))

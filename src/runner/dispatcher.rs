@@ -18,7 +18,7 @@ use super::worker_task::{State, Task};
 use crate::engine::{BuildOptions, Engine, Inspected};
 use crate::event::{BuiltImage, Event, Outcome, Pushed, Warning};
 use crate::fingerprint::LABEL;
-use crate::graph::{self, Graph, Index};
+use crate::graph::{Graph, Index, Use};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Forecast, Plan};
 use crate::registry::ImageRegistry;
@@ -287,40 +287,31 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.spawn(Task::Build(image), worker.build(input, needs));
     }
 
-    /// Returns the images that an image refers to: the parts of it that are not in its context.
+    /// Returns the images that an image is made from: the parts of it that are not in its context.
     fn needs(&self, image: Index, options: &BuildOptions) -> Vec<RequiredImage> {
-        let dockerfile = &self.graph.images()[image].dockerfile;
-        let parent = dockerfile.parent().map(|parent| &parent.image);
-        let is_for_some = options.platform.is_some() || dockerfile.names_platforms();
-        let references: BTreeSet<&ImageRef> =
-            dockerfile.references.iter().map(|reference| &reference.image).collect();
-        let need = |reference: &ImageRef| {
-            let (part, identity) = match self.graph.referred_to(image, reference) {
-                Some(needed) => {
-                    let known = self.identities.get(&needed).cloned();
-                    let part = graph::image_part(&self.graph.images()[needed].name);
-                    (part, known.unwrap_or(Identity::Present))
-                }
-                None => {
-                    let identity = match (self.ambiguous.contains(reference), is_for_some) {
-                        (true, _) => Identity::ForEach,
-                        (false, true) => Identity::PresentForSome,
-                        (false, false) => Identity::Present,
-                    };
-                    (graph::base_part(reference), identity)
-                }
+        let parent = self.graph.images()[image].dockerfile.parent().map(|parent| &parent.image);
+        let mut parts: BTreeMap<&ImageRef, (&Use, bool)> = BTreeMap::new();
+        for used in self.graph.uses(image).iter().filter(|used| used.is_part) {
+            let is_for_some = options.platform.is_some() || used.platform.is_some();
+            let (_, for_some) = parts.entry(&used.image).or_insert((used, false));
+            *for_some |= is_for_some;
+        }
+        let need = |(reference, (used, is_for_some)): (&ImageRef, (&Use, bool))| {
+            let identity = match used.sibling {
+                Some(needed) => self.identities.get(&needed).cloned().unwrap_or(Identity::Present),
+                None if self.ambiguous.contains(reference) => Identity::ForEach,
+                None if is_for_some => Identity::PresentForSome,
+                None => Identity::Present,
             };
-            let is_parent = Some(reference) == parent;
-            let is_being_tagged = !self.options.registries.is_empty();
             RequiredImage {
-                part,
+                part: self.graph.part(used),
                 reference: reference.clone(),
-                is_parent,
+                is_parent: Some(reference) == parent,
                 identity,
-                is_being_tagged,
+                is_being_tagged: !self.options.registries.is_empty(),
             }
         };
-        references.into_iter().map(need).collect()
+        parts.into_iter().map(need).collect()
     }
 
     fn start_push(&mut self, image: Index) {

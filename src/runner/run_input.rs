@@ -66,7 +66,8 @@ pub struct Backends<E> {
 /// External image, and the platform to pull it for; `None` for the engine's own platform.
 pub(super) type Pull = (ImageRef, Option<String>);
 
-/// Returns the external images to pull before the builds, and those that are wanted for several
+/// Returns the external images to pull before the builds, each for the platform of its `FROM` or
+/// that of the build, and those that are wanted for several
 /// platforms. An engine has only one image under a reference, so the latter are left to the builds,
 /// each of which gets its own.
 pub fn bases(
@@ -74,17 +75,18 @@ pub fn bases(
     inputs: &BTreeMap<ImageName, BuildInput>,
 ) -> (Vec<Pull>, BTreeSet<ImageRef>) {
     let graph = plan.graph();
-    let mut wanted: BTreeMap<&ImageRef, BTreeSet<Option<&String>>> = BTreeMap::new();
+    let mut wanted: BTreeMap<&ImageRef, BTreeSet<Option<String>>> = BTreeMap::new();
     for image in plan.to_build() {
-        let platform = inputs[&graph.images()[image].name].options.platform.as_ref();
-        for reference in graph.externals(image) {
-            wanted.entry(reference).or_default().insert(platform);
+        let of_build = &inputs[&graph.images()[image].name].options.platform;
+        for used in graph.uses(image).iter().filter(|used| used.sibling.is_none()) {
+            let platform = used.platform.as_ref().map(ToString::to_string);
+            wanted.entry(&used.image).or_default().insert(platform.or_else(|| of_build.clone()));
         }
     }
     let (of_one, ambiguous): (BTreeMap<_, _>, BTreeMap<_, _>) =
         wanted.into_iter().partition(|(_, platforms)| platforms.len() == 1);
     let pulls = of_one.into_iter().flat_map(|(reference, platforms)| {
-        platforms.into_iter().map(|platform| (reference.clone(), platform.cloned()))
+        platforms.into_iter().map(|platform| (reference.clone(), platform))
     });
     (pulls.collect(), ambiguous.into_keys().cloned().collect())
 }

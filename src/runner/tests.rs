@@ -634,6 +634,8 @@ fn for_two_platforms() -> Graph {
             &crate::dockerfile::ReadingInput::default(),
         )
         .unwrap(),
+        target: crate::image::Platform::of_host(),
+        builds_all_stages: false,
     });
     Graph::new(images.to_vec()).unwrap()
 }

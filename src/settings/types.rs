@@ -220,6 +220,10 @@ pub struct AxisBuildSettings {
     pub platform: Option<Platform>,
     /// Values of build arguments, by name.
     pub build_args: BTreeMap<String, String>,
+    /// Build arguments that the user gives as such. Only these replace defaults of `ARG` before a
+    /// `FROM`. The others are proxies and package indexes of the network that a build runs in, which
+    /// must not decide what an image is made from.
+    pub given_args: BTreeMap<String, String>,
     /// Settings of squashing; `None` if images are not squashed.
     pub squash: Option<Squash>,
 }
@@ -281,6 +285,8 @@ impl PushSettings {
 pub struct EngineSettings {
     /// Address of the engine; `None` if no engine is needed.
     pub endpoint: Option<Endpoint>,
+    /// True if the engine is said to be Podman. One that is not may still be at the address.
+    pub is_podman: bool,
     /// Longest time that the engine, or a server of sources, may be silent.
     pub timeout: Duration,
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::builder_traits::BuilderTraits;
 use super::host::Host;
 use super::rendering::{Contexts, Images, render};
 use super::request::Request;
@@ -22,6 +23,8 @@ pub struct Workspace {
     pub tree: Tree,
     /// Settings of the run and of every axis.
     pub settings: Settings,
+    /// Traits of the builder that the Dockerfiles are read for.
+    pub builder: BuilderTraits,
     /// Images of all axes.
     pub graph: Graph,
     /// Context of each image, as far as it comes from the tree.
@@ -29,15 +32,23 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Resolves the options of a request, and renders its images.
+    /// Resolves the options of a request, and renders its images. Their Dockerfiles are read as
+    /// `builder` does; if no engine has told its traits, as those expected of the settings.
     ///
     /// # Errors
     /// When the options, the configuration or the tree have errors.
-    pub fn load(request: &Request, snapshot: &Snapshot, host: Host<'_>) -> Diagnosed<Self> {
+    pub fn load(
+        request: &Request,
+        snapshot: &Snapshot,
+        host: Host<'_>,
+        builder: Option<&BuilderTraits>,
+    ) -> Diagnosed<Self> {
         let Resolved { layers, mut tree, settings } = resolve(request, snapshot, host)?;
         add_site_files(&mut tree, &settings.run, snapshot)?;
-        let (graph, contexts) = connect(&tree, &settings, snapshot, host)?;
-        Ok(Self { folder: tree_folder(&layers), tree, settings, graph, contexts })
+        let expected = || BuilderTraits::expected(&settings.run);
+        let builder = builder.cloned().unwrap_or_else(expected);
+        let (graph, contexts) = connect(&tree, &settings, snapshot, host, &builder)?;
+        Ok(Self { folder: tree_folder(&layers), tree, settings, builder, graph, contexts })
     }
 
     /// Returns the selection that the user asks for.
@@ -58,9 +69,10 @@ fn connect(
     settings: &Settings,
     snapshot: &Snapshot,
     host: Host<'_>,
+    builder: &BuilderTraits,
 ) -> Diagnosed<(Graph, Contexts)> {
     let of_axes = collect(settings.axes.iter().map(|axis| {
-        let of_axis = render(tree, &settings.run, axis, snapshot, host)?;
+        let of_axis = render(tree, &settings.run, axis, snapshot, host, builder)?;
         warn_of_stray_sources(tree, &of_axis.images, axis, host.warn);
         Ok(of_axis)
     }))

@@ -4,6 +4,7 @@
 //! The caller passes a [`Request`] and a [`Host`], and gets diagnostics back: this module knows
 //! nothing of a command line, and prints nothing.
 
+mod builder_traits;
 mod commit_export;
 mod host;
 mod load;
@@ -14,6 +15,7 @@ mod resolution;
 mod snapshot;
 mod work_folder;
 
+pub use builder_traits::BuilderTraits;
 pub use commit_export::CommitExport;
 pub use host::Host;
 pub use load::{Workspace, unbuildable};

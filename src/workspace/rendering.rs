@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::builder_traits::BuilderTraits;
 use super::host::Host;
 use super::render_input::{BUILD_DATE, render_input};
 use super::snapshot::Snapshot;
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
-use crate::dockerfile;
+use crate::dockerfile::{self, ReadingInput};
 use crate::graph;
 use crate::image::{ImageName, Naming};
 use crate::settings::{AxisSettings, RunSettings};
@@ -43,13 +44,14 @@ pub fn render(
     settings: &AxisSettings,
     snapshot: &Snapshot,
     host: Host<'_>,
+    builder: &BuilderTraits,
 ) -> Result<Images> {
-    let naming = Arc::new(settings.naming.clone());
+    let reader = Reader::new(tree, settings, builder);
     let patches = patches(tree, settings, snapshot);
     let input = render_input(run, settings, tree, snapshot, host)?;
     let (made, warnings) = template::render_all(tree, &input, |image| {
         let image = WithBuildDate::new(&run.today, image);
-        let of_graph = graph_image(tree, settings, &naming, &image)?;
+        let of_graph = reader.image(&image)?;
         Ok((of_graph, context(tree, settings, image, &patches)?))
     })?;
     warnings.iter().for_each(|warning| (host.warn)(warning));
@@ -86,7 +88,7 @@ pub fn render_lenient(
     snapshot: &Snapshot,
     host: Host<'_>,
 ) -> Result<PartialRender> {
-    let naming = Arc::new(settings.naming.clone());
+    let reader = Reader::new(tree, settings, &BuilderTraits::expected(run));
     let patches = patches(tree, settings, snapshot);
     let input = render_input(run, settings, tree, snapshot, host)?;
     let (mut images, mut contexts, mut failures) = (Vec::new(), Contexts::new(), Vec::new());
@@ -95,7 +97,7 @@ pub fn render_lenient(
             Err(errors) => failures.push((folder, None, errors)),
             Ok(rendered) => {
                 let rendered = WithBuildDate::new(&run.today, rendered);
-                match graph_image(tree, settings, &naming, &rendered) {
+                match reader.image(&rendered) {
                     Err(errors) => failures.push((folder, Some(rendered.text), errors)),
                     Ok(image) => {
                         images.push(image);
@@ -164,39 +166,58 @@ fn apply_infra_naming(
     Ok(())
 }
 
-fn graph_image(
-    tree: &Tree,
-    settings: &AxisSettings,
-    naming: &Arc<Naming>,
-    rendered: &WithBuildDate,
-) -> Result<graph::Image> {
-    let name = &rendered.folder.name;
-    let template = tree.display_path(&rendered.folder.template());
-    let named = |naming: &Naming| {
-        naming.reference(name.as_str()).map_err(|error| {
-            Diagnostic::new(error.to_string())
-                .note(format!("the name is that of {template}'s folder"))
-        })
-    };
-    let reference = named(naming)?;
-    let list = settings.lists.as_ref().map(named).transpose()?;
-    let dockerfile = dockerfile::parse(&rendered.text, &dockerfile::ReadingInput::default())
-        .map_err(|error| {
+/// Reader of the Dockerfiles of one axis.
+struct Reader<'a> {
+    tree: &'a Tree,
+    settings: &'a AxisSettings,
+    naming: Arc<Naming>,
+    input: ReadingInput,
+    builds_all_stages: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(tree: &'a Tree, settings: &'a AxisSettings, builder: &BuilderTraits) -> Self {
+        Self {
+            tree,
+            settings,
+            naming: Arc::new(settings.naming.clone()),
+            input: builder.reading_input(settings),
+            builds_all_stages: builder.builds_all_stages,
+        }
+    }
+
+    /// Returns a rendered image with its names and its parsed Dockerfile.
+    fn image(&self, rendered: &WithBuildDate) -> Result<graph::Image> {
+        let Self { tree, settings, naming, input, builds_all_stages } = self;
+        let name = &rendered.folder.name;
+        let template = tree.display_path(&rendered.folder.template());
+        let named = |naming: &Naming| {
+            naming.reference(name.as_str()).map_err(|error| {
+                Diagnostic::new(error.to_string())
+                    .note(format!("the name is that of {template}'s folder"))
+            })
+        };
+        let reference = named(naming)?;
+        let list = settings.lists.as_ref().map(named).transpose()?;
+        let dockerfile = dockerfile::parse(&rendered.text, input).map_err(|error| {
             let place = Place::new(format!("{template} (rendered)"), &*rendered.text, error.span);
             let mut diagnostic = Diagnostic::new(error.message).at(place);
             diagnostic.help = error.help;
             diagnostic
         })?;
-    Ok(graph::Image {
-        name: name.on(settings.label.as_deref()),
-        naming: naming.clone(),
-        reference,
-        list,
-        alias: None,
-        template,
-        text: Arc::clone(&rendered.text),
-        dockerfile,
-    })
+        Ok(graph::Image {
+            name: name.on(settings.label.as_deref()),
+            naming: naming.clone(),
+            reference,
+            list,
+            alias: None,
+            template,
+            text: Arc::clone(&rendered.text),
+            dockerfile,
+            target: input.target.clone(),
+            builds_all_stages: *builds_all_stages,
+        })
+    }
 }
 
 /// Folder of the patches; `None` inside if the user has none.

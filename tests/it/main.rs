@@ -9,6 +9,7 @@ mod concurrent_runs;
 mod connections;
 mod corpus;
 mod deployment;
+mod dockerfile_input;
 mod docs;
 mod endless_engine;
 mod engine;

@@ -19,7 +19,7 @@ use crate::engine::connection::{ConnectError, Connections};
 use crate::engine::{
     BuildRequest, Builder, Engine, EngineError, ImageInfo, Inspected, Sink, Squashing,
 };
-use crate::image::ImageRef;
+use crate::image::{ImageRef, Platform};
 use crate::registry::{self, EngineConfig, RegistryConfig};
 
 /// Bollard's message for a stream that ended within a record.
@@ -36,6 +36,7 @@ pub struct DockerEngine {
     pub(super) connections: Connections,
     description: String,
     pub(super) is_podman: bool,
+    platform: Option<Platform>,
     pub(super) credential_files: CredentialFiles,
     registry_config: OnceCell<RegistryConfig>,
     pub(super) timeout: Duration,
@@ -80,6 +81,8 @@ impl DockerEngine {
             .map(|component| component.name)
             .collect();
         let is_podman = names.iter().any(|name| name.contains("Podman"));
+        let platform = version.os.zip(version.arch);
+        let platform = platform.and_then(|(os, arch)| format!("{os}/{arch}").parse().ok());
         let product = if is_podman { "Podman" } else { "Docker Engine" };
         let description =
             format!("{product} {} at {endpoint}", version.version.unwrap_or_default());
@@ -89,6 +92,7 @@ impl DockerEngine {
             connections,
             description,
             is_podman,
+            platform,
             credential_files: CredentialFiles::default(),
             registry_config: OnceCell::new(),
             timeout,
@@ -104,6 +108,11 @@ impl DockerEngine {
     /// Returns true if the engine is Podman.
     pub fn is_podman(&self) -> bool {
         self.is_podman
+    }
+
+    /// Returns the platform of the engine; `None` if it does not tell a known one.
+    pub fn platform(&self) -> Option<&Platform> {
+        self.platform.as_ref()
     }
 
     /// Returns a description of the engine: product, version and endpoint.

@@ -28,10 +28,12 @@ impl Resolver<'_> {
     pub(super) fn axis_build(&mut self, templating: &Templating) -> AxisBuildSettings {
         let tmp_dir = self.path("squash_tmp_dir");
         let cleanup = self.flag("squash_cleanup");
+        let given_args = self.dictionary("build_args");
         AxisBuildSettings {
             network_mode: self.text("network_mode").unwrap_or_else(|| "default".to_owned()),
             platform: self.platform(),
-            build_args: self.build_args(templating),
+            build_args: with_environment(given_args.clone(), templating),
+            given_args,
             squash: self.flag("squash").then_some(Squash { cleanup, tmp_dir }),
         }
     }
@@ -54,17 +56,18 @@ impl Resolver<'_> {
             apt_preferences: self.path("apt_preferences"),
         }
     }
+}
 
-    /// Returns the build arguments: the user's, the settings of pip, and the proxies of the
-    /// environment.
-    fn build_args(&mut self, templating: &Templating) -> BTreeMap<String, String> {
-        let mut build_args = self.dictionary("build_args");
-        let others = templating.pip_arguments.iter().map(|(name, value)| (name, value));
-        for (name, value) in others.chain(&templating.environment) {
-            build_args.entry(name.clone()).or_insert_with(|| value.clone());
-        }
-        build_args
+/// Returns the build arguments: the user's, the settings of pip, and the proxies of the environment.
+fn with_environment(
+    mut build_args: BTreeMap<String, String>,
+    templating: &Templating,
+) -> BTreeMap<String, String> {
+    let others = templating.pip_arguments.iter().map(|(name, value)| (name, value));
+    for (name, value) in others.chain(&templating.environment) {
+        build_args.entry(name.clone()).or_insert_with(|| value.clone());
     }
+    build_args
 }
 
 /// Returns the value of SOURCE_DATE_EPOCH, in seconds since 1970.

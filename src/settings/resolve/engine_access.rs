@@ -15,6 +15,7 @@ impl Resolver<'_> {
     pub(super) fn engine(&mut self, is_needed: bool) -> EngineSettings {
         EngineSettings {
             endpoint: self.endpoint(is_needed),
+            is_podman: self.is_podman(),
             timeout: Duration::from_secs(self.count("timeout") as u64),
         }
     }
