@@ -11,7 +11,7 @@ use super::secret_values::read_secrets;
 use super::signals::interrupts;
 use super::terminal;
 use super::workspace_host::{HOST, SILENT_HOST};
-use crate::client_config::credentials::CredentialFiles;
+use crate::client_config::CredentialFiles;
 use crate::client_config::endpoint::Endpoint;
 use crate::diagnostic::Diagnostic;
 use crate::engine::docker::DockerEngine;

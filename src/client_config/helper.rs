@@ -106,8 +106,8 @@ async fn run(helper: std::process::Command, registry: &str) -> Result<Option<Cre
         .map_err(|_| "answered without Username and Secret".to_owned())?;
     let secret = Secret::new(answer.secret.into_bytes());
     Ok(Some(match answer.username.as_str() {
-        OF_TOKEN => Credentials::IdentityToken(secret),
-        _ => Credentials::Password { user: answer.username, password: secret },
+        OF_TOKEN => Credentials::of_identity(secret),
+        _ => Credentials::of_user(answer.username, secret),
     }))
 }
 
@@ -157,12 +157,10 @@ mod tests {
         let password = came_to(
             r#"read server; echo "{\"Username\": \"me at $server in $PWD\", \"Secret\": \"s\"}""#,
         );
-        let Some(Credentials::Password { user, password }) = password.await.unwrap() else {
-            panic!("it is a password");
-        };
+        let Credentials { user, password, .. } = password.await.unwrap().unwrap();
         assert_eq!((user.as_str(), password.expose()), ("me at h.example in /", &b"s"[..]));
         let token = came_to(r#"echo '{"Username": "<token>", "Secret": "t"}'"#).await.unwrap();
-        assert!(matches!(token, Some(Credentials::IdentityToken(_))));
+        assert_eq!(token.unwrap().identity_token.unwrap().expose(), b"t");
         let nothing = came_to("echo credentials not found in native keychain; exit 1").await;
         assert!(nothing.unwrap().is_none());
         let table = [

@@ -3,12 +3,18 @@
 //!
 //! Environment variables come from the caller, as a function of the name.
 
+mod auth_file;
 mod credential_files;
-pub mod credentials;
+mod credential_lookup;
+mod credentials;
+mod docker_auth;
 mod docker_context;
 pub mod endpoint;
 mod helper;
+mod podman_auth;
 mod variables;
 
-pub use credential_files::credential_files;
+pub use credential_files::{CredentialFile, credential_files};
+pub use credential_lookup::CredentialFiles;
+pub use credentials::{Credentials, CredentialsError};
 pub use docker_context::{configured_endpoint, endpoint_at};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client_config::credentials::CredentialsError;
+use crate::client_config::CredentialsError;
 use crate::registry;
 use crate::retry::{Prospect, Retryable};
 

@@ -10,7 +10,7 @@ use super::registries::Registry;
 use super::registry_error::{Error, Kind};
 use super::token::{Access, Authorization};
 use super::transport::{Answer, Redirects, Request};
-use crate::client_config::credentials::Credentials;
+use crate::client_config::Credentials;
 use crate::image::Digest;
 
 /// Largest manifest that is read, in bytes. Registries accept no larger ones.

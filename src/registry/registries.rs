@@ -15,7 +15,7 @@ use super::label_cache::LabelCache;
 use super::registry_error::{Error, Kind};
 use super::token::Tokens;
 use super::transport::Transport;
-use crate::client_config::credentials::{CredentialFiles, Credentials};
+use crate::client_config::{CredentialFiles, Credentials};
 use crate::image::{Digest, ImageRef};
 
 /// Longest wait for a registry to report what it serves after a push.

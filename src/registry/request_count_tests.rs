@@ -14,7 +14,7 @@ use super::image_registry::{EngineConfig, ImageRegistry as _, RegistryConfig};
 use super::label_cache::LabelCache;
 use super::registries::Registries;
 use super::registry_error::Error;
-use crate::client_config::credentials::CredentialFiles;
+use crate::client_config::CredentialFiles;
 use crate::image::{Digest, ImageRef};
 
 const IMAGES: usize = 50;

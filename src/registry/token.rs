@@ -22,7 +22,7 @@ use super::reach::Reach;
 use super::registries::{Notices, Registry};
 use super::registry_error::{Error, Kind};
 use super::transport::{Answer, Redirects, Request, shown_origin};
-use crate::client_config::credentials::Credentials;
+use crate::client_config::Credentials;
 
 /// Largest answer of a token service, in bytes.
 const MOST_OF_TOKEN: usize = 1 << 20;
@@ -182,15 +182,25 @@ impl Registry {
         let scheme = self.tokens.scheme().clone();
         match (scheme, credentials) {
             (None, _) | (Some(Scheme::Basic), None) => Ok(None),
-            (Some(Scheme::Basic), Some(Credentials::Password { user, password })) => {
-                let header = basic(user, password.expose())?;
+            (Some(Scheme::Basic), Some(known)) if known.has_login() => {
+                let header = basic(&known.user, known.password.expose())?;
                 Ok(Some(Authorization { header, is_fresh: true }))
             }
-            (Some(Scheme::Basic), Some(Credentials::IdentityToken(_))) => {
+            (Some(Scheme::Basic), Some(known)) => {
+                let kind =
+                    if known.identity_token.is_some() { "an identity" } else { "a registry" };
                 Err(Error::denied(format!(
-                    "the registry {} requires a password, but its credentials are an identity token: log in with a password or an access token",
+                    "the registry {} requires a password, but its credentials are {kind} token: log in with a password or an access token",
                     self.host
                 )))
+            }
+            (
+                Some(Scheme::Bearer { .. }),
+                Some(Credentials { registry_token: Some(token), .. }),
+            ) => {
+                let header = bearer(&String::from_utf8_lossy(token.expose()));
+                let header = header.ok_or_else(|| Error::denied(NO_HEADER))?;
+                Ok(Some(Authorization { header, is_fresh: true }))
             }
             (Some(Scheme::Bearer { realm, service }), credentials) => {
                 let scope = access.scope(repository);
@@ -274,8 +284,10 @@ fn question(
 ) -> Result<(Request, Option<HeaderValue>), Error> {
     let service = service.map(|service| ("service", service));
     let asked = service.into_iter().chain([("scope", scope)]);
-    let (method, body, authorization) = match credentials {
-        Some(Credentials::IdentityToken(token)) => {
+    let identity_token = credentials.and_then(|known| known.identity_token.as_ref());
+    let login = credentials.filter(|known| known.has_login());
+    let (method, body, authorization) = match (identity_token, login) {
+        (Some(token), _) => {
             let token = String::from_utf8_lossy(token.expose());
             let mut form = Url::parse("form:").expect("a literal");
             form.query_pairs_mut()
@@ -286,11 +298,11 @@ fn question(
             let media_type = "application/x-www-form-urlencoded".to_owned();
             (Method::POST, Some((media_type, form)), None)
         }
-        Some(Credentials::Password { user, password }) => {
+        (None, Some(Credentials { user, password, .. })) => {
             url.query_pairs_mut().extend_pairs(asked);
             (Method::GET, None, Some(basic(user, password.expose())?))
         }
-        None => {
+        (None, None) => {
             url.query_pairs_mut().extend_pairs(asked);
             (Method::GET, None, None)
         }
@@ -303,8 +315,14 @@ fn question(
 fn basic(user: &str, password: &[u8]) -> Result<HeaderValue, Error> {
     let pair = [user.as_bytes(), b":", password].concat();
     let value = format!("Basic {}", STANDARD.encode(pair));
-    HeaderValue::try_from(value)
-        .map_err(|_| Error::denied("the credentials can't be sent in a header"))
+    HeaderValue::try_from(value).map_err(|_| Error::denied(NO_HEADER))
+}
+
+/// Message for credentials with characters that no header may have.
+const NO_HEADER: &str = "the credentials can't be sent in a header";
+
+fn bearer(token: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("Bearer {token}")).ok()
 }
 
 /// Parses the token in the answer of a token service; `None` if there is none.
@@ -320,7 +338,7 @@ fn token(answer: &[u8]) -> Option<Token> {
     let life = given.expires_in.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
     let life = life.map_or(USUAL_LIFE, |seconds| seconds.min(LONGEST_LIFE as f64) as u64);
     let life = Duration::from_secs(life.max(USUAL_LIFE)) - LAST_MOMENTS;
-    let header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    let header = bearer(&token)?;
     Some(Token { header, end: Instant::now() + life })
 }
 
@@ -379,12 +397,12 @@ mod tests {
         let with_scope =
             "https://h.example/token?x=y&service=s%26v&scope=repository%3Aa%3Apull".to_owned();
         assert_eq!(asked(None), (Method::GET, with_scope.clone(), None, None));
-        let password = Credentials::Password { user: "me".to_owned(), password: secret() };
+        let password = Credentials::of_user("me".to_owned(), secret());
         let basic = "Basic bWU6UyZU".to_owned();
         assert_eq!(asked(Some(password)), (Method::GET, with_scope, None, Some(basic)));
         let form = "grant_type=refresh_token&client_id=kiln&service=s%26v&\
                     scope=repository%3Aa%3Apull&refresh_token=S%26T";
-        let posted = asked(Some(Credentials::IdentityToken(secret())));
+        let posted = asked(Some(Credentials::of_identity(secret())));
         assert_eq!(posted, (Method::POST, url().to_string(), Some(form.to_owned()), None));
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use crate::client_config::CredentialFile;
 use crate::client_config::endpoint::Endpoint;
 use crate::console::{CiService, Verbosity};
 use crate::dialect;
@@ -295,7 +296,7 @@ pub struct EngineSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientSettings {
     /// Files in which credentials for registries are looked up, in order.
-    pub credential_files: Vec<PathBuf>,
+    pub credential_files: Vec<CredentialFile>,
 }
 
 /// Settings of the state that a run keeps for later runs.

@@ -8,6 +8,7 @@ mod cli;
 mod concurrent_runs;
 mod connections;
 mod corpus;
+mod credentials;
 mod deployment;
 mod dockerfile_input;
 mod docs;

@@ -38,7 +38,7 @@ use tonic::service::Routes;
 use tonic::{Response, Status, Streaming, async_trait};
 
 use super::context_files::ContextFiles;
-use crate::client_config::credentials::{CredentialFiles, Credentials};
+use crate::client_config::CredentialFiles;
 use crate::engine::connection::Connections;
 use crate::engine::{BuildSecrets, EngineError};
 use crate::secret::Secret;
@@ -193,14 +193,12 @@ impl Auth for ClientCredentials {
         let found = self.0.look_up(&registry, "").await;
         let found = found.map_err(|error| Status::unavailable(error.to_string()))?;
         let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
-        Ok(Response::new(match found {
-            None => CredentialsResponse::default(),
-            Some(Credentials::IdentityToken(token)) => {
-                CredentialsResponse { username: String::new(), secret: text(&token) }
-            }
-            Some(Credentials::Password { user, password }) => {
-                CredentialsResponse { username: user, secret: text(&password) }
-            }
+        let Some(found) = found else {
+            return Ok(Response::new(CredentialsResponse::default()));
+        };
+        Ok(Response::new(match &found.identity_token {
+            Some(token) => CredentialsResponse { username: String::new(), secret: text(token) },
+            None => CredentialsResponse { username: found.user, secret: text(&found.password) },
         }))
     }
 

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::OnceCell;
 
-use crate::client_config::credentials::CredentialFiles;
+use crate::client_config::CredentialFiles;
 use crate::client_config::endpoint::Endpoint;
 use crate::diagnostic::with_causes;
 use crate::engine::buildkit::unique_name;

@@ -10,7 +10,6 @@ use regex::Regex;
 
 use super::classify::{of_pull, of_push};
 use super::docker_engine::DockerEngine;
-use crate::client_config::credentials::Credentials;
 use crate::engine::connection::records;
 use crate::engine::{EngineError, Output, Sink};
 use crate::image::{Digest, ImageRef};
@@ -98,17 +97,14 @@ impl DockerEngine {
         let found = self.credential_files.look_up(&registry, reference.repository()).await?;
         let Some(found) = found else { return Ok(None) };
         let text = |secret: Secret| String::from_utf8_lossy(secret.expose()).into_owned();
-        let serveraddress = Some(registry);
-        let credentials = DockerCredentials { serveraddress, ..DockerCredentials::default() };
-        Ok(Some(match found {
-            Credentials::IdentityToken(token) => {
-                DockerCredentials { identitytoken: Some(text(token)), ..credentials }
-            }
-            Credentials::Password { user, password } => DockerCredentials {
-                username: Some(user),
-                password: Some(text(password)),
-                ..credentials
-            },
+        let set = |text: String| Some(text).filter(|text| !text.is_empty());
+        Ok(Some(DockerCredentials {
+            username: set(found.user),
+            password: set(text(found.password)),
+            identitytoken: found.identity_token.map(text),
+            registrytoken: found.registry_token.map(text),
+            serveraddress: Some(registry),
+            ..DockerCredentials::default()
         }))
     }
 }
