@@ -197,6 +197,17 @@ impl fmt::Display for Warning {
     }
 }
 
+/// State of moving an image between two stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// Reference of the image.
+    pub artifact: ImageRef,
+    /// Number of bytes moved so far, without the layers that the receiving store has already.
+    pub done: u64,
+    /// Number of bytes to move, as far as it is known; it grows while more layers begin.
+    pub total: u64,
+}
+
 /// Event of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -223,6 +234,10 @@ pub enum Event {
     Warning(Warning),
     /// The pull of an external image begins.
     Pulling(ImageRef),
+    /// Bytes of an image were moved from one store to another.
+    Transferred(Transfer),
+    /// The pull of an external image ended, successfully or not.
+    PullEnded(ImageRef),
     /// The build of an image begins.
     BuildStarted {
         /// Image that is built.

@@ -70,6 +70,13 @@ pub enum Output {
     },
     /// Line for the log.
     Line(String),
+    /// Progress of a pull.
+    Bytes {
+        /// Number of bytes received.
+        done: u64,
+        /// Number of bytes to receive, as far as it is known; it grows while more layers begin.
+        total: u64,
+    },
 }
 
 /// Callback for the output of an engine's operation, while it runs.
@@ -105,6 +112,7 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         reference: &ImageRef,
         platform: Option<&str>,
+        sink: Sink<'_>,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Builds an image without tagging it. Returns the image as the engine describes it.

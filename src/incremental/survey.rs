@@ -281,7 +281,9 @@ impl Bases {
             }
         }
         for (reference, platform) in bases {
-            if pull && let Err(error) = engine.pull(&reference, platform.as_deref()).await {
+            if pull
+                && let Err(error) = engine.pull(&reference, platform.as_deref(), &mut |_| {}).await
+            {
                 warn(&format!("{reference} can't be pulled: {error}"));
             }
             if let Some(image) = engine.image(&reference).await? {
@@ -409,7 +411,12 @@ mod tests {
             Ok(self.images.get(reference).cloned())
         }
 
-        async fn pull(&self, _: &ImageRef, _: Option<&str>) -> Result<(), EngineError> {
+        async fn pull(
+            &self,
+            _: &ImageRef,
+            _: Option<&str>,
+            _: Sink<'_>,
+        ) -> Result<(), EngineError> {
             unreachable!("nothing is pulled")
         }
 

@@ -9,13 +9,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::ci;
 use super::format::{clock, rough};
 use super::record::{Entry, Fate, Record};
 use crate::console::{self, CiService, Colour, Command, LONGEST_TEXT, Line, Verbosity, Writer};
-use crate::event::{Event, Outcome, Pushed};
+use crate::event::{Event, Outcome, Pushed, Transfer};
 use crate::image::ImageName;
 use crate::visible;
 
@@ -61,7 +61,12 @@ impl Progress {
             }
             Event::Pulling(reference) => {
                 self.say_change(&Line::new("").text(format!("pulling {reference}")));
+                self.screen.begin(reference);
             }
+            Event::Transferred(transfer) => {
+                self.screen.step(&transfer.artifact, &transferred(transfer));
+            }
+            Event::PullEnded(reference) => self.screen.end(reference),
             Event::BuildStarted { name, attempt } => {
                 self.screen.begin(name);
                 if !self.screen.has_bars() {
@@ -95,6 +100,7 @@ impl Progress {
             }
             Event::Finished { name, outcome, took } => {
                 self.screen.end(name);
+                self.screen.count();
                 self.finished(name, outcome, *took, record);
             }
             Event::Interrupting => {
@@ -102,7 +108,8 @@ impl Progress {
             }
             Event::Ended { .. } => self.screen.end_run(),
         }
-        let is_talk = matches!(event, Event::Step { .. } | Event::Log { .. });
+        let is_talk =
+            matches!(event, Event::Step { .. } | Event::Log { .. } | Event::Transferred(_));
         self.screen.stand(record, is_talk);
     }
 
@@ -209,6 +216,11 @@ fn about(name: &ImageName) -> Line<'static> {
     Line::new(format!("{name}: "))
 }
 
+/// Returns the state of a transfer as it is shown next to a bar.
+fn transferred(Transfer { done, total, .. }: &Transfer) -> String {
+    format!("{} of {}", HumanBytes(*done), HumanBytes(*total))
+}
+
 /// Returns a line of an image's log, without the colours that build tools use.
 fn of_log(name: &ImageName, line: &str) -> Line<'static> {
     let line = visible::cut(line, LONGEST_TEXT);
@@ -273,25 +285,34 @@ impl Screen {
         }
     }
 
-    fn begin(&mut self, name: &ImageName) {
+    /// Begins the line of `subject`, an image of the tree or an external one.
+    fn begin(&mut self, subject: &impl ToString) {
         if let Self::Bars(bars) = self {
-            bars.begin(name);
+            bars.begin(subject.to_string());
         }
     }
 
-    fn step(&mut self, name: &ImageName, text: &str) {
+    fn step(&mut self, subject: &impl ToString, text: &str) {
         if let Self::Bars(bars) = self
-            && let Some(bar) = bars.images.get(name)
+            && let subject = subject.to_string()
+            && let Some(bar) = bars.images.get(&subject)
         {
-            bar.set_message(format!("{} {text}", in_a_bar(&name.to_string())));
+            bar.set_message(format!("{} {text}", in_a_bar(&subject)));
         }
     }
 
-    fn end(&mut self, name: &ImageName) {
+    /// Removes the line of `subject`.
+    fn end(&mut self, subject: &impl ToString) {
+        if let Self::Bars(bars) = self
+            && let Some(bar) = bars.images.remove(&subject.to_string())
+        {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Counts an image that is done.
+    fn count(&mut self) {
         if let Self::Bars(bars) = self {
-            if let Some(bar) = bars.images.remove(name) {
-                bar.finish_and_clear();
-            }
             bars.overall.inc(1);
         }
     }
@@ -331,7 +352,8 @@ const OVERALL_BAR: &str = "{bar:12} {pos}/{len} {elapsed} {wide_msg}";
 struct Bars {
     all: MultiProgress,
     overall: ProgressBar,
-    images: BTreeMap<ImageName, ProgressBar>,
+    /// Lines of the images that are built or pulled, by name or reference.
+    images: BTreeMap<String, ProgressBar>,
     began: Instant,
     /// Time of the last update of the overall bar.
     stood: Instant,
@@ -345,16 +367,16 @@ impl Bars {
         Self { all, overall, images: BTreeMap::new(), began: now, stood: now }
     }
 
-    fn begin(&mut self, name: &ImageName) {
-        if self.images.contains_key(name) {
+    fn begin(&mut self, subject: String) {
+        if self.images.contains_key(&subject) {
             return;
         }
         let bar = ProgressBar::new_spinner()
             .with_style(style(IMAGE_BAR))
-            .with_message(in_a_bar(&name.to_string()));
+            .with_message(in_a_bar(&subject));
         let bar = self.all.insert_before(&self.overall, bar);
         bar.enable_steady_tick(TICK);
-        self.images.insert(name.clone(), bar);
+        self.images.insert(subject, bar);
     }
 }
 

@@ -285,7 +285,10 @@ impl Subscriber for Record {
             Event::Finished { name, outcome, .. } => self.finish(at, name, outcome),
             Event::Interrupting => self.interrupted = true,
             Event::Ended { took } => self.took = *took,
-            Event::Pulling(_) | Event::PushStarted { .. } => {}
+            Event::Pulling(_)
+            | Event::Transferred(_)
+            | Event::PullEnded(_)
+            | Event::PushStarted { .. } => {}
         }
     }
 }

@@ -342,6 +342,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             (error.id(), Err(Outcome::Error(format!("the worker panicked: {error}"))))
         });
         let task = self.running.remove(&id).expect("every task is known");
+        if let Task::Pull(reference) = &task {
+            self.emit(Event::PullEnded(reference.clone()));
+        }
         match (task, done) {
             (Task::Pull(reference), Err(error)) => {
                 self.missing.insert(reference, error);

@@ -14,7 +14,7 @@ use crate::dockerfile;
 use crate::engine::{
     BuildOptions, BuildRequest, Engine, EngineError, ImageInfo, Inspected, Output, Sink, Squashing,
 };
-use crate::event::{Event, Existing, Outcome};
+use crate::event::{Event, Existing, Outcome, Transfer};
 use crate::fingerprint::{LABEL, in_label};
 use crate::graph::Graph;
 use crate::graph::tests::{graph, naming};
@@ -157,8 +157,14 @@ impl Engine for Scripted {
         Ok(self.under(&short(reference)))
     }
 
-    async fn pull(&self, reference: &ImageRef, _: Option<&str>) -> Result<(), EngineError> {
+    async fn pull(
+        &self,
+        reference: &ImageRef,
+        _: Option<&str>,
+        sink: Sink<'_>,
+    ) -> Result<(), EngineError> {
         self.note("pull", reference);
+        sink(Output::Bytes { done: 1, total: 2 });
         if self.unpullable.contains(&short(reference)) {
             return Err(EngineError::Refused("not found".to_owned()));
         }
@@ -698,6 +704,30 @@ fn an_external_image_out_of_reach_will_do_if_the_engine_has_it() {
         events
             .iter()
             .any(|e| matches!(e, Event::Warning(w) if w.subject.to_string() == "debian:1"))
+    );
+}
+
+#[test]
+fn pull_reports_its_bytes_and_its_end() {
+    let known = ["debian".to_owned(), "other".to_owned()].into();
+    let engine = Scripted { known, ..Scripted::default() };
+    let pulling = Options { pull: true, ..options() };
+    let (_, events) =
+        run_family(&Arc::new(engine), pulling, &Facts::default(), std::future::pending());
+    let debian: ImageRef = "debian:1".parse().unwrap();
+    let of_debian: Vec<_> = events
+        .iter()
+        .filter(|event| match event {
+            Event::Pulling(reference) | Event::PullEnded(reference) => *reference == debian,
+            Event::Transferred(transfer) => transfer.artifact == debian,
+            _ => false,
+        })
+        .cloned()
+        .collect();
+    let transfer = Transfer { artifact: debian.clone(), done: 1, total: 2 };
+    assert_eq!(
+        of_debian,
+        [Event::Pulling(debian.clone()), Event::Transferred(transfer), Event::PullEnded(debian)]
     );
 }
 

@@ -12,7 +12,7 @@ use super::evidence::{Origins, RequiredImage};
 use super::run_input::BuildInput;
 use crate::context::MeasuredContext;
 use crate::engine::{BuildOptions, BuildRequest, Engine, EngineError, Inspected, Output};
-use crate::event::{Event, Outcome, Pushed, Warning};
+use crate::event::{Event, Outcome, Pushed, Transfer, Warning};
 use crate::files::{TemporaryFolder, private_folder};
 use crate::fingerprint::{Fingerprinted, LABEL, Parts};
 use crate::image::{ImageName, ImageRef};
@@ -106,7 +106,16 @@ pub(super) async fn pull<E: Engine>(
         let seconds = pause.as_secs_f64();
         warn(format!("the pull failed, retrying in {seconds:.1}s: {error}"));
     };
-    let pulled = retry.run(|_| engine.pull(&reference, platform.as_deref()), notify).await;
+    let attempt = |_| async {
+        let mut sink = |output| {
+            if let Output::Bytes { done, total } = output {
+                let transfer = Transfer { artifact: reference.clone(), done, total };
+                drop(send.send(Event::Transferred(transfer)));
+            }
+        };
+        engine.pull(&reference, platform.as_deref(), &mut sink).await
+    };
+    let pulled = retry.run(attempt, notify).await;
     let Err(error) = pulled else { return Ok(TaskOutput::Nothing) };
     let own = engine.image(&reference).await;
     if own.map_err(|error| outcome(&error, Outcome::Error, ""))?.is_some() {
@@ -326,6 +335,9 @@ impl<E: Engine> Worker<E> {
     fn emit_output(&self, output: Output) {
         let name = self.name.clone();
         self.emit(match output {
+            Output::Bytes { done, total } => {
+                Event::Transferred(Transfer { artifact: self.reference.clone(), done, total })
+            }
             Output::Step { number, total, instruction } => {
                 Event::Step { name, number, total, instruction }
             }

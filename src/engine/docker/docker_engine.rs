@@ -278,8 +278,13 @@ impl Engine for DockerEngine {
         }
     }
 
-    async fn pull(&self, reference: &ImageRef, platform: Option<&str>) -> Result<(), EngineError> {
-        self.pull_image(reference, platform).await
+    async fn pull(
+        &self,
+        reference: &ImageRef,
+        platform: Option<&str>,
+        sink: Sink<'_>,
+    ) -> Result<(), EngineError> {
+        self.pull_image(reference, platform, sink).await
     }
 
     async fn build(

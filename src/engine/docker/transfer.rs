@@ -1,9 +1,11 @@
 //! Transfers of images between the engine and registries.
 
+use std::collections::BTreeMap;
 use std::convert;
 use std::sync::LazyLock;
 
 use bollard::auth::DockerCredentials;
+use bollard::models::ProgressDetail;
 use bollard::query_parameters::{CreateImageOptionsBuilder, PushImageOptionsBuilder};
 use futures_util::StreamExt as _;
 use regex::Regex;
@@ -19,12 +21,16 @@ use crate::secret::Secret;
 static PUSHED_DIGEST: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"digest: (sha256:[0-9a-f]{64})").expect("a literal"));
 
+/// Status of a layer that is received. Later, the engine reports the same layer's unpacking.
+const DOWNLOADS: &str = "Downloading";
+
 impl DockerEngine {
     /// Pulls an image, and inspects it.
     pub(super) async fn pull_image(
         &self,
         reference: &ImageRef,
         platform: Option<&str>,
+        sink: Sink<'_>,
     ) -> Result<(), EngineError> {
         let options = CreateImageOptionsBuilder::default()
             .from_image(&reference.to_string())
@@ -34,10 +40,17 @@ impl DockerEngine {
         let mut stream = records(&self.docker, convert::identity, move |docker| {
             docker.create_image(Some(options), None, credentials).boxed()
         });
+        let mut layers = LayerBytes::default();
         // The image is inspected at the end, as evidence of the pull.
         while let Some(record) = self.next(&mut stream, true).await.map_err(of_pull)? {
             if let Some(message) = record.error_detail.and_then(|detail| detail.message) {
                 return Err(of_pull(EngineError::Refused(message)));
+            }
+            let bytes = record.progress_detail.as_ref().and_then(layer_bytes);
+            if let (Some(layer), Some(bytes), Some(DOWNLOADS)) =
+                (record.id, bytes, record.status.as_deref())
+            {
+                sink(layers.advance(layer, bytes));
             }
         }
         self.known(&reference.to_string()).await.map(drop)
@@ -106,5 +119,53 @@ impl DockerEngine {
             serveraddress: Some(registry),
             ..DockerCredentials::default()
         }))
+    }
+}
+
+/// Bytes of the layers that a pull moves: for each layer those that were moved, and all of it.
+#[derive(Debug, Default)]
+struct LayerBytes(BTreeMap<String, (u64, u64)>);
+
+impl LayerBytes {
+    /// Records the bytes of one layer. Returns the sums of all layers.
+    fn advance(&mut self, layer: String, bytes: (u64, u64)) -> Output {
+        self.0.insert(layer, bytes);
+        let (done, total) =
+            self.0.values().fold((0, 0), |(done, total), layer| (done + layer.0, total + layer.1));
+        Output::Bytes { done, total }
+    }
+}
+
+/// Returns the bytes of a layer that were moved, and all of it; `None` if the record does not say
+/// the size.
+fn layer_bytes(progress: &ProgressDetail) -> Option<(u64, u64)> {
+    let total = u64::try_from(progress.total?).ok().filter(|total| *total > 0)?;
+    let done = progress.current.and_then(|current| u64::try_from(current).ok()).unwrap_or(0);
+    Some((done.min(total), total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_a_pull_are_those_of_all_layers() {
+        let mut layers = LayerBytes::default();
+        let records = [
+            ("a", Some(10), Some(100), Some((10, 100))),
+            ("b", Some(5), Some(50), Some((15, 150))),
+            ("a", Some(120), Some(100), Some((105, 150))),
+            ("b", None, Some(50), Some((100, 150))),
+            ("c", Some(5), None, None),
+            ("c", Some(5), Some(0), None),
+            ("c", Some(5), Some(-1), None),
+            ("c", Some(-5), Some(7), Some((100, 157))),
+        ];
+        for (layer, current, total, expected) in records {
+            let found = layer_bytes(&ProgressDetail { current, total });
+            let found = found.map(|bytes| layers.advance(layer.to_owned(), bytes));
+            let expected = expected.map(|(done, total)| Output::Bytes { done, total });
+            assert_eq!(found, expected, "{layer} {current:?} {total:?}");
+        }
     }
 }
