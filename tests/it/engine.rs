@@ -59,6 +59,8 @@ by_every_way! {
     dockerfile_that_cannot_be_parsed_is_not_retried
     a_second_run_builds_nothing
     only_changed_images_are_rebuilt
+    parent_by_a_build_argument_is_built_first_and_again
+    stage_that_nothing_needs_is_built_by_the_classic_builder_alone
     an_existing_parent_is_skipped_and_its_child_is_built_on_it
     the_cache_is_used_unless_it_is_not_wanted
     contexts_arrive_complete
@@ -622,6 +624,41 @@ fn builds_leave_no_dangling_images(way: Way) {
     }
     let filter = format!("label=test={mark}");
     way.engine().client(&["image", "prune", "--force", "--filter", &filter]).expect(0);
+}
+
+fn parent_by_a_build_argument_is_built_first_and_again(way: Way) {
+    let family = Built::by(
+        way,
+        &[
+            ("tool", "FROM debian:bookworm\nRUN echo one > /tool\n"),
+            ("app", "ARG ON\nARG KIND=none\nFROM ${ON:-debian:bookworm} AS x\nFROM $KIND\n"),
+        ],
+    );
+    let given = format!("ON:{},KIND:x", family.tree.reference("tool"));
+    let build = || {
+        let given = ["--skip-unchanged", "--build-args", &given, "^app$"];
+        family.build(&given).expect(0).names("built")
+    };
+    assert_eq!(build(), ["app", "tool"]);
+    assert_eq!(family.file_in("app", "/tool"), "one\n");
+    assert_eq!(build(), [""; 0]);
+    family.tree.image("tool", "FROM debian:bookworm\nRUN echo two > /tool\n");
+    assert_eq!(build(), ["app", "tool"]);
+    assert_eq!(family.file_in("app", "/tool"), "two\n");
+}
+
+fn stage_that_nothing_needs_is_built_by_the_classic_builder_alone(way: Way) {
+    let gone = "FROM 127.0.0.1:1/gone:1 AS debug\nRUN true\nFROM debian:bookworm\nENV A=1\n";
+    let family = Built::by(way, &[("app", gone), ("other", "FROM debian:bookworm\nENV B=1\n")]);
+    let code = if way == Way::Classic { 3 } else { 0 };
+    family.build(&["--pull", "^app$"]).expect(code);
+    // The image is not made from that stage: a change of its base changes nothing.
+    family.tree.image("app", "FROM @other AS unused\nRUN true\nFROM debian:bookworm\nENV A=1\n");
+    let build = || family.build(&["--skip-unchanged", "^app$"]).expect(0).names("built");
+    let first = if way == Way::Classic { &["app", "other"][..] } else { &["app"] };
+    assert_eq!(build(), first);
+    family.tree.image("other", "FROM debian:bookworm\nENV B=2\n");
+    assert_eq!(build(), [""; 0]);
 }
 
 /// Former versions did not record the layers in the label. Their fingerprints are accepted if the
