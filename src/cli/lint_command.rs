@@ -170,7 +170,7 @@ fn axis(tree: &Tree, run: &RunSettings, settings: &AxisSettings) -> Diagnosed<Ax
         let sent = context.paths().map_err(|error| {
             Diagnostic::new(format!("the context of '{folder}' can't be read: {error}"))
         })?;
-        let mut paths: BTreeSet<String> = sent.map(str::to_owned).collect();
+        let mut paths = sent;
         if settings.install_type.fetches_sources {
             let sources = source::of_image(&name, &settings.sources);
             paths.extend(source::archives(&name, &sources));

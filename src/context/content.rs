@@ -13,10 +13,12 @@ pub(super) const BLOCK: usize = 256 << 10;
 /// when they are sent.
 const LARGEST_KEPT: usize = 64 << 10;
 
-/// Modes of files, with and without the executable bit, and of folders.
+/// Modes of a text, and of a folder that is created.
 const FILE_MODE: u32 = 0o644;
-const PROGRAM_MODE: u32 = 0o755;
 pub(super) const FOLDER_MODE: u32 = 0o755;
+
+/// Mode of a link, with its file type, so that no file has the same digest.
+const LINK_MODE: u32 = 0o120_777;
 
 /// Content of an entry, or its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +27,18 @@ pub(super) enum Content {
     File(TreeFile),
     /// File of Kiln's own, with the digest of its bytes.
     Fetched(TreeFile, String),
-    Folder,
+    /// Folder that an instruction requires.
+    Required,
+    /// Folder of the tree, with its mode.
+    Folder(u32),
+    /// Link to this target.
+    Link(String),
+}
+
+impl Opened {
+    fn empty(mode: u32) -> Self {
+        Self { reader: Box::new(io::empty()), size: 0, mode }
+    }
 }
 
 /// Opened content.
@@ -37,7 +50,11 @@ pub(super) struct Opened {
 }
 
 impl Content {
-    /// Opens the content. That of a folder is empty.
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self, Self::Required | Self::Folder(_))
+    }
+
+    /// Opens the content. That of a folder is empty, that of a link is its target.
     pub(super) fn open(&self) -> io::Result<Opened> {
         match self {
             Self::Text(text) => {
@@ -47,19 +64,26 @@ impl Content {
             }
             Self::File(file) | Self::Fetched(file, _) => {
                 let file = file.open()?;
-                let mode = if file.executable { PROGRAM_MODE } else { FILE_MODE };
-                Ok(Opened { reader: file.content, size: file.size, mode })
+                Ok(Opened { reader: file.content, size: file.size, mode: file.mode })
             }
-            Self::Folder => {
-                Ok(Opened { reader: Box::new(io::empty()), size: 0, mode: FOLDER_MODE })
+            Self::Required => Ok(Opened::empty(FOLDER_MODE)),
+            Self::Folder(mode) => Ok(Opened::empty(*mode)),
+            Self::Link(target) => {
+                let reader = Box::new(io::Cursor::new(target.clone().into_bytes()));
+                Ok(Opened { reader, size: target.len() as u64, mode: LINK_MODE })
             }
         }
     }
 
     /// Measures the content. Keeps it if it is small and fits into `room`, the number of bytes that
-    /// may still be kept, which is reduced by its size.
-    pub(super) fn measure(&self, room: &mut usize) -> io::Result<Measured> {
+    /// may still be kept, which is reduced by its size. `as_mode` returns the mode for a mode.
+    pub(super) fn measure(
+        &self,
+        room: &mut usize,
+        as_mode: fn(u32) -> u32,
+    ) -> io::Result<Measured> {
         let Opened { reader, size, mode } = self.open()?;
+        let mode = as_mode(mode);
         if let Self::Fetched(_, digest) = self {
             let digest = digest.clone();
             return Ok(Measured { mode, size, start: Vec::new(), digest, kept: None });
@@ -153,7 +177,7 @@ mod tests {
         for size in sizes {
             let text = "x".repeat(size);
             let content = Content::File(TreeFile::of_text(text.clone()));
-            let measured = content.measure(&mut room).unwrap();
+            let measured = content.measure(&mut room, |mode| mode).unwrap();
             let expected = [&FILE_MODE.to_le_bytes(), text.as_bytes()].concat();
             assert_eq!((measured.size, measured.digest), (size as u64, digest(&expected)));
             let kept = (size <= LARGEST_KEPT).then(|| text.as_bytes().into());
@@ -161,7 +185,7 @@ mod tests {
         }
         assert_eq!(room, 2 * LARGEST_KEPT - 1);
         let content = Content::Text("xyz".into());
-        assert_eq!(content.measure(&mut 2).unwrap().kept, None);
+        assert_eq!(content.measure(&mut 2, |mode| mode).unwrap().kept, None);
     }
 
     #[test]

@@ -31,6 +31,11 @@ impl Entry {
 
     /// Returns the permissions.
     pub fn mode(&self) -> u32 {
+        self.measured.mode & 0o7777
+    }
+
+    /// Returns the mode as the digest covers it.
+    pub(super) fn measured_mode(&self) -> u32 {
         self.measured.mode
     }
 
@@ -46,7 +51,15 @@ impl Entry {
 
     /// Returns true if the entry is a folder.
     pub fn is_folder(&self) -> bool {
-        self.content == Content::Folder
+        self.content.is_folder()
+    }
+
+    /// Returns the target of a link; `None` if the entry is no link.
+    pub fn target(&self) -> Option<&str> {
+        match &self.content {
+            Content::Link(target) => Some(target),
+            _ => None,
+        }
     }
 
     /// Opens the content.
@@ -70,7 +83,11 @@ impl Entry {
     /// Returns a text that differs for entries with the same path and different contents.
     fn identity(&self) -> String {
         let Measured { mode, size, digest, .. } = &self.measured;
-        let kind = if self.is_folder() { "folder" } else { "file" };
+        let kind = match self.target() {
+            Some(_) => "link",
+            None if self.is_folder() => "folder",
+            None => "file",
+        };
         format!("{kind} {mode:o} {size} {digest}")
     }
 }
@@ -183,13 +200,18 @@ impl MeasuredContext {
         let mut archive = tar::Builder::new(out);
         for entry in self.entries() {
             let mut header = tar::Header::new_gnu();
-            header.set_size(entry.size());
+            header.set_size(if entry.target().is_some() { 0 } else { entry.size() });
             header.set_mode(entry.mode());
             header.set_uid(0);
             header.set_gid(0);
             header.set_mtime(0);
             if entry.is_folder() {
                 header.set_entry_type(tar::EntryType::Directory);
+            }
+            if let Some(target) = entry.target() {
+                header.set_entry_type(tar::EntryType::Symlink);
+                archive.append_link(&mut header, entry.path(), target)?;
+                continue;
             }
             let capacity = usize::try_from(entry.size()).unwrap_or(BLOCK).clamp(1, BLOCK);
             let content = BufReader::with_capacity(capacity, entry.open()?);

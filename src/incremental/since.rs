@@ -165,7 +165,7 @@ fn own_parts(
     settings: &AxisSettings,
     snapshot: &Snapshot,
 ) -> io::Result<Parts> {
-    let mut parts = context.parts()?;
+    let mut parts = context.parts_in_git()?;
     if settings.install_type.fetches_sources {
         let sources = source::of_image(name, &settings.sources);
         let folder = private_folder("kiln-local-")?;

@@ -74,9 +74,9 @@ fn entries() -> impl Iterator<Item = (String, TreeFile)> {
             let path = entry.path().expect(MADE_HERE).to_str().expect(MADE_HERE).to_owned();
             let start = usize::try_from(entry.raw_file_position()).expect(MADE_HERE);
             let size = usize::try_from(entry.size()).expect(MADE_HERE);
-            let executable = entry.header().mode().expect(MADE_HERE) & 0o100 != 0;
+            let mode = super::sent_mode(entry.header().mode().expect(MADE_HERE), false);
             let content = Content::Embedded(&ARCHIVE[start..start + size]);
-            (path, TreeFile { content, executable: Some(executable) })
+            (path, TreeFile { content, mode: Some(mode) })
         })
         .collect();
     files.into_iter()

@@ -14,16 +14,15 @@ mod manifest;
 mod python;
 mod release;
 mod shipped;
+mod walk;
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::prelude::*;
-use walkdir::WalkDir;
+use walk::{Other, Others, Walked, walk};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result, collect};
 use crate::dialect::Dialect;
@@ -66,10 +65,6 @@ const PROFILE_SUFFIX: &str = ".list";
 /// known trees. Other files are sent to the engine without being parsed, and may have any size.
 const LONGEST_TEXT: u64 = 4 << 20;
 
-/// Largest number of files and folders of a tree: a hundred times that of large trees. Links
-/// between folders can multiply a few files.
-const MOST_ENTRIES: usize = 200_000;
-
 /// Content of a file, or its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Content {
@@ -78,33 +73,36 @@ enum Content {
     Text(String),
 }
 
+/// Permissions of a file that is not executable.
+const FILE_MODE: u32 = 0o644;
+
 /// Opened file of a tree.
 pub struct OpenFile {
     /// Reader of the content.
     pub content: Box<dyn Read + Send>,
     /// Size of the content when the file was opened, in bytes.
     pub size: u64,
-    /// True if its owner may execute the file: the one bit of the mode that affects a build.
-    pub executable: bool,
+    /// Permissions that an engine gets.
+    pub mode: u32,
 }
 
 /// File of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeFile {
     content: Content,
-    /// True if its owner may execute it; `None` if the mode of the file on disk decides.
-    executable: Option<bool>,
+    /// Permissions that an engine gets; `None` if those of the file on disk decide.
+    mode: Option<u32>,
 }
 
 impl TreeFile {
     /// Returns a file at `path` on disk, not executable.
     pub fn on_disk(path: PathBuf) -> Self {
-        Self { content: Content::Disk(path), executable: Some(false) }
+        Self { content: Content::Disk(path), mode: Some(FILE_MODE) }
     }
 
     /// Returns a file with the content `text`, not executable.
     pub fn of_text(text: String) -> Self {
-        Self { content: Content::Text(text), executable: Some(false) }
+        Self { content: Content::Text(text), mode: Some(FILE_MODE) }
     }
 
     /// Returns the file's content.
@@ -120,12 +118,12 @@ impl TreeFile {
     /// # Errors
     /// When a file on disk can't be read.
     pub fn load(&self) -> io::Result<(Vec<u8>, bool)> {
-        let OpenFile { content, size, executable } = self.open()?;
+        let OpenFile { content, size, mode } = self.open()?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX))?;
         // `Take` hides the file's length, so that it is not queried a second time.
         content.take(u64::MAX).read_to_end(&mut bytes)?;
-        Ok((bytes, executable))
+        Ok((bytes, mode & 0o100 != 0))
     }
 
     /// Opens the file.
@@ -136,15 +134,16 @@ impl TreeFile {
         let (content, size, on_disk): (Box<dyn Read + Send>, _, _) = match &self.content {
             Content::Disk(path) => {
                 let (file, metadata) = files::open_with_metadata(path)?;
-                (Box::new(file), metadata.len(), is_executable(&metadata))
+                let mode = sent_mode(metadata.permissions().mode(), false);
+                (Box::new(file), metadata.len(), mode)
             }
-            Content::Embedded(bytes) => (Box::new(*bytes), bytes.len() as u64, false),
+            Content::Embedded(bytes) => (Box::new(*bytes), bytes.len() as u64, FILE_MODE),
             Content::Text(text) => {
                 let bytes = text.clone().into_bytes();
-                (Box::new(Cursor::new(bytes)), text.len() as u64, false)
+                (Box::new(Cursor::new(bytes)), text.len() as u64, FILE_MODE)
             }
         };
-        Ok(OpenFile { content, size, executable: self.executable.unwrap_or(on_disk) })
+        Ok(OpenFile { content, size, mode: self.mode.unwrap_or(on_disk) })
     }
 
     /// Returns the file's content as text; `name` is its name in messages.
@@ -216,6 +215,7 @@ impl Shown {
 #[derive(Debug)]
 pub struct Tree {
     shown: Shown,
+    others: Others,
     profiles: Files,
     manifest: Manifest,
     release: Option<Release>,
@@ -252,16 +252,16 @@ impl Tree {
     }
 
     fn with_manifest(root: &Path) -> Result<Self> {
-        let files = walk(root)?;
+        let Walked { files, others } = walk(root)?;
         let (manifest, profiles) = read_manifest(root, &files[FILE_NAME])?;
         let shown = Shown::new(root.display().to_string(), files);
-        Ok(Self { shown, profiles, manifest, release: None })
+        Ok(Self { shown, others, profiles, manifest, release: None })
     }
 
     fn of_release(place: &release::Place, dialect: Option<Dialect>) -> Result<Self> {
         let (files, read) =
             rayon::join(|| walk(&place.templates), || release::read(place, dialect));
-        let (files, (release, facts)) = (files?, read?);
+        let (Walked { files, others }, (release, facts)) = (files?, read?);
         let profiles = facts.profiles.iter().map(|(name, patterns)| {
             let text = TreeFile::of_text(patterns.join("\n"));
             (format!("{name}{PROFILE_SUFFIX}"), text)
@@ -270,6 +270,7 @@ impl Tree {
         manifest.check_names(|_| None)?;
         Ok(Self {
             shown: Shown::new(place.templates.display().to_string(), files),
+            others,
             profiles: profiles.collect(),
             manifest,
             release: Some(release),
@@ -280,6 +281,7 @@ impl Tree {
     pub fn of_files(files: Files) -> Self {
         Self {
             shown: Shown::new("memory", files),
+            others: Others::new(),
             profiles: Files::new(),
             manifest: Manifest::default(),
             release: None,
@@ -300,8 +302,8 @@ impl Tree {
         let (files, profiles) = embedded::load();
         let text = files[FILE_NAME].text(FILE_NAME)?;
         let manifest = Manifest::parse(&text, &format!("{origin}/{FILE_NAME}"))?;
-        let shown = Shown::new(origin, files);
-        Ok(Self { shown, profiles, manifest, release: None })
+        let (shown, others) = (Shown::new(origin, files), Others::new());
+        Ok(Self { shown, others, profiles, manifest, release: None })
     }
 
     /// Adds the files of `folder` to the tree; a file at an existing path replaces it. If the
@@ -315,13 +317,30 @@ impl Tree {
                 .help("--docker-dir takes an overlay, a folder whose files replace those of the tree or add to it")
                 .into());
         }
-        let files = walk(folder)?;
+        let Walked { files, others } = walk(folder)?;
         if let Some(file) = files.get(FILE_NAME) {
             let (manifest, profiles) = read_manifest(folder, file)?;
             self.manifest.overlay(manifest);
             self.profiles.extend(profiles);
         }
-        Arc::make_mut(&mut self.shown.files).extend(files);
+        let below = Arc::make_mut(&mut self.shown.files);
+        for (path, other) in &others {
+            match other {
+                // The folder takes the place of a link.
+                Other::Folder { .. } => {
+                    self.others.remove(path);
+                }
+                Other::Link { .. } => {
+                    remove_below(below, path);
+                    remove_below(&mut self.others, path);
+                }
+            }
+        }
+        for path in files.keys().filter(|path| !others.contains_key(*path)) {
+            self.others.remove(path);
+        }
+        self.others.extend(others);
+        below.extend(files);
         Ok(())
     }
 
@@ -405,7 +424,8 @@ impl Tree {
     /// Returns the folders of images, sorted by path.
     ///
     /// # Errors
-    /// All folders with templates in two languages.
+    /// All folders with templates in two languages, and all links that can't be followed and are
+    /// not in the folder of an image.
     pub fn images(&self) -> Result<Vec<ImageFolder>> {
         let mut folders: BTreeMap<&str, Vec<Language>> = BTreeMap::new();
         for path in self.shown.files.keys() {
@@ -415,6 +435,7 @@ impl Tree {
                 folders.entry(folder).or_default().push(language);
             }
         }
+        self.refuse_links(&folders)?;
         collect(folders.into_iter().map(|(folder, languages)| {
             match languages[..] {
                 [language] => {
@@ -429,16 +450,64 @@ impl Tree {
         }))
     }
 
-    /// Returns the build context of an image, by path relative to its folder: all files below it
+    /// Refuses links that can't be followed and are in none of the image folders: there may be
+    /// templates or images behind them.
+    fn refuse_links(&self, folders: &BTreeMap<&str, Vec<Language>>) -> Result<()> {
+        let is_sent = |path: &str| above(path).any(|folder| folders.contains_key(folder));
+        let refused = self.others.iter().filter_map(|(path, other)| match other {
+            Other::Link { obstacle: Some(obstacle), .. } if !is_sent(path) => {
+                Some(Err::<(), _>(Diagnostics::from(obstacle.clone())))
+            }
+            _ => None,
+        });
+        collect(refused).map(drop)
+    }
+
+    /// Returns the build context of an image, by path relative to its folder: everything below it
     /// except a Tera template. A Jinja2 template is a part of the context, as in kolla-build.
-    pub fn context(&self, folder: &ImageFolder) -> impl Iterator<Item = (String, TreeFile)> {
+    ///
+    /// A link is a part of the context as a link, unless it leads from the folder to another place
+    /// in the tree: then it stands for the file or folder there. In the tree of a kolla-build, which
+    /// replaces all links so, this is true for links within the folder, too.
+    pub fn context(&self, folder: &ImageFolder) -> BTreeMap<String, ContextEntry> {
         let below = format!("{}/", folder.path);
-        self.shown
-            .files
-            .range(below.clone()..)
-            .map_while(move |(path, file)| Some((path.strip_prefix(&below)?, file)))
-            .filter(|(path, _)| *path != Language::Tera.template())
-            .map(|(path, file)| (path.to_owned(), file.clone()))
+        let within = |path: &'_ String| path.strip_prefix(&below).map(str::to_owned);
+        let others = self.others.range(below.clone()..);
+        let mut entries = BTreeMap::new();
+        for (path, other) in others {
+            let Some(path) = within(path) else { break };
+            if above(&path).any(|above| matches!(entries.get(above), Some(ContextEntry::Link(_)))) {
+                continue;
+            }
+            match other {
+                Other::Folder { mode } => {
+                    let template = format!("{below}{path}/{}", Language::Tera.template());
+                    if !self.shown.files.contains_key(&template) {
+                        entries.insert(path, ContextEntry::Folder(*mode));
+                    }
+                }
+                Other::Link { target, obstacle } => {
+                    let is_kept = obstacle.is_some()
+                        || self.release.is_none() && stays_or_is_absolute(&path, target);
+                    if is_kept {
+                        entries.insert(path, ContextEntry::Link(target.clone()));
+                    }
+                }
+            }
+        }
+        let links: BTreeSet<String> = entries
+            .iter()
+            .filter(|(_, entry)| matches!(entry, ContextEntry::Link(_)))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for (path, file) in self.shown.files.range(below.clone()..) {
+            let Some(path) = within(path) else { break };
+            let is_at_link = links.contains(&path) || above(&path).any(|up| links.contains(up));
+            if path != Language::Tera.template() && !is_at_link {
+                entries.insert(path, ContextEntry::File(file.clone()));
+            }
+        }
+        entries
     }
 
     /// Returns the text of every template in Tera, by path.
@@ -464,6 +533,47 @@ impl Tree {
             .filter_map(|(path, file)| Some((path.strip_suffix(PROFILE_SUFFIX)?, path, file)))
             .map(|(name, path, file)| Ok((name.to_owned(), file.text(path)?)))
             .collect()
+    }
+}
+
+/// Entry of a build context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContextEntry {
+    /// File.
+    File(TreeFile),
+    /// Folder with these permissions.
+    Folder(u32),
+    /// Symbolic link to this target.
+    Link(String),
+}
+
+/// Returns the folders that contain a path, from the uppermost.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(end, _)| &path[..end])
+}
+
+/// Returns true if a link at `path` within a folder has an absolute target, or one that does not
+/// leave the folder.
+fn stays_or_is_absolute(path: &str, target: &str) -> bool {
+    let mut depth = Some(above(path).count());
+    for part in Path::new(target).components() {
+        depth = match part {
+            Component::RootDir | Component::Prefix(_) => return true,
+            Component::CurDir => depth,
+            Component::ParentDir => depth.and_then(|depth| depth.checked_sub(1)),
+            Component::Normal(_) => depth.map(|depth| depth + 1),
+        };
+    }
+    depth.is_some()
+}
+
+/// Removes what is at `path` and below it.
+fn remove_below<T>(entries: &mut BTreeMap<String, T>, path: &str) {
+    let start = format!("{path}/");
+    let below = entries.range(start.clone()..).map(|(path, _)| path);
+    let below: Vec<String> = below.take_while(|path| path.starts_with(&start)).cloned().collect();
+    for path in below.iter().map(String::as_str).chain([path]) {
+        entries.remove(path);
     }
 }
 
@@ -496,107 +606,28 @@ pub fn leads_down(path: &str) -> bool {
 }
 
 fn walk_if_there(folder: &Path) -> Result<Files> {
-    if folder.is_dir() { walk(folder) } else { Ok(Files::new()) }
+    if folder.is_dir() { Ok(walk(folder)?.files) } else { Ok(Files::new()) }
 }
 
-/// Returns all files below `folder`. Symbolic links are followed if they stay within it.
-fn walk(folder: &Path) -> Result<Files> {
-    walk_up_to(MOST_ENTRIES, folder)
-}
-
-fn walk_up_to(most: usize, folder: &Path) -> Result<Files> {
-    let root = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
-    let listed = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let listed = listed.map_err(|error| unreadable(folder, &error))?;
-    let walk = Walk { folder, root, most, seen: AtomicUsize::new(0) };
-    let parts: Vec<_> = listed.par_iter().map(|entry| walk.below(&entry.path())).collect();
-    Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
-}
-
-/// Walk through a folder, whose entries are walked in parallel.
-struct Walk<'a> {
-    folder: &'a Path,
-    /// Canonical path of `folder`.
-    root: PathBuf,
-    /// Largest number of entries.
-    most: usize,
-    /// Number of entries seen so far.
-    seen: AtomicUsize,
-}
-
-impl Walk<'_> {
-    /// Returns the files below `start`, or `start` itself if it is a file.
-    fn below(&self, start: &Path) -> Result<Vec<(String, TreeFile)>> {
-        let mut files = Vec::new();
-        for entry in WalkDir::new(start).follow_links(true) {
-            if self.seen.fetch_add(1, Ordering::Relaxed) >= self.most {
-                return Err(self.too_many());
-            }
-            let entry = entry.map_err(|error| {
-                let place = error.path().unwrap_or(self.folder).to_owned();
-                match error.loop_ancestor() {
-                    Some(ancestor) => leads_back(&place, ancestor),
-                    None => unreadable(&place, &io::Error::from(error)),
-                }
-            })?;
-            if entry.path_is_symlink() {
-                self.refuse_link(entry.path())?;
-            }
-            if entry.file_type().is_file() {
-                let name = self.name(entry.path())?;
-                let content = Content::Disk(entry.into_path());
-                files.push((name, TreeFile { content, executable: None }));
-            }
-        }
-        Ok(files)
+/// Returns the permissions that an engine gets for a file or folder with these permissions on disk.
+///
+/// The bits that depend on how the tree was checked out are left out: writing by group and others,
+/// which the umask decides, and executable bits beside the owner's, as in git. A permission to read
+/// that the file withholds from its group or from others is never added. The bits that no umask
+/// sets are kept: those for changing the user or group, and a folder's sticky bit.
+pub(crate) fn sent_mode(mode: u32, is_folder: bool) -> u32 {
+    const STICKY: u32 = 0o1000;
+    const SET_ID: u32 = 0o6000;
+    if is_folder && mode & STICKY != 0 {
+        return mode & 0o1777 | 0o700;
     }
-
-    /// Returns the path of a file relative to the folder.
-    fn name(&self, path: &Path) -> Result<String> {
-        let relative = path.strip_prefix(self.folder).expect("walked from the folder");
-        let name = relative.to_str().ok_or_else(|| {
-            let message = format!("the name of '{}' is not UTF-8", relative.display());
-            Diagnostic::new(message)
-                .help("Kiln can't send such a name to an engine: rename the file")
-        })?;
-        Ok(name.to_owned())
-    }
-
-    /// Refuses a link that leaves the folder or leads back to its root. Each parallel part of the
-    /// walk detects only cycles among its own ancestors.
-    fn refuse_link(&self, link: &Path) -> Result<()> {
-        let target = link.canonicalize().map_err(|error| unreadable(link, &error))?;
-        if target == self.root {
-            return Err(leads_back(link, self.folder).into());
-        }
-        if target.starts_with(&self.root) {
-            return Ok(());
-        }
-        Err(Diagnostic::new(format!(
-            "'{}' is a link to a path outside of the tree",
-            link.display()
-        ))
-        .note(format!("it points to '{}'", target.display()))
-        .help("copy the file into the tree")
-        .into())
-    }
-
-    fn too_many(&self) -> Diagnostics {
-        let message = format!("'{}' has more than {} files", self.folder.display(), self.most);
-        Diagnostic::new(message)
-            .help("name the folder of the templates; symbolic links can make a folder appear many times")
-            .into()
-    }
-}
-
-fn leads_back(link: &Path, ancestor: &Path) -> Diagnostic {
-    let (link, ancestor) = (link.display(), ancestor.display());
-    Diagnostic::new(format!("'{link}' is a link back to '{ancestor}'"))
-}
-
-fn is_executable(metadata: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    metadata.permissions().mode() & 0o100 != 0
+    let is_executable = is_folder || mode & 0o100 != 0;
+    let each = if is_executable { 0o5 } else { 0o4 };
+    let readers = [(0o040, each << 3), (0o004, each)];
+    let of_readers = readers.iter().filter(|(read, _)| mode & read != 0).map(|(_, bits)| bits);
+    let of_owner = if is_executable { 0o700 } else { 0o600 };
+    let special = if is_folder { 0 } else { mode & SET_ID };
+    special | of_owner | of_readers.sum::<u32>()
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
@@ -630,7 +661,9 @@ fn line_after(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::walk::walk_up_to;
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     pub(super) fn write(root: &Path, path: &str, text: &str) {
@@ -658,8 +691,8 @@ mod tests {
         let images = tree.images().unwrap();
         let names: Vec<_> = images.iter().map(|i| (i.name.as_str(), i.path.as_str())).collect();
         assert_eq!(names, [("base", "base"), ("app", "group/app"), ("app-two", "group/app-two")]);
-        let context: Vec<_> = tree.context(&images[1]).map(|(path, _)| path).collect();
-        assert_eq!(context, ["etc/app.conf"]);
+        let context: Vec<_> = tree.context(&images[1]).into_keys().collect();
+        assert_eq!(context, ["etc", "etc/app.conf"]);
         assert_eq!(tree.templates().unwrap().len(), 4);
         assert_eq!(tree.profiles().unwrap()["all"], ".\n");
     }
@@ -700,12 +733,105 @@ mod tests {
         let tree = Tree::open(root.path(), None).unwrap();
         assert!(tree.images().unwrap().iter().any(|image| image.name.as_str() == "app-three"));
 
-        symlink("/etc/passwd", root.path().join("base/passwd")).unwrap();
-        let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
+        symlink("/etc/passwd", root.path().join("group/passwd")).unwrap();
+        let tree = Tree::open(root.path(), None).unwrap();
+        let message = tree.images().unwrap_err().0.remove(0).message;
         assert!(
-            message.ends_with("base/passwd' is a link to a path outside of the tree"),
+            message.ends_with("group/passwd' is a link to a path outside of the tree"),
             "{message}"
         );
+        symlink("/etc/passwd", root.path().join("base/other.tera")).unwrap();
+        let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
+        assert!(
+            message.ends_with("base/other.tera' is a link to a path outside of the tree"),
+            "{message}"
+        );
+    }
+
+    /// Returns the links and folders in the context of the image `app`, with their targets and
+    /// modes.
+    fn shown_others(tree: &Tree) -> Vec<String> {
+        let images = tree.images().unwrap();
+        let app = images.iter().find(|image| image.name.as_str() == "app").unwrap();
+        let shown = tree.context(app).into_iter().filter_map(|(path, entry)| match entry {
+            ContextEntry::File(_) => None,
+            ContextEntry::Folder(mode) => Some(format!("{path} {mode:o}")),
+            ContextEntry::Link(target) => Some(format!("{path} -> {target}")),
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn links_in_a_context_are_kept_unless_they_lead_elsewhere_in_the_tree() {
+        let root = small_tree();
+        let app = root.path().join("group/app");
+        for (target, link) in [
+            ("app.conf", "etc/beside"),
+            (".", "etc/itself"),
+            ("etc", "settings"),
+            ("../../run/x", "etc/gone"),
+            ("/usr/share/zoneinfo/UTC", "localtime"),
+            ("../../..", "up"),
+            ("../app-two", "elsewhere"),
+            ("../../components.tera", "component"),
+        ] {
+            symlink(target, app.join(link)).unwrap();
+        }
+        let tree = Tree::open(root.path(), None).unwrap();
+        assert_eq!(
+            shown_others(&tree),
+            [
+                "etc 755",
+                "etc/beside -> app.conf",
+                "etc/gone -> ../../run/x",
+                "etc/itself -> .",
+                "localtime -> /usr/share/zoneinfo/UTC",
+                "settings -> etc",
+                "up -> ../../..",
+            ]
+        );
+        let images = tree.images().unwrap();
+        let context = tree.context(images.iter().find(|i| i.path == "group/app").unwrap());
+        assert!(context.contains_key("component"));
+        assert!(!context.keys().any(|path| path.starts_with("settings/")), "{context:?}");
+    }
+
+    #[test]
+    fn overlay_replaces_links_and_folders() {
+        let root = small_tree();
+        let app = root.path().join("group/app");
+        symlink("etc", app.join("was-link")).unwrap();
+        write(&app, "was-folder/file", "");
+        let over = tempfile::tempdir().unwrap();
+        write(over.path(), "group/app/was-link/new", "");
+        symlink("etc", over.path().join("group/app/was-folder")).unwrap();
+        let mut tree = Tree::open(root.path(), None).unwrap();
+        tree.overlay(over.path()).unwrap();
+        assert_eq!(shown_others(&tree), ["etc 755", "was-folder -> etc", "was-link 755"]);
+        assert!(tree.files().contains_key("group/app/was-link/new"));
+        assert!(!tree.files().contains_key("group/app/was-folder/file"));
+    }
+
+    #[test]
+    fn modes_are_independent_of_the_umask_and_never_widened() {
+        let table = [
+            (false, [0o644, 0o664, 0o666].as_slice(), 0o644),
+            (false, &[0o755, 0o775, 0o777], 0o755),
+            (false, &[0o600, 0o400, 0o620], 0o600),
+            (false, &[0o640, 0o660], 0o640),
+            (false, &[0o700], 0o700),
+            (false, &[0o750, 0o770], 0o750),
+            (false, &[0o4755, 0o4775], 0o4755),
+            (true, &[0o755, 0o775, 0o777, 0o2755], 0o755),
+            (true, &[0o700], 0o700),
+            (true, &[0o750, 0o770], 0o750),
+            (true, &[0o1777], 0o1777),
+        ];
+        for (is_folder, modes, expected) in table {
+            for mode in modes {
+                assert_eq!(sent_mode(*mode, is_folder), expected, "{mode:o}");
+            }
+        }
     }
 
     #[test]
@@ -759,8 +885,9 @@ mod tests {
         write(root.path(), "base/large", &"x".repeat(50 << 20));
         let tree = Tree::open(root.path(), None).unwrap();
         assert_eq!(tree.templates().unwrap()["components.tera"].len(), length);
-        let context: Files = tree.context(&tree.images().unwrap()[0]).collect();
-        assert_eq!(context["large"].read().unwrap().len(), 50 << 20);
+        let context = tree.context(&tree.images().unwrap()[0]);
+        let ContextEntry::File(large) = &context["large"] else { panic!("{context:?}") };
+        assert_eq!(large.read().unwrap().len(), 50 << 20);
 
         write(root.path(), "components.tera", &"x".repeat(length + 1));
         let message = tree.templates().unwrap_err().0.remove(0).message;
@@ -779,7 +906,8 @@ mod tests {
             fs::create_dir_all(root.path().join("group/child")).unwrap();
             let link = root.path().join(link);
             symlink(target, &link).unwrap();
-            let message = Tree::open(root.path(), None).unwrap_err().0.remove(0).message;
+            let tree = Tree::open(root.path(), None).unwrap();
+            let message = tree.images().unwrap_err().0.remove(0).message;
             let (link, root) = (link.display(), root.path().display());
             assert_eq!(message, format!("'{link}' is a link back to '{root}{back_to}'"));
         }

@@ -236,7 +236,7 @@ fn context(
     WithBuildDate { folder, text, undated }: WithBuildDate,
     patches: &Option<Patched>,
 ) -> Result<(ImageName, (String, Context))> {
-    let mut context = Context::new(text, tree.context(&folder)).known_as(undated);
+    let mut context = Context::of_entries(text, tree.context(&folder)).known_as(undated);
     if let Some(Patched(patches)) = patches
         && folder.language == Language::Jinja
     {

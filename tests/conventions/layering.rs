@@ -223,7 +223,6 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("tower_service", "engine registry"),
     ("tracing", "engine registry retry"),
     ("tracing_subscriber", "cli"),
-    ("walkdir", "tree"),
 ];
 
 /// Libraries that every module may use, `schemars`, which derives schemas in tests alone, and the crate

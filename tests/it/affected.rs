@@ -84,6 +84,31 @@ fn a_changed_file_affects_its_image() {
 }
 
 #[test]
+fn links_are_compared_and_what_git_does_not_store_is_not() {
+    use std::os::unix::fs::symlink;
+    let link = |tree: &TestTree, target: &str| {
+        symlink(target, tree.path().join("app/link")).unwrap();
+    };
+    assert_eq!(
+        told(|tree| link(tree, "/run/x")),
+        "app: file link added\napp-extra: image app changed\n"
+    );
+    let changed = told(|tree| {
+        link(tree, "run.sh");
+        commit(tree);
+        fs::remove_file(tree.path().join("app/link")).unwrap();
+        link(tree, "/gone");
+    });
+    assert_eq!(changed, "app: file link changed\napp-extra: image app changed\n");
+    let unchanged = told(|tree| {
+        let file = tree.path().join("app/run.sh");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::create_dir(tree.path().join("app/empty")).unwrap();
+    });
+    assert_eq!(unchanged, NOTHING);
+}
+
+#[test]
 fn own_reasons_are_listed_before_those_of_parents() {
     let shown = told(|tree| {
         tree.image("app", "FROM @base\nRUN true\n");

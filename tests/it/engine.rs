@@ -71,6 +71,7 @@ by_every_way! {
     an_image_on_another_parent_is_not_taken_for_unchanged
     files_of_one_size_are_not_taken_for_each_other
     large_files_are_sent_with_little_memory
+    links_folders_and_modes_arrive
     pushed_images_can_be_pulled_by_digest
     unreachable_registry_is_a_connection_error
     missing_base_image_is_named_in_the_failure
@@ -304,6 +305,49 @@ fn files_of_one_size_are_not_taken_for_each_other(way: Way) {
     assert_eq!(write("1\n", "2\n"), ["1\n", "2\n"]);
     assert_eq!(write("2\n", "3\n"), ["2\n", "3\n"]);
     assert_eq!(write("1\n", "2\n"), ["1\n", "2\n"]);
+}
+
+fn links_folders_and_modes_arrive(way: Way) {
+    let checks = [
+        "test \"$(readlink etc/localtime)\" = /usr/share/zoneinfo/UTC",
+        "test \"$(readlink etc/resolv.conf)\" = ../run/resolv.conf",
+        "test \"$(readlink opt/current)\" = 1.2",
+        "test -d var/spool/tool",
+        "test \"$(stat -c %a etc/key)\" = 600",
+        "test \"$(stat -c %a etc/shared)\" = 644",
+        "test \"$(stat -c %a opt/1.2)\" = 750",
+        "test \"$(cat /bin-of-tool)\" = x",
+    ];
+    let template = format!(
+        "FROM debian:bookworm\nCOPY rootfs/ /r/\nCOPY rootfs/opt/current/bin /bin-of-tool\n\
+         RUN cd /r && {}\n",
+        checks.join(" && ")
+    );
+    let family = Built::by(way, &[("app", &template)]);
+    for file in ["etc/key", "etc/shared", "opt/1.2/bin"] {
+        family.tree.write(&format!("app/rootfs/{file}"), "x");
+    }
+    let rootfs = family.tree.path().join("app/rootfs");
+    fs::create_dir_all(rootfs.join("var/spool/tool")).unwrap();
+    for (target, link) in [
+        ("/usr/share/zoneinfo/UTC", "etc/localtime"),
+        ("../run/resolv.conf", "etc/resolv.conf"),
+        ("1.2", "opt/current"),
+    ] {
+        std::os::unix::fs::symlink(target, rootfs.join(link)).unwrap();
+    }
+    for (path, mode) in [("etc/key", 0o600), ("etc/shared", 0o664), ("opt/1.2", 0o770)] {
+        fs::set_permissions(rootfs.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    family.build(&[]).expect(0);
+    let unchanged = family.build(&["--skip-unchanged"]).expect(0);
+    assert_eq!(unchanged.names("built"), [""; 0]);
+    fs::remove_file(rootfs.join("etc/localtime")).unwrap();
+    std::os::unix::fs::symlink("/usr/share/zoneinfo/UTC", rootfs.join("etc/localtime")).unwrap();
+    fs::set_permissions(rootfs.join("etc/shared"), fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(family.build(&["--skip-unchanged"]).expect(0).names("built"), [""; 0]);
+    fs::create_dir(rootfs.join("srv")).unwrap();
+    assert_eq!(family.build(&["--skip-unchanged"]).expect(0).names("built"), ["app"]);
 }
 
 /// Runs a command to its end. Returns its result, and the largest size of its memory in MiB.

@@ -349,8 +349,8 @@ fn a_template_of_50_mb_is_refused_and_a_file_of_that_size_is_sent() {
 }
 
 #[test]
-fn links_that_leave_the_tree_are_refused_wherever_they_are() {
-    for place in ["app/file", "link", "app/folder"] {
+fn links_that_leave_the_tree_are_refused_where_kiln_reads() {
+    for place in ["file", "link", "app/file.tera", "folder"] {
         let tree = tree("Dockerfile.tera", "FROM x\n", &[]);
         let outside = if place.ends_with("folder") { "/etc" } else { "/etc/passwd" };
         symlink(outside, tree.path().join(place)).unwrap();
@@ -360,6 +360,15 @@ fn links_that_leave_the_tree_are_refused_wherever_they_are() {
             "{told_of}"
         );
         assert!(told_of.contains(&format!("it points to '{outside}'")), "{told_of}");
+    }
+    let sending = tree("Dockerfile.tera", "FROM x\n", &[]);
+    symlink("/etc/passwd", sending.path().join("app/file")).unwrap();
+    symlink("/etc", sending.path().join("app/folder")).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    sending.build(&["--template-only", "--work-dir", out.path().to_str().unwrap()]).expect(0);
+    for (link, target) in [("file", "/etc/passwd"), ("folder", "/etc")] {
+        let link = out.path().join("docker/app").join(link);
+        assert_eq!(fs::read_link(link).unwrap(), std::path::Path::new(target));
     }
     let over = tempfile::tempdir().unwrap();
     let tree = tree("Dockerfile.tera", "FROM x\n", &[]);

@@ -8,7 +8,7 @@
 //! number of the entry.
 
 use std::cmp::min;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem;
 use std::path::{Component, Path, PathBuf};
@@ -25,7 +25,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Response, Status, Streaming, async_trait};
 
 use super::session::{CHUNK, Parts};
-use crate::context::{EntryReader, MeasuredContext, Patterns};
+use crate::context::{EntryReader, MeasuredContext, Patterns, target_path};
 use crate::engine::context_sending::ContextSending;
 
 /// Names by which BuildKit requests the context, and the folder of the Dockerfile. Both are the
@@ -34,14 +34,21 @@ const FOLDERS: [&str; 2] = ["context", "dockerfile"];
 
 /// Metadata keys of a request: the folder, and the patterns of the files.
 const FOLDER_KEY: &str = "dir-name";
-const INCLUDED_KEYS: [&str; 2] = ["followpaths", "include-patterns"];
+const FOLLOWED_KEY: &str = "followpaths";
+const INCLUDED_KEY: &str = "include-patterns";
 const EXCLUDED_KEY: &str = "exclude-patterns";
 
 /// Suffix of the metadata key that marks the values of another key as percent-encoded.
 const ENCODED: &str = "-encoded";
 
-/// Mode bit of a folder, as in Go's `os.FileMode`.
+/// Mode bits as in Go's `os.FileMode`: of a folder, of a link, and those that replace the bits of
+/// Unix for setting the user, for setting the group, and of a sticky folder.
 const FOLDER: u32 = 1 << 31;
+const LINK: u32 = 1 << 27;
+const SPECIAL: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
+
+/// Characters that make a name a pattern.
+const WILDCARDS: [char; 3] = ['*', '?', '['];
 
 /// File or folder of the context, as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +56,8 @@ struct Entry {
     path: String,
     mode: u32,
     size: u64,
+    /// Target of a link; empty if the entry is no link.
+    target: String,
     /// Index in [`MeasuredContext::entries`].
     index: usize,
 }
@@ -71,9 +80,17 @@ impl ContextFiles {
             if path.as_os_str().is_empty() {
                 continue;
             }
-            let mode = entry.mode() | if entry.is_folder() { FOLDER } else { 0 };
+            let special = SPECIAL.iter().filter(|(bit, _)| entry.mode() & bit != 0);
+            let special: u32 = special.map(|(_, bit)| bit).sum();
+            let kind = match entry.target() {
+                Some(_) => LINK,
+                None if entry.is_folder() => FOLDER,
+                None => 0,
+            };
+            let mode = entry.mode() & 0o777 | special | kind;
             let name = path.to_string_lossy().into_owned();
-            entries.insert(path, Entry { path: name, mode, size: entry.size(), index });
+            let target = entry.target().unwrap_or_default().to_owned();
+            entries.insert(path, Entry { path: name, mode, size: entry.size(), target, index });
         }
         Self { entries: entries.into_values().collect(), context, sending }
     }
@@ -108,26 +125,84 @@ struct FileRequest {
 }
 
 impl FileRequest {
-    fn of(metadata: &MetadataMap) -> Result<Self, Status> {
+    /// Reads the request for files of the context with these `entries`.
+    fn of(metadata: &MetadataMap, entries: &[Entry]) -> Result<Self, Status> {
         let folder = values(metadata, FOLDER_KEY).into_iter().next().unwrap_or_default();
         if !FOLDERS.contains(&folder.as_str()) {
             return Err(Status::not_found(format!("there is no folder '{folder}' to build from")));
         }
-        let patterns = |keys: &[&str]| {
-            let values: Vec<_> = keys.iter().flat_map(|key| values(metadata, key)).collect();
+        let patterns = |values: &[String]| {
             let patterns = Patterns::new(values.iter().map(String::as_str));
-            let patterns = patterns.map_err(|error| Status::invalid_argument(error.to_string()))?;
-            Ok::<_, Status>((patterns, values))
+            patterns.map_err(|error| Status::invalid_argument(error.to_string()))
         };
-        let (included, values) = patterns(&INCLUDED_KEYS)?;
-        let is_for_all = values.is_empty() || values.iter().any(|value| is_root(value));
-        let (excluded, _) = patterns(&[EXCLUDED_KEY])?;
+        let mut included = values(metadata, INCLUDED_KEY);
+        let followed = values(metadata, FOLLOWED_KEY);
+        let all = included.iter().chain(&followed);
+        let is_for_all = all.clone().next().is_none() || all.clone().any(|value| is_root(value));
+        let mut links = Links { entries, found: BTreeSet::new(), seen: BTreeSet::new() };
+        followed.iter().for_each(|path| links.follow(path, 0));
+        included.extend(links.found);
+        let included = patterns(&included)?;
+        let excluded = patterns(&values(metadata, EXCLUDED_KEY))?;
         Ok(Self { included: (!is_for_all).then_some(included), excluded })
     }
 
     fn is_about(&self, path: &str) -> bool {
         self.included.as_ref().is_none_or(|included| included.is_ignored(path))
             && !self.excluded.is_ignored(path)
+    }
+}
+
+/// Largest number of links that are followed one after the other, as in Linux.
+const MOST_LINKS: usize = 40;
+
+/// Paths that BuildKit wants, with the links that lead to them, as `FollowLinks` of fsutil finds
+/// them.
+struct Links<'a> {
+    entries: &'a [Entry],
+    found: BTreeSet<String>,
+    /// Paths that have been followed.
+    seen: BTreeSet<String>,
+}
+
+impl Links<'_> {
+    /// Adds a path, which may have patterns in its parts, and the links in it with their targets.
+    /// `hops` is the number of links that led to the path.
+    fn follow(&mut self, path: &str, hops: usize) {
+        let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        if hops > MOST_LINKS || !self.seen.insert(parts.join("/")) {
+            return;
+        }
+        for end in 1..=parts.len() {
+            let current = parts[..end].join("/");
+            let targets = self.at(&current);
+            if end == parts.len() || !targets.is_empty() {
+                self.found.insert(current);
+            }
+            let rest = parts[end..].join("/");
+            for target in &targets {
+                self.follow(&format!("{target}/{rest}"), hops + 1);
+            }
+            let is_pattern = parts[end - 1].contains(WILDCARDS);
+            if !targets.is_empty() && !is_pattern {
+                return;
+            }
+        }
+    }
+
+    /// Returns the paths that the links at `path` lead to. Its last part may be a pattern.
+    fn at(&self, path: &str) -> Vec<String> {
+        let is_pattern = path.rsplit('/').next().is_some_and(|name| name.contains(WILDCARDS));
+        let pattern = Patterns::new([path]).ok().filter(|_| is_pattern);
+        let is_there = |entry: &&Entry| match &pattern {
+            Some(pattern) => {
+                entry.path.matches('/').count() == path.matches('/').count()
+                    && pattern.is_ignored(&entry.path)
+            }
+            None => entry.path == path,
+        };
+        let links = self.entries.iter().filter(|entry| entry.mode & LINK != 0).filter(is_there);
+        links.map(|link| target_path(&link.path, &link.target)).collect()
     }
 }
 
@@ -161,7 +236,7 @@ impl FileSync for ContextFiles {
         &self,
         request: tonic::Request<Streaming<Packet>>,
     ) -> Result<Response<Self::DiffCopyStream>, Status> {
-        let question = FileRequest::of(request.metadata())?;
+        let question = FileRequest::of(request.metadata(), &self.entries)?;
         let entries = self.in_question(&question);
         let (context, sending) = (self.context.clone(), self.sending.clone());
         Ok(Response::new(Box::pin(answer(context, entries, sending, request.into_inner()))))
@@ -362,6 +437,7 @@ fn told(entry: &Entry) -> Packet {
         path: entry.path.clone(),
         mode: entry.mode,
         size: i64::try_from(entry.size).unwrap_or(i64::MAX),
+        linkname: entry.target.clone(),
         ..Stat::default()
     };
     Packet { stat: Some(stat), ..packet(PacketType::PacketStat) }
@@ -376,7 +452,7 @@ mod tests {
     use super::*;
 
     use crate::context::Context;
-    use crate::tree::TreeFile;
+    use crate::tree::{ContextEntry, TreeFile};
 
     /// Returns the context of these files, each with its path as the content, and of the folders
     /// whose paths end with a slash.
@@ -400,7 +476,8 @@ mod tests {
         for (key, value) in said {
             metadata.append(*key, value.parse().unwrap());
         }
-        let question = FileRequest::of(&metadata).map_err(|status| status.message().to_owned())?;
+        let question = FileRequest::of(&metadata, &files.entries)
+            .map_err(|status| status.message().to_owned())?;
         let found = files.in_question(&question);
         let shown = found.iter().map(|entry| {
             format!("{}{}", entry.path, if entry.mode & FOLDER == 0 { "" } else { "/" })
@@ -456,6 +533,52 @@ mod tests {
     }
 
     #[test]
+    fn links_on_the_way_are_sent_with_their_targets() {
+        let link = |target: &str| ContextEntry::Link(target.to_owned());
+        let file = || ContextEntry::File(TreeFile::of_text(String::new()));
+        let entries = [
+            ("a/current", link("../tool/1.2")),
+            ("absolute", link("/tool/1.2/bin")),
+            ("again", link("again/x")),
+            ("gone", link("nowhere")),
+            ("loop", link("loop")),
+            ("tool/1.2/bin", file()),
+            ("tool/1.2/lib", file()),
+            ("tool/other", file()),
+        ];
+        let entries = entries.map(|(path, entry)| (path.to_owned(), entry));
+        let context = Context::of_entries("".into(), entries).measure().unwrap();
+        let files = ContextFiles::new(context, ContextSending::default());
+        let table: [(&[&str], &str); 8] = [
+            (&["a/current/bin"], "a a/current tool tool/1.2 tool/1.2/bin"),
+            (
+                &["a/current/bin", "a/current/lib"],
+                "a a/current tool tool/1.2 tool/1.2/bin tool/1.2/lib",
+            ),
+            (&["absolute"], "absolute tool tool/1.2 tool/1.2/bin"),
+            (&["a/c*"], "a a/current tool tool/1.2 tool/1.2/bin tool/1.2/lib"),
+            (&["gone"], "gone"),
+            (&["loop"], "loop"),
+            (&["again/y"], "again"),
+            (&["tool/other"], "tool tool/other"),
+        ];
+        for (followed, expected) in table {
+            let mut metadata = MetadataMap::new();
+            metadata.append("dir-name", "context".parse().unwrap());
+            for path in followed {
+                metadata.append("followpaths", path.parse().unwrap());
+            }
+            let question = FileRequest::of(&metadata, &files.entries).unwrap();
+            let found = files.in_question(&question);
+            let paths: Vec<_> = found.iter().map(|entry| entry.path.as_str()).collect();
+            assert_eq!(paths.join(" "), expected, "{followed:?}");
+        }
+        let told = told(files.entries.iter().find(|entry| entry.path == "absolute").unwrap());
+        let stat = told.stat.unwrap();
+        assert_eq!((stat.mode, stat.linkname.as_str()), (LINK | 0o777, "/tool/1.2/bin"));
+    }
+
+    #[test]
     fn files_are_listed_and_sent_in_parts() {
         let ask = |id| Packet { id, ..packet(PacketType::PacketReq) };
         let end = || packet(PacketType::PacketFin);
@@ -479,7 +602,8 @@ mod tests {
     #[tokio::test]
     async fn requests_do_not_wait_for_contents() {
         let context = context(&[]);
-        let entry = Entry { path: "a".to_owned(), mode: 0o644, size: 6, index: 0 };
+        let entry =
+            Entry { path: "a".to_owned(), mode: 0o644, size: 6, target: String::new(), index: 0 };
         let (ask, asked) = mpsc::channel(1);
         let asked = stream::unfold(asked, async |mut asked| Some((asked.recv().await?, asked)));
         let entries = vec![entry; 5000];
