@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::build_options::{BuildOptions, Squashing};
 use super::engine_error::EngineError;
 use crate::context::MeasuredContext;
-use crate::image::ImageRef;
+use crate::image::{ImageRef, Platform};
 
 /// Request to build one image.
 #[derive(Debug, Clone, Copy)]
@@ -47,12 +47,22 @@ pub struct Inspected {
     pub layers: Arc<[String]>,
     /// Time when it last got a reference; `None` if the engine does not report it (Docker does).
     pub tagged: Option<String>,
+    /// Platform of the image; `None` if the engine does not report it.
+    pub platform: Option<Platform>,
 }
 
 impl Inspected {
     /// Returns true if the lowest layers are exactly those of `base`.
     pub fn is_on(&self, base: &Self) -> bool {
         self.layers.starts_with(&base.layers)
+    }
+
+    /// Returns true if the image is for the operating system and the architecture of a platform, or
+    /// its own are unknown.
+    pub fn is_for(&self, platform: &Platform) -> bool {
+        self.platform.as_ref().is_none_or(|own| {
+            own.os() == platform.os() && own.architecture() == platform.architecture()
+        })
     }
 }
 

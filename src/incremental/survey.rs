@@ -12,7 +12,7 @@ use crate::engine::{Engine, EngineError, ImageInfo, Inspected};
 use crate::files::private_folder;
 use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label, is_verified};
 use crate::graph::{self, Index};
-use crate::image::{ImageName, ImageRef, Whereabouts};
+use crate::image::{ImageName, ImageRef, Platform, Whereabouts};
 use crate::plan::{Decision, Plan, Skip};
 use crate::registry::ImageRegistry;
 use crate::retry::RetryPolicy;
@@ -259,8 +259,8 @@ fn images<'a>(plan: &Plan<'a>) -> Vec<(&'a ImageName, &'a ImageRef)> {
 #[derive(Default)]
 struct Bases {
     images: BTreeMap<ImageRef, Inspected>,
-    /// Registry digests of the external images of which the engine has one for each of several
-    /// platforms.
+    /// Registry digests of the external images that the engine has for several platforms, or for
+    /// another one than theirs.
     digests: BTreeMap<ImageRef, String>,
 }
 
@@ -286,8 +286,13 @@ impl Bases {
             {
                 warn(&format!("{reference} can't be pulled: {error}"));
             }
-            if let Some(image) = engine.image(&reference).await? {
+            let Some(image) = engine.image(&reference).await? else { continue };
+            let wanted: Option<Platform> = platform.and_then(|platform| platform.parse().ok());
+            if wanted.is_none_or(|wanted| image.is_for(&wanted)) {
                 found.images.insert(reference, image);
+            } else if let Some(digest) = registry.digest(&reference).await.unwrap_or(None) {
+                // The builder does not use the engine's image, but that of the registry.
+                found.digests.insert(reference, digest);
             }
         }
         Ok(found)
@@ -373,6 +378,7 @@ mod tests {
             size: None,
             layers: layers.iter().map(ToString::to_string).collect(),
             tagged: None,
+            platform: None,
         }
     }
 
@@ -453,7 +459,7 @@ mod tests {
             &'a self,
             _: &'a ImageRef,
         ) -> BoxFuture<'a, Result<Option<String>, registry::Error>> {
-            unreachable!("no external image is ambiguous")
+            Box::pin(async { Ok(Some("digest of the registry".to_owned())) })
         }
 
         fn labels<'a>(
@@ -548,6 +554,29 @@ mod tests {
         ];
         for (engine, expected) in table {
             assert_eq!(state_of_app(&engine, &graph), expected);
+        }
+    }
+
+    #[test]
+    fn base_for_another_platform_than_asked_is_known_by_the_registry() {
+        let base_of = |from: &str, platform: &str| {
+            let graph = graph(&[("app", from)]).unwrap();
+            let base = Inspected { platform: platform.parse().ok(), ..image(&["base"], None) };
+            let engine = Scripted::default().with("debian:1", base);
+            let survey = survey(&engine, &graph);
+            survey.expected[&ImageName::new("app")].parts["base debian:1"].clone()
+        };
+        let (engines, registrys) = ("id of base", "digest of the registry");
+        for (from, platform, expected) in [
+            ("FROM debian:1", "linux/s390x", engines),
+            ("FROM --platform=linux/s390x debian:1", "linux/s390x", engines),
+            ("FROM --platform=linux/arm64 debian:1", "linux/arm64/v8", engines),
+            ("FROM --platform=linux/s390x debian:1", "unknown", engines),
+            ("FROM --platform=linux/s390x debian:1", "linux/riscv64", registrys),
+            ("FROM --platform=linux/arm64 debian:1", "linux/arm", registrys),
+            ("FROM --platform=windows/arm64 debian:1", "linux/arm64", registrys),
+        ] {
+            assert_eq!(base_of(from, platform), expected, "{from}, {platform}");
         }
     }
 

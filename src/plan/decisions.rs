@@ -207,11 +207,11 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns the images that are only in the registry and that an image to build needs.
-    pub fn to_fetch(&self) -> BTreeSet<&'a ImageRef> {
+    pub fn to_fetch(&self) -> BTreeSet<Index> {
         let needed = self.to_build().flat_map(|image| self.graph.needs(image));
-        let in_registry =
-            needed.filter(|needed| self.decisions[*needed] == Decision::Skip(Skip::InRegistry));
-        in_registry.map(|needed| &self.graph.images()[needed].reference).collect()
+        needed
+            .filter(|needed| self.decisions[*needed] == Decision::Skip(Skip::InRegistry))
+            .collect()
     }
 
     /// Returns the manifest lists to make, each with the references of the images that it joins.

@@ -112,7 +112,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             .collect();
         let (pulls, ambiguous) = bases(plan, &inputs);
         let mut pulls = if options.pull { pulls } else { Vec::new() };
-        pulls.extend(plan.to_fetch().into_iter().map(|reference| (reference.clone(), None)));
+        pulls.extend(plan.to_fetch().into_iter().map(|index| {
+            let image = &graph.images()[index];
+            (image.reference.clone(), inputs[&image.name].options.platform.clone())
+        }));
         let existing = options.existing.iter();
         let identities = existing.filter_map(|(name, there)| {
             let identity = Identity::Carrying(there.fingerprint.clone()?);
@@ -290,18 +293,18 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// Returns the images that an image is made from: the parts of it that are not in its context.
     fn needs(&self, image: Index, options: &BuildOptions) -> Vec<RequiredImage> {
         let parent = self.graph.images()[image].dockerfile.parent().map(|parent| &parent.image);
-        let mut parts: BTreeMap<&ImageRef, (&Use, bool)> = BTreeMap::new();
-        for used in self.graph.uses(image).iter().filter(|used| used.is_part) {
-            let is_for_some = options.platform.is_some() || used.platform.is_some();
-            let (_, for_some) = parts.entry(&used.image).or_insert((used, false));
-            *for_some |= is_for_some;
-        }
-        let need = |(reference, (used, is_for_some)): (&ImageRef, (&Use, bool))| {
+        let of_build = options.platform.as_ref().and_then(|platform| platform.parse().ok());
+        let parts = self.graph.uses(image).iter().filter(|used| used.is_part);
+        // An external image that is asked for by several platforms is ambiguous.
+        let parts: BTreeMap<&ImageRef, &Use> = parts.map(|used| (&used.image, used)).collect();
+        let need = |(reference, used): (&ImageRef, &Use)| {
             let identity = match used.sibling {
                 Some(needed) => self.identities.get(&needed).cloned().unwrap_or(Identity::Present),
                 None if self.ambiguous.contains(reference) => Identity::ForEach,
-                None if is_for_some => Identity::PresentForSome,
-                None => Identity::Present,
+                None => match used.platform.as_ref().or(of_build.as_ref()) {
+                    Some(platform) => Identity::PresentFor(platform.clone()),
+                    None => Identity::Present,
+                },
             };
             RequiredImage {
                 part: self.graph.part(used),

@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 
 use crate::engine::{Engine, EngineError, Inspected};
 use crate::fingerprint::{LABEL, Parts, in_label};
-use crate::image::ImageRef;
+use crate::image::{ImageRef, Platform};
 use crate::registry::ImageRegistry;
 
 /// Advice in the error about a moved tag.
@@ -44,8 +44,8 @@ pub(super) enum Identity {
     Carrying(String),
     /// The image that is present when the build begins. It is for the platform of the build.
     Present,
-    /// Like `Present`, but for any platform: the engine may use another image for the build.
-    PresentForSome,
+    /// Like `Present`, but for this platform: the engine may use another image for the build.
+    PresentFor(Platform),
     /// The engine has a different image for each of several platforms.
     ForEach,
 }
@@ -110,6 +110,13 @@ impl<'n> Origin<'n> {
             return Ok(Self { need, image: None, part });
         }
         let image = engine.image(&need.reference).await?;
+        if let (Identity::PresentFor(platform), Some(found)) = (&need.identity, &image)
+            && !found.is_for(platform)
+        {
+            // The builder does not use this one, but that of the registry.
+            let part = registry.digest(&need.reference).await.unwrap_or(None);
+            return Ok(Self { need, image: None, part });
+        }
         let part = match &need.identity {
             Identity::Built { image: built, fingerprint } => {
                 need.expect("built", image.as_ref(), |image| image.id == built.id)?;
@@ -121,7 +128,7 @@ impl<'n> Origin<'n> {
                 })?;
                 Some(fingerprint.clone())
             }
-            Identity::Present | Identity::PresentForSome | Identity::ForEach => {
+            Identity::Present | Identity::PresentFor(_) | Identity::ForEach => {
                 image.as_ref().map(|image| image.id.clone())
             }
         };
@@ -136,7 +143,7 @@ impl<'n> Origin<'n> {
             _ => "found",
         };
         let after = engine.image(&self.need.reference).await?;
-        let is_local = !matches!(self.need.identity, Identity::PresentForSome);
+        let is_local = !matches!(self.need.identity, Identity::PresentFor(_));
         if self.need.is_parent && is_local {
             // The layers show which image is the parent, unless the image that is there now has
             // them, too.

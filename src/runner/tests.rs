@@ -74,6 +74,7 @@ fn inspected(id: &str, layers: &[&str], fingerprint: Option<&str>) -> Inspected 
         size: None,
         layers: layers.iter().map(ToString::to_string).collect(),
         tagged: None,
+        platform: None,
     }
 }
 
@@ -211,6 +212,7 @@ impl Engine for Scripted {
             size: None,
             layers: layers.into(),
             tagged: None,
+            platform: None,
         };
         images.insert(image.id.clone(), image.clone());
         drop(images);

@@ -174,8 +174,10 @@ impl DockerEngine {
         let Some(id) = image.id.map(checked_id).transpose()? else { return Ok(None) };
         let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
         let layers = image.root_fs.and_then(|layers| layers.layers).unwrap_or_default();
+        let platform = image.os.zip(image.architecture);
         Ok(Some(Inspected {
             id,
+            platform: platform.and_then(|(os, arch)| format!("{os}/{arch}").parse().ok()),
             labels: labels.into_iter().collect(),
             size: image.size.and_then(|bytes| u64::try_from(bytes).ok()),
             layers: layers.into(),
