@@ -2,19 +2,18 @@
 //!
 //! The start is after the last `FROM` and the labels that follow it; everything before that belongs
 //! to stages that the image only copies from. The end is before the instructions that say how a
-//! container runs (`USER`, `CMD`, `ENTRYPOINT`), so that the inserted instructions run as the user
-//! that builds the image.
+//! container runs (`USER`, `CMD`, `ENTRYPOINT`) and those that only set metadata among them, so that
+//! the inserted instructions run as the user that builds the image.
 
-use std::ops::Range;
-
-use super::parser::{Instruction, instructions};
+use super::instruction::Instruction;
+use super::lines::instructions;
 
 /// Returns a Dockerfile with `header` inserted at its start and `footer` at its end. A blank one
 /// changes nothing.
 pub fn insert(text: &str, header: &str, footer: &str) -> String {
     let found = instructions(text);
     let end = end_of_image(text, &found);
-    let start = start_of_image(text, &found).min(end);
+    let start = start_of_image(&found).min(end);
     let mut whole =
         joined(&text[..start], header, &joined(&text[start..end], footer, &text[end..]));
     if text.ends_with('\n') && !whole.ends_with('\n') {
@@ -41,26 +40,38 @@ fn joined(before: &str, added: &str, after: &str) -> String {
     format!("{before_it}{added}{after_it}")
 }
 
-fn start_of_image(text: &str, found: &[Instruction<'_>]) -> usize {
+fn start_of_image(found: &[Instruction<'_>]) -> usize {
     let Some(from) = found.iter().rposition(|one| one.is("FROM")) else { return 0 };
     let labels = found[from + 1..].iter().take_while(|one| one.is("LABEL")).count();
-    let last = found[from + labels].span();
-    text[last.end..].find('\n').map_or(text.len(), |line| last.end + line + 1)
+    found[from + labels].lines().end
 }
 
+/// Instructions that say how a container runs, before which the end of an image is.
+const WAYS_TO_RUN: [&str; 3] = ["USER", "CMD", "ENTRYPOINT"];
+
+/// Instructions that set metadata alone. They may stand between the ways to run.
+const METADATA: [&str; 9] = [
+    "ARG",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "STOPSIGNAL",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// Returns the byte before the first of the closing ways to run: those that no instruction follows
+/// which changes files or the shell.
 fn end_of_image(text: &str, found: &[Instruction<'_>]) -> usize {
-    let says_how_to_run =
-        |one: &&Instruction<'_>| ["USER", "CMD", "ENTRYPOINT"].iter().any(|word| one.is(word));
-    let last = found.iter().rev().take_while(says_how_to_run).last();
-    last.map_or(text.len(), |one| text[..one.span().start].rfind('\n').map_or(0, |line| line + 1))
-}
-
-impl Instruction<'_> {
-    /// Returns the bytes from the keyword to the last word.
-    fn span(&self) -> Range<usize> {
-        let keyword = self.keyword.span();
-        keyword.start..self.words().last().map_or(keyword.end, |word| word.span().end)
-    }
+    let is_one_of = |one: &Instruction<'_>, words: &[&str]| words.iter().any(|word| one.is(word));
+    let closing = found
+        .iter()
+        .rev()
+        .take_while(|one| is_one_of(one, &WAYS_TO_RUN) || is_one_of(one, &METADATA));
+    let first = closing.filter(|one| is_one_of(one, &WAYS_TO_RUN)).last();
+    first.map_or(text.len(), |one| one.lines().start)
 }
 
 #[cfg(test)]
@@ -84,6 +95,19 @@ mod tests {
                 "FROM a\nUSER b\nRUN c\nEntrypoint d\ncmd e",
                 "FROM a\n\nH\n\nUSER b\nRUN c\n\nF\n\nEntrypoint d\ncmd e",
             ),
+            (
+                "FROM a\nUSER b\nEXPOSE 1\nWORKDIR /c\nHEALTHCHECK CMD d\nCMD e\n",
+                "FROM a\n\nH\n\nF\n\nUSER b\nEXPOSE 1\nWORKDIR /c\nHEALTHCHECK CMD d\nCMD e\n",
+            ),
+            (
+                "FROM a\nRUN b\nLABEL c=d\nUSER e\nVOLUME /f\nSTOPSIGNAL 2\nENV g=h\nARG i\nLABEL j=k",
+                "FROM a\n\nH\n\nRUN b\nLABEL c=d\n\nF\n\nUSER e\nVOLUME /f\nSTOPSIGNAL 2\nENV g=h\nARG i\nLABEL j=k",
+            ),
+            (
+                "FROM a\nUSER b\nCOPY c d\nUSER e\nWORKDIR /f\nUSER g\nSHELL [\"h\"]\nCMD i",
+                "FROM a\n\nH\n\nUSER b\nCOPY c d\nUSER e\nWORKDIR /f\nUSER g\nSHELL [\"h\"]\n\nF\n\nCMD i",
+            ),
+            ("FROM a\nUSER b\nEXPOSE 1", "FROM a\n\nH\n\nF\n\nUSER b\nEXPOSE 1"),
             ("FROM a\nRUN <<EOF\nUSER b\nEOF\n", "FROM a\n\nH\n\nRUN <<EOF\nUSER b\nEOF\n\nF\n"),
         ];
         for (text, expected) in table {

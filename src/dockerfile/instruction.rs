@@ -1,23 +1,34 @@
-//! Parts of an instruction, for modules that need more than its references.
+//! Instructions, with the places of their parts in the file.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::parser::{Instruction, Word, is_flag};
+use super::flags::{Flags, flags};
+use super::logical_line::{BLANKS, Logical, Piece};
 
-impl<'a> Instruction<'a> {
-    /// Returns all words, including the keyword.
-    pub(super) fn words(&self) -> impl Iterator<Item = Word<'a>> {
-        self.pieces.iter().flat_map(|piece| piece.words())
-    }
+/// Instruction with the places of its parts in the file. Its lines are joined and its words split
+/// on demand, since most instructions are only asked for the first word.
+pub struct Instruction<'a> {
+    pub(super) keyword: Cow<'a, str>,
+    /// Bytes of its lines, without here-documents.
+    pub(super) lines: Range<usize>,
+    pub(super) pieces: Vec<Piece<'a>>,
+    pub(super) escape: char,
+    /// True if it has here-documents.
+    pub(super) has_documents: bool,
+    /// True if its last line ends in a continuation without a next line.
+    pub(super) is_open: bool,
+}
 
+impl Instruction<'_> {
     /// Returns the first word, as it is written.
-    pub fn keyword(&self) -> &'a str {
-        self.keyword.text
+    pub fn keyword(&self) -> &str {
+        &self.keyword
     }
 
     /// Returns true if this is the keyword, in any case.
     pub fn is(&self, keyword: &str) -> bool {
-        self.keyword().eq_ignore_ascii_case(keyword)
+        self.keyword.eq_ignore_ascii_case(keyword)
     }
 
     /// Returns the bytes of its lines, without the bodies of here-documents.
@@ -25,24 +36,21 @@ impl<'a> Instruction<'a> {
         self.lines.clone()
     }
 
-    /// Returns the flags after the keyword.
-    pub fn flags(&self) -> impl Iterator<Item = &'a str> {
-        self.words().skip(1).take_while(is_flag).map(|word| word.text)
+    /// Returns the flags after the keyword, without quotes and escapes.
+    pub fn flags(&self) -> impl Iterator<Item = String> {
+        self.flags_of(&self.line()).all.into_iter().map(|flag| flag.text)
     }
 
     /// Returns the words after the keyword and the flags.
-    pub fn arguments(&self) -> impl Iterator<Item = &'a str> {
-        self.words().skip(1).skip_while(is_flag).map(|word| word.text)
+    pub fn arguments(&self) -> impl Iterator<Item = String> {
+        let code = self.code();
+        code.split_whitespace().map(str::to_owned).collect::<Vec<_>>().into_iter()
     }
 
     /// Returns the text after the keyword and the flags in one line, as a shell is given it.
     pub fn code(&self) -> String {
-        let whole: String = self.pieces.iter().map(|piece| piece.text).collect();
-        let mut rest = whole.trim_start();
-        for word in std::iter::once(self.keyword()).chain(self.flags()) {
-            rest = rest.strip_prefix(word).unwrap_or(rest).trim_start();
-        }
-        rest.trim_end().to_owned()
+        let line = self.line();
+        line.text[self.flags_of(&line).end..].trim().to_owned()
     }
 
     /// Returns true if it has here-documents.
@@ -54,11 +62,46 @@ impl<'a> Instruction<'a> {
     pub fn is_open(&self) -> bool {
         self.is_open
     }
+
+    /// Returns its lines as one.
+    pub(super) fn line(&self) -> Logical<'_> {
+        Logical::of(&self.pieces)
+    }
+
+    /// Returns the byte of the line after the keyword and the white space that follows it.
+    pub(super) fn after_keyword(&self, line: &Logical<'_>) -> usize {
+        let text = line.text.as_ref();
+        let start = text.len() - text.trim_start().len();
+        let rest = &text[start + self.keyword.len()..];
+        text.len() - rest.trim_start_matches(BLANKS).len()
+    }
+
+    /// Returns true unless the first line shows that there are no flags.
+    pub(super) fn may_have_flags(&self) -> bool {
+        let [first, more @ ..] = self.pieces.as_slice() else { return false };
+        match first.text.strip_prefix(self.keyword.as_ref()).map(str::trim_start) {
+            Some("") | None => !more.is_empty(),
+            Some(rest) => rest.starts_with('-'),
+        }
+    }
+
+    /// Returns the flags that follow the keyword.
+    pub(super) fn flags_of(&self, line: &Logical<'_>) -> Flags {
+        flags(line, self.after_keyword(line), self.escape)
+    }
+
+    /// Returns the bytes of the file that the keyword stands in.
+    pub(super) fn keyword_span(&self) -> Range<usize> {
+        let line = self.line();
+        let start = line.text.len() - line.text.trim_start().len();
+        line.span(start..start + self.keyword.len())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::parser::{Instruction, instructions};
+    use super::super::lines::instructions;
+    use super::Instruction;
 
     #[test]
     fn instruction_is_printed_in_one_line() {

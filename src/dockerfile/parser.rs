@@ -1,548 +1,301 @@
-//! Parser: from the text of a Dockerfile to its stages and references.
+//! Parser: from the instructions of a Dockerfile to its stages and references.
+//!
+//! Instructions are read first and resolved afterwards, since `COPY --from` and `RUN --mount` may
+//! name stages that come later, and `TARGETSTAGE` is the name of the last one.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::stages::{Dockerfile, ReadingInput, Reference, Stage, StageBase, Trigger, Via};
-use crate::image::Platform;
-
-/// Reason why a text is not a usable Dockerfile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseError {
-    /// Description of the error.
-    pub message: String,
-    /// Bytes of the text that are wrong.
-    pub span: Range<usize>,
-    /// Suggested fix; `None` if there is none.
-    pub help: Option<String>,
-}
+use super::build_arguments::{Arguments, Declaration};
+use super::flags::{Flags, Placed, fields, flags};
+use super::instruction::Instruction;
+use super::lines::read;
+use super::logical_line::{BLANKS, Logical};
+use super::parse_error::ParseError;
+use super::stage_resolution::{self, StageDraft, Use};
+use super::stages::{Dockerfile, ReadingInput, Via};
 
 /// Parses the stages and references of a Dockerfile, as they are with the build arguments and
 /// platforms of `input`.
 ///
 /// # Errors
-/// When there is no `FROM`, a reference can't be resolved to an image, or a name is not a valid
-/// one.
+/// When there is no `FROM`, a reference can't be resolved to an image, a name is not a valid one,
+/// or a builder could not read the structure of the file.
 pub fn parse(text: &str, input: &ReadingInput) -> Result<Dockerfile, ParseError> {
-    let mut reader = Reader::new(input);
-    for instruction in instructions(text) {
-        reader.read(&instruction)?;
+    let reading = read(text);
+    let mut draft = Draft { escape: reading.escape, ..Draft::default() };
+    for instruction in &reading.instructions {
+        draft.read(instruction)?;
     }
-    if reader.stages.is_empty() {
+    if let Some(error) = reading.error {
+        return Err(error);
+    }
+    let Some(last) = draft.stages.last() else {
         return Err(ParseError {
             message: "there is no FROM instruction".to_owned(),
             span: 0..0,
             help: Some("begin each stage with FROM image:tag".to_owned()),
         });
-    }
-    let Reader { stages, references, triggers, .. } = reader;
-    Ok(Dockerfile { stages, references, triggers })
-}
-
-/// Returns the line, from 1, of the instruction that an engine prints as `instruction`; `None` if
-/// no instruction begins like it. Engines join continued lines and may substitute variables.
-pub fn line_of(text: &str, instruction: &str) -> Option<usize> {
-    let wanted: Vec<&str> = instruction.split_whitespace().collect();
-    let alike = |instruction: &Instruction<'_>| {
-        let same = instruction
-            .words()
-            .zip(&wanted)
-            .take_while(|(word, wanted)| word.text.eq_ignore_ascii_case(wanted));
-        let same = same.count();
-        // Of two with the same beginning, the one with the nearest number of words matches.
-        (same, Reverse(instruction.words().count().abs_diff(wanted.len())))
     };
-    let instructions = instructions(text);
-    let (nearest, (same, _)) = instructions
-        .iter()
-        .map(|instruction| (instruction, alike(instruction)))
-        .rev()
-        .max_by_key(|(_, alike)| *alike)?;
-    let is_it = same > 1 || same == wanted.len() && same > 0;
-    is_it.then(|| text[..nearest.keyword.start].matches('\n').count() + 1)
+    let target = last.name.as_deref().unwrap_or("default").to_owned();
+    let arguments = Arguments::new(input, target, draft.escape);
+    stage_resolution::resolve(&draft.declarations, draft.stages, arguments)
 }
 
-/// Instruction with the places of its parts in the text. Its words are split on demand, since most
-/// instructions are only asked for the first one.
-pub struct Instruction<'a> {
-    pub(super) keyword: Word<'a>,
-    /// Bytes of its lines, without here-documents.
-    pub(super) lines: Range<usize>,
-    /// Text of its lines, without comments and continuation characters.
-    pub(super) pieces: Vec<Line<'a>>,
-    /// True if it has here-documents.
-    pub(super) has_documents: bool,
-    /// True if its last line ends in a continuation without a next line.
-    pub(super) is_open: bool,
+/// Statements of the instructions of a file, before anything is expanded.
+#[derive(Default)]
+struct Draft {
+    escape: char,
+    /// `ARG` before the first `FROM`.
+    declarations: Vec<Declaration>,
+    stages: Vec<StageDraft>,
 }
 
-/// Run of characters without unquoted white space; quotes are kept.
-#[derive(Clone)]
-pub(super) struct Word<'a> {
-    pub(super) text: &'a str,
-    start: usize,
-}
-
-impl Word<'_> {
-    pub(super) fn span(&self) -> Range<usize> {
-        self.start..self.start + self.text.len()
+impl Draft {
+    fn read(&mut self, instruction: &Instruction<'_>) -> Result<(), ParseError> {
+        if instruction.is("FROM") {
+            let stage = stage(instruction)?;
+            self.stages.push(stage);
+            return Ok(());
+        }
+        let Some(stage) = self.stages.last_mut() else {
+            if !instruction.is("ARG") {
+                return Err(ParseError {
+                    message: format!("{} comes before the first FROM", instruction.keyword()),
+                    span: instruction.keyword_span(),
+                    help: Some("only ARG may be before the first FROM".to_owned()),
+                });
+            }
+            self.declarations.extend(declarations(instruction)?);
+            return Ok(());
+        };
+        if !instruction.may_have_flags() && !instruction.is("ONBUILD") {
+            return Ok(());
+        }
+        let line = instruction.line();
+        let after = instruction.flags_of(&line);
+        if instruction.is("ONBUILD") {
+            let rest = &line.text[after.end..];
+            let keyword = &rest[..rest.find(BLANKS).unwrap_or(rest.len())];
+            let after = flags(&line, after.end + keyword.len(), instruction.escape);
+            stage.triggers.extend(uses(keyword, &after)?);
+        } else {
+            stage.uses.extend(uses(instruction.keyword(), &after)?);
+        }
+        Ok(())
     }
 }
 
-/// Splits a Dockerfile into instructions, without comments and the bodies of here-documents.
-pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
-    let escape = escape_directive(text);
-    let mut lines = Lines { text, position: 0, have_ends: true };
-    let mut found = Vec::new();
-    while let Some(first) = lines.next_line() {
-        let mut pieces = Vec::new();
-        let mut keyword = None;
-        let mut line = first;
-        let is_open = loop {
-            let content = line.text.trim_end();
-            let is_comment = content.trim_start().starts_with('#');
-            let continued = !is_comment && content.ends_with(escape);
-            if !is_comment {
-                let piece = Line { text: content.strip_suffix(escape).unwrap_or(content), ..line };
-                keyword = keyword.or_else(|| piece.words().next());
-                pieces.push(piece);
-            }
-            let blank_inside = keyword.is_some() && (is_comment || content.is_empty());
-            let goes_on = continued || (blank_inside && line.start != first.start);
-            match goes_on.then(|| lines.next_line()).flatten() {
-                Some(next) => line = next,
-                None => break goes_on,
-            }
-        };
-        let Some(keyword) = keyword else { continue };
-        let span = first.start..lines.position;
-        let has_documents = false;
-        let mut instruction = Instruction { keyword, lines: span, pieces, has_documents, is_open };
-        // After one without an end, no other is searched for: the engine refuses the whole file.
-        for document in here_documents(&instruction) {
-            instruction.has_documents = true;
-            if lines.have_ends && !lines.skip_past(&document) {
-                lines.have_ends = false;
-            }
+/// Returns the stages and images that an instruction with these flags refers to.
+fn uses(keyword: &str, flags: &Flags) -> Result<Vec<Use>, ParseError> {
+    if keyword.eq_ignore_ascii_case("COPY") || keyword.eq_ignore_ascii_case("ADD") {
+        let from = single(flags, "--from")?.filter(|from| !from.text.is_empty());
+        return Ok(from.map(|from| Use::of(from, Via::Copy)).into_iter().collect());
+    }
+    if keyword.eq_ignore_ascii_case("RUN") {
+        return all_of(flags, "--mount").map(|mount| mounted(&mount?)).collect();
+    }
+    Ok(Vec::new())
+}
+
+/// Returns the stage or image that a mount is of; an empty source if it is of neither.
+fn mounted(mount: &Placed) -> Result<Use, ParseError> {
+    let refused = |message: &str, span: Range<usize>| ParseError {
+        message: message.to_owned(),
+        span,
+        help: None,
+    };
+    let Some(fields) = fields(mount) else {
+        let message = "the value of --mount is not a list of comma-separated fields";
+        return Err(refused(message, mount.span()));
+    };
+    let mut from = Placed::default();
+    for field in fields {
+        let Some((key, value)) = field.split_value() else { continue };
+        if !key.eq_ignore_ascii_case("from") {
+            continue;
         }
-        found.push(instruction);
+        if value.text.find('$').is_some_and(|at| at + 1 < value.text.len()) {
+            let message = "'from' of --mount can't have variables";
+            let help = "begin a stage with FROM and the variable, and name the stage here";
+            let refused = refused(message, value.span());
+            return Err(ParseError { help: Some(help.to_owned()), ..refused });
+        }
+        from = value;
+    }
+    Ok(Use::of(from, Via::Mount))
+}
+
+/// Returns the values of all flags `name`.
+///
+/// # Errors
+/// When one has no value.
+fn all_of<'f>(
+    flags: &'f Flags,
+    name: &'f str,
+) -> impl Iterator<Item = Result<Placed, ParseError>> + 'f {
+    flags.all.iter().filter_map(move |flag| match flag.split_value() {
+        Some((key, value)) => (key == name).then_some(Ok(value)),
+        None => (flag.text == name).then(|| {
+            let message = format!("{name} has no value");
+            Err(ParseError { message, span: flag.span(), help: None })
+        }),
+    })
+}
+
+/// Returns the value of the flag `name`; `None` if there is none.
+///
+/// # Errors
+/// When the flag has no value, or is there twice.
+fn single(flags: &Flags, name: &str) -> Result<Option<Placed>, ParseError> {
+    let mut all = all_of(flags, name);
+    let first = all.next().transpose()?;
+    match all.next().transpose()? {
+        None => Ok(first),
+        Some(second) => Err(ParseError {
+            message: format!("there are two {name}"),
+            span: second.span(),
+            help: None,
+        }),
+    }
+}
+
+/// Returns the words of a line from byte `start` on, with their bytes in the file.
+fn words<'l>(line: &'l Logical<'_>, start: usize) -> impl Iterator<Item = (&'l str, Range<usize>)> {
+    let text = line.text.trim_end();
+    text[start.min(text.len())..].split(BLANKS).filter(|word| !word.is_empty()).map(|word| {
+        let start = word.as_ptr() as usize - text.as_ptr() as usize;
+        (word, line.span(start..start + word.len()))
+    })
+}
+
+/// Reads `FROM [--platform=...] image [AS name]`.
+fn stage(from: &Instruction<'_>) -> Result<StageDraft, ParseError> {
+    let line = from.line();
+    let flags = from.flags_of(&line);
+    let platform = single(&flags, "--platform")?.filter(|platform| !platform.text.is_empty());
+    let words: Vec<_> = words(&line, flags.end).collect();
+    let Some(((image, span), rest)) = words.split_first() else {
+        return Err(ParseError {
+            message: "FROM has no image".to_owned(),
+            span: from.keyword_span(),
+            help: None,
+        });
+    };
+    let name = match rest {
+        [] => None,
+        [(r#as, _), (name, span)] if r#as.eq_ignore_ascii_case("as") => {
+            Some(stage_name(name, span)?)
+        }
+        [(wrong, wrong_span), ..] => {
+            let refused = ParseError {
+                message: format!("'{wrong}' is not expected after the image of FROM"),
+                span: wrong_span.clone(),
+                help: Some("write FROM image:tag, or FROM image:tag AS stage".to_owned()),
+            };
+            if !image.contains("${") {
+                return Err(refused);
+            }
+            let whole = line.text[flags.end..].trim().to_owned();
+            return Ok(StageDraft {
+                refused: Some(refused),
+                ..StageDraft::of(whole, span.clone())
+            });
+        }
+    };
+    Ok(StageDraft { name, platform, ..StageDraft::of((*image).to_owned(), span.clone()) })
+}
+
+fn stage_name(name: &str, span: &Range<usize>) -> Result<String, ParseError> {
+    let lower = name.to_lowercase();
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    if lower.starts_with(|c: char| c.is_ascii_lowercase()) && lower.chars().all(is_inner) {
+        return Ok(lower);
+    }
+    Err(ParseError {
+        message: format!("'{name}' is not a valid name of a stage"),
+        span: span.clone(),
+        help: Some("begin it with a letter; use letters, digits, '-', '_' and '.'".to_owned()),
+    })
+}
+
+/// Reads `ARG name[=default]...`.
+fn declarations(arg: &Instruction<'_>) -> Result<Vec<Declaration>, ParseError> {
+    let line = arg.line();
+    let start = arg.flags_of(&line).end;
+    let mut found = Vec::new();
+    for (word, range) in quoted_words(&line.text, start, arg.escape) {
+        let span = line.span(range);
+        let (name, default) = match word.split_once('=') {
+            Some((name, default)) => (name.to_owned(), Some(default.to_owned())),
+            None => (word, None),
+        };
+        if name.is_empty() {
+            return Err(ParseError {
+                message: "ARG has no name before '='".to_owned(),
+                span,
+                help: None,
+            });
+        }
+        found.push(Declaration { name, default, span });
+    }
+    if found.is_empty() {
+        return Err(ParseError {
+            message: "ARG has no name".to_owned(),
+            span: arg.keyword_span(),
+            help: None,
+        });
+    }
+    Ok(found)
+}
+
+/// Splits a text from byte `start` on into words, which may have white space in quotes or behind an
+/// escape character. Quotes and escapes are kept.
+fn quoted_words(text: &str, start: usize, escape: char) -> Vec<(String, Range<usize>)> {
+    let mut found = Vec::new();
+    let mut rest = text[start..].char_indices().map(|(at, c)| (start + at, c)).peekable();
+    while let Some((begin, first)) = rest.next_if(|_| true) {
+        if first.is_whitespace() {
+            continue;
+        }
+        let mut word = String::new();
+        let mut quote = None;
+        let mut next = Some((begin, first));
+        let mut end = begin;
+        while let Some((at, c)) = next {
+            if quote.is_none() && c.is_whitespace() {
+                break;
+            }
+            end = at + c.len_utf8();
+            match quote {
+                None if c == '\'' || c == '"' => quote = Some(c),
+                Some(open) if c == open => quote = None,
+                _ => {}
+            }
+            let is_escape = c == escape && quote != Some('\'');
+            match rest.peek().copied().filter(|_| is_escape) {
+                Some((at, escaped)) => {
+                    word.push(c);
+                    word.push(escaped);
+                    end = at + escaped.len_utf8();
+                    rest.next();
+                }
+                // An escape character at the end of the line stands for nothing.
+                None if is_escape => {}
+                None => word.push(c),
+            }
+            next = rest.next();
+        }
+        if !word.is_empty() {
+            found.push((word, begin..end));
+        }
     }
     found
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct Line<'a> {
-    pub(super) text: &'a str,
-    start: usize,
-}
-
-impl<'a> Line<'a> {
-    pub(super) fn words(self) -> Words<'a> {
-        Words { line: self, position: 0 }
-    }
-}
-
-struct Lines<'a> {
-    text: &'a str,
-    position: usize,
-    /// True if all here-documents so far have an end.
-    have_ends: bool,
-}
-
-impl<'a> Lines<'a> {
-    fn next_line(&mut self) -> Option<Line<'a>> {
-        let rest = &self.text[self.position..];
-        let line = rest.split_inclusive('\n').next()?;
-        let start = self.position;
-        self.position += line.len();
-        Some(Line { text: line, start })
-    }
-
-    /// Skips the body of a here-document. Returns false, and skips nothing, if it has no end.
-    fn skip_past(&mut self, document: &HereDocument) -> bool {
-        let before = self.position;
-        while let Some(line) = self.next_line() {
-            let mut content = line.text.trim_end_matches(['\n', '\r']);
-            if document.strip_tabs {
-                content = content.trim_start_matches('\t');
-            }
-            if content == document.terminator {
-                return true;
-            }
-        }
-        self.position = before;
-        false
-    }
-}
-
-struct HereDocument {
-    terminator: String,
-    strip_tabs: bool,
-}
-
-/// Mark that opens a here-document.
-const OPENS_DOCUMENT: &str = "<<";
-
-/// Returns the here-documents that an instruction opens, in order.
-fn here_documents(instruction: &Instruction<'_>) -> Vec<HereDocument> {
-    let opens = ["RUN", "COPY", "ADD"].iter().any(|keyword| instruction.is(keyword))
-        && instruction.pieces.iter().any(|piece| piece.text.contains(OPENS_DOCUMENT));
-    if !opens {
-        return Vec::new();
-    }
-    instruction.words().filter_map(|word| here_document(word.text)).collect()
-}
-
-fn here_document(word: &str) -> Option<HereDocument> {
-    let after =
-        word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(OPENS_DOCUMENT)?;
-    let (strip_tabs, name) = match after.strip_prefix('-') {
-        Some(name) => (true, name),
-        None => (false, after),
-    };
-    let bare = ['"', '\'']
-        .iter()
-        .find_map(|quote| name.strip_prefix(*quote)?.strip_suffix(*quote))
-        .unwrap_or(name);
-    let is_name = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    is_name.then(|| HereDocument { terminator: bare.to_owned(), strip_tabs })
-}
-
-/// Returns the escape character that the directives at the top of the file set; a backslash by
-/// default.
-fn escape_directive(text: &str) -> char {
-    for line in text.lines() {
-        let Some(directive) = line.trim().strip_prefix('#') else { break };
-        let Some((key, value)) = directive.split_once('=') else { break };
-        match (key.trim().to_ascii_lowercase().as_str(), value.trim()) {
-            ("escape", "`") => return '`',
-            ("escape", _) => break,
-            ("syntax" | "check", _) => {}
-            _ => break,
-        }
-    }
-    '\\'
-}
-
-/// Words of a line, separated by white space outside of quotes.
-pub(super) struct Words<'a> {
-    line: Line<'a>,
-    /// Byte of the line at which the next word is searched for.
-    position: usize,
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = Word<'a>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = &self.line.text[self.position..];
-        let begin = self.position + rest.find(|c: char| !c.is_whitespace())?;
-        let rest = &self.line.text[begin..];
-        // A quoted part ends at the same quote, or at the end of the line.
-        let mut quote = None;
-        let is_end = |c: char| match quote {
-            Some(open) => {
-                quote = quote.filter(|_| c != open);
-                false
-            }
-            None => {
-                quote = Some(c).filter(|c| matches!(c, '"' | '\''));
-                c.is_whitespace()
-            }
-        };
-        let text = &rest[..rest.find(is_end).unwrap_or(rest.len())];
-        self.position = begin + text.len();
-        Some(Word { text, start: self.line.start + begin })
-    }
-}
-
-struct Reader<'a> {
-    input: &'a ReadingInput,
-    args: BTreeMap<String, Option<String>>,
-    stages: Vec<Stage>,
-    references: Vec<Reference>,
-    triggers: Vec<Trigger>,
-    /// Number of bytes that the values of arguments may still add.
-    left: usize,
-}
-
-/// Largest total size of the argument values that are substituted, in bytes. A few lines in which
-/// each value is twice the previous one would exceed any memory.
-const MOST_OF_VALUES: usize = 1 << 20;
-
-impl<'a> Reader<'a> {
-    fn new(input: &'a ReadingInput) -> Self {
-        Self {
-            input,
-            args: automatic_arguments(input),
-            stages: Vec::new(),
-            references: Vec::new(),
-            triggers: Vec::new(),
-            left: MOST_OF_VALUES,
-        }
-    }
-
-    fn read(&mut self, instruction: &Instruction<'_>) -> Result<(), ParseError> {
-        let rest = || instruction.words().skip(1);
-        if instruction.is("RUN") {
-            self.run(&flags(rest()))
-        } else if instruction.is("COPY") || instruction.is("ADD") {
-            self.copy(&flags(rest()))
-        } else if instruction.is("FROM") {
-            self.begin_stage(&instruction.keyword, rest())
-        } else if instruction.is("ARG") && self.stages.is_empty() {
-            self.declare(rest())
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Reads `ARG name[=default]...` before the first `FROM`.
-    fn declare<'w>(&mut self, words: impl Iterator<Item = Word<'w>>) -> Result<(), ParseError> {
-        for word in words {
-            let (name, default) = match word.text.split_once('=') {
-                Some((name, value)) => (name, Some(unquote(value))),
-                None => (word.text, None),
-            };
-            let default = match default {
-                Some(value) => Some(self.expand(value, &word)?),
-                None => None,
-            };
-            let value = self.input.build_args.get(name).cloned().or(default);
-            self.args.insert(name.to_owned(), value);
-        }
-        Ok(())
-    }
-
-    fn begin_stage<'w>(
-        &mut self,
-        keyword: &Word<'_>,
-        words: impl Iterator<Item = Word<'w>>,
-    ) -> Result<(), ParseError> {
-        let words: Vec<_> = words.collect();
-        let (flags, words) = words.split_at(words.iter().take_while(|word| is_flag(word)).count());
-        let platform = flag_values(flags, "--platform").next();
-        let platform = match (platform, keyword) {
-            (Some((value, _)), word) => self.expand(value, word)?.parse::<Platform>().ok(),
-            (None, _) => None,
-        };
-        let Some((image, rest)) = words.split_first() else {
-            return Err(ParseError {
-                message: "FROM has no image".to_owned(),
-                span: keyword.span(),
-                help: None,
-            });
-        };
-        let name = match rest {
-            [] => None,
-            [r#as, name] if r#as.text.eq_ignore_ascii_case("as") => {
-                Some(name.text.to_ascii_lowercase())
-            }
-            [wrong, ..] => {
-                return Err(ParseError {
-                    message: format!("'{}' is not expected after the image of FROM", wrong.text),
-                    span: wrong.span(),
-                    help: Some("write FROM image:tag, or FROM image:tag AS stage".to_owned()),
-                });
-            }
-        };
-        let expanded = self.expand(unquote(image.text), image)?;
-        let base = if expanded == "scratch" {
-            StageBase::Scratch
-        } else if let Some(stage) = self.stage_called(&expanded, self.stages.len()) {
-            StageBase::Stage(stage)
-        } else {
-            let stage = self.stages.len();
-            let index = self.refer(&expanded, Via::From, image.span(), stage)?;
-            self.references[index].platform = platform.clone();
-            StageBase::Image(index)
-        };
-        let platform = match base {
-            StageBase::Stage(earlier) => self.stages[earlier].platform.clone(),
-            StageBase::Scratch | StageBase::Image(_) => platform,
-        };
-        self.stages.push(Stage { name, base, platform, uses: Vec::new() });
-        Ok(())
-    }
-
-    fn copy(&mut self, flags: &[Word<'_>]) -> Result<(), ParseError> {
-        for (value, span) in flag_values(flags, "--from") {
-            self.refer_to_stage_or_image(value, Via::Copy, span)?;
-        }
-        Ok(())
-    }
-
-    fn run(&mut self, flags: &[Word<'_>]) -> Result<(), ParseError> {
-        for (mount, span) in flag_values(flags, "--mount") {
-            let mut at = span.start;
-            for field in mount.split(',') {
-                if let Some(source) = field.strip_prefix("from=") {
-                    let begin = at + "from=".len();
-                    self.refer_to_stage_or_image(source, Via::Mount, begin..begin + source.len())?;
-                }
-                at += field.len() + 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn refer_to_stage_or_image(
-        &mut self,
-        source: &str,
-        via: Via,
-        span: Range<usize>,
-    ) -> Result<(), ParseError> {
-        let earlier = self.stages.len().saturating_sub(1);
-        if let Ok(index) = source.parse::<usize>() {
-            if index >= earlier {
-                return Err(ParseError {
-                    message: format!("there is no stage {index} before this one"),
-                    span,
-                    help: None,
-                });
-            }
-            self.stages[earlier].uses.push(index);
-            return Ok(());
-        }
-        if let Some(index) = self.stage_called(source, earlier) {
-            self.stages[earlier].uses.push(index);
-            return Ok(());
-        }
-        self.refer(source, via, span, earlier).map(|_| ())
-    }
-
-    fn refer(
-        &mut self,
-        name: &str,
-        via: Via,
-        span: Range<usize>,
-        stage: usize,
-    ) -> Result<usize, ParseError> {
-        let image = name.parse().map_err(|error: crate::image::ReferenceError| ParseError {
-            message: error.to_string(),
-            span: span.clone(),
-            help: None,
-        })?;
-        self.references.push(Reference { image, via, span, stage, platform: None });
-        Ok(self.references.len() - 1)
-    }
-
-    /// Returns the index of the last stage of that name among the first `before`.
-    fn stage_called(&self, name: &str, before: usize) -> Option<usize> {
-        let name = name.to_ascii_lowercase();
-        self.stages[..before].iter().rposition(|stage| stage.name.as_deref() == Some(name.as_str()))
-    }
-
-    /// Replaces `$name`, `${name}`, `${name:-word}` and `${name:+word}` with the arguments declared
-    /// so far.
-    fn expand(&mut self, text: &str, word: &Word<'_>) -> Result<String, ParseError> {
-        let mut expanded = String::new();
-        let mut rest = text;
-        while let Some(dollar) = rest.find('$') {
-            expanded.push_str(&rest[..dollar]);
-            let after = &rest[dollar + 1..];
-            let (expression, tail) = match after.strip_prefix('{') {
-                Some(braced) => braced.split_once('}').ok_or_else(|| ParseError {
-                    message: format!("'{text}' has an unclosed brace"),
-                    span: word.span(),
-                    help: None,
-                })?,
-                None => {
-                    let end = after
-                        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                        .unwrap_or(after.len());
-                    after.split_at(end)
-                }
-            };
-            let value = self.value_of(expression, word)?;
-            self.left = self.left.checked_sub(value.len()).ok_or_else(|| ParseError {
-                message: format!(
-                    "the expanded build arguments have more than {MOST_OF_VALUES} bytes here"
-                ),
-                span: word.span(),
-                help: None,
-            })?;
-            expanded.push_str(&value);
-            rest = tail;
-        }
-        expanded.push_str(rest);
-        Ok(expanded)
-    }
-
-    fn value_of(&self, expression: &str, word: &Word<'_>) -> Result<String, ParseError> {
-        let (name, modifier) = match expression.split_once(':') {
-            Some((name, modifier)) => (name, Some(modifier)),
-            None => (expression, None),
-        };
-        let value = self.args.get(name).cloned().flatten().filter(|value| !value.is_empty());
-        match (modifier.and_then(|m| m.split_at_checked(1)), value) {
-            (Some(("+", word)), Some(_)) => Ok(word.to_owned()),
-            (Some(("+", _)), None) => Ok(String::new()),
-            (_, Some(value)) => Ok(value),
-            (Some(("-", default)), None) => Ok(default.to_owned()),
-            (_, None) => Err(ParseError {
-                message: format!("FROM uses the build arg '{name}', which has no value"),
-                span: word.span(),
-                help: Some(format!("give it a default before the first FROM: ARG {name}=value")),
-            }),
-        }
-    }
-}
-
-/// Returns the arguments that a builder sets: the platforms, in all their parts.
-fn automatic_arguments(input: &ReadingInput) -> BTreeMap<String, Option<String>> {
-    let parts = |prefix: &str, platform: &Platform| {
-        [
-            (format!("{prefix}PLATFORM"), platform.to_string()),
-            (format!("{prefix}OS"), platform.os().to_owned()),
-            (format!("{prefix}OSVERSION"), platform.os_version().to_owned()),
-            (format!("{prefix}ARCH"), platform.architecture().to_owned()),
-            (format!("{prefix}VARIANT"), platform.variant().to_owned()),
-        ]
-    };
-    let all = parts("BUILD", &input.build).into_iter().chain(parts("TARGET", &input.target));
-    let given = |(name, value)| {
-        let value = input.build_args.get(&name).cloned().unwrap_or(value);
-        (name, Some(value))
-    };
-    all.map(given).collect()
-}
-
-/// Returns true if a word at the start of an instruction's words is a flag.
-pub(super) fn is_flag(word: &Word<'_>) -> bool {
-    word.text.starts_with("--")
-}
-
-/// Returns the flags: all words before the first one that is not a flag.
-fn flags<'a>(words: impl Iterator<Item = Word<'a>>) -> Vec<Word<'a>> {
-    words.take_while(is_flag).collect()
-}
-
-/// Returns the value of every `name=value` among `flags`, with its bytes in the text.
-fn flag_values<'a>(
-    flags: &'a [Word<'a>],
-    name: &'a str,
-) -> impl Iterator<Item = (&'a str, Range<usize>)> {
-    flags.iter().filter_map(move |flag| {
-        let raw = flag.text.strip_prefix(name)?.strip_prefix('=')?;
-        let value = unquote(raw);
-        let quote = usize::from(value.len() != raw.len());
-        let start = flag.start + name.len() + 1 + quote;
-        Some((value, start..start + value.len()))
-    })
-}
-
-/// Removes one pair of quotes around a word.
-fn unquote(word: &str) -> &str {
-    ['"', '\'']
-        .iter()
-        .find_map(|quote| word.strip_prefix(*quote)?.strip_suffix(*quote))
-        .unwrap_or(word)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// Returns every reference as `via image`, the form of the table below.
@@ -598,7 +351,7 @@ mod tests {
                 &["FROM a:1", "COPY --from d:2"],
             ),
             (
-                "FROM a:1\nRUN <<-\"E O\" true\nCOPY --from=d:2 / /",
+                "FROM a:1\nRUN <<-\"E O\" true\nFROM no:1\n\tE O\nCOPY --from=d:2 / /",
                 &["FROM a:1", "COPY --from d:2"],
             ),
             (
@@ -606,14 +359,11 @@ mod tests {
                 &["FROM a:1", "COPY --from d:2"],
             ),
             (
-                "FROM a:1\nRUN <<A\nA\nRUN <<NEVER\nRUN <<B\nCOPY --from=d:2 / /\nB",
+                "FROM a:1\nRUN <<A\nA\nRUN <<B\nNEVER\nB\nCOPY --from=d:2 / /",
                 &["FROM a:1", "COPY --from d:2"],
             ),
             ("FROM a:1\nRUN echo '<<EOF'\nCOPY --from=d:2 / /", &["FROM a:1", "COPY --from d:2"]),
-            (
-                "FROM a:1\nRUN cat <<EOF without an end\nCOPY --from=d:2 / /",
-                &["FROM a:1", "COPY --from d:2"],
-            ),
+            ("FROM a:1\nRUN cat <<<EOF\nCOPY --from=d:2 / /", &["FROM a:1", "COPY --from d:2"]),
             ("FROM a:1\r\nCOPY --from=d:2 / /\r\n", &["FROM a:1", "COPY --from d:2"]),
             (
                 "FROM a:1\nRUN echo \\\n# note\n  done\nCOPY --from=d:2 / /",
@@ -641,48 +391,44 @@ mod tests {
     }
 
     #[test]
-    fn instructions_are_found_by_what_engines_call_them() {
-        let text = "FROM debian:1 AS build\n# run\nRUN apt-get update \\\n    && apt-get install x\n\n\
-                    run apt-get update\nCOPY $from /to\nRUN <<END\nRUN no instruction\nEND\nUSER me\n";
-        let table = [
-            ("FROM debian:1 AS build", Some(1)),
-            ("FROM debian:1 as build", Some(1)),
-            ("RUN apt-get update     && apt-get install x", Some(3)),
-            ("RUN apt-get update && apt-get install $y", Some(3)),
-            ("RUN apt-get update", Some(6)),
-            ("COPY here /to", None),
-            ("COPY $from /to", Some(7)),
-            ("RUN <<END (RUN no instruction)", Some(8)),
-            ("USER me", Some(11)),
-            ("LABEL a=b", None),
-            ("", None),
-        ];
-        for (instruction, line) in table {
-            assert_eq!(line_of(text, instruction), line, "{instruction}");
-        }
-    }
-
-    #[test]
     fn build_args_win_over_defaults() {
         let build_args = BTreeMap::from([("V".to_owned(), "9".to_owned())]);
         let args = ReadingInput { build_args, ..ReadingInput::default() };
         let parsed = parse("ARG V=1\nARG W\nFROM a:$V", &args).unwrap();
         assert_eq!(parsed.references[0].image.to_string(), "a:9");
         let undeclared = parse("FROM a:$V", &args).unwrap_err();
-        assert!(undeclared.message.contains("'V'"), "{}", undeclared.message);
+        assert!(undeclared.help.unwrap().contains("ARG V=value"));
     }
 
     #[test]
     fn unresolvable_reference_is_refused_with_its_place() {
         let table = [
             ("", "no FROM", ""),
-            ("RUN true", "no FROM", ""),
+            ("RUN true", "before the first FROM", "RUN"),
             ("FROM", "has no image", "FROM"),
-            ("FROM $X", "'X'", "$X"),
-            ("FROM ${X", "unclosed brace", "${X"),
+            ("FROM $X", "'$X' is empty", "$X"),
+            ("FROM ${X", "missing '}'", "${X"),
             ("FROM a:1 b", "'b' is not expected", "b"),
             ("FROM Upper:1", "not an image reference", "Upper:1"),
-            ("FROM a:1\nCOPY --from=0 / /", "no stage 0", "0"),
+            ("FROM a:1\nCOPY --from=7 / /", "no stage 7", "7"),
+            ("FROM a:1\nCOPY --from=0 / /", "copy from each other", "0"),
+            (
+                "FROM a:1 AS b\nCOPY --from=c / /\nFROM d:1 AS c\nCOPY --from=b / /",
+                "each other",
+                "c",
+            ),
+            ("FROM a:1 AS b\nCOPY --from=c / /\nFROM d:1 AS c\nFROM b", "before the stage", "c"),
+            ("FROM a:1\nRUN <<END\ntrue\n", "has no line 'END'", "RUN"),
+            ("# escape=!\nFROM a:1", "neither", "# escape=!"),
+            ("ARG T\nFROM a:${T:?give T}", "T: give T", "a:${T:?give"),
+            ("FROM --platform=toaster a:1", "'toaster' is not a platform", "toaster"),
+            ("FROM --platform=$T a:1", "'' is not a platform", "$T"),
+            ("FROM --platform=linux --platform=linux a:1", "two --platform", "linux"),
+            ("FROM a:1 AS 1st", "not a valid name", "1st"),
+            ("FROM a:1\nCOPY --from / /", "--from has no value", "--from"),
+            ("FROM a:1\nRUN --mount=from=$X true", "can't have variables", "$X"),
+            ("FROM a:1\nRUN --mount=type=bind,a\\\"b true", "comma-separated", "type=bind,a\\\"b"),
+            ("ARG =x\nFROM a:1", "no name before", "=x"),
             ("FROM a:1\nCOPY --from=\"B a d\" / /", "not an image reference", "B a d"),
             ("FROM a:1\nRUN --mount=type=bind,from=N! true", "not an image reference", "N!"),
         ];
@@ -699,5 +445,108 @@ mod tests {
         let error = parse(&text, &ReadingInput::default()).unwrap_err();
         assert_eq!(error.message, "the expanded build arguments have more than 1048576 bytes here");
         assert_eq!(&text[error.span], "V=$V$V");
+    }
+
+    /// Returns the bases of a text, with their platforms, on linux/arm64 with `S=slim` given.
+    fn bases(text: &str) -> Vec<String> {
+        let input = ReadingInput {
+            build_args: BTreeMap::from([("S".to_owned(), "slim".to_owned())]),
+            target: "linux/arm64".parse().unwrap(),
+            build: "linux/amd64".parse().unwrap(),
+        };
+        let read = parse(text, &input).unwrap_or_else(|error| panic!("{text}\n{error:?}"));
+        let named = read.references.iter().map(|one| match &one.platform {
+            Some(platform) => format!("{} on {platform}", one.image),
+            None => one.image.to_string(),
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn arguments_are_those_of_buildkit() {
+        let table: &[(&str, &[&str])] = &[
+            ("ARG M=\nFROM ${M}a:1", &["a:1"]),
+            ("ARG M=\"\"\nFROM a:1$M", &["a:1"]),
+            ("ARG M\nFROM ${M}a:1", &["a:1"]),
+            ("FROM a:1${UNKNOWN}", &["a:1"]),
+            ("ARG V=1\nARG V\nFROM a:$V", &["a:1"]),
+            ("ARG V=1\nARG V=2\nFROM a:$V", &["a:2"]),
+            ("ARG V=1 W=${V}-${S}\nFROM a:$W", &["a:1-"]),
+            ("ARG S=other\nFROM a:1-$S", &["a:1-slim"]),
+            ("ARG S\nFROM a:1${S+-$S}", &["a:1-slim"]),
+            ("FROM a:1${S+-$S}", &["a:1"]),
+            ("ARG N=${SOMETHING}\nFROM a:1", &["a:1"]),
+            ("ARG W='x y'\nFROM a:1${W:+-w}", &["a:1-w"]),
+            ("ARG T=1\nFROM ${I:-a:${T}}", &["a:1"]),
+            ("ARG V=1 T=${V:+\"1-slim\"}\nFROM a:$T", &["a:1-slim"]),
+            ("FROM a:$TARGETARCH-$BUILDARCH-$TARGETOS$TARGETVARIANT", &["a:arm64-amd64-linux"]),
+            ("ARG TARGETARCH\nFROM a:$TARGETARCH", &["a:arm64"]),
+            ("ARG TARGETARCH=x\nFROM a:$TARGETARCH", &["a:x"]),
+            (
+                "FROM a:1 AS pick-amd64\nFROM b:1 AS pick-arm64\nFROM pick-$TARGETARCH",
+                &["a:1", "b:1"],
+            ),
+            ("FROM a:$TARGETSTAGE", &["a:default"]),
+            ("FROM a:$TARGETSTAGE AS First\nFROM b:1 AS Last", &["a:last", "b:1"]),
+            ("FROM --platform=$BUILDPLATFORM a:1", &["a:1 on linux/amd64"]),
+            ("FROM --platform=${P:-linux/s390x} a:1 AS b\nFROM b", &["a:1 on linux/s390x"]),
+            ("FROM --PLATFORM=linux/386 a:1", &["a:1"]),
+            ("FROM --\"platform\"=linux/38\\6 a:1", &["a:1 on linux/386"]),
+            ("FROM scratch\nCOPY --from=scratch / /", &[]),
+            ("FROM a:1 AS scratch\nFROM scratch", &["a:1"]),
+        ];
+        for (text, expected) in table {
+            assert_eq!(bases(text), *expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_and_flags_are_those_of_buildkit() {
+        let table: &[(&str, &[&str])] = &[
+            ("\u{feff}FROM a:1", &["a:1"]),
+            ("FR\\\nOM a:\\\n1", &["a:1"]),
+            ("FROM a:1 \\  \n\n  # remark\n\n AS b\nFROM b", &["a:1"]),
+            ("FROM a:1\nRUN echo \\\\\nCOPY --from=b:1 / /", &["a:1", "b:1"]),
+            ("FROM a:1\nRUN x \\\n\nCOPY --from=b:1 / /\nCOPY --from=c:1 / /", &["a:1", "c:1"]),
+            (
+                "# escape=`\nFROM a:1 `\n AS b\nFROM b\nRUN dir C:\\\nCOPY --from=c:1 / /",
+                &["a:1", "c:1"],
+            ),
+            ("From a:1\ncopy --from=b:1 / /\nOnBuild Copy --from=c:1 / /", &["a:1", "b:1"]),
+            ("FROM a:1\nCOPY \\\n --chmod=1 \\\n --from=b:1 / /", &["a:1", "b:1"]),
+            ("FROM a:1\nCOPY -- --from=b:1 /", &["a:1"]),
+            ("FROM a:1\nRUN --mount=Type=bind,From=b:1,target=/m true", &["a:1", "b:1"]),
+            ("FROM a:1\nRUN --mount=type=bind,\"from=b:1\" true", &["a:1", "b:1"]),
+            ("FROM a:1\nRUN --mount=target=/m,\\\"from=b:1\\\" true", &["a:1", "b:1"]),
+            ("FROM a:1\nRUN --mount=from=b:1,from=c:1 true", &["a:1", "c:1"]),
+            ("FROM a:1\nRUN --mount=type=cache,target=/c true", &["a:1"]),
+            ("FROM a:1 AS b\nONBUILD COPY --from=c:1 / /\nFROM b", &["a:1", "c:1"]),
+            (
+                "FROM a:1\nCOPY <<a.txt <<b-c /srv/\nFROM no:1\na.txt\nFROM no:2\nb-c\nCOPY --from=b:1 / /",
+                &["a:1", "b:1"],
+            ),
+            ("FROM a:1\nRUN cat << 'E' > /x\nFROM no:1\nE\n", &["a:1"]),
+            ("FROM a:1\nRUN <<-\\E\nFROM no:1\n\t\tE\n", &["a:1"]),
+            ("FROM a:1\nRUN cat 3<<E\"F\"\nFROM no:1\nEF\n", &["a:1"]),
+            ("FROM a:1\nONBUILD RUN <<E\nFROM no:1\nE\nCOPY --from=b:1 / /", &["a:1", "b:1"]),
+            ("FROM a:1\nCOPY [\"<<E\", \"/x\"]\nCOPY --from=b:1 / /", &["a:1", "b:1"]),
+            ("FROM a:1\nENV X=<<E\nCOPY --from=b:1 / /", &["a:1", "b:1"]),
+            ("FROM a:1\nRUN x=${a[0]} <<E\nCOPY --from=b:1 / /", &["a:1", "b:1"]),
+            ("FROM a:1\nRUN x=${a:=0} <<$E\nFROM no:1\n$E\nCOPY --from=b:1 / /", &["a:1", "b:1"]),
+        ];
+        for (text, expected) in table {
+            assert_eq!(bases(text), *expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn triggers_are_those_of_the_last_stage() {
+        let text = "FROM a:1 AS b\nONBUILD COPY --from=c:1 / /\nFROM d:1\n\
+                    ONBUILD RUN --mount=from=B true\nONBUILD COPY --from=e:1 / /\nONBUILD RUN true\n";
+        let read = parse(text, &ReadingInput::default()).unwrap();
+        let own: Vec<_> = read.own_triggers().map(|one| &text[one.span.clone()]).collect();
+        assert_eq!(own, ["B", "e:1"]);
+        let meant: Vec<_> = read.own_triggers().map(|one| read.triggered(one)).collect();
+        assert_eq!(meant, [None, Some("e:1".parse().unwrap())]);
     }
 }

@@ -336,7 +336,7 @@ pub(super) fn sources(instruction: &Instruction<'_>) -> Vec<String> {
     }
     let code = instruction.code();
     let mut words: Vec<String> = serde_json::from_str(&code).unwrap_or_else(|_| {
-        let bare = |word: &str| word.trim_matches(['"', '\'']).to_owned();
+        let bare = |word: String| word.trim_matches(['"', '\'']).to_owned();
         instruction.arguments().map(bare).collect()
     });
     words.pop();

@@ -195,7 +195,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("petgraph", "graph"),
     ("quick_junit", "report"),
     ("rayon", "cli incremental lint template tree workspace"),
-    ("regex", "context dialect engine lint plan settings template"),
+    ("regex", "context dialect dockerfile engine lint plan settings template"),
     ("reqwest", "registry source"),
     ("ruff_python_ast", "tree"),
     ("ruff_python_parser", "tree"),
@@ -206,7 +206,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("saphyr_parser", "dialect"),
     (
         "serde_json",
-        "client_config console durations engine fingerprint fuzzing graph lint registry report template tree \
+        "client_config console dockerfile durations engine fingerprint fuzzing graph lint registry report template tree \
          workspace",
     ),
     ("sha2", "client_config fingerprint image source"),
