@@ -294,7 +294,7 @@ fn quoted_words(text: &str, start: usize, escape: char) -> Vec<(String, Range<us
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -521,6 +521,7 @@ mod tests {
             ("FROM a:1\nRUN --mount=from=b:1,from=c:1 true", &["a:1", "c:1"]),
             ("FROM a:1\nRUN --mount=type=cache,target=/c true", &["a:1"]),
             ("FROM a:1 AS b\nONBUILD COPY --from=c:1 / /\nFROM b", &["a:1", "c:1"]),
+            ("FROM a:1 AS b\nONBUILD COPY --from=C / /\nFROM b\nFROM d:1", &["a:1", "d:1"]),
             (
                 "FROM a:1\nCOPY <<a.txt <<b-c /srv/\nFROM no:1\na.txt\nFROM no:2\nb-c\nCOPY --from=b:1 / /",
                 &["a:1", "b:1"],
@@ -548,5 +549,49 @@ mod tests {
         assert_eq!(own, ["B", "e:1"]);
         let meant: Vec<_> = read.own_triggers().map(|one| read.triggered(one)).collect();
         assert_eq!(meant, [None, Some("e:1".parse().unwrap())]);
+    }
+
+    /// Generated Dockerfiles with the images that BuildKit's frontend asked for (`needs`, each with
+    /// its platform), or null where it refused to build. They were recorded with BuildKit at
+    /// 73ed6825 (August 2026), by its own packages with a resolver that notes each image.
+    const ANSWERS: &str = include_str!("buildkit_answers.jsonl");
+
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        text: String,
+        args: BTreeMap<String, String>,
+        target: String,
+        build: String,
+        needs: Option<Vec<String>>,
+    }
+
+    #[test]
+    fn generated_dockerfiles_are_read_as_buildkit_reads_them() {
+        let answers = ANSWERS.lines().map(|line| serde_json::from_str::<Answer>(line).unwrap());
+        for Answer { text, args, target, build, needs } in answers {
+            let input = ReadingInput {
+                build_args: args,
+                target: target.parse().unwrap(),
+                build: build.parse().unwrap(),
+            };
+            let read = parse(&text, &input).ok().map(|read| {
+                let needed = read.needed_references().map(|one| {
+                    let platform = one.platform.as_ref().unwrap_or(&input.target);
+                    format!("{} {platform}", qualified(&one.image.to_string()))
+                });
+                needed.collect::<BTreeSet<_>>()
+            });
+            assert_eq!(read, needs.map(BTreeSet::from_iter), "{text}");
+        }
+    }
+
+    /// Returns the name of an image with its registry, as BuildKit prints it.
+    fn qualified(name: &str) -> String {
+        match name.split_once('/') {
+            Some(("docker.io", rest)) if !rest.contains('/') => format!("docker.io/library/{rest}"),
+            Some((host, _)) if host.contains(['.', ':']) => name.to_owned(),
+            Some(_) => format!("docker.io/{name}"),
+            None => format!("docker.io/library/{name}"),
+        }
     }
 }

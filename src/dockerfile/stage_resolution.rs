@@ -239,7 +239,12 @@ impl StageResolver {
                 via: trigger.via,
             };
             for one in of_base.map(run).collect::<Vec<_>>() {
-                self.add_use(index, &one)?;
+                // A trigger is read where it is run, so an invalid one counts in a stage that is built.
+                if let Err(error) = self.add_use(index, &one)
+                    && self.read.needed_stages()[index]
+                {
+                    return Err(error);
+                }
             }
         }
         Ok(())
