@@ -513,8 +513,8 @@ pub const OPTIONS: &[Opt] = &[
         "locals_base",
         "locals-base",
         Path,
-        Value("."),
-        "Base folder of the paths of local sources. If it is not given, paths in a tree's manifest are relative to the tree",
+        Value("./"),
+        "Folder that the locations of local sources can refer to, as $locals_base",
     )
     .value("DIR"),
     opt(

@@ -21,30 +21,27 @@ pub(super) struct SourceContext<'a> {
     pub(super) references: References<'a>,
     /// Debian's name of the architecture.
     pub(super) debian_arch: &'a str,
-    /// Folder that the paths of local sources are relative to.
-    pub(super) locals_base: &'a Path,
-    /// True if that folder was given and is not the default.
-    pub(super) is_base_given: bool,
 }
 
 impl SourceContext<'_> {
-    /// Returns the location of a source; a path on this machine is joined to its base folder. The
-    /// base folder of a location from the tree is `folder`, the tree's own, unless the user has
-    /// given one.
+    /// Returns the location of a source. A path in the tree's manifest is relative to `folder`, the
+    /// tree's own; any other path stays as it is.
     ///
     /// # Errors
     /// When the tree, or a file of a checkout, names a place on this machine outside of its own
     /// folder.
     fn place(
-        &self,
         name: &SourceName,
         kind: Kind,
         location: Given,
         folder: Option<&Path>,
     ) -> Result<String, Diagnostic> {
         let is_of_tree = location.origin.authority() == Authority::Tree;
-        let base = if is_of_tree && !self.is_base_given { folder } else { Some(self.locals_base) };
-        let below = |path: &str| base.unwrap_or(Path::new("")).join(path).display().to_string();
+        let base = folder.filter(|_| is_of_tree);
+        let below = |path: &str| match base {
+            Some(base) => base.join(path).display().to_string(),
+            None => path.to_owned(),
+        };
         if let Some(path) = place_on_this_machine(kind, &location.value) {
             let is_own = kind == Kind::Local && base.is_some() && leads_down(path);
             if is_of_tree && !is_own {
@@ -149,7 +146,7 @@ fn source(
         });
     };
     let folder = entry.and_then(|entry| entry.folder.as_deref());
-    let location = context.place(name, kind, location, folder)?;
+    let location = SourceContext::place(name, kind, location, folder)?;
     // The tree's reference and digest hold for the tree's location and version only.
     let changed = ["location", "version"].iter().any(|key| section.contains_key(*key));
     let of_tree = entry.filter(|_| !changed);

@@ -9,7 +9,8 @@ use crate::files::open_regular_here;
 /// Largest number of files and folders in one archive.
 const MOST_ENTRIES: usize = 250_000;
 
-/// Packs the files below `folder` into a tar archive, under a top folder called `top`.
+/// Packs the files below `folder` into a tar archive, under a top folder called `top`;
+/// at the top of the archive if `top` is empty.
 ///
 /// # Errors
 /// When a file can't be read or is not a regular file, and when the folder exceeds the limits on an
@@ -31,8 +32,10 @@ struct Packer {
 
 impl Packer {
     fn append_folder(&mut self, folder: &Path, name: &Path) -> io::Result<()> {
-        let mut header = tidy_header(tar::EntryType::Directory, 0o755);
-        self.archive.append_data(&mut header, name.join(""), io::empty())?;
+        if !name.as_os_str().is_empty() {
+            let mut header = tidy_header(tar::EntryType::Directory, 0o755);
+            self.archive.append_data(&mut header, name.join(""), io::empty())?;
+        }
         let mut entries: Vec<_> = fs::read_dir(folder)?.collect::<io::Result<_>>()?;
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {

@@ -1,6 +1,5 @@
 //! Takes sources that are files or folders of this machine.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,8 +17,54 @@ pub(super) fn take(source: &Source, folder: &Path) -> Result<PathBuf, FetchError
         }
         return Ok(path.to_owned());
     }
+    let top = top_of(&source.location).map_err(|reason| source.failed(reason))?;
     let target = folder.join("archive");
-    let top = path.file_name().map_or(source.name.as_str().into(), OsStr::to_string_lossy);
-    archive::pack_folder(path, &top, &target).map_err(|error| source.failed(error.to_string()))?;
+    archive::pack_folder(path, top, &target).map_err(|error| source.failed(error.to_string()))?;
     Ok(target)
+}
+
+/// Returns the folder in the archive that has the contents of a local folder: the part of its
+/// location after the last slash, as in kolla-build. It is empty if the location ends in `/` or
+/// `.`, and the contents are then at the top.
+fn top_of(location: &str) -> Result<&str, String> {
+    match location.rsplit('/').next().unwrap_or(location) {
+        "." => Ok(""),
+        ".." => {
+            Err("it ends in '..', which would be put beside the archive: write the folder's name"
+                .to_owned())
+        }
+        top => Ok(top),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_has_the_last_part_of_its_location_in_the_archive() {
+        for (location, expected) in [
+            ("a/b", "b"),
+            ("a/b/", ""),
+            ("a/b//", ""),
+            ("a//b", "b"),
+            ("/a", "a"),
+            ("a", "a"),
+            ("a/", ""),
+            (".", ""),
+            ("./", ""),
+            ("a/.", ""),
+            ("./a", "a"),
+            ("../a", "a"),
+            ("/", ""),
+            ("../", ""),
+            ("a/../", ""),
+            ("a/...", "..."),
+        ] {
+            assert_eq!(top_of(location).unwrap(), expected, "{location}");
+        }
+        for location in ["..", "a/.."] {
+            assert!(top_of(location).unwrap_err().contains("it ends in '..'"), "{location}");
+        }
+    }
 }

@@ -51,7 +51,9 @@ def main():
     engine.getEngineClient = lambda conf: client
     conf = cfg.ConfigOpts()
     with tempfile.TemporaryDirectory() as folder:
-        config.parse(conf, [*arguments, "--nobuildkit", "--work-dir", folder], prog="kolla-build")
+        has_buildkit = any(option.name == "buildkit" for option in config._CLI_OPTS)
+        arguments += ["--nobuildkit"] if has_buildkit else []
+        config.parse(conf, [*arguments, "--work-dir", folder], prog="kolla-build")
         worker = kolla_worker.KollaWorker(conf)
         worker.setup_working_dir()
         worker.find_dockerfiles()

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use jiff::civil::Date;
-use kiln::internals::image::ImageName;
+use kiln::internals::image::{ImageName, SourceName};
 use kiln::internals::settings::{Layers, Profiles, settle};
-use kiln::internals::source::{self, Pace};
+use kiln::internals::source::{self, Kind, Pace, Source};
 use kiln::internals::tree::Tree;
 
 use crate::oracle::Release;
@@ -18,7 +18,11 @@ use crate::oracle::Release;
 /// Entries of archives by image and archive, each with its name, type and size in bytes.
 type Listings = BTreeMap<String, BTreeMap<String, Vec<(String, String, u64)>>>;
 
-const RELEASE: &str = "23.0.0";
+/// Releases whose contexts are compared; earlier ones have no class for an engine to replace.
+const RELEASES: [&str; 3] = ["18.8.0", "20.6.0", "23.0.0"];
+
+/// Releases whose archives of local folders are compared.
+const ALL_RELEASES: [&str; 5] = ["9.4.0", "16.6.0", "18.8.0", "20.6.0", "23.0.0"];
 
 /// Images of the release that have a source and no plugins or additions.
 const IMAGES: [&str; 7] = [
@@ -162,7 +166,6 @@ fn without_git(mut listings: Listings) -> Listings {
 
 #[test]
 fn sources_lie_as_kolla_build_lays_them_out() {
-    let release = Release::install(RELEASE);
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let commit = make_repository(at);
@@ -179,6 +182,7 @@ fn sources_lie_as_kolla_build_lays_them_out() {
     };
     let [branch, tag, at_commit, archive_by_url, folder_here, archive_here, with_parts] = IMAGES;
     let text = [
+        format!("[DEFAULT]\nlocals_base = {}\n", at.display()),
         section(branch, "git", &bare, "stable/x"),
         section(tag, "git", &bare, "v1"),
         section(at_commit, "git", &bare, &commit),
@@ -189,14 +193,82 @@ fn sources_lie_as_kolla_build_lays_them_out() {
         section(&format!("{with_parts}-plugin-a"), "git", &bare, "v1"),
         section(&format!("{with_parts}-plugin-b"), "url", &url, ""),
         section(&format!("{with_parts}-additions-c"), "local", &thing, ""),
+        section(&format!("{with_parts}-plugin-e"), "local", "$locals_base/thing-1.0/", ""),
+        section(&format!("{with_parts}-additions-f"), "local", &format!("{thing}/sub/."), ""),
         section(&format!("{with_parts}-additions-d"), "local", "/nowhere", "")
             + "enabled = false\n",
     ];
     let config = at.join("build.conf");
     fs::write(&config, text.concat()).unwrap();
-    let (theirs, ours) =
-        (without_git(theirs(&release, &config)), without_git(ours(&release, &config)));
-    for image in IMAGES {
-        assert_eq!(ours[image], theirs[image], "{image}");
+    for release in RELEASES.map(Release::install) {
+        let (theirs, ours) =
+            (without_git(theirs(&release, &config)), without_git(ours(&release, &config)));
+        for image in IMAGES {
+            assert_eq!(ours[image], theirs[image], "{image} of {}", release.prefix.display());
+        }
     }
+}
+
+/// Returns the entries without the marks of the current folder, which mean nothing when an archive
+/// is unpacked.
+fn plain(entries: Vec<(String, String, u64)>) -> Vec<(String, String, u64)> {
+    let names = entries.into_iter().map(|(name, kind, size)| {
+        (name.strip_prefix("./").unwrap_or(&name).to_owned(), kind, size)
+    });
+    let mut plain: Vec<_> =
+        names.filter(|(name, ..)| !["", "."].contains(&name.as_str())).collect();
+    plain.sort();
+    plain
+}
+
+#[test]
+fn local_folders_are_packed_as_kolla_build_packs_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().display();
+    make_folder_and_archive(folder.path());
+    std::os::unix::fs::symlink("thing-1.0", folder.path().join("link")).unwrap();
+    std::os::unix::fs::symlink("setup.cfg", folder.path().join("thing-1.0/within")).unwrap();
+    fs::create_dir(folder.path().join("thing-1.0/empty")).unwrap();
+    let locations = [
+        format!("{at}/thing-1.0"),
+        format!("{at}/thing-1.0/"),
+        format!("{at}/thing-1.0//"),
+        format!("{at}//thing-1.0"),
+        format!("{at}/thing-1.0/."),
+        format!("{at}/thing-1.0/./"),
+        format!("{at}/./thing-1.0"),
+        format!("{at}/thing-1.0/sub/../"),
+        format!("{at}/link/"),
+        format!("{at}/link/."),
+        format!("{at}/thing-1.0/empty/"),
+        format!("{at}/thing-1.0.tar.gz"),
+    ];
+    for release in ALL_RELEASES.map(Release::install) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/local_sources.py");
+        let mut python = Command::new(release.prefix.join("bin/python"));
+        let theirs: BTreeMap<String, Vec<(String, String, u64)>> =
+            serde_json::from_str(&run(python.arg(script).args(&locations))).expect("JSON");
+        for location in &locations {
+            let ours = plain(packed(location));
+            assert_eq!(ours, plain(theirs[location].clone()), "{location}");
+        }
+    }
+}
+
+/// Returns the entries of the archive that Kiln makes of a local source.
+fn packed(location: &str) -> Vec<(String, String, u64)> {
+    let image = ImageName::new("x");
+    let own = Source {
+        name: SourceName::new("x").unwrap(),
+        kind: Kind::Local,
+        location: location.to_owned(),
+        reference: None,
+        digest: source::Digest::Unknown,
+    };
+    let sources = source::of_image(&image, &[own]);
+    let folder = tempfile::tempdir().unwrap();
+    let pace = Pace { silence: std::time::Duration::from_secs(60) };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let fetched = runtime.block_on(source::fetch(&image, &sources, folder.path(), pace)).unwrap();
+    listing(&fetched.files[0].file)
 }

@@ -249,7 +249,7 @@ fn companions(dest: &str) -> (&'static [(&'static str, &'static str)], &'static 
         "push_threads" => (&[("push", "true")], ""),
         "squash_cleanup" | "squash_tmp_dir" => (&[("squash", "true")], ""),
         "podman_base_url" => (&[("engine", "podman")], ""),
-        "locals_base" => (&[], "[some-image]\ntype = local\nlocation = there\n"),
+        "locals_base" => (&[], "[some-image]\ntype = local\nlocation = $locals_base/there\n"),
         _ => (&[], ""),
     }
 }
