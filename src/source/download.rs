@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt as _;
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, Url};
 use tokio::time::{Instant, timeout};
 
-use super::{FetchError, LARGEST, Pace, Source};
+use super::trusted_certificates::trusted_certificates;
+use super::{FetchError, LARGEST, Pace, Source, netrc};
 use crate::diagnostic::with_causes;
 use crate::tls;
 
@@ -40,16 +41,25 @@ pub(super) async fn download(
 /// Requests the file and returns the response, if its status is a success.
 async fn answer(source: &Source, pace: Pace) -> Result<Response, FetchError> {
     tls::install_provider();
-    let client = Client::builder()
+    let mut builder = Client::builder()
         .connect_timeout(pace.silence)
         .read_timeout(pace.silence)
         // The URL of the previous page may contain a token.
         .referer(false)
-        .redirect(Policy::custom(redirect))
-        .build()
-        .map_err(|error| source.failed(with_causes(&error)))?;
-    let response =
-        client.get(&source.location).send().await.map_err(|error| refuse(source, error))?;
+        .redirect(Policy::custom(redirect));
+    let trusted = trusted_certificates().map_err(|reason| source.failed(reason))?;
+    if let Some(certificates) = trusted {
+        builder = builder.tls_certs_only(certificates);
+    }
+    let client = builder.build().map_err(|error| source.failed(with_causes(&error)))?;
+    let mut request = client.get(&source.location);
+    // A login of the user's file replaces the one in the URL, as in Python's requests. No redirect
+    // to another host carries it on.
+    let url = Url::parse(&source.location).ok();
+    if let Some(login) = url.as_ref().and_then(Url::host_str).and_then(netrc::login_for) {
+        request = request.basic_auth(login.user, Some(login.password));
+    }
+    let response = request.send().await.map_err(|error| refuse(source, error))?;
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -81,8 +91,15 @@ fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 struct Refused(String);
 
 fn refuse(source: &Source, error: reqwest::Error) -> FetchError {
-    let is_final = error.is_builder() || error.is_redirect();
-    let reason = with_causes(&error.without_url());
+    let mut is_final = error.is_builder() || error.is_redirect();
+    let mut reason = with_causes(&error.without_url());
+    is_final |= reason.contains("invalid peer certificate");
+    // A CA that was made anew under the same name does not match the signature.
+    if ["UnknownIssuer", "BadSignature"].iter().any(|cause| reason.contains(cause)) {
+        reason.push_str(
+            " (the issuer of its certificate is not trusted: name the file of the CA in REQUESTS_CA_BUNDLE)",
+        );
+    }
     if is_final { source.failed(reason) } else { source.failed_for_now(reason) }
 }
 

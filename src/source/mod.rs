@@ -13,7 +13,9 @@ mod download;
 mod fetch;
 mod image_sources;
 mod local;
+mod netrc;
 mod pip;
+mod trusted_certificates;
 
 pub use bundle::bundled;
 pub use checkout::top_folder;

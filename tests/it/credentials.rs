@@ -355,7 +355,8 @@ fn files_for_podman_are_those_of_podman_push() {
         ".docker/config.json",
         ".dockercfg",
     ];
-    let table: &[(&[&str], &[(&str, &str)], &str)] = &[
+    type Variables = &'static [(&'static str, &'static str)];
+    let table: &[(&[&str], Variables, &str)] = &[
         (&[], &[], "run/containers/auth.json"),
         (&[], &[("REGISTRY_AUTH_FILE", "named.json")], "named.json"),
         (&[], &[("DOCKER_CONFIG", "docker")], "docker/config.json"),

@@ -618,6 +618,7 @@ fn redirect_from_tls_to_plain_http_is_refused() {
         let text = section("url", &format!("https://127.0.0.1:{port}/archive"), more);
         let mut command = build(&tree, &text, &["--retries", "0"]);
         command.env("SSL_CERT_FILE", authority.file());
+        command.env_remove("REQUESTS_CA_BUNDLE").env_remove("CURL_CA_BUNDLE");
         let reason = reason(Run::of(command));
         assert!(reason.contains("redirects from https to plain http"), "{reason}");
     }
@@ -637,6 +638,150 @@ fn redirect_carries_no_secret_to_another_host() {
     let head = format!("{:?}", asked[0]).to_ascii_lowercase();
     for telling in ["authorization", "referer", "open"] {
         assert!(!head.contains(telling), "{head}");
+    }
+}
+
+/// Returns a server that demands a login, and answers the right one with `reply`.
+fn guarded(login: &str, reply: impl Fn() -> Reply + Send + Sync + 'static) -> Server {
+    use base64::Engine as _;
+    let expected = base64::engine::general_purpose::STANDARD.encode(login);
+    Server::plain(move |request| {
+        let is_known = request.authorization() == format!("Basic {expected}");
+        if is_known { reply() } else { http::empty(401, "WWW-Authenticate: Basic realm=x\r\n") }
+    })
+}
+
+#[test]
+fn login_for_a_url_is_the_one_of_the_netrc_file() {
+    let archive = || Reply::Whole(200, String::new(), b"hello".to_vec());
+    let server = guarded("robot:planted pass", archive);
+    let home = tempfile::tempdir().unwrap();
+    let location = format!("http://127.0.0.1:{}/lib.tar.gz", server.port);
+    let with_user = format!("http://other:x@127.0.0.1:{}/lib.tar.gz", server.port);
+    let of_host = "machine 127.0.0.1 login robot password \"planted pass\"\n";
+    let table = [
+        (".netrc", of_host, "", &location, true),
+        ("_netrc", of_host, "", &location, true),
+        (".netrc", "default login robot password planted\\ pass", "", &location, true),
+        ("named", of_host, "named", &location, true),
+        // As in Python's requests, the file comes before the URL.
+        (".netrc", of_host, "", &with_user, true),
+        (".netrc", "machine localhost login robot password \"planted pass\"", "", &location, false),
+        (".netrc", of_host, "missing", &location, false),
+        ("unused", "", "", &location, false),
+    ];
+    for (name, text, named, location, is_fetched) in table {
+        for old in [".netrc", "_netrc", "named"] {
+            drop(fs::remove_file(home.path().join(old)));
+        }
+        fs::write(home.path().join(name), text).unwrap();
+        let tree = tree();
+        let mut command = build(&tree, &section("url", location, ""), &["--retries", "0"]);
+        command.env("HOME", home.path()).env_remove("NETRC");
+        if !named.is_empty() {
+            command.env("NETRC", home.path().join(named));
+        }
+        let run = Run::of(command);
+        assert!(!format!("{run:?}").contains("planted"), "{run:?}");
+        if is_fetched {
+            expect_fetched(&run);
+        } else {
+            assert!(reason(run).ends_with("the server says 401 Unauthorized"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn login_of_the_netrc_file_is_not_carried_to_another_host() {
+    let other = archive_server();
+    let target = format!("http://localhost:{}/archive", other.port);
+    let server = guarded("robot:s", move || redirect(&target));
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join(".netrc"), "machine 127.0.0.1 login robot password s").unwrap();
+    let location = format!("http://127.0.0.1:{}/lib.tar.gz", server.port);
+    let tree = tree();
+    let mut command = build(&tree, &section("url", &location, ""), &["--retries", "0"]);
+    command.env("HOME", home.path()).env_remove("NETRC");
+    expect_fetched(&Run::of(command));
+    assert_eq!(other.asked().len(), 1);
+    assert_eq!(other.asked()[0].authorization(), "");
+}
+
+#[test]
+fn certificate_of_a_url_is_trusted_by_the_variables_of_pythons_requests() {
+    let authority = Authority::default();
+    let port =
+        Server::with_tls(&authority, |_| Reply::Whole(200, String::new(), b"hello".to_vec())).port;
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(authority.file(), folder.path().join("0123abcd.0")).unwrap();
+    fs::write(folder.path().join("README"), "no certificate").unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    let other = Authority::default();
+    let cure = "name the file of the CA in REQUESTS_CA_BUNDLE)";
+    let (requests, curl) = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE");
+    let (file, folder, empty) = (authority.file(), folder.path().into(), empty.path().into());
+    type Variables<'a> = &'a [(&'static str, PathBuf)];
+    let table: [(Variables<'_>, Option<&str>); 9] = [
+        (&[(requests, file.clone())], None),
+        (&[(curl, file.clone())], None),
+        (&[(requests, folder)], None),
+        (&[(requests, "".into()), (curl, file.clone())], None),
+        (&[(requests, file.clone()), (curl, other.file())], None),
+        (&[(requests, other.file()), (curl, file)], Some(cure)),
+        (&[], Some(cure)),
+        (&[(requests, "/nonexistent/ca".into())], Some("REQUESTS_CA_BUNDLE names /nonexistent/ca")),
+        (&[(curl, empty)], Some("it has no certificate")),
+    ];
+    for (variables, refused) in table {
+        let text = section("url", &format!("https://localhost:{port}/lib.tar.gz"), "");
+        let tree = tree();
+        let retries = if refused.is_some() { "3" } else { "0" };
+        let mut command = build(&tree, &text, &["--retries", retries]);
+        for name in ["SSL_CERT_FILE", "SSL_CERT_DIR", requests, curl] {
+            command.env_remove(name);
+        }
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        let run = soon(command, 20);
+        match refused {
+            None => expect_fetched(&run),
+            Some(words) => {
+                let reason = reason(run);
+                assert!(reason.contains(words), "{variables:?}: {reason}");
+            }
+        }
+    }
+}
+
+#[test]
+fn local_source_is_where_its_location_says() {
+    let tree = tree();
+    for folder in ["near/lib", "base/lib"] {
+        tree.write(&format!("elsewhere/{folder}/file"), "x");
+    }
+    let at = tree.path().join("elsewhere");
+    let base = format!("[DEFAULT]\nlocals_base = {}/base\n", at.display());
+    for (locals_base, location, is_there) in [
+        ("", "near/lib", true),
+        ("", "./near/lib/", true),
+        ("", "$locals_base/near/lib", true),
+        ("locals_base = base", "$locals_base/lib", true),
+        ("locals_base = ./base/", "${locals_base}lib/", true),
+        (&*base, "$locals_base/lib", true),
+        (&*base, "near/lib", true),
+        ("locals_base = base", "lib", false),
+        (&*base, "lib", false),
+        ("", "near/lib/..", false),
+    ] {
+        let base = locals_base.trim_start_matches("[DEFAULT]\n");
+        let text = format!("[DEFAULT]\n{base}\n{}", section("local", location, ""));
+        let mut command = build(&tree, &text, &["--retries", "0"]);
+        command.current_dir(&at);
+        let run = Run::of(command);
+        if is_there {
+            expect_fetched(&run);
+        } else {
+            assert!(reason(run).starts_with("the source [app]"), "{location}");
+        }
     }
 }
 
