@@ -23,6 +23,7 @@ config.gen_all_source_opts = config.gen_all_user_opts = lambda: ()
 # What a text may be where not every text will do, and the profiles that every release has.
 TEXTS = {
     'docker_dir': [EMPTY_FOLDER],
+    'platform': ['linux/arm64', 'linux/arm/v$threads'],
     'podman_base_url': ['unix:///one', 'tcp://two:$threads'],
     'profile': ['infra', 'main'],
     'regex': ['^keystone', 'heat$'],
