@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::fingerprint::Digester;
-use crate::tree::TreeFile;
+use crate::tree::{FILE_MODE, TreeFile};
 
 /// Largest part of a file that is held while the file is read, in bytes.
 pub(super) const BLOCK: usize = 256 << 10;
@@ -13,8 +13,7 @@ pub(super) const BLOCK: usize = 256 << 10;
 /// when they are sent.
 const LARGEST_KEPT: usize = 64 << 10;
 
-/// Modes of a text, and of a folder that is created.
-const FILE_MODE: u32 = 0o644;
+/// Mode of a folder that is created.
 pub(super) const FOLDER_MODE: u32 = 0o755;
 
 /// Mode of a link, with its file type, so that no file has the same digest.

@@ -11,7 +11,7 @@ use super::content::{Content, FOLDER_MODE, Opened, digester_after, for_each_bloc
 use super::dockerignore::Patterns;
 use super::measured::{Entry, MeasuredContext};
 use crate::fingerprint::{FILE, Parts};
-use crate::tree::{ContextEntry, TreeFile};
+use crate::tree::{ContextEntry, TreeFile, above};
 
 /// Path of the Dockerfile within a context.
 pub const DOCKERFILE: &str = "Dockerfile";
@@ -129,7 +129,7 @@ impl Context {
     /// that are reduced to the executable bit.
     ///
     /// # Errors
-    /// Those of [`Context::parts`].
+    /// When a file of the tree can't be read; the error names it.
     pub fn parts_in_git(&self) -> io::Result<Parts> {
         let in_git = |mode: u32| match mode & 0o170_000 {
             0 if mode & 0o100 != 0 => 0o755,
@@ -144,19 +144,13 @@ impl Context {
         let sent = self.files.iter().filter(|(path, _)| is_sent(path));
         let filled = folders_above(sent.clone().map(|(path, _)| path.as_str()));
         let part = |(path, content): (&String, &Content)| {
-            if let Content::Folder(_) = content
-                && !has_folders
-            {
-                return None;
-            }
-            let measured = content.measure(&mut 0, as_mode).map_err(|error| in_file(path, &error));
-            let measured = match measured {
-                Ok(measured) => measured,
-                Err(error) => return Some(Err(error)),
-            };
-            self.part(path, content, &filled, measured.mode, measured.digest).map(Ok)
+            let measured = content.measure(&mut 0, as_mode);
+            let measured = measured.map_err(|error| in_file(path, &error))?;
+            Ok(self.part(path, content, &filled, measured.mode, measured.digest))
         };
-        sent.filter_map(part).collect()
+        sent.filter(|(_, content)| has_folders || !matches!(content, Content::Folder(_)))
+            .filter_map(|entry| part(entry).transpose())
+            .collect()
     }
 
     /// Returns the part for the entry at `path`, by its mode and its digest; `None` if it is a plain
@@ -210,16 +204,15 @@ impl Context {
             entries.insert(path, measure(path, content)?);
         }
         for folder in folders_above(entries.keys().copied()) {
-            match self.files.get(folder) {
-                Some(Content::Link(_)) => return Err(is_below_link(folder)),
+            let known = self.files.get(folder);
+            if let Some(Content::Link(_)) = known {
+                return Err(is_below_link(folder));
+            }
+            if !entries.contains_key(folder) {
                 // The folder itself may be ignored.
-                Some(known) if known.is_folder() && !entries.contains_key(folder) => {
-                    entries.insert(folder, measure(folder, known)?);
-                }
-                _ if !entries.contains_key(folder) => {
-                    entries.insert(folder, measure(folder, &Content::Required)?);
-                }
-                _ => {}
+                let content = known.filter(|known| known.is_folder());
+                let entry = measure(folder, content.unwrap_or(&Content::Required))?;
+                entries.insert(folder, entry);
             }
         }
         Ok(MeasuredContext::new(entries.into_values().collect(), parts))
@@ -274,7 +267,6 @@ fn patterns(file: &Content) -> io::Result<Patterns> {
 
 /// Returns the folders that contain these paths, without duplicates.
 fn folders_above<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
-    let above = |path: &'a str| path.match_indices('/').map(move |(end, _)| &path[..end]);
     paths.flat_map(above).collect()
 }
 

@@ -74,7 +74,7 @@ enum Content {
 }
 
 /// Permissions of a file that is not executable.
-const FILE_MODE: u32 = 0o644;
+pub const FILE_MODE: u32 = 0o644;
 
 /// Opened file of a tree.
 pub struct OpenFile {
@@ -548,7 +548,7 @@ pub enum ContextEntry {
 }
 
 /// Returns the folders that contain a path, from the uppermost.
-fn above(path: &str) -> impl Iterator<Item = &str> {
+pub fn above(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(end, _)| &path[..end])
 }
 
