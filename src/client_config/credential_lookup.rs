@@ -13,9 +13,6 @@ use super::credentials::{Credentials, CredentialsError};
 use super::{docker_auth, helper, podman_auth};
 use crate::files::{self, MOST_OF_CONFIGURATION};
 
-/// Name under which an engine has Docker Hub as its default registry.
-const HUB_URL: &str = "https://index.docker.io/v1/";
-
 /// Files with credentials, by priority.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialFiles {
@@ -42,7 +39,7 @@ impl CredentialFiles {
         if registry.is_empty() {
             return Ok(None);
         }
-        let registry = if registry == HUB_URL { "docker.io" } else { registry };
+        let registry = if registry == docker_auth::HUB_KEY { "docker.io" } else { registry };
         for file in &self.files {
             let failed = |reason| CredentialsError {
                 registry: registry.to_owned(),

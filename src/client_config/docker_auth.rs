@@ -4,8 +4,9 @@
 use super::auth_file::{AuthFile, Entry, Known, NOT_READABLE};
 use super::credentials::Credentials;
 
-/// Key of Docker Hub, whatever the name of the image says.
-const HUB_KEY: &str = "https://index.docker.io/v1/";
+/// Key of Docker Hub, whatever the name of the image says. An engine has the same name for its
+/// default registry.
+pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// Name by which BuildKit asks for Docker Hub. An image name may have it, too, and means the same
 /// registry then.
