@@ -167,10 +167,9 @@ fn axis(tree: &Tree, run: &RunSettings, settings: &AxisSettings) -> Diagnosed<Ax
         ..Axis::default()
     };
     for (name, (folder, context)) in images.contexts {
-        let sent = context.paths().map_err(|error| {
+        let mut paths = context.paths().map_err(|error| {
             Diagnostic::new(format!("the context of '{folder}' can't be read: {error}"))
         })?;
-        let mut paths = sent;
         if settings.install_type.fetches_sources {
             let sources = source::of_image(&name, &settings.sources);
             paths.extend(source::archives(&name, &sources));

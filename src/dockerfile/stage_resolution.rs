@@ -1,6 +1,6 @@
 //! Resolution of stages: which stage or image each `FROM`, `COPY --from` and `RUN --mount` means.
 //!
-//! It follows BuildKit's `dockerfile2llb`. Where BuildKit refuses a name that the classic builder
+//! The rules are those of BuildKit's `dockerfile2llb`. Where BuildKit refuses a name that the classic builder
 //! accepts, the classic builder's meaning is taken, since Kiln serves both.
 
 use std::collections::BTreeMap;

@@ -2,9 +2,9 @@
 //! that wait for a thread.
 //!
 //! Fetches have their own limit, so that no build thread waits for a download, and so do the
-//! contexts that wait, whose fetched files take room on the disk. Images that could be built now are fetched first. Images that wait
-//! for others may take half of the room: the other half is always left for the images that can free
-//! room by being built.
+//! contexts that wait, whose fetched files take room on the disk. Images that could be built now are
+//! fetched first. Images that wait for others may take half of the room: the other half is always
+//! left for the images that can free room by being built.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +19,8 @@ const FETCHES: usize = 4;
 
 /// Prefetch state of the images with sources, from the first fetch to the start of the last build.
 pub(super) struct Prefetch {
-    /// Largest number of images that are fetched and still wait for others. The limit for all images is
-    /// twice as large.
+    /// Largest number of images that are fetched and still wait for others. The limit for all images
+    /// is twice as large.
     room: usize,
     /// Images whose fetch has not begun, in the order in which they can be built.
     to_fetch: Vec<Index>,

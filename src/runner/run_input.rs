@@ -67,9 +67,8 @@ pub struct Backends<E> {
 pub(super) type Pull = (ImageRef, Option<String>);
 
 /// Returns the external images to pull before the builds, each for the platform of its `FROM` or
-/// that of the build, and those that are wanted for several
-/// platforms. An engine has only one image under a reference, so the latter are left to the builds,
-/// each of which gets its own.
+/// that of the build, and those that are wanted for several platforms. An engine has only one image
+/// under a reference, so the latter are left to the builds, each of which gets its own.
 pub fn bases(
     plan: &Plan<'_>,
     inputs: &BTreeMap<ImageName, BuildInput>,

@@ -94,7 +94,9 @@ impl Words<'_> {
         while self.text.next_if(|c| c.is_whitespace()).is_some() {}
         let mut word = String::new();
         let is_quoted = self.text.next_if_eq(&'"').is_some();
-        self.text.peek().filter(|_| !is_quoted).or(is_quoted.then_some(&'"'))?;
+        if !is_quoted && self.text.peek().is_none() {
+            return None;
+        }
         while let Some(c) = self.text.next() {
             match c {
                 '"' if is_quoted => return Some(word),
