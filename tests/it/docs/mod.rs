@@ -58,6 +58,7 @@ pages! {
     customizing: "docs/customizing.md", Nothing;
     debugging: "docs/debugging.md", Guide;
     distros: "docs/distros.md", Nothing;
+    dockerfiles: "docs/dockerfiles.md", Nothing;
     engines: "docs/engines.md", Guide;
     images: "docs/images.md", Nothing;
     kolla: "docs/kolla.md", Nothing;
