@@ -279,7 +279,8 @@ fn third_party_text_is_escaped() {
     assert_eq!(browser.evaluate("window.harmed ?? null"), json!(null));
     assert_eq!(browser.evaluate("document.querySelectorAll('img, script').length"), 2);
     let visible = hostile.map(|text| text.replace('\u{2028}', "\\u{2028}"));
-    assert_eq!(texts(&mut browser, "#warnings li")[1..], visible);
+    let warnings = visible.each_ref().map(|text| format!("debian:1: {text}"));
+    assert_eq!(texts(&mut browser, "#warnings li")[1..], warnings);
     assert_eq!(texts(&mut browser, "#panel .numbered span"), visible);
     let shown = texts(&mut browser, "#panel .text:not(.numbered) span");
     assert!(shown.ends_with(&visible), "{shown:?}");

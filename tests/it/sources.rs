@@ -811,7 +811,7 @@ fn local_sources_that_are_no_files_are_refused() {
     fs::create_dir(at("folder")).unwrap();
     pipe(&at("folder/pipe"));
     std::os::unix::fs::symlink("pipe", at("link")).unwrap();
-    fs::File::create(at("huge")).unwrap().set_len(3 << 30).unwrap();
+    fs::File::create(at("huge")).unwrap().set_len(9 << 30).unwrap();
     for (place, told) in [
         (at("pipe"), "it is a pipe"),
         (at("link"), "it is a pipe"),

@@ -322,7 +322,10 @@ fn local_sources_of_a_tree_lie_in_the_tree_or_where_the_user_says() {
     assert_eq!(affected(&[]), "");
     tree.write("part/file", "changed\n");
     assert_eq!(affected(&[]), "app: source app changed\n");
-    assert_eq!(affected(&["--locals-base", "."]), "");
+    assert_eq!(affected(&["--locals-base", "."]), "app: source app changed\n");
+    let own = elsewhere.path().join("own.conf").display().to_string();
+    fs::write(&own, "[app]\ntype = local\nlocation = part\n").unwrap();
+    assert_eq!(affected(&["--config-file", &own]), "");
 }
 
 /// Checkout with a tree and a `build.conf` of these lines, and a folder beside it.
