@@ -55,7 +55,7 @@ fn uses(image: &Image, images: &[Image], by_reference: &BTreeMap<&ImageRef, Inde
             image: reference.image.clone(),
             sibling: sibling(&reference.image),
             via: reference.via,
-            platform: reference.platform.clone().filter(|platform| *platform != image.target),
+            platform: reference.platform.as_ref().filter(|of| **of != image.target).cloned(),
             is_part,
         };
         let base = named.sibling.filter(|_| reference.via == Via::From);

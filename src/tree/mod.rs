@@ -469,42 +469,37 @@ impl Tree {
     /// A link is a part of the context as a link, unless it leads from the folder to another place
     /// in the tree: then it stands for the file or folder there. In the tree of a kolla-build, which
     /// replaces all links so, this is true for links within the folder, too.
-    pub fn context(&self, folder: &ImageFolder) -> BTreeMap<String, ContextEntry> {
+    pub fn context(&self, folder: &ImageFolder) -> Vec<(String, ContextEntry)> {
         let below = format!("{}/", folder.path);
         let within = |path: &'_ String| path.strip_prefix(&below).map(str::to_owned);
-        let others = self.others.range(below.clone()..);
-        let mut entries = BTreeMap::new();
-        for (path, other) in others {
+        let (mut entries, mut links) = (Vec::new(), BTreeSet::new());
+        for (path, other) in self.others.range(below.clone()..) {
             let Some(path) = within(path) else { break };
-            if above(&path).any(|above| matches!(entries.get(above), Some(ContextEntry::Link(_)))) {
+            if is_below_one_of(&links, &path) {
                 continue;
             }
             match other {
                 Other::Folder { mode } => {
                     let template = format!("{below}{path}/{}", Language::Tera.template());
                     if !self.shown.files.contains_key(&template) {
-                        entries.insert(path, ContextEntry::Folder(*mode));
+                        entries.push((path, ContextEntry::Folder(*mode)));
                     }
                 }
                 Other::Link { target, obstacle } => {
                     let is_kept = obstacle.is_some()
                         || self.release.is_none() && stays_or_is_absolute(&path, target);
                     if is_kept {
-                        entries.insert(path, ContextEntry::Link(target.clone()));
+                        links.insert(path.clone());
+                        entries.push((path, ContextEntry::Link(target.clone())));
                     }
                 }
             }
         }
-        let links: BTreeSet<String> = entries
-            .iter()
-            .filter(|(_, entry)| matches!(entry, ContextEntry::Link(_)))
-            .map(|(path, _)| path.clone())
-            .collect();
         for (path, file) in self.shown.files.range(below.clone()..) {
             let Some(path) = within(path) else { break };
-            let is_at_link = links.contains(&path) || above(&path).any(|up| links.contains(up));
+            let is_at_link = links.contains(&path) || is_below_one_of(&links, &path);
             if path != Language::Tera.template() && !is_at_link {
-                entries.insert(path, ContextEntry::File(file.clone()));
+                entries.push((path, ContextEntry::File(file.clone())));
             }
         }
         entries
@@ -545,6 +540,11 @@ pub enum ContextEntry {
     Folder(u32),
     /// Symbolic link to this target.
     Link(String),
+}
+
+/// Returns true if a path is below one of the `links`.
+fn is_below_one_of(links: &BTreeSet<String>, path: &str) -> bool {
+    !links.is_empty() && above(path).any(|above| links.contains(above))
 }
 
 /// Returns the folders that contain a path, from the uppermost.
@@ -684,6 +684,11 @@ mod tests {
         root
     }
 
+    /// Returns the build context of an image by path.
+    fn context(tree: &Tree, folder: &ImageFolder) -> BTreeMap<String, ContextEntry> {
+        tree.context(folder).into_iter().collect()
+    }
+
     #[test]
     fn images_and_their_contexts_are_found() {
         let root = small_tree();
@@ -691,7 +696,7 @@ mod tests {
         let images = tree.images().unwrap();
         let names: Vec<_> = images.iter().map(|i| (i.name.as_str(), i.path.as_str())).collect();
         assert_eq!(names, [("base", "base"), ("app", "group/app"), ("app-two", "group/app-two")]);
-        let context: Vec<_> = tree.context(&images[1]).into_keys().collect();
+        let context: Vec<_> = context(&tree, &images[1]).into_keys().collect();
         assert_eq!(context, ["etc", "etc/app.conf"]);
         assert_eq!(tree.templates().unwrap().len(), 4);
         assert_eq!(tree.profiles().unwrap()["all"], ".\n");
@@ -753,7 +758,7 @@ mod tests {
     fn shown_others(tree: &Tree) -> Vec<String> {
         let images = tree.images().unwrap();
         let app = images.iter().find(|image| image.name.as_str() == "app").unwrap();
-        let shown = tree.context(app).into_iter().filter_map(|(path, entry)| match entry {
+        let shown = context(tree, app).into_iter().filter_map(|(path, entry)| match entry {
             ContextEntry::File(_) => None,
             ContextEntry::Folder(mode) => Some(format!("{path} {mode:o}")),
             ContextEntry::Link(target) => Some(format!("{path} -> {target}")),
@@ -791,7 +796,7 @@ mod tests {
             ]
         );
         let images = tree.images().unwrap();
-        let context = tree.context(images.iter().find(|i| i.path == "group/app").unwrap());
+        let context = context(&tree, images.iter().find(|i| i.path == "group/app").unwrap());
         assert!(context.contains_key("component"));
         assert!(!context.keys().any(|path| path.starts_with("settings/")), "{context:?}");
     }
@@ -885,7 +890,7 @@ mod tests {
         write(root.path(), "base/large", &"x".repeat(50 << 20));
         let tree = Tree::open(root.path(), None).unwrap();
         assert_eq!(tree.templates().unwrap()["components.tera"].len(), length);
-        let context = tree.context(&tree.images().unwrap()[0]);
+        let context = context(&tree, &tree.images().unwrap()[0]);
         let ContextEntry::File(large) = &context["large"] else { panic!("{context:?}") };
         assert_eq!(large.read().unwrap().len(), 50 << 20);
 

@@ -5,6 +5,7 @@
 //! reason, and is an error only if it is no part of a build context.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, FileType};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,14 @@ pub(super) struct Walked {
     pub(super) others: Others,
 }
 
+/// Entries that were found so far, in the order of the walk. Maps are only made of the whole: to add
+/// one entry after the other to a map of a large tree takes long.
+#[derive(Default)]
+struct Found {
+    files: Vec<(String, TreeFile)>,
+    others: Vec<(String, Other)>,
+}
+
 /// Returns all entries below `folder`.
 pub(super) fn walk(folder: &Path) -> Result<Walked> {
     walk_up_to(MOST_ENTRIES, folder)
@@ -51,21 +60,21 @@ pub(super) fn walk_up_to(most: usize, folder: &Path) -> Result<Walked> {
     let root = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
     let listed = entries(folder)?;
     let walk = Walk { folder, root: &root, most, seen: AtomicUsize::new(0) };
-    let top = Above { path: folder, real: &root, above: None };
-    let parts: Vec<Result<Walked>> = listed
-        .par_iter()
+    let top = Above { path: folder, name: "", real: &root, above: None };
+    let parts: Vec<Result<Found>> = listed
+        .into_par_iter()
         .map(|(path, kind)| {
-            let mut found = Walked::default();
-            walk.visit(path.clone(), *kind, &top, &mut found).map(|()| found)
+            let mut found = Found::default();
+            walk.visit(path, kind, &top, &mut found).map(|()| found)
         })
         .collect();
-    let mut all = Walked::default();
-    for part in parts {
-        let part = part?;
-        all.files.extend(part.files);
-        all.others.extend(part.others);
-    }
-    Ok(all)
+    let parts: Vec<Found> = parts.into_iter().collect::<Result<_>>()?;
+    let (files, others): (Vec<_>, Vec<_>) =
+        parts.into_iter().map(|part| (part.files, part.others)).unzip();
+    Ok(Walked {
+        files: files.into_iter().flatten().collect(),
+        others: others.into_iter().flatten().collect(),
+    })
 }
 
 /// Returns the paths in a folder with their kinds.
@@ -92,6 +101,8 @@ struct Walk<'a> {
 /// Folder that is being visited, and those above it.
 struct Above<'a> {
     path: &'a Path,
+    /// Path relative to the root; empty for the root.
+    name: &'a str,
     /// Canonical path.
     real: &'a Path,
     above: Option<&'a Above<'a>>,
@@ -113,44 +124,46 @@ impl Walk<'_> {
         path: PathBuf,
         kind: FileType,
         above: &Above<'_>,
-        found: &mut Walked,
+        found: &mut Found,
     ) -> Result<()> {
         if self.seen.fetch_add(1, Ordering::Relaxed) >= self.most {
             return Err(self.too_many());
         }
+        if !(kind.is_symlink() || kind.is_file() || kind.is_dir()) {
+            return Ok(());
+        }
+        let name = self.name(&path, above)?;
         if kind.is_symlink() {
-            return self.visit_link(path, above, found);
+            return self.visit_link(path, name, above, found);
         }
         if kind.is_file() {
-            let name = self.name(&path)?;
-            found.files.insert(name, TreeFile { content: Content::Disk(path), mode: None });
-        } else if kind.is_dir() {
+            found.files.push((name, TreeFile { content: Content::Disk(path), mode: None }));
+        } else {
             let metadata =
                 fs::symlink_metadata(&path).map_err(|error| unreadable(&path, &error))?;
             let mode = sent_mode(metadata.permissions().mode(), true);
-            found.others.insert(self.name(&path)?, Other::Folder { mode });
-            let name = path.file_name().unwrap_or_default();
-            self.visit_all(&path, &above.real.join(name), above, found)?;
+            let real = above.real.join(path.file_name().unwrap_or_default());
+            let here = Above { path: &path, name: &name, real: &real, above: Some(above) };
+            self.visit_all(&here, found)?;
+            found.others.push((name, Other::Folder { mode }));
         }
         Ok(())
     }
 
-    fn visit_all(
+    fn visit_all(&self, here: &Above<'_>, found: &mut Found) -> Result<()> {
+        for (path, kind) in entries(here.path)? {
+            self.visit(path, kind, here, found)?;
+        }
+        Ok(())
+    }
+
+    fn visit_link(
         &self,
-        path: &Path,
-        real: &Path,
+        path: PathBuf,
+        name: String,
         above: &Above<'_>,
-        found: &mut Walked,
+        found: &mut Found,
     ) -> Result<()> {
-        let here = Above { path, real, above: Some(above) };
-        for (path, kind) in entries(path)? {
-            self.visit(path, kind, &here, found)?;
-        }
-        Ok(())
-    }
-
-    fn visit_link(&self, path: PathBuf, above: &Above<'_>, found: &mut Walked) -> Result<()> {
-        let name = self.name(&path)?;
         let target = fs::read_link(&path).map_err(|error| unreadable(&path, &error))?;
         let target = target.into_os_string().into_string().map_err(|_| {
             Diagnostic::new(format!("the target of the link '{}' is not UTF-8", path.display()))
@@ -162,12 +175,13 @@ impl Walk<'_> {
         {
             return Err(obstacle.clone().into());
         }
-        found.others.insert(name.clone(), Other::Link { target, obstacle });
+        found.others.push((name.clone(), Other::Link { target, obstacle }));
         let Ok((real, kind)) = followed else { return Ok(()) };
         if kind.is_dir() {
-            self.visit_all(&path, &real, above, found)?;
+            let here = Above { path: &path, name: &name, real: &real, above: Some(above) };
+            self.visit_all(&here, found)?;
         } else if kind.is_file() {
-            found.files.insert(name, TreeFile { content: Content::Disk(path), mode: None });
+            found.files.push((name, TreeFile { content: Content::Disk(path), mode: None }));
         }
         Ok(())
     }
@@ -198,15 +212,15 @@ impl Walk<'_> {
         Ok((target, metadata.file_type()))
     }
 
-    /// Returns the path of an entry relative to the folder.
-    fn name(&self, path: &Path) -> Result<String> {
-        let relative = path.strip_prefix(self.folder).expect("walked from the folder");
-        let name = relative.to_str().ok_or_else(|| {
-            let message = format!("the name of '{}' is not UTF-8", relative.display());
-            Diagnostic::new(message)
+    /// Returns the path of an entry of the folder `above` relative to the root.
+    fn name(&self, path: &Path, above: &Above<'_>) -> Result<String> {
+        let Some(own) = path.file_name().and_then(OsStr::to_str) else {
+            let shown = path.strip_prefix(self.folder).unwrap_or(path).display();
+            return Err(Diagnostic::new(format!("the name of '{shown}' is not UTF-8"))
                 .help("Kiln can't send such a name to an engine: rename the file")
-        })?;
-        Ok(name.to_owned())
+                .into());
+        };
+        Ok(if above.name.is_empty() { own.to_owned() } else { format!("{}/{own}", above.name) })
     }
 
     fn too_many(&self) -> Diagnostics {
