@@ -1,7 +1,7 @@
 //! Resolution of stages: which stage or image each `FROM`, `COPY --from` and `RUN --mount` means.
 //!
-//! The rules are those of BuildKit's `dockerfile2llb`. Where BuildKit refuses a name that the classic builder
-//! accepts, the classic builder's meaning is taken, since Kiln serves both.
+//! The rules are those of BuildKit's `dockerfile2llb`. Where BuildKit refuses a name that the classic
+//! builder accepts, the classic builder's meaning is taken, since Kiln serves both.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -94,17 +94,23 @@ pub(super) fn resolve(
     Ok(in_order(resolver.read))
 }
 
-/// Returns a Dockerfile with its references in the order of the text.
+/// Returns a Dockerfile with its references in the order of the text, in no more memory than they
+/// need: a large tree has thousands of Dockerfiles.
 fn in_order(mut read: Dockerfile) -> Dockerfile {
-    let mut order: Vec<usize> = (0..read.references.len()).collect();
-    order.sort_by_key(|index| read.references[*index].span.start);
-    let position = |old: usize| order.iter().position(|index| *index == old).unwrap_or(old);
+    let mut ordered: Vec<(usize, Reference)> = read.references.into_iter().enumerate().collect();
+    ordered.sort_by_key(|(_, reference)| reference.span.start);
+    let mut position = vec![0; ordered.len()];
+    for (new, (old, _)) in ordered.iter().enumerate() {
+        position[*old] = new;
+    }
     for stage in &mut read.stages {
         if let StageBase::Image(index) = &mut stage.base {
-            *index = position(*index);
+            *index = position[*index];
         }
     }
-    read.references = order.iter().map(|index| read.references[*index].clone()).collect();
+    read.references = ordered.into_iter().map(|(_, reference)| reference).collect();
+    read.references.shrink_to_fit();
+    read.stages.shrink_to_fit();
     read
 }
 

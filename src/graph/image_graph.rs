@@ -432,7 +432,7 @@ pub(crate) mod tests {
                 template: format!("{name}/Dockerfile.tera"),
                 dockerfile: dockerfile::parse(&text, &dockerfile::ReadingInput::default()).unwrap(),
                 text: text.into(),
-                target: Platform::of_host(),
+                target: Platform::of_host().into(),
                 builds_all_stages: false,
             }
         });

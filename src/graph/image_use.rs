@@ -49,13 +49,13 @@ pub(super) fn uses_of_all(
 /// the triggers of its bases name.
 fn uses(image: &Image, images: &[Image], by_reference: &BTreeMap<&ImageRef, Index>) -> Vec<Use> {
     let sibling = |reference: &ImageRef| by_reference.get(reference).copied();
-    let mut found = Vec::new();
+    let mut found = Vec::with_capacity(image.dockerfile.references.len());
     for (reference, is_part) in image.resolved_references() {
         let named = Use {
             image: reference.image.clone(),
             sibling: sibling(&reference.image),
             via: reference.via,
-            platform: reference.platform.as_ref().filter(|of| **of != image.target).cloned(),
+            platform: reference.platform.as_ref().filter(|of| **of != *image.target).cloned(),
             is_part,
         };
         let base = named.sibling.filter(|_| reference.via == Via::From);

@@ -25,7 +25,7 @@ pub struct Image {
     /// Parsed Dockerfile, with its references.
     pub dockerfile: Dockerfile,
     /// Platform that it is built for.
-    pub target: Platform,
+    pub target: Arc<Platform>,
     /// True if its builder builds every stage, and not only those that the last one needs.
     pub builds_all_stages: bool,
 }

@@ -642,7 +642,7 @@ fn for_two_platforms() -> Graph {
             &crate::dockerfile::ReadingInput::default(),
         )
         .unwrap(),
-        target: crate::image::Platform::of_host(),
+        target: crate::image::Platform::of_host().into(),
         builds_all_stages: false,
     });
     Graph::new(images.to_vec()).unwrap()

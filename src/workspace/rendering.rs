@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dockerfile::{self, ReadingInput};
 use crate::graph;
-use crate::image::{ImageName, Naming};
+use crate::image::{ImageName, Naming, Platform};
 use crate::settings::{AxisSettings, RunSettings};
 use crate::template::{self, Rendered};
 use crate::tree::{ImageFolder, Language, Tree, TreeFile};
@@ -172,23 +172,26 @@ struct Reader<'a> {
     settings: &'a AxisSettings,
     naming: Arc<Naming>,
     input: ReadingInput,
+    target: Arc<Platform>,
     builds_all_stages: bool,
 }
 
 impl<'a> Reader<'a> {
     fn new(tree: &'a Tree, settings: &'a AxisSettings, builder: &BuilderTraits) -> Self {
+        let input = builder.reading_input(settings);
         Self {
             tree,
             settings,
             naming: Arc::new(settings.naming.clone()),
-            input: builder.reading_input(settings),
+            target: Arc::new(input.target.clone()),
+            input,
             builds_all_stages: builder.builds_all_stages,
         }
     }
 
     /// Returns a rendered image with its names and its parsed Dockerfile.
     fn image(&self, rendered: &WithBuildDate) -> Result<graph::Image> {
-        let Self { tree, settings, naming, input, builds_all_stages } = self;
+        let Self { tree, settings, naming, input, target, builds_all_stages } = self;
         let name = &rendered.folder.name;
         let template = tree.display_path(&rendered.folder.template());
         let named = |naming: &Naming| {
@@ -214,7 +217,7 @@ impl<'a> Reader<'a> {
             template,
             text: Arc::clone(&rendered.text),
             dockerfile,
-            target: input.target.clone(),
+            target: target.clone(),
             builds_all_stages: *builds_all_stages,
         })
     }
