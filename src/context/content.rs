@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::fingerprint::Digester;
-use crate::tree::{FILE_MODE, TreeFile};
+use crate::tree::{FILE_MODE, TreeFile, TreeFolder};
 
 /// Largest part of a file that is held while the file is read, in bytes.
 pub(super) const BLOCK: usize = 256 << 10;
@@ -28,8 +28,8 @@ pub(super) enum Content {
     Fetched(TreeFile, String),
     /// Folder that an instruction requires.
     Required,
-    /// Folder of the tree, with its mode.
-    Folder(u32),
+    /// Folder of the tree.
+    Folder(TreeFolder),
     /// Link to this target.
     Link(String),
 }
@@ -66,7 +66,7 @@ impl Content {
                 Ok(Opened { reader: file.content, size: file.size, mode: file.mode })
             }
             Self::Required => Ok(Opened::empty(FOLDER_MODE)),
-            Self::Folder(mode) => Ok(Opened::empty(*mode)),
+            Self::Folder(folder) => Ok(Opened::empty(folder.mode()?)),
             Self::Link(target) => {
                 let reader = Box::new(io::Cursor::new(target.clone().into_bytes()));
                 Ok(Opened { reader, size: target.len() as u64, mode: LINK_MODE })

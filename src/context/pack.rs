@@ -42,7 +42,7 @@ impl Context {
     ) -> Self {
         let entries = entries.into_iter().map(|(path, entry)| match entry {
             ContextEntry::File(file) => (path, Content::File(file)),
-            ContextEntry::Folder(mode) => (path, Content::Folder(mode)),
+            ContextEntry::Folder(folder) => (path, Content::Folder(folder)),
             ContextEntry::Link(target) => (path, Content::Link(target)),
         });
         let mut files: BTreeMap<_, _> = entries.collect();
@@ -163,8 +163,8 @@ impl Context {
         mode: u32,
         digest: String,
     ) -> Option<(String, String)> {
-        if let Content::Folder(mode) = content {
-            let is_plain = *mode == FOLDER_MODE && filled.contains(path);
+        if let Content::Folder(_) = content {
+            let is_plain = mode == FOLDER_MODE && filled.contains(path);
             return (!is_plain).then(|| (format!("{FILE}{path}/"), digest));
         }
         Some(match &self.known_as {
@@ -233,9 +233,9 @@ impl Context {
             let target = folder.join(path);
             let mut write = || match content {
                 Content::Required => make(&target),
-                Content::Folder(mode) => {
+                Content::Folder(folder) => {
                     make(&target)?;
-                    match *mode {
+                    match folder.mode()? {
                         FOLDER_MODE => Ok(()),
                         mode => fs::set_permissions(&target, fs::Permissions::from_mode(mode)),
                     }
@@ -317,7 +317,7 @@ fn write_file(path: &Path, Opened { reader, size, mode }: Opened) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Tree;
+    use crate::tree::{Tree, TreeFolder};
 
     /// Returns the archive of a context.
     fn archive(context: &Context) -> io::Result<Vec<u8>> {
@@ -406,12 +406,15 @@ mod tests {
         let link = |target: &str| ContextEntry::Link(target.to_owned());
         let file = || ContextEntry::File(TreeFile::of_text("b".to_owned()));
         let plain = parts(&[("a/b", file())]);
-        let known = parts(&[("a", ContextEntry::Folder(0o755)), ("a/b", file())]);
+        let known =
+            parts(&[("a", ContextEntry::Folder(TreeFolder::WithMode(0o755))), ("a/b", file())]);
         assert_eq!(known, plain, "a plain folder with a file changes nothing");
-        let closed = parts(&[("a", ContextEntry::Folder(0o700)), ("a/b", file())]);
+        let closed =
+            parts(&[("a", ContextEntry::Folder(TreeFolder::WithMode(0o700))), ("a/b", file())]);
         assert_eq!(closed.0.keys().collect::<Vec<_>>(), ["Dockerfile", "file a/", "file a/b"]);
         assert_eq!(closed.1, plain.1, "git does not know modes of folders");
-        let empty = parts(&[("a/b", file()), ("empty", ContextEntry::Folder(0o755))]);
+        let empty =
+            parts(&[("a/b", file()), ("empty", ContextEntry::Folder(TreeFolder::WithMode(0o755)))]);
         assert!(empty.0.contains_key("file empty/"));
         assert_eq!(empty.1, plain.1, "git does not know empty folders");
         let linked = [parts(&[("a", link("x"))]), parts(&[("a", link("y"))])];
@@ -430,8 +433,8 @@ mod tests {
             "FROM x".into(),
             [
                 ("a/gone".to_owned(), ContextEntry::Link("/no/where".to_owned())),
-                ("a".to_owned(), ContextEntry::Folder(0o750)),
-                ("empty".to_owned(), ContextEntry::Folder(0o755)),
+                ("a".to_owned(), ContextEntry::Folder(TreeFolder::WithMode(0o750))),
+                ("empty".to_owned(), ContextEntry::Folder(TreeFolder::WithMode(0o755))),
             ],
         );
         let out = root.path().join("out");

@@ -17,6 +17,7 @@ mod shipped;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{self, Cursor, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -327,7 +328,7 @@ impl Tree {
         for (path, other) in &others {
             match other {
                 // The folder takes the place of a link.
-                Other::Folder { .. } => {
+                Other::Folder(_) => {
                     self.others.remove(path);
                 }
                 Other::Link { .. } => {
@@ -479,10 +480,10 @@ impl Tree {
                 continue;
             }
             match other {
-                Other::Folder { mode } => {
+                Other::Folder(folder) => {
                     let template = format!("{below}{path}/{}", Language::Tera.template());
                     if !self.shown.files.contains_key(&template) {
-                        entries.push((path, ContextEntry::Folder(*mode)));
+                        entries.push((path, ContextEntry::Folder(folder.clone())));
                     }
                 }
                 Other::Link { target, obstacle } => {
@@ -531,13 +532,39 @@ impl Tree {
     }
 }
 
+/// Folder of a tree. Its permissions are only read if they are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TreeFolder {
+    /// Folder at this path.
+    OnDisk(PathBuf),
+    /// Folder with these permissions.
+    #[cfg(test)]
+    WithMode(u32),
+}
+
+impl TreeFolder {
+    /// Returns the permissions that an engine gets.
+    ///
+    /// # Errors
+    /// When the folder on disk can't be read.
+    pub fn mode(&self) -> io::Result<u32> {
+        match self {
+            Self::OnDisk(path) => {
+                Ok(sent_mode(fs::symlink_metadata(path)?.permissions().mode(), true))
+            }
+            #[cfg(test)]
+            Self::WithMode(mode) => Ok(*mode),
+        }
+    }
+}
+
 /// Entry of a build context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContextEntry {
     /// File.
     File(TreeFile),
-    /// Folder with these permissions.
-    Folder(u32),
+    /// Folder.
+    Folder(TreeFolder),
     /// Symbolic link to this target.
     Link(String),
 }
@@ -760,7 +787,7 @@ mod tests {
         let app = images.iter().find(|image| image.name.as_str() == "app").unwrap();
         let shown = context(tree, app).into_iter().filter_map(|(path, entry)| match entry {
             ContextEntry::File(_) => None,
-            ContextEntry::Folder(mode) => Some(format!("{path} {mode:o}")),
+            ContextEntry::Folder(folder) => Some(format!("{path} {:o}", folder.mode().unwrap())),
             ContextEntry::Link(target) => Some(format!("{path} -> {target}")),
         });
         shown.collect()

@@ -5,15 +5,14 @@
 //! reason, and is an error only if it is no part of a build context.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Content, FILE_NAME, Files, Language, TERA_SUFFIX, TreeFile, sent_mode, unreadable};
+use super::{Content, FILE_NAME, Files, Language, TERA_SUFFIX, TreeFile, TreeFolder, unreadable};
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 
 /// Largest number of files and folders of a tree: a hundred times that of large trees. Links
@@ -23,9 +22,7 @@ const MOST_ENTRIES: usize = 200_000;
 /// Entry of a folder that is not a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Other {
-    Folder {
-        mode: u32,
-    },
+    Folder(TreeFolder),
     /// Symbolic link, with the reason if it is not followed.
     Link {
         target: String,
@@ -60,12 +57,12 @@ pub(super) fn walk_up_to(most: usize, folder: &Path) -> Result<Walked> {
     let root = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
     let listed = entries(folder)?;
     let walk = Walk { folder, root: &root, most, seen: AtomicUsize::new(0) };
-    let top = Above { path: folder, name: "", real: &root, above: None };
+    let top = Above { path: folder, name: "", real: Some(&root), above: None };
     let parts: Vec<Result<Found>> = listed
         .into_par_iter()
-        .map(|(path, kind)| {
+        .map(|(name, kind)| {
             let mut found = Found::default();
-            walk.visit(path, kind, &top, &mut found).map(|()| found)
+            walk.visit(&name, kind, &top, &mut found).map(|()| found)
         })
         .collect();
     let parts: Vec<Found> = parts.into_iter().collect::<Result<_>>()?;
@@ -77,11 +74,11 @@ pub(super) fn walk_up_to(most: usize, folder: &Path) -> Result<Walked> {
     })
 }
 
-/// Returns the paths in a folder with their kinds.
-fn entries(folder: &Path) -> Result<Vec<(PathBuf, FileType)>> {
+/// Returns the names in a folder with their kinds.
+fn entries(folder: &Path) -> Result<Vec<(OsString, FileType)>> {
     let entries = fs::read_dir(folder).and_then(|entries| {
         entries
-            .map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))))
+            .map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))))
             .collect()
     });
     Ok(entries.map_err(|error| unreadable(folder, &error))?)
@@ -103,25 +100,36 @@ struct Above<'a> {
     path: &'a Path,
     /// Path relative to the root; empty for the root.
     name: &'a str,
-    /// Canonical path.
-    real: &'a Path,
+    /// Canonical path, if the folder is the root or was reached by a link.
+    real: Option<&'a Path>,
     above: Option<&'a Above<'a>>,
 }
 
 impl Above<'_> {
+    /// Returns the path of this folder or of one above it whose canonical path is `real`.
     fn find(&self, real: &Path) -> Option<&Path> {
-        if self.real == real {
+        if self.canonical() == real {
             return Some(self.path);
         }
         self.above.and_then(|above| above.find(real))
     }
+
+    fn canonical(&self) -> PathBuf {
+        match (self.real, self.above) {
+            (Some(real), _) => real.to_owned(),
+            (None, Some(above)) => {
+                above.canonical().join(self.path.file_name().unwrap_or_default())
+            }
+            (None, None) => self.path.to_owned(),
+        }
+    }
 }
 
 impl Walk<'_> {
-    /// Adds what is at `path`, in the folder `above`.
+    /// Adds the entry called `own` of the folder `above`.
     fn visit(
         &self,
-        path: PathBuf,
+        own: &OsStr,
         kind: FileType,
         above: &Above<'_>,
         found: &mut Found,
@@ -132,27 +140,23 @@ impl Walk<'_> {
         if !(kind.is_symlink() || kind.is_file() || kind.is_dir()) {
             return Ok(());
         }
-        let name = self.name(&path, above)?;
+        let (path, name) = (above.path.join(own), self.name(own, above)?);
         if kind.is_symlink() {
             return self.visit_link(path, name, above, found);
         }
         if kind.is_file() {
             found.files.push((name, TreeFile { content: Content::Disk(path), mode: None }));
         } else {
-            let metadata =
-                fs::symlink_metadata(&path).map_err(|error| unreadable(&path, &error))?;
-            let mode = sent_mode(metadata.permissions().mode(), true);
-            let real = above.real.join(path.file_name().unwrap_or_default());
-            let here = Above { path: &path, name: &name, real: &real, above: Some(above) };
+            let here = Above { path: &path, name: &name, real: None, above: Some(above) };
             self.visit_all(&here, found)?;
-            found.others.push((name, Other::Folder { mode }));
+            found.others.push((name, Other::Folder(TreeFolder::OnDisk(path))));
         }
         Ok(())
     }
 
     fn visit_all(&self, here: &Above<'_>, found: &mut Found) -> Result<()> {
-        for (path, kind) in entries(here.path)? {
-            self.visit(path, kind, here, found)?;
+        for (own, kind) in entries(here.path)? {
+            self.visit(&own, kind, here, found)?;
         }
         Ok(())
     }
@@ -178,7 +182,7 @@ impl Walk<'_> {
         found.others.push((name.clone(), Other::Link { target, obstacle }));
         let Ok((real, kind)) = followed else { return Ok(()) };
         if kind.is_dir() {
-            let here = Above { path: &path, name: &name, real: &real, above: Some(above) };
+            let here = Above { path: &path, name: &name, real: Some(&real), above: Some(above) };
             self.visit_all(&here, found)?;
         } else if kind.is_file() {
             found.files.push((name, TreeFile { content: Content::Disk(path), mode: None }));
@@ -212,15 +216,19 @@ impl Walk<'_> {
         Ok((target, metadata.file_type()))
     }
 
-    /// Returns the path of an entry of the folder `above` relative to the root.
-    fn name(&self, path: &Path, above: &Above<'_>) -> Result<String> {
-        let Some(own) = path.file_name().and_then(OsStr::to_str) else {
-            let shown = path.strip_prefix(self.folder).unwrap_or(path).display();
+    /// Returns the path relative to the root of the entry called `own` of the folder `above`.
+    fn name(&self, own: &OsStr, above: &Above<'_>) -> Result<String> {
+        let Some(own) = own.to_str() else {
+            let path = above.path.join(own);
+            let shown = path.strip_prefix(self.folder).unwrap_or(&path).display();
             return Err(Diagnostic::new(format!("the name of '{shown}' is not UTF-8"))
                 .help("Kiln can't send such a name to an engine: rename the file")
                 .into());
         };
-        Ok(if above.name.is_empty() { own.to_owned() } else { format!("{}/{own}", above.name) })
+        if above.name.is_empty() {
+            return Ok(own.to_owned());
+        }
+        Ok([above.name, "/", own].concat())
     }
 
     fn too_many(&self) -> Diagnostics {
