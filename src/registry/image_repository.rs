@@ -6,8 +6,8 @@ use bytes::Bytes;
 use reqwest::{Method, StatusCode, Url};
 
 use super::image_manifest::{self, Image, Manifest};
-use super::registries::Registry;
 use super::registry_error::{Error, Kind};
+use super::registry_host::RegistryHost;
 use super::token::{Access, Authorization};
 use super::transport::{Answer, Redirects, Request};
 use crate::client_config::Credentials;
@@ -25,14 +25,14 @@ const DIGEST_HEADER: &str = "docker-content-digest";
 /// Repository, with the credentials for it.
 #[derive(Debug, Clone)]
 pub struct Repository {
-    registry: Arc<Registry>,
+    registry: Arc<RegistryHost>,
     name: String,
     credentials: Option<Credentials>,
 }
 
 impl Repository {
     pub(super) fn new(
-        registry: Arc<Registry>,
+        registry: Arc<RegistryHost>,
         name: String,
         credentials: Option<Credentials>,
     ) -> Self {
@@ -142,7 +142,7 @@ impl Repository {
     }
 
     async fn authorized(&self, question: &Request, access: Access) -> Result<Answer, Error> {
-        let Registry { transport, tokens, base, .. } = &*self.registry;
+        let RegistryHost { transport, tokens, base, .. } = &*self.registry;
         let sent = self.authorization(access).await?;
         let answer = transport.ask(question, sent.as_ref().map(|sent| &sent.header)).await?;
         if answer.status != StatusCode::UNAUTHORIZED || !answer.is_from(base) {

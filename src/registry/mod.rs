@@ -12,9 +12,11 @@ mod image_manifest;
 mod image_registry;
 mod image_repository;
 mod label_cache;
+mod notices;
 mod reach;
 mod registries;
 mod registry_error;
+mod registry_host;
 mod token;
 mod transport;
 

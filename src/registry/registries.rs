@@ -6,15 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use reqwest::Url;
 
 use super::image_manifest;
 use super::image_registry::{EngineConfig, ImageRegistry, Labels, NotServed, PushListError};
 use super::image_repository::Repository;
 use super::label_cache::LabelCache;
+use super::notices::Notices;
 use super::registry_error::{Error, Kind};
-use super::token::Tokens;
-use super::transport::Transport;
+use super::registry_host::RegistryHost;
 use crate::client_config::{CredentialFiles, Credentials};
 use crate::image::{Digest, ImageRef};
 
@@ -34,7 +33,7 @@ pub struct Registries {
     credential_files: CredentialFiles,
     engine: Arc<dyn EngineConfig>,
     labels: LabelCache,
-    registries: tokio::sync::Mutex<BTreeMap<String, Arc<Registry>>>,
+    hosts: tokio::sync::Mutex<BTreeMap<String, Arc<RegistryHost>>>,
     notices: Notices,
     /// Registries that are out of reach of this program, although the engine may reach them.
     unreached: Mutex<BTreeSet<String>>,
@@ -56,7 +55,7 @@ impl Registries {
             credential_files,
             engine,
             labels,
-            registries: tokio::sync::Mutex::default(),
+            hosts: tokio::sync::Mutex::default(),
             notices: Notices::default(),
             unreached: Mutex::default(),
             connections,
@@ -74,16 +73,21 @@ impl Registries {
         Ok(Repository::new(registry, repository_of(image), credentials))
     }
 
-    async fn registry(&self, host: &str) -> Result<Arc<Registry>, Error> {
-        let mut registries = self.registries.lock().await;
-        if let Some(known) = registries.get(host) {
+    async fn registry(&self, host: &str) -> Result<Arc<RegistryHost>, Error> {
+        let mut hosts = self.hosts.lock().await;
+        if let Some(known) = hosts.get(host) {
             return Ok(known.clone());
         }
         let is_plain =
             is_loopback(host) || self.engine.registry_config().await?.plain.contains(host);
-        let new =
-            Registry::new(host, is_plain, self.timeout, self.connections, self.notices.clone())?;
-        Ok(registries.entry(host.to_owned()).or_insert(Arc::new(new)).clone())
+        let new = RegistryHost::new(
+            host,
+            is_plain,
+            self.timeout,
+            self.connections,
+            self.notices.clone(),
+        )?;
+        Ok(hosts.entry(host.to_owned()).or_insert(Arc::new(new)).clone())
     }
 
     async fn credentials(&self, image: &ImageRef) -> Result<Option<Credentials>, Error> {
@@ -223,54 +227,6 @@ impl ImageRegistry for Registries {
 
     fn save_labels(&self) {
         self.labels.save();
-    }
-}
-
-/// Client of one registry.
-#[derive(Debug)]
-pub struct Registry {
-    /// Host and port, as in references.
-    pub(super) host: String,
-    pub(super) base: Url,
-    pub(super) transport: Transport,
-    pub(super) tokens: Tokens,
-}
-
-impl Registry {
-    pub(super) fn new(
-        host: &str,
-        is_plain: bool,
-        timeout: Duration,
-        connections: usize,
-        notices: Notices,
-    ) -> Result<Self, Error> {
-        let scheme = if is_plain { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{host}/v2/")).map_err(|error| {
-            Error::wrong(format!("'{host}' is not the host of a registry: {error}"))
-        })?;
-        let transport = Transport::new(base.clone(), timeout, connections);
-        Ok(Self { host: host.to_owned(), base, transport, tokens: Tokens::new(notices) })
-    }
-}
-
-/// Notices about registries: all that were ever added, and those not taken yet.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Notices(Arc<Mutex<(BTreeSet<String>, Vec<String>)>>);
-
-impl Notices {
-    fn locked(&self) -> MutexGuard<'_, (BTreeSet<String>, Vec<String>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn add(&self, text: String) {
-        let (seen, untold) = &mut *self.locked();
-        if seen.insert(text.clone()) {
-            untold.push(text);
-        }
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.locked().1)
     }
 }
 

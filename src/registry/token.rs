@@ -1,9 +1,5 @@
 //! Authorization of requests to a registry, as its challenge demands: with the user's password, or
 //! with a token that a token service issues for it.
-//!
-//! The realm of a challenge is a URL that the registry chooses, and the password is sent there. So
-//! it has to be as safe as the registry: HTTPS for a registry over TLS, HTTPS or this machine for a
-//! registry on this machine, and never this machine for a remote registry.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +14,8 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use super::challenge::Challenge;
-use super::reach::Reach;
-use super::registries::{Notices, Registry};
-use super::registry_error::{Error, Kind};
-use super::transport::{Answer, Redirects, Request, shown_origin};
+use super::registry_error::Error;
+use super::transport::{Redirects, Request};
 use crate::client_config::Credentials;
 
 /// Largest answer of a token service, in bytes.
@@ -46,7 +40,8 @@ pub(super) enum Access {
 }
 
 impl Access {
-    fn scope(self, repository: &str) -> String {
+    /// Returns the scope that a token for this access to `repository` is requested with.
+    pub(super) fn scope(self, repository: &str) -> String {
         let actions = match self {
             Self::Pull => "pull",
             Self::Push => "pull,push",
@@ -57,7 +52,7 @@ impl Access {
 
 /// Authentication scheme that a registry demands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Scheme {
+pub(super) enum Scheme {
     Basic,
     Bearer { realm: String, service: Option<String> },
 }
@@ -71,35 +66,45 @@ pub(super) struct Authorization {
     pub(super) is_fresh: bool,
 }
 
+/// Token of a token service.
 #[derive(Debug, Clone)]
-struct Token {
-    header: HeaderValue,
+pub(super) struct Token {
+    /// Value of `Authorization`.
+    pub(super) header: HeaderValue,
+    /// Time from which it is no longer used.
     end: Instant,
 }
 
 /// Authorization state of a registry: its scheme and the tokens.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tokens {
     /// Held until the first request is answered.
     first: Turn,
     scheme: Mutex<Option<Scheme>>,
     tokens: Mutex<BTreeMap<String, Token>>,
-    notices: Notices,
 }
 
 impl Tokens {
-    pub(super) fn new(notices: Notices) -> Self {
-        Self { first: Turn::default(), scheme: Mutex::default(), tokens: Mutex::default(), notices }
-    }
-
     /// Waits until the first request has been answered; returns the turn if the caller sends the
     /// first request.
     pub(super) async fn after_first(&self) -> Option<FirstTurn<'_>> {
         self.first.take().await
     }
 
-    fn scheme(&self) -> MutexGuard<'_, Option<Scheme>> {
-        self.scheme.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the scheme that the registry demands; `None` as long as it has demanded none.
+    pub(super) fn scheme(&self) -> Option<Scheme> {
+        self.scheme.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the token for a scope; `None` if there is none, or its lifetime has ended.
+    pub(super) fn valid(&self, scope: &str) -> Option<Token> {
+        let known = self.tokens().get(scope).cloned();
+        known.filter(|token| token.end > Instant::now())
+    }
+
+    /// Keeps the token for a scope.
+    pub(super) fn insert(&self, scope: String, token: Token) {
+        self.tokens().insert(scope, token);
     }
 
     fn tokens(&self) -> MutexGuard<'_, BTreeMap<String, Token>> {
@@ -132,7 +137,7 @@ impl Tokens {
             }
         };
         self.tokens().remove(&access.scope(repository));
-        *self.scheme() = Some(scheme);
+        *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(scheme);
         Ok(())
     }
 }
@@ -167,116 +172,12 @@ impl Drop for FirstTurn<'_> {
     }
 }
 
-impl Registry {
-    /// Returns the authorization of a request; `None` if none is known to be needed, or there are
-    /// no credentials for it.
-    ///
-    /// # Errors
-    /// When a token is needed and can't be fetched.
-    pub(super) async fn authorization(
-        &self,
-        repository: &str,
-        access: Access,
-        credentials: Option<&Credentials>,
-    ) -> Result<Option<Authorization>, Error> {
-        let scheme = self.tokens.scheme().clone();
-        match (scheme, credentials) {
-            (None, _) | (Some(Scheme::Basic), None) => Ok(None),
-            (Some(Scheme::Basic), Some(known)) if known.has_login() => {
-                let header = basic(&known.user, known.password.expose())?;
-                Ok(Some(Authorization { header, is_fresh: true }))
-            }
-            (Some(Scheme::Basic), Some(known)) => {
-                let kind =
-                    if known.identity_token.is_some() { "an identity" } else { "a registry" };
-                Err(Error::denied(format!(
-                    "the registry {} requires a password, but its credentials are {kind} token: log in with a password or an access token",
-                    self.host
-                )))
-            }
-            (
-                Some(Scheme::Bearer { .. }),
-                Some(Credentials { registry_token: Some(token), .. }),
-            ) => {
-                let header = bearer(&String::from_utf8_lossy(token.expose()));
-                let header = header.ok_or_else(|| Error::denied(NO_HEADER))?;
-                Ok(Some(Authorization { header, is_fresh: true }))
-            }
-            (Some(Scheme::Bearer { realm, service }), credentials) => {
-                let scope = access.scope(repository);
-                let known = self.tokens.tokens().get(&scope).cloned();
-                if let Some(token) = known.filter(|token| token.end > Instant::now()) {
-                    return Ok(Some(Authorization { header: token.header, is_fresh: false }));
-                }
-                let token = self.fetch(&realm, service.as_deref(), &scope, credentials).await?;
-                let header = token.header.clone();
-                self.tokens.tokens().insert(scope, token);
-                Ok(Some(Authorization { header, is_fresh: true }))
-            }
-        }
-    }
-
-    async fn fetch(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        scope: &str,
-        credentials: Option<&Credentials>,
-    ) -> Result<Token, Error> {
-        let url = self.realm(realm).await?;
-        if credentials.is_some() && url.host_str() != self.base.host_str() {
-            self.tokens.notices.add(format!(
-                "the registry {} uses the token service {}, which receives the credentials",
-                self.host,
-                shown_origin(&url)
-            ));
-        }
-        let (question, authorization) = question(url, service, scope, credentials)?;
-        let answer = self.transport.ask(&question, authorization.as_ref()).await;
-        let answer = answer.and_then(Answer::successful).map_err(|error| {
-            let kind = match error.kind {
-                Kind::Missing => Kind::WrongAnswer,
-                other => other,
-            };
-            Error::new(kind, format!("the token service of {}: {error}", self.host))
-        })?;
-        token(&answer.body).ok_or_else(|| {
-            let service = shown_origin(&question.url);
-            Error::wrong(format!("the token service {service} of {} returned no token", self.host))
-        })
-    }
-
-    /// Returns the URL of a token service if credentials for the registry may be sent there.
-    async fn realm(&self, realm: &str) -> Result<Url, Error> {
-        let url = Url::parse(realm).map_err(|error| {
-            let host = &self.host;
-            Error::denied(format!(
-                "the registry {host} names a token service that is not a URL: {error}"
-            ))
-        })?;
-        let named = |error: Error| {
-            Error::new(
-                error.kind,
-                format!("the registry {} names its token service: {error}", self.host),
-            )
-        };
-        self.transport.require_safe(&self.base, &url, Redirects::Anywhere).await.map_err(named)?;
-        let is_plain_elsewhere = url.scheme() == "http"
-            && self.transport.reach(&self.base).await? == Reach::Local
-            && self.transport.reach(&url).await? == Reach::Remote;
-        if is_plain_elsewhere {
-            let (host, service) = (&self.host, shown_origin(&url));
-            return Err(Error::not_safe(format!(
-                "the registry {host} names the token service {service}, which Kiln refuses: it uses plain HTTP to another machine"
-            )));
-        }
-        Ok(url)
-    }
-}
-
 /// Returns the request for a token: a GET with the user's password or without credentials, or a
 /// POST with an identity token.
-fn question(
+///
+/// # Errors
+/// When the password has characters that no header may have.
+pub(super) fn token_request(
     mut url: Url,
     service: Option<&str>,
     scope: &str,
@@ -308,25 +209,31 @@ fn question(
         }
     };
     let redirects = Redirects::SameOrigin;
-    let question = Request { method, url, accept: "", body, most: MOST_OF_TOKEN, redirects };
-    Ok((question, authorization))
+    let request = Request { method, url, accept: "", body, most: MOST_OF_TOKEN, redirects };
+    Ok((request, authorization))
 }
 
-fn basic(user: &str, password: &[u8]) -> Result<HeaderValue, Error> {
+/// Returns the value of `Authorization` for a password.
+///
+/// # Errors
+/// When the password has characters that no header may have.
+pub(super) fn basic(user: &str, password: &[u8]) -> Result<HeaderValue, Error> {
     let pair = [user.as_bytes(), b":", password].concat();
     let value = format!("Basic {}", STANDARD.encode(pair));
     HeaderValue::try_from(value).map_err(|_| Error::denied(NO_HEADER))
 }
 
 /// Message for credentials with characters that no header may have.
-const NO_HEADER: &str = "the credentials can't be sent in a header";
+pub(super) const NO_HEADER: &str = "the credentials can't be sent in a header";
 
-fn bearer(token: &str) -> Option<HeaderValue> {
+/// Returns the value of `Authorization` for a token; `None` if the token has characters that no
+/// header may have.
+pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("Bearer {token}")).ok()
 }
 
 /// Parses the token in the answer of a token service; `None` if there is none.
-fn token(answer: &[u8]) -> Option<Token> {
+pub(super) fn parse_token(answer: &[u8]) -> Option<Token> {
     #[derive(Deserialize)]
     struct Given {
         token: Option<String>,
@@ -348,48 +255,14 @@ mod tests {
     use crate::registry::challenge::challenges;
     use crate::secret::Secret;
 
-    fn registry(host: &str, is_plain: bool) -> Registry {
-        Registry::new(host, is_plain, Duration::from_secs(5), 1, Notices::default()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn realms_are_as_safe_as_their_registry() {
-        let table = [
-            ("203.0.113.1", false, "https://203.0.113.1/token", None),
-            ("203.0.113.1", false, "https://198.51.100.1/token", None),
-            ("203.0.113.1", false, "http://203.0.113.1/token", Some("plain HTTP")),
-            ("203.0.113.1", false, "HTTP://198.51.100.1/token", Some("plain HTTP")),
-            ("203.0.113.1", false, "https://127.0.0.1/token", Some("this machine")),
-            ("203.0.113.1", false, "https://169.254.169.254/token", Some("this machine")),
-            ("203.0.113.1", false, "https://me:pw@198.51.100.1/", Some("user name")),
-            ("203.0.113.1", false, "file:///etc/passwd", Some("not an HTTP URL")),
-            ("203.0.113.1", false, "/token", Some("is not a URL")),
-            ("203.0.113.1", true, "http://198.51.100.1/token", None),
-            ("203.0.113.1", true, "http://127.0.0.1/token", Some("this machine")),
-            ("127.0.0.1:5000", true, "http://127.0.0.1:5001/token", None),
-            ("127.0.0.1:5000", true, "https://198.51.100.1/token", None),
-            ("127.0.0.1:5000", true, "http://198.51.100.1/token", Some("to another machine")),
-            ("127.0.0.1:5000", false, "http://127.0.0.1:5001/token", Some("plain HTTP")),
-        ];
-        for (host, is_plain, realm, refused) in table {
-            let found = registry(host, is_plain).realm(realm).await;
-            match refused {
-                None => assert_eq!(found.unwrap().as_str(), realm),
-                Some(word) => {
-                    let error = found.unwrap_err();
-                    assert!(error.text.contains(word) && error.text.contains(host), "{error}");
-                }
-            }
-        }
-    }
-
     #[test]
     fn token_is_asked_for_by_either_kind_of_credentials() {
         let url = || Url::parse("https://h.example/token?x=y").unwrap();
         let secret = || Secret::new(*b"S&T");
         let asked = |credentials: Option<Credentials>| {
             let (question, header) =
-                question(url(), Some("s&v"), "repository:a:pull", credentials.as_ref()).unwrap();
+                token_request(url(), Some("s&v"), "repository:a:pull", credentials.as_ref())
+                    .unwrap();
             let body = question.body.map(|(_, body)| String::from_utf8(body.to_vec()).unwrap());
             let header = header.map(|header| header.to_str().unwrap().to_owned());
             (question.method, question.url.to_string(), body, header)
@@ -409,7 +282,7 @@ mod tests {
     #[test]
     fn tokens_are_read_with_their_lives() {
         let life = |answer: &str| {
-            let token = token(answer.as_bytes())?;
+            let token = parse_token(answer.as_bytes())?;
             let left = token.end - Instant::now() + LAST_MOMENTS;
             Some((token.header.to_str().unwrap().to_owned(), left.as_secs_f64().round() as u64))
         };
@@ -434,8 +307,8 @@ mod tests {
     #[test]
     fn unusable_challenge_is_reported() {
         let learn = |header: &str| {
-            let tokens = Tokens::new(Notices::default());
-            tokens.learn(&challenges(header), Access::Pull, "a").map(|()| tokens.scheme().clone())
+            let tokens = Tokens::default();
+            tokens.learn(&challenges(header), Access::Pull, "a").map(|()| tokens.scheme())
         };
         assert_eq!(learn("Basic realm=x").unwrap(), Some(Scheme::Basic));
         let bearer = learn(r#"Basic realm=x, Bearer realm="https://a",service="s""#).unwrap();
