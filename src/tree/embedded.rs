@@ -8,7 +8,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::{Content, Files, TreeFile};
+use super::file_mode::sent_mode;
+use super::tree_entry::{Content, Files, TreeFile};
 
 static ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tree.tar"));
 
@@ -74,7 +75,7 @@ fn entries() -> impl Iterator<Item = (String, TreeFile)> {
             let path = entry.path().expect(MADE_HERE).to_str().expect(MADE_HERE).to_owned();
             let start = usize::try_from(entry.raw_file_position()).expect(MADE_HERE);
             let size = usize::try_from(entry.size()).expect(MADE_HERE);
-            let mode = super::sent_mode(entry.header().mode().expect(MADE_HERE), false);
+            let mode = sent_mode(entry.header().mode().expect(MADE_HERE), false);
             let content = Content::Embedded(&ARCHIVE[start..start + size]);
             (path, TreeFile { content, mode: Some(mode) })
         })

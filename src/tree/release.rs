@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::bounded_text::text_at;
 use super::facts::{self, Facts};
 use super::manifest::{
     Base, InstallType, Manifest, Preset, PresetValue, SourceEntry, Unbuildable, User,
 };
 use super::python::Literal;
-use super::{TreeFile, shipped, text_at};
+use super::shipped;
+use super::tree_entry::TreeFile;
 use crate::diagnostic::{Diagnostic, Place as Shown, Result};
 use crate::dialect::yaml::{self, Yaml};
 use crate::dialect::{Axis, Dialect, Tables, Version};
@@ -122,6 +124,21 @@ pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, 
         .filter(|_| dialect.tells_commit())
         .and_then(|checkout| said_by_git(checkout, &["rev-parse", "--short", "HEAD"]));
     Ok((Release { dialect, version, commit, guess, tables: tables? }, facts))
+}
+
+/// Returns the tables of the kolla-build in `folder` as JSON; the embedded files are made so.
+///
+/// # Errors
+/// When there is no kolla-build, or its tables can't be read.
+pub fn tables(folder: &Path) -> Result<String> {
+    let place = find(folder).ok_or_else(|| {
+        Diagnostic::new(format!("'{}' has no templates of kolla-build", folder.display()))
+    })?;
+    let (_, mut facts) = read(&place, None)?;
+    facts.options.retain(|_, option| {
+        !matches!(option.default, Literal::Unknown | Literal::Call { .. } | Literal::Dict(_))
+    });
+    Ok(serde_json::to_string_pretty(&facts).expect("plain JSON"))
 }
 
 /// Reads a folder of templates without a Python package, with the embedded tables of the nearest
@@ -399,8 +416,8 @@ fn install_types(dialect: Dialect) -> BTreeMap<String, InstallType> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::write;
     use super::*;
+    use crate::tree::testing::write;
 
     fn root_of(files: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();

@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Content, FILE_NAME, Files, Language, TERA_SUFFIX, TreeFile, TreeFolder, unreadable};
+use super::bounded_text::unreadable;
+use super::language::{Language, TERA_SUFFIX};
+use super::manifest::FILE_NAME;
+use super::tree_entry::{Content, Files, TreeFile, TreeFolder};
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 
 /// Largest number of files and folders of a tree: a hundred times that of large trees. Links
