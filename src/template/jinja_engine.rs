@@ -15,11 +15,12 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
 use regex::Regex;
 
 use super::bounds::{TOO_LONG, Text};
-use super::overrides::Lists;
-use super::{
-    Override, RenderInput, Renderer, customization, customized, jinja_limits, outline,
-    place_of_loop,
-};
+use super::list_customization::{customization, customized};
+use super::overrides::{Lists, Override};
+use super::renderer::Renderer;
+use super::rendering_errors::place_of_loop;
+use super::template_input::RenderInput;
+use super::{jinja_limits, outline};
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
 use crate::image::ImageName;

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use super::list_customization::{CUSTOMIZES, is_customization};
 use super::outline::{Block, Outline, Set};
-use super::{CUSTOMIZES, is_customization};
 use crate::diagnostic::{Place, nearest};
 use crate::tree::{Language, Tree};
 

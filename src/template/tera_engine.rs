@@ -14,12 +14,13 @@ use tera::{
 };
 
 use super::bounds::TOO_LONG;
-use super::overrides::{Lists, is_override};
+use super::list_customization::{customization, customized, is_customization};
+use super::outline;
+use super::overrides::{Lists, Override, is_override};
+use super::renderer::Renderer;
+use super::rendering_errors::place_of_tag;
+use super::template_input::{RenderInput, Variables};
 use super::tera_override::{self, CUSTOMIZATIONS, Customizations, Layers};
-use super::{
-    Override, RenderInput, Renderer, Variables, customization, customized, is_customization,
-    outline, place_of_tag,
-};
 use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::Functions;
 use crate::image::ImageName;

@@ -17,10 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::Regex;
 use tera::{Context, Error, Kwargs, State, Tera, TeraResult, Value};
 
-use super::Variables;
 use super::bounds::{TOO_LONG, Text};
 use super::outline::{Outline, all_but, blanked};
 use super::overrides::{Override, PARENT};
+use super::template_input::Variables;
 use crate::diagnostic::{Diagnostic, Place, Result, collect};
 use crate::dockerfile;
 use crate::image::ImageName;

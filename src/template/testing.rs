@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use super::{Override, RenderInput, Watch, render_and_tell, watched};
+use super::bounds::Watch;
+use super::overrides::Override;
+use super::template_input::RenderInput;
+use super::tree_rendering::{render_with_warnings, watched};
 use crate::diagnostic::Diagnostic;
 use crate::tree::Tree;
 
@@ -27,7 +30,7 @@ pub fn rendered_and_told(
         overrides: overrides.iter().map(file).collect(),
         ..RenderInput::bare()
     };
-    let rendering = |watch: &Watch| render_and_tell(&tree, &input, watch, Ok);
+    let rendering = |watch: &Watch| render_with_warnings(&tree, &input, watch, Ok);
     let (rendered, warnings) = watched(&tree, &input, rendering).map_err(|errors| errors.0)?;
     Ok((rendered.into_iter().map(|image| image.text).collect(), warnings))
 }
