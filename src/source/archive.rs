@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::fetch_limits::LARGEST;
 use crate::files::open_regular_here;
 
 /// Largest number of files and folders in one archive.
@@ -18,7 +19,7 @@ const MOST_ENTRIES: usize = 250_000;
 pub(super) fn pack_folder(folder: &Path, top: &str, target: &Path) -> io::Result<()> {
     let mut archive = tar::Builder::new(BufWriter::new(File::create(target)?));
     archive.follow_symlinks(false);
-    let mut packer = Packer { archive, entries: MOST_ENTRIES, bytes: super::LARGEST };
+    let mut packer = Packer { archive, entries: MOST_ENTRIES, bytes: LARGEST };
     packer.append_folder(folder, Path::new(top))?;
     packer.archive.into_inner()?.flush()
 }
@@ -61,9 +62,10 @@ impl Packer {
         }
         let file = open_regular_here(path)?;
         let metadata = file.metadata()?;
-        self.bytes = self.bytes.checked_sub(metadata.len()).ok_or_else(|| {
-            too_much(format!("the files are larger than {} GiB", super::LARGEST >> 30))
-        })?;
+        self.bytes = self
+            .bytes
+            .checked_sub(metadata.len())
+            .ok_or_else(|| too_much(format!("the files are larger than {} GiB", LARGEST >> 30)))?;
         let mut header = tidy_header(tar::EntryType::Regular, mode(&metadata));
         header.set_size(metadata.len());
         let mut content = file.take(metadata.len());

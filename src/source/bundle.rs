@@ -16,7 +16,9 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::tidy_header;
-use super::{FetchError, Source};
+use super::configured_source::Source;
+use super::fetch_error::FetchError;
+use super::fetch_limits::LARGEST;
 use crate::files::open_regular;
 
 /// Limits on the contents of one bundle.
@@ -29,7 +31,7 @@ struct Limits {
 }
 
 /// Limits of a real bundle. A checkout of the largest projects has a third of these entries.
-const LIMITS: Limits = Limits { bytes: super::LARGEST, entries: 250_000 };
+const LIMITS: Limits = Limits { bytes: LARGEST, entries: 250_000 };
 
 /// Largest number of bytes between the contents of two files: names, attributes, and the padding at
 /// the end. A few kB are usual.

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{FetchError, LARGEST, Pace, Source, archive};
+use super::archive;
+use super::configured_source::Source;
+use super::fetch_error::FetchError;
+use super::fetch_limits::{LARGEST, Pace};
 use crate::git::Remote;
 use crate::image::SourceName;
 use crate::program::{Ended, Limits};

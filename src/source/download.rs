@@ -9,8 +9,11 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, Url};
 use tokio::time::{Instant, timeout};
 
+use super::configured_source::Source;
+use super::fetch_error::FetchError;
+use super::fetch_limits::{LARGEST, Pace};
+use super::netrc;
 use super::trusted_certificates::trusted_certificates;
-use super::{FetchError, LARGEST, Pace, Source, netrc};
 use crate::diagnostic::with_causes;
 use crate::tls;
 

@@ -6,54 +6,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, FetchError, Kind, LARGEST, Pace, Source, checkout, download, local, pip};
+use super::configured_source::{Digest, Kind, Source};
+use super::fetch_error::FetchError;
+use super::fetch_limits::{LARGEST, Pace};
+use super::{checkout, download, local, pip};
 use crate::files::open_regular;
-use crate::git::RemoteError;
-use crate::program::{Ended, RunError};
-
-impl Source {
-    pub(super) fn failed(&self, reason: impl Into<String>) -> FetchError {
-        let (name, location) = (self.name.to_string(), self.location.clone());
-        FetchError { name, location, reason: reason.into(), transient: false }
-    }
-
-    pub(super) fn failed_for_now(&self, reason: impl Into<String>) -> FetchError {
-        FetchError { transient: true, ..self.failed(reason) }
-    }
-
-    /// Returns the failure of a program that could not be run to its end.
-    pub(super) fn not_run(&self, program: &str, error: &RunError) -> FetchError {
-        FetchError { transient: error.is_transient(), ..self.failed(format!("{program}: {error}")) }
-    }
-
-    /// Returns an error with the reason if the program failed: its last line marked as an error,
-    /// otherwise its last meaningful line. The error is transient if the output contains one of
-    /// `of_connections`.
-    pub(super) fn succeeded(
-        &self,
-        program: &str,
-        ended: &Ended,
-        of_connections: &[&str],
-    ) -> Result<(), FetchError> {
-        if ended.status.success() {
-            return Ok(());
-        }
-        let said = ended.stderr.replace('\r', "\n");
-        let lines = || said.lines().rev().map(str::trim);
-        let is_of_error =
-            |line: &&str| ["fatal:", "error:", "ERROR:"].iter().any(|mark| line.starts_with(mark));
-        let is_meaningful =
-            |line: &&str| !line.is_empty() && !line.contains("notice") && !line.starts_with('[');
-        let last = lines().find(is_of_error).or_else(|| lines().find(is_meaningful));
-        let reason = format!("{program}: {}", last.unwrap_or("it failed"));
-        let is_passing = of_connections.iter().any(|words| said.contains(words));
-        Err(if is_passing { self.failed_for_now(reason) } else { self.failed(reason) })
-    }
-
-    pub(super) fn not_usable(&self, error: &RemoteError) -> FetchError {
-        self.failed(error.to_string())
-    }
-}
 
 /// Fetched source.
 #[derive(Debug)]

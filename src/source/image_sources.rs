@@ -1,73 +1,16 @@
 //! Sources of one image, and their files and parts.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::fingerprint::{Fingerprint, Parts};
+use super::bundle;
+use super::configured_source::{Kind, Source};
+use super::fetch as one;
+use super::fetch_error::FetchError;
+use super::fetch_limits::Pace;
+use crate::fingerprint::Parts;
 use crate::image::{ImageName, SourceName};
-use crate::program::Limits;
-use crate::retry::{Prospect, Retryable};
-use crate::secret::without_secrets;
-
-use super::{bundle, fetch as one};
-
-/// Largest size of the sources of an image, fetched and unpacked, in bytes. They are stored on the
-/// build machine, and no real source is larger: more data means a server that does not stop sending.
-pub(super) const LARGEST: u64 = 8 << 30;
-
-/// Kind of place that a source comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Archive at a URL.
-    Url,
-    /// Branch, tag or commit of a git repository.
-    Git,
-    /// File or folder of this machine.
-    Local,
-    /// Source distribution of a Python requirement, fetched by the configured pip.
-    Pip,
-}
-
-impl Kind {
-    /// All kinds, each with its name in the configuration.
-    pub const NAMES: [(&'static str, Kind); 4] =
-        [("url", Self::Url), ("git", Self::Git), ("local", Self::Local), ("pip", Self::Pip)];
-
-    /// Returns the kind with this name; `None` if there is no such kind.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
-    }
-}
-
-/// Source to fetch, as configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// Name of the source, which determines the image that it belongs to.
-    pub name: SourceName,
-    /// Kind of place that it comes from.
-    pub kind: Kind,
-    /// URL, repository, path or requirement, by kind.
-    pub location: String,
-    /// Branch, tag or commit of a git source; `None` for its default branch.
-    pub reference: Option<String>,
-    /// Digest that the fetched file is checked against.
-    pub digest: Digest,
-}
-
-/// Expected digest of a fetched file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Digest {
-    /// None is configured: the file is not checked.
-    Unknown,
-    /// SHA-256 digest, in hexadecimal.
-    Sha256(String),
-    /// Digests are configured, but none for this machine's architecture, here by its name in Debian.
-    /// The source can't be fetched.
-    OfOthers(String),
-}
 
 /// All sources of one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -122,62 +65,6 @@ fn own_archive(image: &ImageName) -> String {
 /// Returns the path in the context of the archive called `what`.
 fn in_context(what: &str) -> String {
     format!("{what}-archive")
-}
-
-/// Failure to fetch a source, displayed in one line with its location and without secrets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchError {
-    /// Name of the source.
-    pub name: String,
-    /// Location of the source.
-    pub location: String,
-    /// Reason of the failure.
-    pub reason: String,
-    /// True if a retry may succeed.
-    pub transient: bool,
-}
-
-impl fmt::Display for FetchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = format!("the source [{}] {}: {}", self.name, self.location, self.reason);
-        f.write_str(&without_secrets(&told))
-    }
-}
-
-impl std::error::Error for FetchError {}
-
-impl Retryable for FetchError {
-    fn prospect(&self) -> Prospect {
-        if self.transient { Prospect::Transient(None) } else { Prospect::Permanent }
-    }
-}
-
-/// Time limits for the servers that sources come from.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// Longest time without data from a server.
-    pub silence: Duration,
-}
-
-impl Pace {
-    /// Returns the longest time for one source as a whole.
-    pub fn total(self) -> Duration {
-        const SILENCES: u32 = 30;
-        self.silence.saturating_mul(SILENCES)
-    }
-
-    /// Returns the fewest bytes that have to arrive within the time of [`Self::silence`]; with
-    /// fewer the download fails.
-    pub(super) fn least(self) -> u64 {
-        const LEAST_PER_SECOND: u64 = 10;
-        self.silence.as_secs().saturating_mul(LEAST_PER_SECOND)
-    }
-
-    /// Returns the limits for a program that connects to a server.
-    pub(super) fn limits(self) -> Limits {
-        const MOST_OUTPUT: usize = 64 << 20;
-        Limits { silence: self.silence, total: self.total(), output: MOST_OUTPUT, folder: None }
-    }
 }
 
 /// Fetched sources of an image.
@@ -306,26 +193,6 @@ pub fn declared(sources: &ImageSources, place: &dyn Fn(&Path) -> PathBuf, folder
     told.collect()
 }
 
-impl Source {
-    /// Returns a digest of the configuration of the source.
-    fn as_declared(&self) -> String {
-        let digest = match &self.digest {
-            Digest::Unknown => None,
-            Digest::Sha256(digest) => Some(digest.to_lowercase()),
-            Digest::OfOthers(arch) => Some(arch.clone()),
-        };
-        let (kind, _) = Kind::NAMES.iter().find(|(_, kind)| *kind == self.kind).expect("all kinds");
-        let fields = [
-            ("type", Some((*kind).to_owned())),
-            ("location", Some(self.location.clone())),
-            ("reference", self.reference.clone()),
-            ("digest", digest),
-        ];
-        let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        Fingerprint::of(&fields.collect()).to_string()
-    }
-}
-
 /// Returns the name of a source as a part of an image.
 fn part(source: &Source) -> String {
     format!("source {}", source.name)
@@ -334,6 +201,7 @@ fn part(source: &Source) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Digest;
 
     fn source(name: &str) -> Source {
         Source {
@@ -343,20 +211,6 @@ mod tests {
             reference: None,
             digest: Digest::Unknown,
         }
-    }
-
-    #[test]
-    fn errors_tell_no_passwords() {
-        let error = FetchError {
-            name: "app".to_owned(),
-            location: "https://me:p@ss@git.example/app".to_owned(),
-            reason: "unable to access 'https://me:p@ss@git.example/app/': no".to_owned(),
-            transient: false,
-        };
-        assert_eq!(
-            error.to_string(),
-            "the source [app] https://git.example/app: unable to access 'https://git.example/app/': no"
-        );
     }
 
     #[test]

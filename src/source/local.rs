@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{FetchError, LARGEST, Source, archive};
+use super::archive;
+use super::configured_source::Source;
+use super::fetch_error::FetchError;
+use super::fetch_limits::LARGEST;
 use crate::files::refuse_irregular;
 
 /// Returns the path of a local archive as it is; packs a local folder into an archive in `folder`.

@@ -9,8 +9,11 @@
 mod archive;
 mod bundle;
 mod checkout;
+mod configured_source;
 mod download;
 mod fetch;
+mod fetch_error;
+mod fetch_limits;
 mod image_sources;
 mod local;
 mod netrc;
@@ -19,9 +22,10 @@ mod trusted_certificates;
 
 pub use bundle::bundled;
 pub use checkout::top_folder;
+pub use configured_source::{Digest, Kind, Source};
+pub use fetch_error::FetchError;
+pub use fetch_limits::Pace;
 pub use image_sources::{
-    Digest, FetchError, Fetched, FetchedFile, Fetcher, FromOrigin, ImageSources, Kind, Pace,
-    Source, archives, declared, fetch, of_image, parts,
+    Fetched, FetchedFile, Fetcher, FromOrigin, ImageSources, archives, declared, fetch, of_image,
+    parts,
 };
-
-use image_sources::LARGEST;

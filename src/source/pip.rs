@@ -10,7 +10,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{FetchError, LARGEST, Pace, Source};
+use super::configured_source::Source;
+use super::fetch_error::FetchError;
+use super::fetch_limits::{LARGEST, Pace};
 use crate::git::{self, Remote};
 use crate::program::{self, Limits};
 use crate::secret::without_secrets;
