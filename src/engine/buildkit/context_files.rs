@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tonic::metadata::MetadataMap;
 use tonic::{Response, Status, Streaming, async_trait};
 
-use super::session::{CHUNK, Parts};
+use super::message_stream::{CHUNK, MessageStream};
 use crate::context::{EntryReader, MeasuredContext, Patterns, target_path};
 use crate::engine::context_sending::ContextSending;
 
@@ -230,7 +230,7 @@ fn values(metadata: &MetadataMap, key: &str) -> Vec<String> {
 
 #[async_trait]
 impl FileSync for ContextFiles {
-    type DiffCopyStream = Parts<Packet>;
+    type DiffCopyStream = MessageStream<Packet>;
 
     async fn diff_copy(
         &self,
@@ -242,7 +242,7 @@ impl FileSync for ContextFiles {
         Ok(Response::new(Box::pin(answer(context, entries, sending, request.into_inner()))))
     }
 
-    type TarStreamStream = Parts<Packet>;
+    type TarStreamStream = MessageStream<Packet>;
 
     async fn tar_stream(
         &self,

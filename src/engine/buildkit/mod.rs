@@ -7,6 +7,7 @@
 //! its connection.
 
 mod context_files;
+mod message_stream;
 mod session;
 
 pub use context_files::ContextFiles;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::future::ready;
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -38,6 +37,7 @@ use tonic::service::Routes;
 use tonic::{Response, Status, Streaming, async_trait};
 
 use super::context_files::ContextFiles;
+use super::message_stream::{CHUNK, MessageStream};
 use crate::client_config::CredentialFiles;
 use crate::engine::connection::Connections;
 use crate::engine::{BuildSecrets, EngineError};
@@ -67,9 +67,6 @@ const AGENT_METHODS: [&str; 2] =
 
 /// Id of the agent that a build requests without a name.
 const DEFAULT_AGENT: &str = "default";
-
-/// Size of the pieces of a file, or of an agent's answer, in a message, in bytes.
-pub(super) const CHUNK: usize = 32 * 1024;
 
 /// Open session.
 #[derive(Debug)]
@@ -147,15 +144,12 @@ fn services(
     if agents.is_empty() { routes } else { routes.add_service(SshServer::new(SshAgents(agents))) }
 }
 
-/// Streamed response.
-pub(super) type Parts<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 /// Health service: BuildKit checks now and then that the session is alive.
 struct HealthService;
 
 #[async_trait]
 impl Health for HealthService {
-    type WatchStream = Parts<HealthCheckResponse>;
+    type WatchStream = MessageStream<HealthCheckResponse>;
 
     async fn check(
         &self,
@@ -258,7 +252,7 @@ impl Ssh for SshAgents {
         self.socket(&request.into_inner().id).map(|_| Response::new(CheckAgentResponse {}))
     }
 
-    type ForwardAgentStream = Parts<BytesMessage>;
+    type ForwardAgentStream = MessageStream<BytesMessage>;
 
     async fn forward_agent(
         &self,
@@ -371,7 +365,8 @@ mod tests {
 
     async fn whole(mut body: Incoming) -> (Vec<u8>, Option<hyper::header::HeaderValue>) {
         let (mut data, mut status) = (Vec::new(), None);
-        let mut next = async || std::future::poll_fn(|c| Pin::new(&mut body).poll_frame(c)).await;
+        let mut next =
+            async || std::future::poll_fn(|c| std::pin::Pin::new(&mut body).poll_frame(c)).await;
         while let Some(frame) = next().await {
             match frame.unwrap().into_data() {
                 Ok(part) => data.extend(part),
