@@ -33,9 +33,8 @@ pub mod report {
 
 pub mod settings {
     pub use crate::settings::ini::{Entry as IniEntry, parse as parse_ini};
-    pub use crate::settings::options::{
-        Authority, Effect, Kind, OPTIONS, Opt, OptionDefault, option,
-    };
+    pub use crate::settings::option_definition::{Authority, Effect, Kind, Opt, OptionDefault};
+    pub use crate::settings::options::{OPTIONS, option};
     pub use crate::settings::{AxisSettings, Layers, Profiles, RunSettings, overlays, settle};
 }
 

@@ -18,7 +18,7 @@ use crate::fingerprint::{Change, Difference};
 use crate::graph::{self, ImageEntry};
 use crate::incremental::{Before, Differences};
 use crate::plan::{Facts, Plan};
-use crate::settings::options::CommandName;
+use crate::settings::option_definition::CommandName;
 use crate::workspace::{Snapshot, Workspace};
 
 /// Argument for the commit.

@@ -5,7 +5,8 @@ use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::clock::local_date;
-use crate::settings::options::{CommandName, Effect, Form, Kind, OPTIONS, Opt, OptionDefault};
+use crate::settings::option_definition::{CommandName, Effect, Form, Kind, Opt, OptionDefault};
+use crate::settings::options::OPTIONS;
 use crate::workspace::{GivenOptions, Request};
 
 /// Argument for the configuration files, the one option that can't be set in such a file.

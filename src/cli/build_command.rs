@@ -30,7 +30,7 @@ use crate::registry::ImageRegistry;
 use crate::retry::RetryPolicy;
 use crate::runner::{self, Backends, BuildInput};
 use crate::secret::is_secret_name;
-use crate::settings::options::CommandName;
+use crate::settings::option_definition::CommandName;
 use crate::settings::{BuildSettings, RunSettings, Settings, Task};
 use crate::source::FromOrigin;
 use crate::workspace::{Request, Snapshot, Workspace, work_folder, write_contexts};

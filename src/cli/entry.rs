@@ -11,7 +11,7 @@ use super::{
     explain_command, lint_command, man_command, signals, terminal, trace, tree_command,
 };
 use crate::console;
-use crate::settings::options::CommandName;
+use crate::settings::option_definition::CommandName;
 
 /// Runs the program, and ends it. `arguments` begin with the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ! {

@@ -14,7 +14,7 @@ use crate::image::ImageRef;
 use crate::incremental::Found;
 use crate::incremental::survey::{Standing, Survey};
 use crate::plan::{Decision, Plan};
-use crate::settings::options::CommandName;
+use crate::settings::option_definition::CommandName;
 use crate::workspace::{Request, Snapshot, Workspace};
 
 /// Argument for the image.

@@ -20,7 +20,7 @@ use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
 use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};
 use crate::program;
-use crate::settings::options::CommandName;
+use crate::settings::option_definition::CommandName;
 use crate::settings::{AxisSettings, Profiles, RunSettings, Settings};
 use crate::source;
 use crate::tree::Tree;

@@ -18,7 +18,7 @@ use crate::files::private_folder;
 use crate::fingerprint::{Difference, Fingerprinted, Parts, differences, digest};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Selection, Unaffected};
-use crate::settings::options::CommandName;
+use crate::settings::option_definition::CommandName;
 use crate::settings::{AxisSettings, RunSettings};
 use crate::source;
 use crate::workspace::{CommitExport, Host, Request, Snapshot, Workspace};

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::options::{Authority, Effect, Kind, OPTIONS, Opt, OptionDefault};
+use super::option_definition::{Authority, Effect, Kind, Opt, OptionDefault};
+use super::options::OPTIONS;
 
 /// Returns the text of the example file.
 pub fn example() -> String {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::options::Authority;
+use super::option_definition::Authority;
 use crate::diagnostic::{Diagnostic, Place};
 
 /// Origin of a value.

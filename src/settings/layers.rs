@@ -11,7 +11,8 @@ use std::sync::Arc;
 use super::convert::SEPARATOR;
 use super::given::{Given, Origin};
 use super::ini::{self, Entry, Ini};
-use super::options::{Effect, Kind, OPTIONS, Opt, OptionDefault, option};
+use super::option_definition::{Effect, Kind, Opt, OptionDefault};
+use super::options::{OPTIONS, option};
 use super::sections::{
     Keys, PROFILES, SECTION_KINDS, Section, SectionKind, Sections, candidates, classify, meant,
 };

@@ -11,6 +11,7 @@ mod given;
 pub mod ini;
 mod interpolate;
 mod layers;
+pub mod option_definition;
 pub mod options;
 mod profiles;
 mod references;

@@ -2,7 +2,8 @@
 
 use super::given::{Given, Origin};
 use super::layers::Layers;
-use super::options::{Authority, Kind, OPTIONS};
+use super::option_definition::{Authority, Kind};
+use super::options::OPTIONS;
 use super::sections::{PROFILES, SOURCES, USERS};
 use crate::tree::Manifest;
 

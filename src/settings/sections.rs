@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::given::Given;
-use super::options::Kind;
+use super::option_definition::Kind;
 use crate::diagnostic::nearest;
 use crate::image::SourceName;
 

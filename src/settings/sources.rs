@@ -6,7 +6,7 @@ use std::path::Path;
 use super::convert::{boolean, dictionary};
 use super::given::{Given, Origin};
 use super::layers::Layers;
-use super::options::Authority;
+use super::option_definition::Authority;
 use super::references::References;
 use super::sections::{SOURCES, Section};
 use super::trust;

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use super::given::{Given, Origin};
 use super::layers::Layers;
-use super::options::{Authority, Kind, OPTIONS, Opt};
+use super::option_definition::{Authority, Kind, Opt};
+use super::options::OPTIONS;
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 use crate::image::ImageRef;
 use crate::tree::Manifest;

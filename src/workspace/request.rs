@@ -8,7 +8,8 @@ use jiff::civil::Date;
 
 use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostic, Result};
-use crate::settings::options::{CommandName, fixed_values};
+use crate::settings::option_definition::CommandName;
+use crate::settings::options::fixed_values;
 
 /// Extension of the files that are read from a folder of configuration files.
 const CONFIG_SUFFIX: &str = "conf";

@@ -5,7 +5,8 @@ use crate::secret::is_secret_name;
 use crate::settings::convert::{boolean, integer};
 use crate::settings::given::{Given, Origin};
 use crate::settings::layers::{Layers, of_tree};
-use crate::settings::options::{Kind, OPTIONS, Opt, OptionDefault};
+use crate::settings::option_definition::{Kind, Opt, OptionDefault};
+use crate::settings::options::OPTIONS;
 use crate::settings::types::{AxisSettings, Settings};
 use crate::tree::Manifest;
 
