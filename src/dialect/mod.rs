@@ -12,6 +12,6 @@ mod version;
 pub mod yaml;
 
 pub use functions::Functions;
-pub use release_rules::{Axis, Dialect};
+pub use release_rules::{AxisNames, Dialect};
 pub use repos::{NO_TABLES, Tables};
 pub use version::Version;

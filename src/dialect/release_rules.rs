@@ -14,9 +14,9 @@ pub struct Dialect {
     version: Version,
 }
 
-/// Base distro, architecture and install type of a run's images.
+/// Names of the base distro, architecture and install type that images are built for.
 #[derive(Debug, Clone, Copy)]
-pub struct Axis<'a> {
+pub struct AxisNames<'a> {
     /// Name of the base distro.
     pub base: &'a str,
     /// Tag of the base image.
@@ -166,8 +166,8 @@ impl Dialect {
     }
 
     /// Returns the reason why the release has no images for an axis; `None` if it has some.
-    pub fn refusal(self, axis: Axis<'_>) -> Option<&'static str> {
-        let Axis { base, base_tag, arch, install_type } = axis;
+    pub fn refusal(self, axis: AxisNames<'_>) -> Option<&'static str> {
+        let AxisNames { base, base_tag, arch, install_type } = axis;
         let is_binary = self.has_install_types() && install_type == "binary";
         if is_binary && self.since(10, 0) && base == "debian" && arch != "x86_64" {
             return Some("it has binary Debian images only for x86_64");
@@ -184,7 +184,7 @@ impl Dialect {
     }
 
     /// Returns the package manager of a base.
-    pub fn package_manager(self, axis: Axis<'_>) -> &'static str {
+    pub fn package_manager(self, axis: AxisNames<'_>) -> &'static str {
         let is_old = || axis.base_tag.split('.').next().and_then(|n| n.parse().ok()) < Some(8_u32);
         match self.package_type(axis.base) {
             "deb" => "apt",
@@ -194,8 +194,8 @@ impl Dialect {
     }
 
     /// Returns the version of Python of a base; `None` for releases whose templates do not use it.
-    pub fn python_version(self, axis: Axis<'_>) -> Option<&'static str> {
-        let Axis { base, base_tag, .. } = axis;
+    pub fn python_version(self, axis: AxisNames<'_>) -> Option<&'static str> {
+        let AxisNames { base, base_tag, .. } = axis;
         let noble =
             self.since(18, 7) && (base_tag.starts_with("24.04") || base_tag.starts_with("noble"));
         Some(match (self.version.major, base) {
@@ -237,7 +237,12 @@ impl Dialect {
 
     /// Returns true if a key of the table of unbuildable images applies to an axis. A key is one or
     /// more words joined by `+`, and all of them have to match.
-    pub fn unbuildable_key_applies(self, key: &str, axis: Axis<'_>, package_manager: &str) -> bool {
+    pub fn unbuildable_key_applies(
+        self,
+        key: &str,
+        axis: AxisNames<'_>,
+        package_manager: &str,
+    ) -> bool {
         let base = match (axis.base, axis.base_tag) {
             ("centos", "stream9") if self.version.major == 14 && self.since(14, 10) => "centos9",
             ("centos", _)
@@ -269,8 +274,8 @@ mod tests {
         Dialect::of(version.parse().unwrap())
     }
 
-    fn axis<'a>(base: &'a str, base_tag: &'a str) -> Axis<'a> {
-        Axis { base, base_tag, arch: "x86_64", install_type: "source" }
+    fn axis<'a>(base: &'a str, base_tag: &'a str) -> AxisNames<'a> {
+        AxisNames { base, base_tag, arch: "x86_64", install_type: "source" }
     }
 
     #[test]
@@ -352,7 +357,7 @@ mod tests {
     #[test]
     fn a_release_may_have_no_images_for_an_axis() {
         let refused = |version: &str, base, base_tag, arch, install_type| {
-            dialect(version).refusal(Axis { base, base_tag, arch, install_type }).is_some()
+            dialect(version).refusal(AxisNames { base, base_tag, arch, install_type }).is_some()
         };
         assert!(refused("10.0.0", "debian", "10", "aarch64", "binary"));
         assert!(!refused("10.0.0", "debian", "10", "aarch64", "source"));

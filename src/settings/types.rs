@@ -9,7 +9,7 @@ use regex::Regex;
 use crate::client_config::CredentialFile;
 use crate::client_config::endpoint::Endpoint;
 use crate::console::{CiService, Verbosity};
-use crate::dialect;
+use crate::dialect::AxisNames;
 use crate::image::{Naming, Platform, Whereabouts};
 use crate::secret::Secret;
 use crate::source::Source;
@@ -101,9 +101,9 @@ impl Axis {
         debian_arch(&self.arch)
     }
 
-    /// Returns the axis as the type that [`dialect`] uses.
-    pub fn as_dialects_ask(&self) -> dialect::Axis<'_> {
-        dialect::Axis {
+    /// Returns the names by which the rules of a release select.
+    pub fn names(&self) -> AxisNames<'_> {
+        AxisNames {
             base: &self.base,
             base_tag: &self.base_tag,
             arch: &self.arch,

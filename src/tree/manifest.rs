@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
-use crate::dialect::{Axis, Dialect};
+use crate::dialect::{AxisNames, Dialect};
 use crate::image::SourceName;
 
 /// File name of the manifest; a folder that contains one is a tree.
@@ -212,8 +212,8 @@ pub struct Unbuildable {
 
 impl Unbuildable {
     /// Returns true if the entry applies to this axis.
-    pub fn applies(&self, axis: Axis<'_>, package_manager: &str, dialect: Dialect) -> bool {
-        let Axis { base, install_type, arch, .. } = axis;
+    pub fn applies(&self, axis: AxisNames<'_>, package_manager: &str, dialect: Dialect) -> bool {
+        let AxisNames { base, install_type, arch, .. } = axis;
         if let Some(key) = &self.key {
             return dialect.unbuildable_key_applies(key, axis, package_manager);
         }
@@ -352,7 +352,7 @@ mod tests {
             toml::from_str(&format!("images = ['x']\nreason = 'r'\n{text}")).unwrap()
         };
         let applies = |text: &str| {
-            let axis = Axis { base: "a", base_tag: "1", arch: "c", install_type: "b" };
+            let axis = AxisNames { base: "a", base_tag: "1", arch: "c", install_type: "b" };
             entry(text).applies(axis, "apt", Dialect::newest())
         };
         assert!(applies(""));

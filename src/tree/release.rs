@@ -19,7 +19,7 @@ use super::shipped;
 use super::tree_entry::TreeFile;
 use crate::diagnostic::{Diagnostic, Place as Shown, Result};
 use crate::dialect::yaml::{self, Yaml};
-use crate::dialect::{Axis, Dialect, Tables, Version};
+use crate::dialect::{AxisNames, Dialect, Tables, Version};
 use crate::git::Repository;
 
 /// Folder of the templates, and that of the Python package if there is one.
@@ -367,7 +367,7 @@ const BINARY: &str = "binary";
 fn base(dialect: Dialect, facts: &Facts, name: &str) -> Option<Base> {
     let image = facts.base_images.get(name)?;
     let package_type = dialect.package_type(name);
-    let axis = Axis { base: name, base_tag: &image.tag, arch: "", install_type: "" };
+    let axis = AxisNames { base: name, base_tag: &image.tag, arch: "", install_type: "" };
     let only_of_rpm = ["rdo", "rhos"];
     let install_types = match dialect.has_install_types() {
         true => facts

@@ -92,7 +92,7 @@ pub fn unbuildable(
     settings: &AxisSettings,
     tree: &Tree,
 ) -> Vec<(ImageName, String)> {
-    let axis = settings.axis.as_dialects_ask();
+    let axis = settings.axis.names();
     let package_manager = &settings.base.package_manager;
     let entries = tree.manifest().unbuildable.iter().filter(|entry| {
         !run.selection.enable_unbuildable && entry.applies(axis, package_manager, tree.dialect())

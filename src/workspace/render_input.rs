@@ -146,7 +146,7 @@ fn of_release(settings: &AxisSettings, tree: &Tree) -> Result<Vec<(&'static str,
     if dialect.has_codename() {
         found.push(("openstack_release_codename", json!(templating.codename)));
     }
-    if let Some(python) = dialect.python_version(axis.as_dialects_ask()) {
+    if let Some(python) = dialect.python_version(axis.names()) {
         found.push(("distro_python_version", python.into()));
     }
     if let Some(release) = tree.release() {

@@ -36,7 +36,7 @@ impl Resolver<'_> {
             return None;
         }
         let dialect = self.manifest.dialect;
-        if let Some(reason) = dialect.and_then(|d| d.refusal(axis.as_dialects_ask())) {
+        if let Some(reason) = dialect.and_then(|d| d.refusal(axis.names())) {
             let message =
                 format!("the tree's release does not support {} {}", axis.base, axis.install_type);
             self.errors.push(Diagnostic::new(message).note(reason).help("choose --type source"));
@@ -44,7 +44,7 @@ impl Resolver<'_> {
         }
         let mut base = known.clone();
         if let Some(dialect) = self.manifest.dialect {
-            dialect.package_manager(axis.as_dialects_ask()).clone_into(&mut base.package_manager);
+            dialect.package_manager(axis.names()).clone_into(&mut base.package_manager);
         }
         if let Some(given) = self.text("distro_package_manager") {
             base.package_manager = given;
