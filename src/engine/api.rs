@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use super::build_options::{BuildOptions, Squashing};
+use super::build_options::{BuildOptions, SquashOptions};
 use super::engine_error::EngineError;
 use crate::context::MeasuredContext;
 use crate::image::{ImageRef, Platform};
@@ -145,7 +145,7 @@ pub trait Engine: Send + Sync + 'static {
         built: Inspected,
         reference: &ImageRef,
         parent: Option<&Inspected>,
-        how: &Squashing,
+        how: &SquashOptions,
         sink: Sink<'_>,
     ) -> impl Future<Output = Result<Inspected, EngineError>> + Send;
 

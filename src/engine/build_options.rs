@@ -53,7 +53,7 @@ pub struct BuildOptions {
     pub build_args: BTreeMap<String, String>,
     /// Settings for squashing the layers that the image adds to its parent into one; `None` to keep
     /// them.
-    pub squash: Option<Squashing>,
+    pub squash: Option<SquashOptions>,
     /// Secrets and ssh agents for the instructions, which the image does not keep (BuildKit only).
     pub secrets: BuildSecrets,
 }
@@ -121,7 +121,7 @@ fn size_in_url(text: &str) -> usize {
 
 /// Settings for squashing an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Squashing {
+pub struct SquashOptions {
     /// True if the original image is removed.
     pub cleanup: bool,
     /// Folder for temporary files; `None` for the system's.

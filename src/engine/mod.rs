@@ -17,5 +17,5 @@ mod line_buffer;
 pub mod squash;
 
 pub use api::{BuildRequest, Engine, ImageInfo, Inspected, Output, Sink};
-pub use build_options::{BuildOptions, BuildSecrets, Builder, EPOCH, Oversized, Squashing};
+pub use build_options::{BuildOptions, BuildSecrets, Builder, EPOCH, Oversized, SquashOptions};
 pub use engine_error::EngineError;

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::line_buffer::LineBuffer;
-use super::{EngineError, Output, Sink, Squashing};
+use super::{EngineError, Output, Sink, SquashOptions};
 use crate::image::ImageRef;
 use crate::program;
 
@@ -37,7 +37,7 @@ pub(super) async fn run(
     environment: &[(String, String)],
     reference: &ImageRef,
     parent: Option<&str>,
-    how: &Squashing,
+    how: &SquashOptions,
     sink: Sink<'_>,
 ) -> Result<(), EngineError> {
     let refuse = |reason: String| EngineError::Refused(format!("{PROGRAM}: {reason}"));

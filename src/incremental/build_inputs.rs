@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Result};
-use crate::engine::{BuildOptions, BuildSecrets, Builder, EPOCH, Oversized, Squashing};
+use crate::engine::{BuildOptions, BuildSecrets, Builder, EPOCH, Oversized, SquashOptions};
 use crate::image::ImageName;
 use crate::runner::BuildInput;
 use crate::settings::{AxisSettings, RunSettings, Settings};
@@ -76,9 +76,9 @@ pub fn build_options(
         platform: of_axis.platform.as_ref().map(ToString::to_string),
         build_args,
         secrets: secrets.clone(),
-        squash: of_axis
-            .squash
-            .as_ref()
-            .map(|squash| Squashing { cleanup: squash.cleanup, tmp_dir: squash.tmp_dir.clone() }),
+        squash: of_axis.squash.as_ref().map(|squash| SquashOptions {
+            cleanup: squash.cleanup,
+            tmp_dir: squash.tmp_dir.clone(),
+        }),
     }
 }

@@ -355,7 +355,7 @@ mod tests {
 
     use super::*;
     use crate::context::Context;
-    use crate::engine::{BuildOptions, BuildRequest, Sink, Squashing};
+    use crate::engine::{BuildOptions, BuildRequest, Sink, SquashOptions};
     use crate::graph::Graph;
     use crate::graph::tests::graph;
     use crate::plan::{Facts, Selection};
@@ -435,7 +435,7 @@ mod tests {
             _: Inspected,
             _: &ImageRef,
             _: Option<&Inspected>,
-            _: &Squashing,
+            _: &SquashOptions,
             _: Sink<'_>,
         ) -> Result<Inspected, EngineError> {
             unreachable!("nothing is squashed")

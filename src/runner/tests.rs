@@ -12,7 +12,8 @@ use super::{Backends, BuildInput, Options, run};
 use crate::context::{Context, MeasuredContext};
 use crate::dockerfile;
 use crate::engine::{
-    BuildOptions, BuildRequest, Engine, EngineError, ImageInfo, Inspected, Output, Sink, Squashing,
+    BuildOptions, BuildRequest, Engine, EngineError, ImageInfo, Inspected, Output, Sink,
+    SquashOptions,
 };
 use crate::event::{Event, Existing, Outcome, Transfer};
 use crate::fingerprint::{LABEL, in_label};
@@ -225,7 +226,7 @@ impl Engine for Scripted {
         built: Inspected,
         reference: &ImageRef,
         parent: Option<&Inspected>,
-        _: &Squashing,
+        _: &SquashOptions,
         _: Sink<'_>,
     ) -> Result<Inspected, EngineError> {
         let parent = parent.map(|parent| parent.id.as_str()).unwrap_or_default();
@@ -608,7 +609,7 @@ fn an_image_is_pushed_to_all_registries() {
 #[test]
 fn built_image_is_squashed_down_to_its_parent() {
     let engine = Arc::new(Scripted::default());
-    let squash = Some(Squashing { cleanup: true, tmp_dir: None });
+    let squash = Some(SquashOptions { cleanup: true, tmp_dir: None });
     let build = BuildOptions { squash, ..BuildOptions::plain() };
     let graph = graph(FAMILY).unwrap();
     let everything = Facts::default();

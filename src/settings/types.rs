@@ -226,12 +226,12 @@ pub struct AxisBuildSettings {
     /// must not decide what an image is made from.
     pub given_args: BTreeMap<String, String>,
     /// Settings of squashing; `None` if images are not squashed.
-    pub squash: Option<Squash>,
+    pub squash: Option<SquashSettings>,
 }
 
 /// Settings of squashing an image's layers into one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Squash {
+pub struct SquashSettings {
     /// True if the original image is removed after squashing.
     pub cleanup: bool,
     /// Temporary folder for squashing; `None` for one of the system's.

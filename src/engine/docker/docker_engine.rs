@@ -17,7 +17,7 @@ use crate::diagnostic::with_causes;
 use crate::engine::buildkit::unique_name;
 use crate::engine::connection::{ConnectError, Connections};
 use crate::engine::{
-    BuildRequest, Builder, Engine, EngineError, ImageInfo, Inspected, Sink, Squashing,
+    BuildRequest, Builder, Engine, EngineError, ImageInfo, Inspected, Sink, SquashOptions,
 };
 use crate::image::{ImageRef, Platform};
 use crate::registry::{self, EngineConfig, RegistryConfig};
@@ -302,7 +302,7 @@ impl Engine for DockerEngine {
         built: Inspected,
         reference: &ImageRef,
         parent: Option<&Inspected>,
-        how: &Squashing,
+        how: &SquashOptions,
         sink: Sink<'_>,
     ) -> Result<Inspected, EngineError> {
         self.squash_image(built, reference, parent, how, sink).await

@@ -18,7 +18,7 @@ use crate::engine::buildkit::{ContextFiles, Session};
 use crate::engine::connection::{Record, records};
 use crate::engine::context_sending::{ContextSending, archive};
 use crate::engine::{
-    BuildOptions, BuildRequest, Builder, Engine as _, EngineError, Inspected, Sink, Squashing,
+    BuildOptions, BuildRequest, Builder, Engine as _, EngineError, Inspected, Sink, SquashOptions,
     squash,
 };
 use crate::image::ImageRef;
@@ -118,7 +118,7 @@ impl DockerEngine {
         built: Inspected,
         reference: &ImageRef,
         parent: Option<&Inspected>,
-        how: &Squashing,
+        how: &SquashOptions,
         sink: Sink<'_>,
     ) -> Result<Inspected, EngineError> {
         let parent_id = parent.map(|parent| parent.id.as_str());

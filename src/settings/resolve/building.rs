@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::resolver::Resolver;
 use crate::settings::layers::Layers;
 use crate::settings::types::{
-    AxisBuildSettings, BuildSettings, PushSettings, SiteFiles, Squash, Task, Templating,
+    AxisBuildSettings, BuildSettings, PushSettings, SiteFiles, SquashSettings, Task, Templating,
 };
 
 impl Resolver<'_> {
@@ -34,7 +34,7 @@ impl Resolver<'_> {
             platform: self.platform(),
             build_args: with_environment(given_args.clone(), templating),
             given_args,
-            squash: self.flag("squash").then_some(Squash { cleanup, tmp_dir }),
+            squash: self.flag("squash").then_some(SquashSettings { cleanup, tmp_dir }),
         }
     }
 
