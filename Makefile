@@ -60,7 +60,7 @@ conformance: build engine
 	scripts/kolla-releases 23.0.0
 	environment=$$(scripts/engine env); eval "$$environment"; \
 	    cargo nextest run --test conformance --test it --run-ignored all --no-fail-fast \
-	    -E 'binary(conformance) or test(/^kolla_build::/)'
+	    -E 'binary(conformance) or test(/^(kolla_build|dockerfile_frontend)::/)'
 
 # Measures planning and building beside the real kolla-build, and writes docs/performance.md: takes a
 # quarter of an hour.

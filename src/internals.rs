@@ -5,6 +5,10 @@ pub mod diagnostic {
     pub use crate::diagnostic::Diagnostics;
 }
 
+pub mod dockerfile {
+    pub use crate::dockerfile::{ReadingInput, parse};
+}
+
 pub mod event {
     pub use crate::event::{Aside, BuiltImage, Event, Outcome, Pushed, SetAside, ToBuild, Warning};
 }

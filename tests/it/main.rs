@@ -10,6 +10,7 @@ mod connections;
 mod corpus;
 mod credentials;
 mod deployment;
+mod dockerfile_frontend;
 mod dockerfile_input;
 mod docs;
 mod endless_engine;

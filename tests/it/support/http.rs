@@ -187,8 +187,16 @@ pub fn listen(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
 const LONG_HEAD: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n";
 
+/// First byte of a TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 fn serve(stream: impl Read + Write, asked: &Mutex<Vec<Request>>, handler: &Handler) -> Option<()> {
     let mut stream = BufReader::new(stream);
+    // Engines try TLS first, and take an answer without TLS for the reason to do without.
+    if stream.fill_buf().ok()?.first() == Some(&TLS_HANDSHAKE) {
+        let refusal = b"HTTP/1.0 400 Bad Request\r\n\r\nThis is not a TLS server.\n";
+        return stream.get_mut().write_all(refusal).ok();
+    }
     loop {
         let request = read(&mut stream)?;
         let is_head = request.method == "HEAD";
