@@ -10,7 +10,7 @@ use crate::graph::Index;
 use crate::image::ImageName;
 
 /// Duration assumed for every build if none is known.
-const UNHEARD_OF: Duration = Duration::from_secs(1);
+const DEFAULT_DURATION: Duration = Duration::from_secs(1);
 
 /// Forecast of the builds of a plan. Images that are not built take no time.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl<'a> Forecast<'a> {
         let of = |image: Index| known.get(&images[image].name).copied();
         let mut found: Vec<Duration> = plan.to_build().filter_map(of).collect();
         found.sort();
-        let usual = found.get(found.len() / 2).copied().unwrap_or(UNHEARD_OF);
+        let usual = found.get(found.len() / 2).copied().unwrap_or(DEFAULT_DURATION);
         let mut expected = vec![Duration::ZERO; images.len()];
         for image in plan.to_build() {
             expected[image] = of(image).unwrap_or(usual);
@@ -71,23 +71,23 @@ impl<'a> Forecast<'a> {
 
     /// Returns, for every image, its rank among the images that are ready to start: the most urgent
     /// first, or by name without `priorities`.
-    pub fn turns(&self, priorities: bool) -> Vec<usize> {
+    pub fn ranks(&self, priorities: bool) -> Vec<usize> {
         let mut images: Vec<Index> = (0..self.expected.len()).collect();
         if priorities {
             let urgency = self.urgency();
             images.sort_by_key(|image| Reverse(urgency[*image]));
         }
-        let mut turns = vec![0; images.len()];
-        for (turn, image) in images.into_iter().enumerate() {
-            turns[image] = turn;
+        let mut ranks = vec![0; images.len()];
+        for (rank, image) in images.into_iter().enumerate() {
+            ranks[image] = rank;
         }
-        turns
+        ranks
     }
 
     /// Returns the images to build in the order in which they start on `threads` threads, if each
-    /// takes as long as expected; `priorities` as in [`Self::turns`].
+    /// takes as long as expected; `priorities` as in [`Self::ranks`].
     pub fn starts(&self, threads: usize, priorities: bool) -> Vec<Index> {
-        let (graph, turns) = (self.plan.graph(), self.turns(priorities));
+        let (graph, ranks) = (self.plan.graph(), self.ranks(priorities));
         let is_built = |image: &Index| self.plan.is_built(*image);
         let mut missing: BTreeMap<Index, usize> = self
             .plan
@@ -96,7 +96,7 @@ impl<'a> Forecast<'a> {
             .collect();
         let free = missing.iter().filter(|(_, missing)| **missing == 0);
         let mut ready: BTreeSet<(usize, Index)> =
-            free.map(|(image, _)| (turns[*image], *image)).collect();
+            free.map(|(image, _)| (ranks[*image], *image)).collect();
         let mut under_way: BTreeSet<(Duration, Index)> = BTreeSet::new();
         let (mut now, mut starts) = (Duration::ZERO, Vec::new());
         loop {
@@ -112,7 +112,7 @@ impl<'a> Forecast<'a> {
                 let missing = missing.get_mut(&child).expect("it is built");
                 *missing -= 1;
                 if *missing == 0 {
-                    ready.insert((turns[child], child));
+                    ready.insert((ranks[child], child));
                 }
             }
         }
@@ -167,8 +167,8 @@ mod tests {
         assert_eq!(by_name(&graph, &forecast.urgency()), expected);
         let expected = ["base 0", "leaf 11", "left 10", "right 10", "tool 0"];
         assert_eq!(by_name(&graph, &forecast.earliest()), expected);
-        assert_eq!(forecast.turns(true), [0, 4, 3, 1, 2]);
-        assert_eq!(forecast.turns(false), [0, 1, 2, 3, 4]);
+        assert_eq!(forecast.ranks(true), [0, 4, 3, 1, 2]);
+        assert_eq!(forecast.ranks(false), [0, 1, 2, 3, 4]);
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let expected = ["base 4", "leaf 9", "left 9", "right 9", "tool 70"];
         assert_eq!(by_name(&graph, &forecast.expected), expected);
         let forecast = Forecast::new(&plan, &BTreeMap::new());
-        assert_eq!(forecast.expected, [UNHEARD_OF; 5]);
+        assert_eq!(forecast.expected, [DEFAULT_DURATION; 5]);
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
                 .collect();
             let forecast = Forecast::new(&plan, &self::known(&known));
             let (urgency, earliest) = (forecast.urgency(), forecast.earliest());
-            let turns = forecast.turns(true);
+            let ranks = forecast.ranks(true);
             let starts = forecast.starts(threads, true);
             prop_assert_eq!(starts.len(), graph.images().len());
             for (at, image) in starts.iter().enumerate() {
@@ -253,7 +253,7 @@ mod tests {
                     prop_assert!(earliest[child] >= earliest[image] + own);
                 }
                 for other in 0..graph.images().len() {
-                    prop_assert!(urgency[image] <= urgency[other] || turns[image] < turns[other]);
+                    prop_assert!(urgency[image] <= urgency[other] || ranks[image] < ranks[other]);
                 }
                 if let Some(total) = forecast.total(threads) {
                     prop_assert!(total >= earliest[image] + urgency[image]);

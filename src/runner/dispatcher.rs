@@ -65,8 +65,8 @@ struct Dispatcher<'a, E> {
     registry: Arc<dyn ImageRegistry>,
     fetcher: Arc<dyn Fetcher>,
     graph: &'a Graph,
-    /// Position of each image in the order in which ready images start.
-    turns: Vec<usize>,
+    /// Rank of each image among those that are ready to start.
+    ranks: Vec<usize>,
     inputs: BTreeMap<ImageName, BuildInput>,
     options: Options,
     /// Identities of the images that exist already or were built so far.
@@ -129,7 +129,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             registry: backends.registry,
             fetcher: backends.fetcher,
             graph,
-            turns: forecast.turns(options.priorities),
+            ranks: forecast.ranks(options.priorities),
             inputs,
             options,
             identities,
@@ -220,7 +220,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// Queues every image that waits for no other one.
     fn queue_roots(&mut self) {
         for (&image, _) in self.states.iter().filter(|(_, state)| **state == State::Waiting(0)) {
-            self.ready.insert((self.turns[image], image));
+            self.ready.insert((self.ranks[image], image));
         }
     }
 
@@ -385,7 +385,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             if let Some(State::Waiting(needs)) = self.states.get_mut(&child) {
                 *needs -= 1;
                 if *needs == 0 {
-                    self.ready.insert((self.turns[child], child));
+                    self.ready.insert((self.ranks[child], child));
                 }
             }
         }

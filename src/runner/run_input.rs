@@ -102,7 +102,7 @@ pub(super) fn to_fetch(
         sources.as_ref().is_some_and(|sources| !sources.is_empty())
     };
     let mut to_fetch: Vec<Index> = plan.to_build().filter(has_sources).collect();
-    let (earliest, turns) = (forecast.earliest(), forecast.turns(true));
-    to_fetch.sort_by_key(|image| (earliest[*image], turns[*image]));
+    let (earliest, ranks) = (forecast.earliest(), forecast.ranks(true));
+    to_fetch.sort_by_key(|image| (earliest[*image], ranks[*image]));
     to_fetch
 }
