@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::graph::{self, Graph, Index};
 use crate::image::ImageRef;
 use crate::incremental::Found;
-use crate::incremental::survey::{Standing, Survey};
+use crate::incremental::survey::{Comparison, Survey};
 use crate::plan::{Decision, Plan};
 use crate::settings::option_definition::CommandName;
 use crate::workspace::{Request, Snapshot, Workspace};
@@ -149,17 +149,17 @@ fn of_engine(survey: &Survey, image: &graph::Image) -> Option<Vec<String>> {
         Some(known) => say(format!("  in engine    {}", known.id)),
         None => say("  in engine    no image with this name and tag".to_owned()),
     }
-    match survey.standing(image)? {
-        Standing::Absent => {}
-        Standing::Unlabelled => say("    it has no fingerprint".to_owned()),
-        Standing::Unchanged => say("    unchanged".to_owned()),
-        Standing::Misplaced => {
+    match survey.comparison(image)? {
+        Comparison::Absent => {}
+        Comparison::Unlabelled => say("    it has no fingerprint".to_owned()),
+        Comparison::Unchanged => say("    unchanged".to_owned()),
+        Comparison::Misplaced => {
             say("    it is not built on the current layers of its parent".to_owned());
         }
-        Standing::Changed(changes) => {
+        Comparison::Changed(changes) => {
             changes.iter().for_each(|change| say(format!("    {change}")));
         }
-        Standing::BuiltAs(fingerprint) => say(format!("    built as {fingerprint}")),
+        Comparison::BuiltAs(fingerprint) => say(format!("    built as {fingerprint}")),
     }
     Some(lines)
 }

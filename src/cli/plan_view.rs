@@ -16,7 +16,7 @@ use crate::event::{Aside, SetAside};
 use crate::graph::{ImageEntry, Index};
 use crate::image::ImageName;
 use crate::incremental::Changes;
-use crate::incremental::survey::{Standing, Survey};
+use crate::incremental::survey::{Comparison, Survey};
 use crate::plan::{Forecast, Plan, Wanted};
 use crate::report::format::{Seconds, clock, rough};
 use crate::settings::{PlanFormat, RunSettings};
@@ -54,15 +54,15 @@ fn since_built(plan: &Plan<'_>, survey: &Survey) -> BTreeMap<ImageName, String> 
     let images = plan.to_build().map(|image| &plan.graph().images()[image]);
     images
         .filter_map(|image| {
-            let told = match survey.standing(image)? {
-                Standing::Absent => "the engine has no image with this name and tag".to_owned(),
-                Standing::Unlabelled => "the engine's image has no fingerprint".to_owned(),
-                Standing::Misplaced => {
+            let told = match survey.comparison(image)? {
+                Comparison::Absent => "the engine has no image with this name and tag".to_owned(),
+                Comparison::Unlabelled => "the engine's image has no fingerprint".to_owned(),
+                Comparison::Misplaced => {
                     "the engine's image is not built on the current layers of its parent".to_owned()
                 }
-                Standing::Unchanged => "missing or changed in at least one registry".to_owned(),
-                Standing::Changed(changes) => told_changes(&changes),
-                Standing::BuiltAs(_) => "the engine's image has another fingerprint".to_owned(),
+                Comparison::Unchanged => "missing or changed in at least one registry".to_owned(),
+                Comparison::Changed(changes) => told_changes(&changes),
+                Comparison::BuiltAs(_) => "the engine's image has another fingerprint".to_owned(),
             };
             Some((image.name.clone(), told))
         })

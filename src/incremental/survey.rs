@@ -51,7 +51,7 @@ pub struct Places<'a> {
 }
 
 /// Comparison of the image in the engine with the one that would be built.
-pub enum Standing {
+pub enum Comparison {
     /// The engine has no image of this name and tag.
     Absent,
     /// The image has no fingerprint.
@@ -222,17 +222,17 @@ impl Survey {
 
     /// Compares the image in the engine with the one that would be built; `None` if the expected
     /// fingerprint is not known.
-    pub fn standing(&self, image: &graph::Image) -> Option<Standing> {
+    pub fn comparison(&self, image: &graph::Image) -> Option<Comparison> {
         let printed = self.expected.get(&image.name)?;
-        let Some(known) = self.known.get(&image.reference) else { return Some(Standing::Absent) };
-        let Some(label) = known.labels.get(LABEL) else { return Some(Standing::Unlabelled) };
+        let Some(known) = self.known.get(&image.reference) else { return Some(Comparison::Absent) };
+        let Some(label) = known.labels.get(LABEL) else { return Some(Comparison::Unlabelled) };
         if in_label(label) == printed.fingerprint.as_str() {
             let is_misplaced = self.misplaced.contains(&image.name);
-            return Some(if is_misplaced { Standing::Misplaced } else { Standing::Unchanged });
+            return Some(if is_misplaced { Comparison::Misplaced } else { Comparison::Unchanged });
         }
         Some(match printed.changes_since(label) {
-            Some(changes) if !changes.is_empty() => Standing::Changed(changes),
-            _ => Standing::BuiltAs(in_label(label).to_owned()),
+            Some(changes) if !changes.is_empty() => Comparison::Changed(changes),
+            _ => Comparison::BuiltAs(in_label(label).to_owned()),
         })
     }
 
@@ -524,13 +524,13 @@ mod tests {
     /// Returns the state of `app` in a word.
     fn state_of_app(engine: &Scripted, graph: &Graph) -> String {
         let app = &graph.images()[graph.index_of(&ImageName::new("app")).unwrap()];
-        match survey(engine, graph).standing(app).unwrap() {
-            Standing::Absent => "absent".to_owned(),
-            Standing::Unlabelled => "unlabelled".to_owned(),
-            Standing::Unchanged => "unchanged".to_owned(),
-            Standing::Misplaced => "misplaced".to_owned(),
-            Standing::Changed(changes) => format!("{} changed", changes.len()),
-            Standing::BuiltAs(fingerprint) => format!("built as {fingerprint}"),
+        match survey(engine, graph).comparison(app).unwrap() {
+            Comparison::Absent => "absent".to_owned(),
+            Comparison::Unlabelled => "unlabelled".to_owned(),
+            Comparison::Unchanged => "unchanged".to_owned(),
+            Comparison::Misplaced => "misplaced".to_owned(),
+            Comparison::Changed(changes) => format!("{} changed", changes.len()),
+            Comparison::BuiltAs(fingerprint) => format!("built as {fingerprint}"),
         }
     }
 
