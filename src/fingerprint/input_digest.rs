@@ -55,14 +55,14 @@ impl fmt::Display for Fingerprint {
 
 /// Fingerprint together with its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprinted {
+pub struct FingerprintedParts {
     /// Digest of all parts.
     pub fingerprint: Fingerprint,
     /// Parts by name.
     pub parts: Parts,
 }
 
-impl Fingerprinted {
+impl FingerprintedParts {
     /// Computes the fingerprint of `parts`.
     pub fn of(parts: Parts) -> Self {
         Self { fingerprint: Fingerprint::of(&parts), parts }
@@ -135,8 +135,8 @@ pub enum Difference {
 
 /// Returns the items that differ, by name.
 pub fn differences<Name: Ord + Clone>(
-    before: &BTreeMap<Name, Fingerprinted>,
-    after: &BTreeMap<Name, Fingerprinted>,
+    before: &BTreeMap<Name, FingerprintedParts>,
+    after: &BTreeMap<Name, FingerprintedParts>,
 ) -> BTreeMap<Name, Difference> {
     let removed = before.keys().filter(|name| !after.contains_key(name));
     let removed = removed.map(|name| (name.clone(), Difference::Removed));
@@ -208,9 +208,9 @@ mod tests {
 
     #[test]
     fn differences_name_their_inputs() {
-        let of = |things: &[(&'static str, &str)]| -> BTreeMap<&str, Fingerprinted> {
+        let of = |things: &[(&'static str, &str)]| -> BTreeMap<&str, FingerprintedParts> {
             let parts = |part: &str| Parts::from([("file".to_owned(), part.to_owned())]);
-            things.iter().map(|(name, part)| (*name, Fingerprinted::of(parts(part)))).collect()
+            things.iter().map(|(name, part)| (*name, FingerprintedParts::of(parts(part)))).collect()
         };
         let before = of(&[("same", "1"), ("other", "1"), ("gone", "1")]);
         let after = of(&[("same", "1"), ("other", "2"), ("new", "1")]);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::input_digest::{Change, Fingerprinted, KINDS, Parts, changes, hash_parts, hex};
+use super::input_digest::{Change, FingerprintedParts, KINDS, Parts, changes, hash_parts, hex};
 
 /// Key of the label. There is only one label, since the classic builder makes a step of each.
 pub const LABEL: &str = "kiln.fingerprint";
@@ -40,7 +40,7 @@ struct Folded {
     groups: Parts,
 }
 
-impl Fingerprinted {
+impl FingerprintedParts {
     /// Returns the value of the label for an image with this fingerprint. Key and value take at
     /// most [`LARGEST_LABEL`] bytes.
     pub fn label(&self) -> String {
@@ -278,11 +278,11 @@ mod tests {
     }
 
     fn told(before: &Parts, after: &Parts) -> Vec<String> {
-        let label = Fingerprinted::of(before.clone()).label();
+        let label = FingerprintedParts::of(before.clone()).label();
         let size = LABEL.len() + label.len();
         assert!(size <= LARGEST_LABEL, "{size}");
-        assert_eq!(in_label(&label), Fingerprinted::of(before.clone()).fingerprint.as_str());
-        let changes = Fingerprinted::of(after.clone()).changes_since(&label).unwrap();
+        assert_eq!(in_label(&label), FingerprintedParts::of(before.clone()).fingerprint.as_str());
+        let changes = FingerprintedParts::of(after.clone()).changes_since(&label).unwrap();
         changes.iter().map(ToString::to_string).collect()
     }
 
@@ -294,9 +294,9 @@ mod tests {
     #[test]
     fn few_parts_are_named_one_by_one() {
         let before = image([("a/b".to_owned(), "1".to_owned()), ("c".to_owned(), "1".to_owned())]);
-        let label = Fingerprinted::of(before.clone()).label();
+        let label = FingerprintedParts::of(before.clone()).label();
         let (fingerprint, parts) = label.split_once(' ').unwrap();
-        assert_eq!(fingerprint, Fingerprinted::of(before.clone()).fingerprint.as_str());
+        assert_eq!(fingerprint, FingerprintedParts::of(before.clone()).fingerprint.as_str());
         assert_eq!(
             parts,
             r#"{"form":2,"parts":{"Dockerfile":"6b86b273ff34","base debian:bookworm":"6b86b273ff34","build argument X":"6b86b273ff34","file a/b":"6b86b273ff34","file c":"6b86b273ff34","image base":"6b86b273ff34"}}"#
@@ -389,12 +389,12 @@ mod tests {
     #[test]
     fn labels_of_the_first_form_are_read() {
         let before = image([("a".to_owned(), "1".to_owned())]);
-        let printed = Fingerprinted::of(before.clone());
+        let printed = FingerprintedParts::of(before.clone());
         let parts = serde_json::to_string(&shortened(&before)).unwrap();
         let label = format!("{} {parts}", printed.fingerprint);
         assert_eq!(in_label(&label), printed.fingerprint.as_str());
         assert_eq!(printed.changes_since(&label), Some(Vec::new()));
-        let other = Fingerprinted::of(image([("b".to_owned(), "1".to_owned())]));
+        let other = FingerprintedParts::of(image([("b".to_owned(), "1".to_owned())]));
         let changes: Vec<_> =
             other.changes_since(&label).unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(changes, ["file a removed", "file b added"]);
@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn invalid_label_has_no_inputs() {
-        let printed = Fingerprinted::of(Parts::new());
+        let printed = FingerprintedParts::of(Parts::new());
         for label in ["", "x", "x y", "x {}x", "x []", r#"x {"form":3,"parts":{}}"#, r#"x {"a":1}"#]
         {
             assert_eq!(printed.changes_since(label), None, "{label}");

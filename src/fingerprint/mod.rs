@@ -11,7 +11,7 @@ mod input_digest;
 mod label;
 
 pub use input_digest::{
-    BASE, BUILD_ARGUMENT, Change, Difference, Digester, FILE, Fingerprint, Fingerprinted, IMAGE,
-    Parts, differences, digest,
+    BASE, BUILD_ARGUMENT, Change, Difference, Digester, FILE, Fingerprint, FingerprintedParts,
+    IMAGE, Parts, differences, digest,
 };
 pub use label::{LABEL, in_label, is_verified};

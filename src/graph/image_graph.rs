@@ -13,7 +13,7 @@ use super::image_use::{Index, Use, by_reference, uses_of_all};
 use super::tree_image::Image;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Result};
 use crate::dockerfile::Via;
-use crate::fingerprint::{BASE, Fingerprinted, IMAGE, Parts};
+use crate::fingerprint::{BASE, FingerprintedParts, IMAGE, Parts};
 use crate::image::{ImageName, ImageRef};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,8 +142,8 @@ impl Graph {
         &self,
         own: &BTreeMap<ImageName, Parts>,
         external: &dyn Fn(&ImageName, &ImageRef) -> String,
-    ) -> Vec<Fingerprinted> {
-        let mut found: BTreeMap<Index, Fingerprinted> = BTreeMap::new();
+    ) -> Vec<FingerprintedParts> {
+        let mut found: BTreeMap<Index, FingerprintedParts> = BTreeMap::new();
         for &index in &self.order {
             let image = &self.images[index];
             let mut parts = own.get(&image.name).cloned().unwrap_or_default();
@@ -154,7 +154,7 @@ impl Graph {
                 };
                 parts.insert(self.part(used), value);
             }
-            found.insert(index, Fingerprinted::of(parts));
+            found.insert(index, FingerprintedParts::of(parts));
         }
         found.into_values().collect()
     }

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 use crate::engine::{BuildSecrets, Builder};
 use crate::files::private_folder;
-use crate::fingerprint::{Difference, Fingerprinted, Parts, differences, digest};
+use crate::fingerprint::{Difference, FingerprintedParts, Parts, differences, digest};
 use crate::image::{ImageName, ImageRef};
 use crate::plan::{Selection, Unaffected};
 use crate::settings::option_definition::CommandName;
@@ -119,7 +119,7 @@ fn wanted(
     workspace: &Workspace,
     selection: &Selection,
     snapshot: &Snapshot,
-) -> Result<BTreeMap<ImageName, Fingerprinted>> {
+) -> Result<BTreeMap<ImageName, FingerprintedParts>> {
     let is_wanted = selection.wanted_in(&workspace.graph).into_iter();
     let all = fingerprints(workspace, snapshot)?.into_iter();
     Ok(all.zip(is_wanted).filter(|(_, is_wanted)| *is_wanted).map(|(image, _)| image).collect())
@@ -130,7 +130,7 @@ fn wanted(
 fn fingerprints(
     workspace: &Workspace,
     snapshot: &Snapshot,
-) -> Result<BTreeMap<ImageName, Fingerprinted>> {
+) -> Result<BTreeMap<ImageName, FingerprintedParts>> {
     let graph = &workspace.graph;
     let of_axes: BTreeMap<Option<&str>, (&AxisSettings, Parts)> = workspace
         .settings

@@ -10,7 +10,7 @@ use super::SurveyError;
 use crate::diagnostic::Diagnostic;
 use crate::engine::{Engine, EngineError, ImageInfo, Inspected};
 use crate::files::private_folder;
-use crate::fingerprint::{Change, Fingerprinted, LABEL, Parts, in_label, is_verified};
+use crate::fingerprint::{Change, FingerprintedParts, LABEL, Parts, in_label, is_verified};
 use crate::graph::{self, Index};
 use crate::image::{ImageName, ImageRef, Platform, Whereabouts};
 use crate::plan::{Decision, Plan, Skip};
@@ -28,7 +28,7 @@ const UNKNOWN: &str = "unknown";
 /// Expected fingerprints of a run, and the existing images.
 pub struct Survey {
     /// Expected fingerprints of the plan's images, by name.
-    pub expected: BTreeMap<ImageName, Fingerprinted>,
+    pub expected: BTreeMap<ImageName, FingerprintedParts>,
     /// Images that the engine has.
     pub known: BTreeMap<ImageRef, ImageInfo>,
     /// Images in the engine whose layers are not on top of their parents' layers, whatever their

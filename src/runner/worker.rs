@@ -14,7 +14,7 @@ use crate::context::MeasuredContext;
 use crate::engine::{BuildOptions, BuildRequest, Engine, EngineError, Inspected, Output};
 use crate::event::{Event, Outcome, Pushed, Transfer, Warning};
 use crate::files::{TemporaryFolder, private_folder};
-use crate::fingerprint::{Fingerprinted, LABEL, Parts};
+use crate::fingerprint::{FingerprintedParts, LABEL, Parts};
 use crate::image::{ImageName, ImageRef};
 use crate::registry::{ImageRegistry, PushListError};
 use crate::retry::{FIRST_PAUSE, RetryPolicy};
@@ -34,10 +34,10 @@ pub(super) struct Packed {
 impl Packed {
     /// Returns the fingerprint of the image made from this context; `parts` are those of the images
     /// it needs.
-    fn fingerprinted(&self, mut parts: Parts) -> Fingerprinted {
+    fn fingerprinted(&self, mut parts: Parts) -> FingerprintedParts {
         parts.extend(self.parts.clone());
         parts.extend(self.options.parts());
-        Fingerprinted::of(parts)
+        FingerprintedParts::of(parts)
     }
 }
 
