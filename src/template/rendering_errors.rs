@@ -3,22 +3,22 @@
 use super::outline;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::dialect::NO_TABLES;
-use crate::tree::Shown;
+use crate::tree::ShownFiles;
 
 /// Returns the error for a template that exceeds a limit of rendering; `what` is the limit.
-pub(super) fn too_much_for(tree: &Shown, path: &str, what: &str) -> Diagnostic {
+pub(super) fn too_much_for(tree: &ShownFiles, path: &str, what: &str) -> Diagnostic {
     Diagnostic::new(format!("rendering the template needs {what}"))
         .at(place_of_loop(tree, path))
         .help("it may have an endless loop, or a string that grows without limit")
 }
 
 /// Returns the place of a template's first loop, or its start if there is none.
-pub(super) fn place_of_loop(tree: &Shown, path: &str) -> Place {
+pub(super) fn place_of_loop(tree: &ShownFiles, path: &str) -> Place {
     place_of_tag(tree, path, "for")
 }
 
 /// Returns the place of a template's first tag `word`, or its start if there is none.
-pub(super) fn place_of_tag(tree: &Shown, path: &str, word: &str) -> Place {
+pub(super) fn place_of_tag(tree: &ShownFiles, path: &str, word: &str) -> Place {
     let text = tree.text(path);
     let span = outline::first_tag(&text, word).unwrap_or(0..0);
     Place::new(tree.path(path), text, span)

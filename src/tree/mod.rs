@@ -18,7 +18,7 @@ mod manifest;
 mod python;
 mod release;
 mod shipped;
-mod shown;
+mod shown_files;
 mod template_tree;
 #[cfg(test)]
 mod testing;
@@ -32,7 +32,7 @@ pub use image_folder::ImageFolder;
 pub use language::Language;
 pub use manifest::{Base, InstallType, Manifest, PresetValue, SourceEntry, UserVariables};
 pub use release::{repositories, tables};
-pub use shown::Shown;
+pub use shown_files::ShownFiles;
 pub use template_tree::Tree;
 pub use tree_entry::{ContextEntry, Files, TreeFile, TreeFolder};
 pub use tree_path::{above, leads_down};

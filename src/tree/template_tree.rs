@@ -12,7 +12,7 @@ use super::image_folder::ImageFolder;
 use super::language::{Language, TERA_SUFFIX};
 use super::manifest::{FILE_NAME, Manifest};
 use super::release::{self, Release};
-use super::shown::Shown;
+use super::shown_files::ShownFiles;
 use super::tree_entry::{Content, ContextEntry, Files, TreeFile};
 use super::tree_path::{above, is_below_one_of, leads_down, remove_below, stays_or_is_absolute};
 use super::walk::{Other, Others, Walked, walk};
@@ -27,7 +27,7 @@ const PROFILE_SUFFIX: &str = ".list";
 /// Template tree with its overlays.
 #[derive(Debug)]
 pub struct Tree {
-    shown: Shown,
+    shown: ShownFiles,
     others: Others,
     profiles: Files,
     manifest: Manifest,
@@ -67,7 +67,7 @@ impl Tree {
     fn with_manifest(root: &Path) -> Result<Self> {
         let Walked { files, others } = walk(root)?;
         let (manifest, profiles) = read_manifest(root, &files[FILE_NAME])?;
-        let shown = Shown::new(root.display().to_string(), files);
+        let shown = ShownFiles::new(root.display().to_string(), files);
         Ok(Self { shown, others, profiles, manifest, release: None })
     }
 
@@ -82,7 +82,7 @@ impl Tree {
         let manifest = release::manifest(&release, &facts);
         manifest.check_names(|_| None)?;
         Ok(Self {
-            shown: Shown::new(place.templates.display().to_string(), files),
+            shown: ShownFiles::new(place.templates.display().to_string(), files),
             others,
             profiles: profiles.collect(),
             manifest,
@@ -93,7 +93,7 @@ impl Tree {
     /// Returns a tree of `files`, without a manifest.
     pub fn of_files(files: Files) -> Self {
         Self {
-            shown: Shown::new("memory", files),
+            shown: ShownFiles::new("memory", files),
             others: Others::new(),
             profiles: Files::new(),
             manifest: Manifest::default(),
@@ -115,7 +115,7 @@ impl Tree {
         let (files, profiles) = embedded::load();
         let text = files[FILE_NAME].text(FILE_NAME)?;
         let manifest = Manifest::parse(&text, &format!("{origin}/{FILE_NAME}"))?;
-        let (shown, others) = (Shown::new(origin, files), Others::new());
+        let (shown, others) = (ShownFiles::new(origin, files), Others::new());
         Ok(Self { shown, others, profiles, manifest, release: None })
     }
 
@@ -188,7 +188,7 @@ impl Tree {
     }
 
     /// Returns the files of the tree, for messages.
-    pub fn shown(&self) -> &Shown {
+    pub fn shown(&self) -> &ShownFiles {
         &self.shown
     }
 

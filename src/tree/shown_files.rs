@@ -6,13 +6,13 @@ use super::tree_entry::{Content, Files, TreeFile};
 
 /// Files of a tree, for messages.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct ShownFiles {
     /// Origin of the tree, in words.
     pub(super) origin: Arc<str>,
     pub(super) files: Arc<Files>,
 }
 
-impl Shown {
+impl ShownFiles {
     pub(super) fn new(origin: impl Into<Arc<str>>, files: Files) -> Self {
         Self { origin: origin.into(), files: files.into() }
     }
