@@ -17,14 +17,14 @@ use super::manifest::{
 use super::python::Literal;
 use super::shipped;
 use super::tree_entry::TreeFile;
-use crate::diagnostic::{Diagnostic, Place as Shown, Result};
+use crate::diagnostic::{Diagnostic, Place, Result};
 use crate::dialect::yaml::{self, Yaml};
 use crate::dialect::{AxisNames, Dialect, Tables, Version};
 use crate::git::Repository;
 
 /// Folder of the templates, and that of the Python package if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ReleaseFolders {
     /// Folder of the templates.
     pub(super) templates: PathBuf,
     package: Option<PathBuf>,
@@ -56,7 +56,7 @@ const PACKAGE: &str = "kolla";
 const CONFIG_MODULE: &str = "common/config.py";
 
 /// Finds the parts in a checkout, a prefix, or a folder of templates.
-pub(super) fn find(folder: &Path) -> Option<Place> {
+pub(super) fn find(folder: &Path) -> Option<ReleaseFolders> {
     let packages = packages_below(folder);
     let of_packages = packages.iter().map(|package| package.join("docker"));
     let usual = ["docker", "share/kolla/docker", "local/share/kolla/docker", ""];
@@ -64,7 +64,7 @@ pub(super) fn find(folder: &Path) -> Option<Place> {
         .chain(usual.iter().map(|below| folder.join(below)))
         .find(|candidate| candidate.join(ROOT_IMAGE).is_file())?;
     let package = packages.into_iter().next().or_else(|| package_beside(&templates));
-    Some(Place { templates, package })
+    Some(ReleaseFolders { templates, package })
 }
 
 /// Returns the Python packages in a checkout or prefix.
@@ -101,7 +101,7 @@ fn package_beside(templates: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// When the version is unknown or a table can't be read.
-pub(super) fn read(place: &Place, dialect: Option<Dialect>) -> Result<(Release, Facts)> {
+pub(super) fn read(place: &ReleaseFolders, dialect: Option<Dialect>) -> Result<(Release, Facts)> {
     let Some(package) = &place.package else {
         return read_bare(place, dialect);
     };
@@ -143,7 +143,7 @@ pub fn tables(folder: &Path) -> Result<String> {
 
 /// Reads a folder of templates without a Python package, with the embedded tables of the nearest
 /// release.
-fn read_bare(place: &Place, dialect: Option<Dialect>) -> Result<(Release, Facts)> {
+fn read_bare(place: &ReleaseFolders, dialect: Option<Dialect>) -> Result<(Release, Facts)> {
     let (dialect, guess) = match dialect {
         Some(dialect) => (dialect, None),
         None => {
@@ -179,7 +179,7 @@ fn unreadable(package: &Path, error: &facts::FactsError) -> Diagnostic {
     match text_at(&path) {
         Some(text) => {
             let offset = error.offset.min(text.len());
-            diagnostic.at(Shown::new(path.display().to_string(), text, offset..offset))
+            diagnostic.at(Place::new(path.display().to_string(), text, offset..offset))
         }
         None => diagnostic.note(format!("in {}", path.display())),
     }
@@ -218,7 +218,7 @@ fn said_by_git(checkout: &Path, question: &[&str]) -> Option<String> {
 
 /// Guesses the dialect from the content of the templates, and from the release of the services if
 /// it is known.
-fn guess(place: &Place, release: &str) -> Result<Dialect> {
+fn guess(place: &ReleaseFolders, release: &str) -> Result<Dialect> {
     let read = |path: &str| text_at(&place.templates.join(path)).unwrap_or_default();
     let Some(major) = Dialect::guess_major(&read("macros.j2"), &read(ROOT_IMAGE), release) else {
         return Err(Diagnostic::new(format!(
@@ -240,7 +240,7 @@ pub fn repositories(path: &Path) -> Result<Yaml> {
     let text = TreeFile::on_disk(path.to_owned()).text(&shown)?;
     yaml::parse(&text).map_err(|error| {
         Diagnostic::new(format!("the repositories can't be read: {}", error.message))
-            .at(Shown::line(shown, text.as_str(), error.line))
+            .at(Place::line(shown, text.as_str(), error.line))
             .into()
     })
 }

@@ -71,7 +71,7 @@ impl Tree {
         Ok(Self { shown, others, profiles, manifest, release: None })
     }
 
-    fn of_release(place: &release::Place, dialect: Option<Dialect>) -> Result<Self> {
+    fn of_release(place: &release::ReleaseFolders, dialect: Option<Dialect>) -> Result<Self> {
         let (files, read) =
             rayon::join(|| walk(&place.templates), || release::read(place, dialect));
         let (Walked { files, others }, (release, facts)) = (files?, read?);
