@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::flags::{Flags, flags};
+use super::here_document::{HereDocument, opening};
 use super::logical_line::{BLANKS, Logical, Piece};
+use super::mount::Mount;
 
 /// Instruction with the places of its parts in the file. Its lines are joined and its words split
 /// on demand, since most instructions are only asked for the first word.
@@ -14,13 +16,12 @@ pub struct Instruction<'a> {
     pub(super) lines: Range<usize>,
     pub(super) pieces: Vec<Piece<'a>>,
     pub(super) escape: char,
-    /// True if it has here-documents.
-    pub(super) has_documents: bool,
+    pub(super) documents: Vec<HereDocument<'a>>,
     /// True if its last line ends in a continuation without a next line.
     pub(super) is_open: bool,
 }
 
-impl Instruction<'_> {
+impl<'a> Instruction<'a> {
     /// Returns the first word, as it is written.
     pub fn keyword(&self) -> &str {
         &self.keyword
@@ -53,9 +54,31 @@ impl Instruction<'_> {
         line.text[self.flags_of(&line).end..].trim().to_owned()
     }
 
-    /// Returns true if it has here-documents.
-    pub fn has_documents(&self) -> bool {
-        self.has_documents
+    /// Returns its here-documents, in order.
+    pub fn documents(&self) -> &[HereDocument<'a>] {
+        &self.documents
+    }
+
+    /// Returns the here-document that is all of the instruction besides flags, as in `RUN <<EOF`: its
+    /// body is what is run. `None` if there is none, or anything else is there, too.
+    pub fn script(&self) -> Option<&HereDocument<'a>> {
+        let [only] = self.documents.as_slice() else { return None };
+        matches!(opening(&self.code()), Ok(Some(_))).then_some(only)
+    }
+
+    /// Returns the mounts of a `RUN`, without those that can't be read.
+    pub fn mounts(&self) -> Vec<Mount> {
+        if !self.is("RUN") || !self.may_have_flags() {
+            return Vec::new();
+        }
+        let flags = self.flags_of(&self.line()).all;
+        let values = flags.iter().filter_map(|flag| flag.split_value());
+        values.filter(|(name, _)| *name == "--mount").filter_map(|(_, v)| Mount::read(&v)).collect()
+    }
+
+    /// Returns the character that continues lines of the file.
+    pub fn escape(&self) -> char {
+        self.escape
     }
 
     /// Returns true if the text ends although the last line is continued.
@@ -116,7 +139,56 @@ mod tests {
         assert_eq!(found[1].arguments().collect::<Vec<_>>(), ["one", "&&", "two"]);
         assert_eq!(text[found[1].lines()].lines().count(), 4);
         assert_eq!(&text[found[2].lines()], "COPY <<EOF /a\n");
-        assert_eq!(found.iter().position(Instruction::has_documents), Some(2));
+        assert_eq!(found.iter().position(|one| !one.documents().is_empty()), Some(2));
         assert_eq!(found.iter().position(Instruction::is_open), Some(3));
+    }
+
+    #[test]
+    fn here_documents_have_bodies() {
+        let text = "RUN <<EOF\necho a\nEOF\nRUN cat <<-'A' 3<<B >x\n\tone\n\tA\ntwo\nB\n\
+                    COPY <<\"C D\" <<E /x/\nC D\ne\nE\nRUN << F\nF\nRUN --network=none <<-G\n\ta\nG\n\
+                    RUN <<H sh\nH\nRUN echo <<<I\n";
+        let found = instructions(text);
+        let shown = found.iter().map(|one| {
+            let documents = one.documents().iter().map(|document| {
+                assert_eq!(&text[document.span()], document.body());
+                format!("{}:{:?}:{}", document.name(), document.content(), document.is_quoted())
+            });
+            let is_script = if one.script().is_some() { "script " } else { "" };
+            format!("{is_script}{}", documents.collect::<Vec<_>>().join(" "))
+        });
+        let expected = [
+            "script EOF:\"echo a\\n\":false",
+            "A:\"one\\n\":true B:\"two\\n\":false",
+            "C D:\"\":true E:\"e\\n\":false",
+            "script F:\"\":false",
+            "script G:\"a\\n\":false",
+            "H:\"\":false",
+            "",
+        ];
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn mounts_are_read_with_their_defaults() {
+        for (flags, expected) in [
+            ("--mount=target=/x", &["bind None /"][..]),
+            ("--mount=type=bind,src=a/b,dst=/x", &["bind None a/b"]),
+            ("--mount='Type=Bind,\"source=a,b\",target=/x,from='", &["bind None a,b"]),
+            ("--mount=from=tools,target=/x", &["bind Some(\"tools\") /"]),
+            (
+                "--mount=type=cache,target=/x --network=none --mount=type=tmpfs,target=/y",
+                &["cache None /", "tmpfs None /"],
+            ),
+            ("--mount='\"a'", &[]),
+            ("--mount", &[]),
+            ("", &[]),
+        ] {
+            let text = format!("RUN {flags} true");
+            let mounts = instructions(&text)[0].mounts();
+            let shown =
+                mounts.iter().map(|one| format!("{} {:?} {}", one.kind, one.from, one.source));
+            assert_eq!(shown.collect::<Vec<_>>(), expected, "{text}");
+        }
     }
 }

@@ -6,7 +6,8 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 use super::directives::Directives;
-use super::documents::{Document, documents};
+use super::documents::documents;
+use super::here_document::{HereDocument, Opening};
 use super::instruction::Instruction;
 use super::logical_line::{BLANKS, Logical, Piece};
 use super::parse_error::ParseError;
@@ -19,7 +20,7 @@ pub(super) struct Reading<'a> {
     pub(super) escape: char,
 }
 
-/// Splits a Dockerfile into instructions, without comments and the bodies of here-documents.
+/// Splits a Dockerfile into instructions, without comments.
 pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
     read(text).instructions
 }
@@ -108,10 +109,9 @@ impl<'a> LineReader<'a> {
         };
         let lines = start..self.position;
         let keyword = keyword(&pieces);
-        let has_documents = false;
-        let mut instruction =
-            Instruction { keyword, lines, pieces, escape, has_documents, is_open };
-        self.skip_documents(&mut instruction);
+        let documents = Vec::new();
+        let mut instruction = Instruction { keyword, lines, pieces, escape, documents, is_open };
+        self.read_documents(&mut instruction);
         Some(instruction)
     }
 
@@ -126,9 +126,9 @@ impl<'a> LineReader<'a> {
         }
     }
 
-    /// Skips the bodies of the here-documents of an instruction. After one without an end, no other
+    /// Reads the bodies of the here-documents of an instruction. After one without an end, no other
     /// is searched for: the engine refuses the whole file.
-    fn skip_documents(&mut self, instruction: &mut Instruction<'a>) {
+    fn read_documents(&mut self, instruction: &mut Instruction<'a>) {
         if !instruction.pieces.iter().any(|piece| piece.text.contains('<')) {
             return;
         }
@@ -136,30 +136,34 @@ impl<'a> LineReader<'a> {
             self.refuse(message, instruction.keyword_span());
             Vec::new()
         });
-        for document in found {
-            instruction.has_documents = true;
-            if self.have_ends && !self.skip_past(&document) {
+        for opening in found {
+            let start = self.position;
+            let end = if self.have_ends { self.end_of_body(&opening) } else { Some(start) };
+            if end.is_none() {
                 self.have_ends = false;
-                let message = format!("the here-document has no line '{}'", document.name);
+                let message = format!("the here-document has no line '{}'", opening.name);
                 self.refuse(message, instruction.keyword_span());
             }
+            let body = &self.text[start..end.unwrap_or(start)];
+            instruction.documents.push(HereDocument { opening, body, start });
         }
     }
 
-    /// Skips the body of a here-document. Returns false, and skips nothing, if it has no end.
-    fn skip_past(&mut self, document: &Document) -> bool {
+    /// Skips a here-document. Returns the byte of the line that ends it; `None`, and skips nothing,
+    /// if it has no end.
+    fn end_of_body(&mut self, opening: &Opening) -> Option<usize> {
         let before = self.position;
         while let Some(line) = self.next_line() {
-            let content = match document.strips_tabs {
+            let content = match opening.strips_tabs {
                 true => line.text.trim_start_matches('\t'),
                 false => line.text,
             };
-            if content == document.name {
-                return true;
+            if content == opening.name {
+                return Some(line.start);
             }
         }
         self.position = before;
-        false
+        None
     }
 
     fn refuse(&mut self, message: String, span: Range<usize>) {

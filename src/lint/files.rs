@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::rendered::{copied, sources};
+use super::context_sources::{refers_to, used_sources};
+use super::template_text::{HOLE, without_documents, writes_files};
 use super::{Axis, Findings, Remark, Rule, Subject, below};
 use crate::dockerfile;
 use crate::tree::ImageFolder;
@@ -15,8 +16,9 @@ const FOR_PEOPLE: [&str; 4] = ["README", "LICENSE", "CHANGELOG", ".git"];
 
 /// Adds the files and templates that nothing refers to.
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) {
+    let code = |text: &str| without_comments(&without_documents(text, writes_files));
     let templates: Vec<(&str, String)> =
-        subject.templates().map(|(path, text)| (path, without_comments(text))).collect();
+        subject.templates().map(|(path, text)| (path, code(text))).collect();
     for (path, _) in subject.files.iter().filter(|(path, _)| subject.is_of_interest(path)) {
         let remark = match subject.folder_of(path) {
             Some(folder) if is_unused(subject, &templates, folder, path) => Remark::new(
@@ -39,7 +41,7 @@ fn without_comments(text: &str) -> String {
     COMMENT.replace_all(text, "").into_owned()
 }
 
-/// Returns true if no instruction copies the file on any axis, and no template mentions it.
+/// Returns true if no instruction refers to the file on any axis, and no template mentions it.
 fn is_unused(
     subject: &Subject<'_>,
     templates: &[(&str, String)],
@@ -51,8 +53,8 @@ fn is_unused(
     if path == folder.template() || FOR_PEOPLE.iter().any(|start| name.starts_with(start)) {
         return false;
     }
-    let Some(copies) = copies_of_folder(subject, folder) else { return false };
-    if copies.iter().any(|source| copied(source, within)) {
+    let Some(uses) = uses_of_folder(subject, folder) else { return false };
+    if uses.iter().any(|source| refers_to(source, within)) {
         return false;
     }
     let parts: Vec<&str> = within.split('/').collect();
@@ -78,9 +80,6 @@ fn mentions(text: &str, word: &str) -> bool {
 static TAG: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?s)\{\{.*?\}\}|\{%.*?%\}").expect("a literal"));
 
-/// Placeholder for a tag in a word.
-const HOLE: char = '\0';
-
 /// Smallest number of literal letters and digits that identify a name which contains tags.
 const TELLING: usize = 3;
 
@@ -98,13 +97,13 @@ fn makes(text: &str, name: &str) -> bool {
     })
 }
 
-/// Returns the files that the image of a folder copies, on all axes; `None` if it has a Dockerfile
+/// Returns the files that the image of a folder refers to, on all axes; `None` if it has a Dockerfile
 /// on none.
-fn copies_of_folder(subject: &Subject<'_>, folder: &ImageFolder) -> Option<BTreeSet<String>> {
+fn uses_of_folder(subject: &Subject<'_>, folder: &ImageFolder) -> Option<BTreeSet<String>> {
     let of_axis = |axis: &'_ Axis| {
         let image = axis.images.iter().find(|image| axis.folders[&image.name] == folder.path)?;
         let instructions = dockerfile::instructions(&image.text);
-        Some(instructions.iter().flat_map(sources).collect::<BTreeSet<_>>())
+        Some(instructions.iter().flat_map(used_sources).collect::<BTreeSet<_>>())
     };
     subject.axes.iter().filter_map(of_axis).reduce(|mut all, more| {
         all.extend(more);

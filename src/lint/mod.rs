@@ -8,10 +8,13 @@
 
 mod allow;
 mod commands;
+mod context_sources;
 mod files;
 mod packages;
 mod rendered;
 mod rule;
+mod shells;
+mod template_text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,9 +26,10 @@ use crate::graph;
 use crate::image::ImageName;
 use crate::template::origin_line;
 use crate::tree::ImageFolder;
+use template_text::{without_documents, writes_files};
 
-pub use rendered::{Shell, ShellCommand};
 pub use rule::Rule;
+pub use shells::{Shell, ShellCommand};
 
 /// Input of a check.
 pub struct Subject<'a> {
@@ -302,6 +306,7 @@ fn same_names(subject: &Subject<'_>, findings: &mut Findings<'_>) {
 /// Adds the errors of single lines of templates, which do not depend on the rendered text.
 fn lines(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     for (path, text) in subject.templates().filter(|(path, _)| subject.is_of_interest(path)) {
+        let text = without_documents(text, writes_files);
         let lines = text.lines().zip(1..);
         for (_, line) in lines.filter(|(text, _)| text.ends_with([' ', '\t'])) {
             let remark = Remark::new(Rule::TrailingSpace, "whitespace at the end of the line");

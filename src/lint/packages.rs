@@ -10,14 +10,16 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::template_text::without_documents;
 use super::{Findings, Remark, Rule, Subject, line_at};
 
 /// Adds the errors in lists of packages.
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) {
     for (path, text) in subject.templates().filter(|(path, _)| subject.is_of_interest(path)) {
-        for list in lists(text, subject.package_types) {
+        let text = without_documents(text, |_| true);
+        for list in lists(&text, subject.package_types) {
             for (offset, remark) in remarks(&list) {
-                findings.add(path, line_at(text, offset), "", remark);
+                findings.add(path, line_at(&text, offset), "", remark);
             }
         }
     }

@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
-use regex::Regex;
 
 use super::commands::{PackageCommand, commands, package_command};
+use super::context_sources::{copied_sources, refers_to};
+use super::shells::{ShellCommand, Shells, Surroundings, shell_commands, whole_code};
 use super::{Axis, Findings, Remark, Rule, Subject, line_at};
 use crate::diagnostic::nearest;
 use crate::dockerfile::{Instruction, Via, instructions};
@@ -41,40 +42,13 @@ const INSTRUCTIONS: [&str; 18] = [
 /// Folder in which apt keeps the package lists.
 const APT_LISTS: &str = "/var/lib/apt";
 
-/// Shell that a command is written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shell {
-    /// POSIX shell, the default of an image.
-    Sh,
-    /// Bash.
-    Bash,
-}
-
-impl Shell {
-    /// Returns the name of the program.
-    pub fn program(self) -> &'static str {
-        match self {
-            Self::Sh => "sh",
-            Self::Bash => "bash",
-        }
-    }
-}
-
-/// Command of a `RUN`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ShellCommand {
-    /// Shell that runs the command.
-    pub shell: Shell,
-    /// Text of the command.
-    pub code: String,
-}
-
 /// Adds the errors in the Dockerfiles of images that can be built.
 pub(super) fn check(subject: &Subject<'_>, rules: &BTreeSet<Rule>, findings: &mut Findings<'_>) {
-    let shells: Vec<_> = subject.axes.iter().map(shells).collect();
-    let shell_of = |axis: &Axis, image: &graph::Image| {
+    let shells: Vec<Shells<'_>> =
+        subject.axes.iter().map(|axis| Shells::of(&axis.images)).collect();
+    let shells_of = |axis: &Axis| {
         let at = subject.axes.iter().position(|one| std::ptr::eq(one, axis));
-        at.map_or(Some(Shell::Sh), |at| shells[at].get(image.name.as_str()).copied().flatten())
+        &shells[at.expect("the axis is one of the subject's")]
     };
     let sheets: Vec<Sheet<'_>> = subject
         .images()
@@ -84,7 +58,7 @@ pub(super) fn check(subject: &Subject<'_>, rules: &BTreeSet<Rule>, findings: &mu
             image,
             template,
             instructions: instructions(&image.text),
-            shell: shell_of(axis, image),
+            shells: shells_of(axis),
         })
         .collect();
     let shared: Vec<(&str, &str)> =
@@ -114,11 +88,11 @@ struct Sheet<'a> {
     image: &'a graph::Image,
     template: String,
     instructions: Vec<Instruction<'a>>,
-    /// Shell at the start, inherited from the parent; `None` if it is unknown.
-    shell: Option<Shell>,
+    /// Shells of all images of the axis.
+    shells: &'a Shells<'a>,
 }
 
-impl Sheet<'_> {
+impl<'a> Sheet<'a> {
     /// Returns the file and the line in it that a rendered line comes from.
     fn origin<'b>(
         &'b self,
@@ -159,15 +133,19 @@ impl Sheet<'_> {
         let first = self.line_of(instruction);
         let lines: Vec<&str> = self.image.text[instruction.lines()].lines().collect();
         let mut found = Vec::new();
+        let mark = instruction.escape();
         let dangling = || {
-            let message = "the line ends in '\\', but no line continues it";
-            Remark::new(Rule::DanglingContinuation, message).help("remove the '\\'")
+            let message = format!("the line ends in '{mark}', but no line continues it");
+            Remark::new(Rule::DanglingContinuation, message).help(format!("remove the '{mark}'"))
         };
         for (index, line) in lines.iter().enumerate().skip(1) {
             if line.trim().is_empty() {
                 let remark =
                     Remark::new(Rule::BlankContinuation, "an empty line in an instruction");
-                found.push((first + index, remark.help("remove it, or the '\\' above it")));
+                found.push((
+                    first + index,
+                    remark.help(format!("remove it, or the '{mark}' above it")),
+                ));
             }
             let keyword = line.split([' ', '\t']).next().unwrap_or_default();
             if INSTRUCTIONS.contains(&keyword) {
@@ -182,8 +160,8 @@ impl Sheet<'_> {
 
     fn missing_source(&self, instruction: &Instruction<'_>) -> Option<Remark> {
         let context = self.axis.contexts.get(&self.image.name)?;
-        let is_there = |source: &String| context.iter().any(|path| copied(source, path));
-        let missing = sources(instruction).into_iter().find(|source| !is_there(source))?;
+        let is_there = |source: &String| context.iter().any(|path| refers_to(source, path));
+        let missing = copied_sources(instruction).into_iter().find(|source| !is_there(source))?;
         let keyword = instruction.keyword();
         let message = format!("{keyword} of '{missing}', which is not in the image's folder");
         let remark = Remark::new(Rule::MissingSource, message);
@@ -206,11 +184,16 @@ impl Sheet<'_> {
         found.collect()
     }
 
+    /// Returns the instructions, each with the circumstances that it is run in.
+    fn of_shells(&self) -> Vec<(&Instruction<'a>, Surroundings)> {
+        self.shells.of_instructions(self.image, &self.instructions)
+    }
+
     /// Returns the errors that depend on earlier instructions of the same stage.
     fn of_stages(&self) -> Vec<Found> {
         let mut found = Vec::new();
         let mut is_settled = false;
-        for instruction in &self.instructions {
+        for (instruction, surroundings) in self.of_shells() {
             if instruction.is("FROM") {
                 is_settled = false;
             }
@@ -219,7 +202,7 @@ impl Sheet<'_> {
                 continue;
             };
             let path = path.trim_matches(['"', '\'']);
-            if path.starts_with(['/', '$']) {
+            if is_absolute(path, surroundings.is_windows) {
                 is_settled = true;
             } else if !is_settled {
                 let message = format!("WORKDIR '{path}' is relative");
@@ -230,42 +213,40 @@ impl Sheet<'_> {
         found
     }
 
-    /// Returns each `RUN` with the command that a shell runs; `None` for the exec form,
-    /// here-documents, an unknown shell or no command.
-    fn shell_commands(&self) -> Vec<(&Instruction<'_>, Option<ShellCommand>)> {
-        let mut shell = self.shell;
-        let mut found = Vec::new();
-        for instruction in &self.instructions {
-            if instruction.is("SHELL") {
-                shell = shell_of(instruction);
-            } else if instruction.is("RUN") {
-                let code = instruction.code();
-                let is_shell = !code.starts_with('[') && !instruction.has_documents();
-                let shell = shell.filter(|_| is_shell && !code.is_empty());
-                found.push((instruction, shell.map(|shell| ShellCommand { shell, code })));
-            }
-        }
-        found
+    /// Returns each `RUN` with the commands that shells get from it.
+    fn shell_commands(&self) -> Vec<(&Instruction<'a>, Vec<ShellCommand>)> {
+        let runs = self.of_shells().into_iter().filter(|(instruction, _)| instruction.is("RUN"));
+        runs.map(|(run, surroundings)| (run, shell_commands(run, surroundings))).collect()
     }
 
     fn of_commands(&self, objections: &BTreeMap<ShellCommand, String>) -> Vec<Found> {
         let mut found = Vec::new();
-        for (instruction, command) in self.shell_commands() {
-            let Some(command) = command else { continue };
+        for (instruction, shell_commands) in self.shell_commands() {
             let line = self.line_of(instruction);
-            if let Some(said) = objections.get(&command) {
-                let shell = command.shell.program();
-                let message = format!("{shell} can't read the command: {said}");
-                found.push((line, Remark::new(Rule::ShellSyntax, message)));
+            for command in &shell_commands {
+                if let Some(said) = objections.get(command) {
+                    let shell = command.shell.program();
+                    let message = format!("{shell} can't read the command: {said}");
+                    found.push((line, Remark::new(Rule::ShellSyntax, message)));
+                }
             }
+            let code = whole_code(&shell_commands);
             let keeps_lists = instruction.flags().any(|flag| flag.contains(APT_LISTS));
+            let words = commands(&code);
             let packages: Vec<PackageCommand<'_>> =
-                commands(&command.code).iter().filter_map(|words| package_command(words)).collect();
-            let remarks = installations(&packages, &command.code, keeps_lists);
+                words.iter().filter_map(|words| package_command(words)).collect();
+            let remarks = installations(&packages, &code, keeps_lists);
             found.extend(remarks.into_iter().map(|remark| (line, remark)));
         }
         found
     }
+}
+
+/// Returns true if a path of `WORKDIR` does not depend on an earlier one; a variable is taken to be
+/// such a path. On Windows a drive may be before it, and a backslash is as good as a slash.
+fn is_absolute(path: &str, is_windows: bool) -> bool {
+    let has_drive = path.as_bytes().get(1) == Some(&b':') && path.starts_with(char::is_alphabetic);
+    path.starts_with(['/', '$']) || is_windows && (has_drive || path.starts_with(['\\', '%']))
 }
 
 /// Returns the errors in the installations of a `RUN`; `keeps_lists` is true if apt's lists are in
@@ -324,100 +305,14 @@ fn word(instruction: &Instruction<'_>) -> Option<Remark> {
             None => remark.help("end the line before with '\\' if it goes on here"),
         });
     }
-    let is_empty = instruction.arguments().next().is_none() && !instruction.has_documents();
+    let is_empty = instruction.arguments().next().is_none();
     is_empty.then(|| Remark::new(Rule::EmptyInstruction, format!("{upper} has no arguments")))
-}
-
-/// Returns the files of the context that an instruction copies, as they are written.
-pub(super) fn sources(instruction: &Instruction<'_>) -> Vec<String> {
-    let copies = instruction.is("COPY") || instruction.is("ADD");
-    if !copies || instruction.flags().any(|flag| flag.starts_with("--from")) {
-        return Vec::new();
-    }
-    let code = instruction.code();
-    let mut words: Vec<String> = serde_json::from_str(&code).unwrap_or_else(|_| {
-        let bare = |word: String| word.trim_matches(['"', '\'']).to_owned();
-        instruction.arguments().map(bare).collect()
-    });
-    words.pop();
-    let is_elsewhere = |word: &String| {
-        word.contains("://")
-            || word.contains('$')
-            || word.starts_with("<<")
-            || word.starts_with("git@")
-    };
-    words.into_iter().filter(|word| !is_elsewhere(word)).collect()
-}
-
-/// Returns true if a source of `COPY` matches the file at `path` of the context, or a folder that
-/// contains it.
-pub(super) fn copied(source: &str, path: &str) -> bool {
-    let source = source.trim_start_matches("./").trim_matches('/');
-    if source.is_empty() || source == "." || path == source {
-        return true;
-    }
-    if path.strip_prefix(source).is_some_and(|rest| rest.starts_with('/')) {
-        return true;
-    }
-    source.contains(['*', '?', '[']) && pattern(source).is_none_or(|one| one.is_match(path))
-}
-
-/// Converts a pattern of file names into a regex; `None` if it is not valid.
-fn pattern(source: &str) -> Option<Regex> {
-    let mut text = "^".to_owned();
-    for c in source.chars() {
-        match c {
-            '*' => text.push_str("[^/]*"),
-            '?' => text.push_str("[^/]"),
-            '[' | ']' | '-' => text.push(c),
-            c => text.push_str(&regex::escape(&c.to_string())),
-        }
-    }
-    Regex::new(&(text + "(/.*)?$")).ok()
-}
-
-/// Returns the shell of a `SHELL` instruction; `None` if it is unknown.
-fn shell_of(instruction: &Instruction<'_>) -> Option<Shell> {
-    let words: Vec<String> = serde_json::from_str(&instruction.code()).ok()?;
-    let program = words.first()?.rsplit('/').next()?;
-    [Shell::Sh, Shell::Bash].into_iter().find(|shell| shell.program() == program)
-}
-
-/// Returns the shell that each image of an axis begins with: the one that its nearest ancestor
-/// sets, or sh.
-fn shells(axis: &Axis) -> BTreeMap<&str, Option<Shell>> {
-    let last_of = |image: &graph::Image| {
-        let all = instructions(&image.text);
-        all.iter().rev().find(|one| one.is("SHELL")).map(shell_of)
-    };
-    let set: BTreeMap<&str, Option<Shell>> =
-        axis.images.iter().filter_map(|one| Some((one.name.as_str(), last_of(one)?))).collect();
-    let parent = |image: &graph::Image| {
-        let reference = &image.dockerfile.parent()?.image;
-        let name = axis.images.iter().find(|one| {
-            one.reference == *reference || one.alias.as_ref().is_some_and(|one| one == reference)
-        });
-        name.map(|one| one.name.as_str())
-    };
-    if set.is_empty() {
-        return axis.images.iter().map(|one| (one.name.as_str(), Some(Shell::Sh))).collect();
-    }
-    let parents: BTreeMap<&str, &str> =
-        axis.images.iter().filter_map(|one| Some((one.name.as_str(), parent(one)?))).collect();
-    let begins_with = |name: &str| {
-        let line =
-            std::iter::successors(parents.get(name).copied(), |name| parents.get(name).copied());
-        // A chain of parents that never ends is a cycle, which another rule finds.
-        let mut line = line.take(parents.len() + 1);
-        line.find_map(|name| set.get(name).copied()).unwrap_or(Some(Shell::Sh))
-    };
-    axis.images.iter().map(|one| (one.name.as_str(), begins_with(one.name.as_str()))).collect()
 }
 
 /// Returns the shells' errors for the commands of all images.
 fn objections(subject: &Subject<'_>, sheets: &[Sheet<'_>]) -> BTreeMap<ShellCommand, String> {
     let commands = sheets.iter().flat_map(Sheet::shell_commands);
-    let commands: BTreeSet<ShellCommand> = commands.filter_map(|(_, command)| command).collect();
+    let commands: BTreeSet<ShellCommand> = commands.flat_map(|(_, commands)| commands).collect();
     let asked = commands.into_par_iter().filter_map(|command| {
         let said = (subject.objection)(&command)?;
         Some((command, said))
@@ -430,38 +325,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_what_is_copied_from_the_context() {
-        for (text, expected) in [
-            ("COPY a b /x", "a b"),
-            ("COPY --chown=a:b a /x", "a"),
-            ("copy [\"a b\", \"c\", \"/x\"]", "a b|c"),
-            ("COPY --from=other a /x", ""),
-            ("ADD https://example.com/a /x", ""),
-            ("ADD ${A} /x", ""),
-            ("COPY <<EOF /x\na\nEOF", ""),
-            ("RUN a b", ""),
+    fn absolute_paths_of_windows_have_drives() {
+        for (path, on_linux, on_windows) in [
+            ("/app", true, true),
+            ("$HOME/app", true, true),
+            ("app", false, false),
+            ("C:\\app", false, true),
+            ("d:/app", false, true),
+            ("\\app", false, true),
+            ("app:x", false, false),
         ] {
-            let found = sources(&instructions(text)[0]);
-            let separator = if expected.contains('|') { "|" } else { " " };
-            assert_eq!(found.join(separator), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_source_means_files_and_folders() {
-        for (source, path, expected) in [
-            ("a", "a", true),
-            ("./a/", "a/b", true),
-            ("a", "ab", false),
-            (".", "a", true),
-            ("/", "a", true),
-            ("*.sh", "a.sh", true),
-            ("*.sh", "x/a.sh", false),
-            ("a*", "ab/c", true),
-            ("[ab].sh", "b.sh", true),
-            ("?.sh", "bc.sh", false),
-        ] {
-            assert_eq!(copied(source, path), expected, "{source} {path}");
+            assert_eq!(is_absolute(path, false), on_linux, "{path}");
+            assert_eq!(is_absolute(path, true), on_windows, "{path}");
         }
     }
 }

@@ -141,7 +141,7 @@ impl Rule {
             ),
             Self::UnusedFile => (
                 "unused-file",
-                "a file in an image's folder that no instruction copies on the bases and types of the run, and that no template mentions, not even by a composed name",
+                "a file in an image's folder that no instruction copies or mounts on the bases and types of the run, and that no template mentions, not even by a composed name",
                 "it changes the image's fingerprint and has no other effect",
             ),
             Self::UnusedTemplate => (
@@ -179,7 +179,7 @@ impl Rule {
             ),
             Self::ShellSyntax => (
                 "shell-syntax",
-                "a `RUN` that the shell can't parse (`sh -n`, or `bash -n` if `SHELL` names bash)",
+                "a command of `RUN` that its shell can't parse (`sh -n` or `bash -n`)",
                 "the build fails",
             ),
             Self::UnattendedInstall => (

@@ -187,6 +187,68 @@ fn files_are_used_in_many_ways() {
     }
 }
 
+/// Text that no POSIX shell gets has no findings, and the same text for a shell has.
+#[test]
+fn commands_are_checked_by_the_shell_that_gets_them() {
+    let tree = family();
+    let install = "apt-get install gawk";
+    let script = |first: &str| format!("RUN <<EOF\n{first}{install}\nEOF\n");
+    for (name, text) in [
+        ("posix", format!("FROM debian:trixie\nRUN {install}\n{}", script(""))),
+        ("scripts", format!("FROM debian:trixie\n{}{}", script("#!/usr/bin/ruby\n"), script("#!/bin/bash\n"))),
+        ("fed", format!("FROM debian:trixie\nRUN awk -f - <<EOF\n{install}\nif (\nEOF\nRUN bash -e <<'EOF'\n{install}\nEOF\n")),
+        ("fish", format!("FROM debian:trixie\nSHELL [\"fish\", \"-c\"]\nRUN if true; {install}; end\n")),
+        ("fish-child", format!("FROM @fish\nRUN begin; {install}; end\n{}", script(""))),
+        ("stages", format!("FROM @fish AS one\nFROM debian:trixie AS two\nRUN {install}\nFROM one\nCOPY --from=two /a /b\nRUN if true; {install}; end\n")),
+        ("windows", "# escape=`\nFROM mcr.microsoft.com/windows/nanoserver:ltsc2025\nWORKDIR C:\\app\nRUN if exist a ( `\n  echo b )\n".to_owned()),
+        ("windows-child", "FROM @windows\nWORKDIR D:\\x\nRUN for %f in (*) do (echo %f\n".to_owned()),
+    ] {
+        tree.image(name, &text);
+    }
+    insta::assert_snapshot!("shells", lint(&tree, &[]).expect(1).stdout);
+}
+
+/// Nothing in the files that `COPY` writes is code of the Dockerfile or of the template.
+#[test]
+fn files_in_here_documents_are_left_alone() {
+    let tree = family();
+    let body = "FROM nothing\nCOPY lost /x\nRUN apt-get install a \nmaintainer \nlist_packages = ['b', 'a']\n";
+    tree.image("app", &format!("{HEAD}COPY <<EOF /x\n{body}EOF\nUSER app \n"));
+    tree.image(
+        "lone",
+        &format!("FROM debian:trixie\nADD <<-'A' <<B /x/\n{body}\tA\n{body}named.conf\nB\n"),
+    );
+    tree.write("lone/named.conf", "");
+    tree.image(
+        "embeds",
+        "FROM debian:trixie\nCOPY <<EOF /x\n{% include \"embeds/part.tera\" %}\nEOF\n",
+    );
+    tree.write("embeds/part.tera", "");
+    insta::assert_snapshot!("files", lint(&tree, &[]).expect(1).stdout);
+}
+
+/// Mounts and copies refer to files in all their forms.
+#[test]
+fn files_are_used_by_mounts_and_patterns() {
+    let tree = family();
+    for (name, text) in [
+        ("mount-all", "RUN --mount=type=bind,target=/src make -C /src\n"),
+        ("mount-dot", "RUN --mount=type=bind,source=.,target=/src make -C /src\n"),
+        ("mount-folder", "RUN --mount=source=data,target=/src make -C /src\n"),
+        ("mount-image", "RUN --mount=from=alpine:3,target=/src true\n"),
+        ("mount-cache", "RUN --mount=type=cache,target=/src true\n"),
+        ("copy-excluding", "COPY --exclude=**/*.bin . /src/\n"),
+        ("copy-parents", "COPY --parents ./data/./**/*.bin /src/\n"),
+        ("copy-variable", "ARG KIND=da\nCOPY ${KIND}ta/* /src/\n"),
+        ("copy-pattern", "COPY [^a-c]ata /src/\nCOPY [^d]ata /other/\n"),
+        ("copy-other", "COPY --parents ./more/**/*.txt /src/\n"),
+    ] {
+        tree.image(name, &format!("FROM debian:trixie\n{text}"));
+        tree.write(&format!("{name}/data/one/two.bin"), "");
+    }
+    insta::assert_snapshot!("uses", lint(&tree, &[]).expect(1).stdout);
+}
+
 #[test]
 fn rules_are_silenced_and_chosen() {
     let tree = family();
