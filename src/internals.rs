@@ -2,7 +2,7 @@
 //! change in any release.
 
 pub mod diagnostic {
-    pub use crate::diagnostic::Diagnostics;
+    pub use crate::diagnostic::{Diagnostic, Diagnostics};
 }
 
 pub mod dockerfile {
@@ -26,6 +26,10 @@ pub mod image {
 
 pub mod lint {
     pub use crate::lint::Rule;
+}
+
+pub mod name_pattern {
+    pub use crate::name_pattern::NamePattern;
 }
 
 pub mod report {

@@ -27,6 +27,7 @@ mod incremental;
 pub mod internals;
 mod lint;
 mod lock;
+mod name_pattern;
 mod plan;
 mod program;
 mod registry;

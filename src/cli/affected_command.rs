@@ -56,7 +56,7 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let now = Workspace::load(&request, &Snapshot::Worktree, HOST, None)?;
     let before = Before::load(&request, &now, reference, SILENT_HOST)?;
     let then = &before.workspace;
-    let (selection, selection_then) = (now.selection(), then.selection());
+    let (selection, selection_then) = (now.selection()?, then.selection()?);
     if !selection_then.matches(&then.graph) {
         refuse_empty(&now.graph, &selection)?;
     }

@@ -98,7 +98,7 @@ pub fn wants_version(matches: &ArgMatches) -> bool {
 /// Runs `kiln build` with this command line.
 pub fn run(request: &Request) -> Result<Exit, Failure> {
     let workspace = Workspace::load(request, &Snapshot::Worktree, HOST, None)?;
-    refuse_empty(&workspace.graph, &workspace.selection())?;
+    refuse_empty(&workspace.graph, &workspace.selection()?)?;
     let view = View::new(request, workspace)?;
     let settings = &view.workspace.settings;
     warn_of_secrets(settings);

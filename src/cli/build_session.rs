@@ -38,7 +38,7 @@ pub struct View {
 impl View {
     /// Returns the view of a workspace that is loaded for this request.
     pub fn new(request: &Request, workspace: Workspace) -> Result<Self, Failure> {
-        let selection = workspace.selection();
+        let selection = workspace.selection()?;
         let changes = changes_since(request, &workspace, &selection, SILENT_HOST)?;
         Ok(Self { workspace, selection, changes })
     }
@@ -175,18 +175,16 @@ pub fn runtime() -> Result<Runtime, Failure> {
 /// Fails if nothing to build matched; warns of each pattern that matches no image.
 pub fn refuse_empty(graph: &Graph, selection: &Selection) -> Result<(), Failure> {
     let images = graph.images();
-    let known: BTreeSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
-    let names = || known.iter().copied();
     if selection.matches(graph) {
         for pattern in selection.patterns.iter().flatten() {
-            if !names().any(|name| pattern.is_match(name)) {
-                terminal::warn(&format!("warning: no image matches '{pattern}'"));
+            if pattern.found_in.is_empty() {
+                terminal::warn(&format!("warning: no image matches '{}'", pattern.text));
             }
         }
         return Ok(());
     }
     let patterns = selection.patterns.iter().flatten();
-    let asked: Vec<_> = patterns.clone().map(|pattern| format!("'{pattern}'")).collect();
+    let asked: Vec<_> = patterns.clone().map(|pattern| format!("'{}'", pattern.text)).collect();
     let mut diagnostic = match asked.len() {
         0 => Diagnostic::new("there is nothing to build"),
         1..=5 => Diagnostic::new(format!("no image to build matches {}", asked.join(", "))),
@@ -194,15 +192,16 @@ pub fn refuse_empty(graph: &Graph, selection: &Selection) -> Result<(), Failure>
     };
     for (image, reason) in images.iter().zip(selection.unbuildable_in(graph)) {
         if let Some(reason) = reason
-            && patterns.clone().any(|pattern| pattern.is_match(image.name.as_str()))
+            && patterns.clone().any(|pattern| pattern.found_in.contains(image.name.as_str()))
         {
             diagnostic = diagnostic.note(format!("'{}' is unbuildable: {reason}", image.name));
         }
     }
     if let [pattern] = selection.patterns.as_deref().unwrap_or_default()
-        && !names().any(|name| pattern.is_match(name))
+        && pattern.found_in.is_empty()
     {
-        diagnostic = diagnostic.suggest(pattern.as_str(), names());
+        let known: BTreeSet<&str> = images.iter().map(|image| image.name.as_str()).collect();
+        diagnostic = diagnostic.suggest(&pattern.text, known);
     }
     Err(Failure { exit: Exit::NothingMatched, diagnostics: diagnostic.into() })
 }

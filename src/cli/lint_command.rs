@@ -18,12 +18,14 @@ use super::terminal;
 use super::workspace_host::HOST;
 use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
+use crate::image::ImageName;
 use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};
+use crate::name_pattern::NamePattern;
 use crate::program;
 use crate::settings::option_definition::CommandName;
 use crate::settings::{AxisSettings, Profiles, RunSettings, Settings};
 use crate::source;
-use crate::tree::Tree;
+use crate::tree::{ImageFolder, Tree};
 use crate::workspace::{
     PartialRender, Resolved, Snapshot, add_site_files, render_lenient, resolve, unbuildable,
 };
@@ -125,9 +127,12 @@ fn findings(
     let folders = tree.images()?;
     let axes = settings.axes.iter().map(|of_axis| axis(tree, &settings.run, of_axis));
     let axes = crate::diagnostic::collect(axes)?;
-    let patterns = settings.run.selection.patterns.as_ref();
-    let is_selected =
-        |name: &str| patterns.is_none_or(|all| all.iter().any(|one| one.is_match(name)));
+    let names: BTreeSet<&str> = names_in(&folders, &axes).collect();
+    let patterns = settings.run.selection.patterns.as_deref();
+    let selected = patterns.map(|patterns| found_by(patterns, &names)).transpose()?;
+    let is_selected = |name: &str| selected.as_ref().is_none_or(|all| all.contains(name));
+    let profiles = Profiles::of_tree(tree.profiles()?)?;
+    let in_profiles = found_by(&profiles, &names)?;
     if !folders.iter().any(|folder| is_selected(folder.name.as_str())) {
         let diagnostics = Diagnostic::new("no image matches").into();
         return Err(Failure { exit: Exit::NothingMatched, diagnostics });
@@ -137,13 +142,28 @@ fn findings(
         files: &files,
         folders: &folders,
         axes: &axes,
-        profiles: &Profiles::of_tree(tree.profiles()?)?,
+        in_profiles: (!profiles.is_empty()).then_some(&in_profiles),
         package_types: &bases.map(|base| base.package_type.clone()).collect(),
         is_selected: &is_selected,
         is_whole: patterns.is_none(),
         objection: &objection,
     };
     Ok(lint::check(&subject, rules))
+}
+
+/// Returns the names of the images with folders, and of those that were rendered.
+fn names_in<'a>(folders: &'a [ImageFolder], axes: &'a [Axis]) -> impl Iterator<Item = &'a str> {
+    let rendered = axes.iter().flat_map(|axis| &axis.images).map(|image| &image.name);
+    folders.iter().map(|folder| &folder.name).chain(rendered).map(ImageName::as_str)
+}
+
+/// Returns those of `names` that a pattern is found in.
+fn found_by(
+    patterns: &[NamePattern],
+    names: &BTreeSet<&str>,
+) -> Result<BTreeSet<String>, Diagnostic> {
+    let found = patterns.iter().map(|pattern| pattern.found_in(names.iter().copied()));
+    Ok(found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// Reads the files of the tree.

@@ -298,9 +298,8 @@ mod tests {
     use crate::graph::Graph;
     use crate::graph::tests::{graph, naming};
     use crate::plan::tests::any_tree;
-    use crate::plan::{Facts, Selection};
+    use crate::plan::{Facts, SearchedPattern, Selection};
     use proptest::prelude::*;
-    use regex::Regex;
 
     const FAMILY: &[(&str, &str)] = &[
         ("base", "FROM debian:1"),
@@ -316,7 +315,11 @@ mod tests {
     /// Returns a selection and facts: `base` exists, `leaf` and `right` match, `never` and `elsewhere` are
     /// unbuildable.
     fn some() -> (Selection, Facts) {
-        let patterns = ["^le", "right", "never"].map(|pattern| Regex::new(pattern).unwrap());
+        let found = [("^le", "leaf"), ("^le", "left"), ("right", "right"), ("never", "never")];
+        let patterns = found.map(|(text, name)| SearchedPattern {
+            text: text.into(),
+            found_in: [name.to_owned()].into(),
+        });
         let unbuildable = [("never", "no such package"), ("elsewhere", "nor this")];
         let selection = Selection {
             patterns: Some(patterns.into()),
@@ -402,7 +405,7 @@ mod tests {
             let some = |picks: &std::collections::BTreeSet<usize>| -> Vec<&str> {
                 picks.iter().filter_map(|pick| Some(pairs.get(*pick)?.0)).collect()
             };
-            let patterns = some(&wanted).into_iter().map(|n| Regex::new(&format!("^{n}$")).unwrap());
+            let patterns = some(&wanted).into_iter().map(|n| SearchedPattern::of_name(n.to_owned()));
             let selection = Selection {
                 patterns: Some(patterns.collect()),
                 ..Selection::default()

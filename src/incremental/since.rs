@@ -64,9 +64,9 @@ impl Before {
     /// Returns the differences of all images that are wanted then or now.
     ///
     /// # Errors
-    /// When a file of the tree can't be read.
+    /// When a file of the tree can't be read, or a pattern takes too many steps to search.
     pub fn differences(&self, now: &Workspace, selection: &Selection) -> Result<Differences> {
-        let then = wanted(&self.workspace, &self.workspace.selection(), &self.snapshot)?;
+        let then = wanted(&self.workspace, &self.workspace.selection()?, &self.snapshot)?;
         let now = wanted(now, selection, &Snapshot::Worktree)?;
         Ok(differences(&then, &now))
     }

@@ -19,8 +19,6 @@ mod template_text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use regex::Regex;
-
 use crate::diagnostic::Diagnostic;
 use crate::graph;
 use crate::image::ImageName;
@@ -39,8 +37,9 @@ pub struct Subject<'a> {
     pub folders: &'a [ImageFolder],
     /// Rendered images of every axis.
     pub axes: &'a [Axis],
-    /// Patterns of the tree's profiles; empty if there are none.
-    pub profiles: &'a [Regex],
+    /// Names of the images that a profile of the tree selects by a pattern; `None` if the tree has no
+    /// profiles.
+    pub in_profiles: Option<&'a BTreeSet<String>>,
     /// Package types of the bases, as templates ask for them.
     pub package_types: &'a BTreeSet<String>,
     /// Returns true for the name of an image that is checked.
@@ -317,16 +316,13 @@ fn lines(subject: &Subject<'_>, findings: &mut Findings<'_>) {
 
 /// Adds the images that no profile selects, neither directly nor as a parent of a selected image.
 fn profiles(subject: &Subject<'_>, findings: &mut Findings<'_>) {
-    if subject.profiles.is_empty() {
-        return;
-    }
+    let Some(in_profiles) = subject.in_profiles else { return };
     let mut selected: BTreeSet<&str> = BTreeSet::new();
     for axis in subject.axes {
         let needs = graph::needs_of_all(&axis.images);
         let name = |index: usize| axis.images[index].name.as_str();
-        let is_match =
-            |index: &usize| subject.profiles.iter().any(|one| one.is_match(name(*index)));
-        let mut open: Vec<usize> = (0..axis.images.len()).filter(is_match).collect();
+        let is_found = |index: &usize| in_profiles.contains(name(*index));
+        let mut open: Vec<usize> = (0..axis.images.len()).filter(is_found).collect();
         let mut met = BTreeSet::new();
         while let Some(index) = open.pop() {
             if met.insert(index) {

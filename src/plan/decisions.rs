@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use regex::Regex;
-
 use crate::event::{Aside, SetAside, ToBuild};
 use crate::graph::{Graph, Index};
 use crate::image::{ImageName, ImageRef, Whereabouts};
@@ -72,11 +70,28 @@ pub enum Wanted {
     NeededBy(Vec<Index>),
 }
 
+/// Pattern of the user, and the names of images that it is found in.
+#[derive(Debug)]
+pub struct SearchedPattern {
+    /// The pattern as it was given.
+    pub text: Arc<str>,
+    /// The names, without axes.
+    pub found_in: BTreeSet<String>,
+}
+
+#[cfg(test)]
+impl SearchedPattern {
+    /// Returns the pattern of a single name.
+    pub fn of_name(name: String) -> Self {
+        Self { text: format!("^{name}$").into(), found_in: [name].into() }
+    }
+}
+
 /// Images that the user asks for. Nothing that is found later changes it.
 #[derive(Debug, Default)]
 pub struct Selection {
-    /// Patterns searched in image names; `None` selects all.
-    pub patterns: Option<Vec<Regex>>,
+    /// Patterns with the names that they are found in; `None` selects all images.
+    pub patterns: Option<Vec<SearchedPattern>>,
     /// Images that can't be built for this base and type, each with the reason.
     pub unbuildable: BTreeMap<ImageName, String>,
     /// True to skip every image that others are built on.
@@ -111,8 +126,8 @@ impl Selection {
     /// not.
     fn asking_for(&self, name: &ImageName) -> Option<Wanted> {
         let Some(patterns) = &self.patterns else { return Some(Wanted::All) };
-        let matched = patterns.iter().find(|pattern| pattern.is_match(name.as_str()))?;
-        Some(Wanted::Matched(matched.as_str().into()))
+        let matched = patterns.iter().find(|pattern| pattern.found_in.contains(name.as_str()))?;
+        Some(Wanted::Matched(matched.text.clone()))
     }
 
     /// Returns the reason why the selection asks for each image of `graph`; `None` if it does not.
@@ -341,6 +356,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::graph::tests::{graph, naming};
     use proptest::prelude::*;
+    use regex::Regex;
 
     const FAMILY: &[(&str, &str)] = &[
         ("base", "FROM debian:1"),
@@ -377,8 +393,13 @@ pub(crate) mod tests {
     }
 
     fn matching(patterns: &[&str]) -> Selection {
-        let patterns = patterns.iter().map(|p| Regex::new(p).unwrap()).collect();
-        Selection { patterns: Some(patterns), ..Selection::default() }
+        let patterns = patterns.iter().map(|text| {
+            let pattern = Regex::new(text).unwrap();
+            let names = FAMILY.iter().map(|(name, _)| *name);
+            let found_in = names.filter(|name| pattern.is_match(name)).map(str::to_owned).collect();
+            SearchedPattern { text: (*text).into(), found_in }
+        });
+        Selection { patterns: Some(patterns.collect()), ..Selection::default() }
     }
 
     #[test]
@@ -556,9 +577,9 @@ pub(crate) mod tests {
             let some = |picks: &BTreeSet<usize>| -> Vec<String> {
                 picks.iter().filter_map(|i| tree.get(*i)).map(|(name, _)| name.clone()).collect()
             };
-            let patterns = some(&wanted).iter().map(|n| Regex::new(&format!("^{n}$")).unwrap()).collect();
+            let patterns = some(&wanted).into_iter().map(SearchedPattern::of_name);
             let selection = Selection {
-                patterns: Some(patterns),
+                patterns: Some(patterns.collect()),
                 unbuildable: some(&unbuildable).iter().map(|n| (ImageName::new(n), "no".to_owned())).collect(),
                 skip_parents,
             };

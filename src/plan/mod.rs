@@ -11,5 +11,5 @@ mod forecast;
 
 #[cfg(test)]
 pub(crate) use decisions::tests;
-pub use decisions::{Decision, Facts, Plan, Selection, Skip, Unaffected, Wanted};
+pub use decisions::{Decision, Facts, Plan, SearchedPattern, Selection, Skip, Unaffected, Wanted};
 pub use forecast::Forecast;

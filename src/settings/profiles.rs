@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
-
 use super::convert::list;
 use super::given::Given;
 use super::layers::Layers;
 use super::references::References;
 use super::sections::PROFILES;
-use crate::diagnostic::{Diagnostic, Result, collect};
+use crate::diagnostic::{Diagnostic, Place, Result, collect};
+use crate::name_pattern::NamePattern;
+use crate::tree::ProfileFile;
 
 /// All profiles, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,20 +19,16 @@ pub struct Profiles(BTreeMap<String, Profile>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Profile {
     /// File beside the tree.
-    File(Vec<String>),
+    File(ProfileFile),
     /// Section of a configuration file: a list in which references have not been replaced yet.
     Section(Given),
 }
 
 impl Profiles {
-    /// Returns the profiles in `files` (text by name; one pattern a line, `#` begins a comment),
-    /// together with those of configuration files, which replace profiles of the same name.
-    pub fn new(files: BTreeMap<String, String>, layers: &Layers) -> Self {
-        let of_files = files.into_iter().map(|(name, text)| {
-            let lines = text.lines().map(str::trim);
-            let patterns = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-            (name, Profile::File(patterns.map(str::to_owned).collect()))
-        });
+    /// Returns the profiles in `files`, by name, together with those of configuration files, which
+    /// replace profiles of the same name.
+    pub fn new(files: BTreeMap<String, ProfileFile>, layers: &Layers) -> Self {
+        let of_files = files.into_iter().map(|(name, file)| (name, Profile::File(file)));
         let of_sections = layers
             .profiles()
             .into_iter()
@@ -45,7 +41,11 @@ impl Profiles {
     ///
     /// # Errors
     /// When there is no such profile, it is empty, or one of its patterns is wrong.
-    pub(super) fn patterns(&self, asked: &Given, references: References<'_>) -> Result<Vec<Regex>> {
+    pub(super) fn patterns(
+        &self,
+        asked: &Given,
+        references: References<'_>,
+    ) -> Result<Vec<NamePattern>> {
         let name = &asked.value;
         let Some(profile) = self.0.get(name) else {
             let names = self.0.keys().map(String::as_str);
@@ -65,10 +65,10 @@ impl Profiles {
     ///
     /// # Errors
     /// All wrong patterns.
-    pub fn of_tree(files: BTreeMap<String, String>) -> Result<Vec<Regex>> {
+    pub fn of_tree(files: BTreeMap<String, ProfileFile>) -> Result<Vec<NamePattern>> {
         let profiles = Self::new(files, &Layers::default());
         let compiled = profiles.0.iter().map(|(name, profile)| match profile {
-            Profile::File(patterns) => Ok(compiled(name, patterns, Diagnostic::new)?),
+            Profile::File(file) => Ok(compiled_file(name, file)?),
             Profile::Section(_) => Ok(Vec::new()),
         });
         Ok(collect(compiled)?.concat())
@@ -87,46 +87,44 @@ impl Profile {
         &self,
         name: &str,
         references: References<'_>,
-    ) -> std::result::Result<Vec<Regex>, Diagnostic> {
-        let patterns = match self {
-            Self::File(patterns) => patterns.clone(),
+    ) -> std::result::Result<Vec<NamePattern>, Diagnostic> {
+        match self {
+            Self::File(file) => compiled_file(name, file),
             Self::Section(given) => {
-                let given = references.interpolated_in(PROFILES.only, name, given.clone())?;
+                let replaced = references.interpolated_in(PROFILES.only, name, given.clone())?;
                 // An empty pattern would match every image.
-                list(&given.value).into_iter().filter(|pattern| !pattern.is_empty()).collect()
+                let patterns = list(&replaced.value).into_iter().filter(|one| !one.is_empty());
+                patterns
+                    .map(|pattern| compiled(name, &pattern, |message| given.refuse(message)))
+                    .collect()
             }
-        };
-        compiled(name, &patterns, |message| match self {
-            Self::Section(given) => given.refuse(message),
-            Self::File(_) => Diagnostic::new(message),
-        })
+        }
     }
 }
 
-/// Compiles the patterns of the profile called `name`; `refuse` makes an error of a message.
-fn compiled(
+/// Compiles the patterns of a file: one a line, `#` begins a comment.
+fn compiled_file(
     name: &str,
-    patterns: &[String],
-    refuse: impl Fn(String) -> Diagnostic,
-) -> std::result::Result<Vec<Regex>, Diagnostic> {
-    let compiled = patterns.iter().map(|pattern| {
-        Regex::new(pattern).map_err(|error| {
-            let message =
-                format!("'{pattern}' in the profile '{name}' is not a regular expression");
-            refuse(message).note(last_line(&error))
+    ProfileFile { path, text }: &ProfileFile,
+) -> std::result::Result<Vec<NamePattern>, Diagnostic> {
+    let lines = text.lines().map(str::trim).zip(1..);
+    let patterns = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
+    let compiled = patterns.map(|(pattern, number)| {
+        compiled(name, pattern, |message| match path {
+            Some(path) => {
+                Diagnostic::new(message).at(Place::line(path.as_str(), text.as_str(), number))
+            }
+            None => Diagnostic::new(message).note("the profile comes from the tree"),
         })
     });
     compiled.collect()
 }
 
-/// Returns the error for a pattern that is not a regular expression.
-pub(super) fn bad_regex(given: &Given, error: &regex::Error) -> Diagnostic {
-    given.refuse(format!("'{}' is not a regular expression", given.value)).note(last_line(error))
-}
-
-/// Returns the part of a regular expression's error that says what is wrong.
-fn last_line(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    last.trim_start_matches("error: ").to_owned()
+/// Compiles a pattern of the profile called `name`; `refuse` makes an error of a message.
+fn compiled(
+    name: &str,
+    pattern: &str,
+    refuse: impl Fn(String) -> Diagnostic,
+) -> std::result::Result<NamePattern, Diagnostic> {
+    NamePattern::new(pattern, |told| refuse(format!("'{pattern}' in the profile '{name}' {told}")))
 }

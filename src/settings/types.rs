@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use regex::Regex;
-
 use crate::client_config::CredentialFile;
 use crate::client_config::endpoint::Endpoint;
 use crate::console::{CiService, Verbosity};
 use crate::dialect::AxisNames;
 use crate::image::{Naming, Platform, Whereabouts};
+use crate::name_pattern::NamePattern;
 use crate::secret::Secret;
 use crate::source::Source;
 use crate::tree::{Base, InstallType, UserVariables};
@@ -171,8 +170,8 @@ pub struct SiteFiles {
 /// Settings of the selection of images.
 #[derive(Debug)]
 pub struct SelectionSettings {
-    /// Regular expressions that are searched in image names; `None` selects all images.
-    pub patterns: Option<Vec<Regex>>,
+    /// Patterns that are searched in image names; `None` selects all images.
+    pub patterns: Option<Vec<NamePattern>>,
     /// True if images that are declared unbuildable are built, too.
     pub enable_unbuildable: bool,
     /// Commit to compare with: images that have not changed since are left out.

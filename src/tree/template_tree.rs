@@ -11,6 +11,7 @@ use super::embedded;
 use super::image_folder::ImageFolder;
 use super::language::{Language, TERA_SUFFIX};
 use super::manifest::{FILE_NAME, Manifest};
+use super::profile_file::ProfileFile;
 use super::release::{self, Release};
 use super::shown_files::ShownFiles;
 use super::tree_entry::{Content, ContextEntry, Files, TreeFile};
@@ -331,15 +332,21 @@ impl Tree {
             .collect()
     }
 
-    /// Returns the text of every profile file, by the profile's name.
+    /// Returns every profile file, by the profile's name.
     ///
     /// # Errors
     /// When one can't be read or is not UTF-8.
-    pub fn profiles(&self) -> Result<BTreeMap<String, String>> {
+    pub fn profiles(&self) -> Result<BTreeMap<String, ProfileFile>> {
         self.profiles
             .iter()
             .filter_map(|(path, file)| Some((path.strip_suffix(PROFILE_SUFFIX)?, path, file)))
-            .map(|(name, path, file)| Ok((name.to_owned(), file.text(path)?)))
+            .map(|(name, path, file)| {
+                let on_disk = match &file.content {
+                    Content::Disk(on_disk) => Some(on_disk.display().to_string()),
+                    Content::Embedded(_) | Content::Text(_) => None,
+                };
+                Ok((name.to_owned(), ProfileFile { path: on_disk, text: file.text(path)? }))
+            })
             .collect()
     }
 }
@@ -405,7 +412,7 @@ mod tests {
         let context: Vec<_> = context(&tree, &images[1]).into_keys().collect();
         assert_eq!(context, ["etc", "etc/app.conf"]);
         assert_eq!(tree.templates().unwrap().len(), 4);
-        assert_eq!(tree.profiles().unwrap()["all"], ".\n");
+        assert_eq!(tree.profiles().unwrap()["all"].text, ".\n");
     }
 
     #[test]

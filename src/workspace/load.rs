@@ -1,5 +1,6 @@
 //! The images of a run, before an engine or a registry is asked: settled, rendered and connected.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::builder_traits::BuilderTraits;
@@ -11,7 +12,8 @@ use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostics, Result as Diagnosed, collect};
 use crate::graph::{self, Graph};
 use crate::image::ImageName;
-use crate::plan::Selection;
+use crate::name_pattern::NamePattern;
+use crate::plan::{SearchedPattern, Selection};
 use crate::settings::{AxisSettings, RunSettings, Settings};
 use crate::tree::Tree;
 
@@ -52,15 +54,28 @@ impl Workspace {
     }
 
     /// Returns the selection that the user asks for.
-    pub fn selection(&self) -> Selection {
+    ///
+    /// # Errors
+    /// When a pattern takes too many steps to search.
+    pub fn selection(&self) -> Diagnosed<Selection> {
         let Settings { run, axes } = &self.settings;
         let unbuildable = axes.iter().flat_map(|axis| unbuildable(run, axis, &self.tree));
-        Selection {
-            patterns: run.selection.patterns.clone(),
+        let patterns = run.selection.patterns.as_ref();
+        Ok(Selection {
+            patterns: patterns.map(|patterns| searched(patterns, &self.graph)).transpose()?,
             unbuildable: unbuildable.collect(),
             skip_parents: run.selection.skip_parents,
-        }
+        })
     }
+}
+
+/// Searches patterns in the names of all images.
+fn searched(patterns: &[NamePattern], graph: &Graph) -> Diagnosed<Vec<SearchedPattern>> {
+    let names: BTreeSet<&str> = graph.images().iter().map(|image| image.name.as_str()).collect();
+    collect(patterns.iter().map(|pattern| {
+        let found_in = pattern.found_in(names.iter().copied())?;
+        Ok(SearchedPattern { text: pattern.text().clone(), found_in })
+    }))
 }
 
 /// Returns the images of all axes in one graph, and their contexts.

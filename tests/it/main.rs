@@ -23,6 +23,7 @@ mod kolla_build;
 mod kolla_options;
 mod lint;
 mod malicious_input;
+mod name_patterns;
 mod plan;
 mod registries;
 mod registry_faults;

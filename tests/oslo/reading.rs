@@ -75,7 +75,8 @@ impl Reader {
         let axis = &settings.axes[0];
         let mut options = options(&settings.run, axis);
         options.insert("docker_dir".to_owned(), json!(overlays(&layers, manifest)?));
-        let patterns = settings.run.selection.patterns.iter().flatten().map(regex::Regex::as_str);
+        let patterns = settings.run.selection.patterns.iter().flatten();
+        let patterns = patterns.map(|pattern| pattern.text().as_ref());
         Ok(json!({
             "options": options,
             "patterns": patterns.collect::<Vec<_>>(),

@@ -1,10 +1,9 @@
 //! Selection of images.
 
-use regex::Regex;
-
 use super::resolver::Resolver;
 use crate::image::Whereabouts;
-use crate::settings::profiles::{self, Profiles};
+use crate::name_pattern::NamePattern;
+use crate::settings::profiles::Profiles;
 use crate::settings::types::SelectionSettings;
 
 impl Resolver<'_> {
@@ -27,7 +26,7 @@ impl Resolver<'_> {
 
     /// Returns the patterns on the command line or in a file, else those of the chosen profiles;
     /// `None` if neither is given.
-    fn patterns(&mut self, profiles: &Profiles) -> Option<Vec<Regex>> {
+    fn patterns(&mut self, profiles: &Profiles) -> Option<Vec<NamePattern>> {
         let asked = self.all("regex");
         let chosen = self.all("profile");
         if asked.is_empty() && chosen.is_empty() {
@@ -35,9 +34,10 @@ impl Resolver<'_> {
         }
         let mut patterns = Vec::new();
         for given in &asked {
-            match Regex::new(&given.value) {
+            let told = |what: &str| given.refuse(format!("'{}' {what}", given.value));
+            match NamePattern::new(&given.value, told) {
                 Ok(pattern) => patterns.push(pattern),
-                Err(error) => self.errors.push(profiles::bad_regex(given, &error)),
+                Err(error) => self.errors.push(error),
             }
         }
         for given in chosen.iter().filter(|_| asked.is_empty()) {

@@ -13,7 +13,7 @@ use crate::settings::profiles::Profiles;
 use crate::settings::types::{
     AxisSettings, GraphFormat, PlanFormat, RunSettings, Settings, Target, Task,
 };
-use crate::tree::Manifest;
+use crate::tree::{Manifest, ProfileFile};
 
 /// Day of the runs.
 const TODAY: Date = date(2026, 1, 31);
@@ -61,7 +61,8 @@ fn settled(
     let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let manifest = Manifest::parse(MANIFEST, "tree.toml").unwrap();
     let layers = Layers::gather(given, &[path], &environment)?;
-    let files = BTreeMap::from([("few".to_owned(), "# a comment\n^a$\n\nb\n".to_owned())]);
+    let few = ProfileFile { path: None, text: "# a comment\n^a$\n\nb\n".to_owned() };
+    let files = BTreeMap::from([("few".to_owned(), few)]);
     let profiles = Profiles::new(files, &layers);
     settle(&layers, &manifest, &profiles, TODAY)
 }
@@ -161,7 +162,7 @@ fn names_follow_from_the_axis() {
 fn patterns_win_over_profiles_and_profiles_add_up() {
     let patterns = |flags: &[(&'static str, &str)], file: &str| {
         let found = settled_run(flags, file, &[]).unwrap().selection.patterns;
-        found.map(|p| p.iter().map(|p| p.as_str().to_owned()).collect::<Vec<_>>().join(" "))
+        found.map(|p| p.iter().map(|p| p.text().to_string()).collect::<Vec<_>>().join(" "))
     };
     assert_eq!(patterns(&[], ""), None);
     assert_eq!(patterns(&[("profile", "few")], "").as_deref(), Some("^a$ b"));
@@ -196,7 +197,11 @@ fn wrong_values_are_refused_with_a_cure() {
             "graph_format has no effect without --save-dependency | add --save-dependency FILE, or - for standard output",
         ),
         (&[("profile", "feww")], "", "there is no profile 'feww' | did you mean 'few'?"),
-        (&[("regex", "(")], "", "'(' is not a regular expression | "),
+        (
+            &[("regex", "(")],
+            "",
+            "'(' is not a regular expression | write it in the syntax of Python or of the regex crate; a backslash takes the meaning from a character, as in '\\+'",
+        ),
         (&[], "[DEFAULT]\npush = maybe", "push can't be 'maybe' | write true or false"),
         (&[], "[DEFAULT]\nthraeds = 1", "there is no option 'thraeds' | did you mean 'threads'?"),
         (
@@ -312,7 +317,7 @@ fn references_stand_for_values() {
     let file = "[DEFAULT]\nallowed_to_fail = $base-a,b\nregex = ^$base$\n";
     let settings = settled(&[], file, &[]).unwrap();
     assert_eq!(settings.run.selection.allowed_to_fail, ["one-a", "b"]);
-    assert_eq!(settings.run.selection.patterns.unwrap()[0].as_str(), "^one$");
+    assert_eq!(settings.run.selection.patterns.unwrap()[0].text().as_ref(), "^one$");
 }
 
 #[test]
@@ -350,7 +355,7 @@ fn references_that_lead_nowhere_are_refused() {
 fn names_of_sections_may_have_capital_letters() {
     let file = "[DEFAULT]\nprofile = own\n[Profiles]\nown = a\n[X-USER]\nuid = 5\n[x-user]\ngid = 6\n[y-user]\n";
     let settings = settled(&[], file, &[]).unwrap();
-    assert_eq!(settings.run.selection.patterns.unwrap()[0].as_str(), "a");
+    assert_eq!(settings.run.selection.patterns.unwrap()[0].text().as_ref(), "a");
     let ids = |name: &str| (settings.axes[0].users[name].uid, settings.axes[0].users[name].gid);
     assert_eq!(ids("X"), (Some(5), Some(6)));
     assert_eq!(ids("y"), (None, None));
