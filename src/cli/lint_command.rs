@@ -19,7 +19,9 @@ use super::workspace_host::HOST;
 use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
 use crate::image::ImageName;
-use crate::lint::{self, Axis, File, Finding, Rule, Shell, ShellCommand, Subject};
+use crate::lint::{
+    self, Axis, Builder, File, Finding, Rule, Shell, ShellCommand, Subject, Version,
+};
 use crate::name_pattern::NamePattern;
 use crate::program;
 use crate::settings::option_definition::CommandName;
@@ -33,6 +35,12 @@ use crate::workspace::{
 /// Arguments that choose rules.
 const RULE: &str = "rule";
 const IGNORE: &str = "ignore";
+
+/// Argument for the version of the engine that the images are for.
+const ENGINE_VERSION: &str = "engine-version";
+
+/// Build argument that replaces `# syntax`.
+const SYNTAX_ARGUMENT: &str = "BUILDKIT_SYNTAX";
 
 /// Option for the format.
 const FORMAT: &str = "format";
@@ -63,6 +71,13 @@ pub fn command() -> Command {
         ))
         .arg(several(RULE).help("Check only this rule; may be repeated"))
         .arg(several(IGNORE).help("Skip this rule; may be repeated"))
+        .arg(
+            Arg::new(ENGINE_VERSION)
+                .long(ENGINE_VERSION)
+                .value_name("VERSION")
+                .value_parser(|text: &str| text.parse::<Version>())
+                .help("Docker Engine that the images must be built with, such as 23.0"),
+        )
         .defer(|command| arguments::with_options(command, CommandName::Lint))
 }
 
@@ -75,7 +90,8 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let rules = rules(matches, &tree)?;
     let labels: BTreeSet<&str> =
         settings.axes.iter().filter_map(|one| one.label.as_deref()).collect();
-    let findings = findings(&tree, &settings, &rules)?;
+    let builder = builder(&settings.run, matches.get_one(ENGINE_VERSION).copied());
+    let findings = findings(&tree, &settings, builder, &rules)?;
     if format.is_some_and(|format| format == JSON) {
         terminal::print_json(&Json::indented(
             &findings.iter().map(FindingJson::new).collect::<Vec<_>>(),
@@ -84,6 +100,15 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
         terminal::print_out(&as_text(&findings, labels.len()))?;
     }
     Ok(if findings.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// Returns the builder that the settings name, in an engine of this version.
+fn builder(run: &RunSettings, engine: Option<Version>) -> Builder {
+    match (run.engine.is_podman, run.build.buildkit) {
+        (true, _) => Builder::Other,
+        (false, false) => Builder::Classic,
+        (false, true) => Builder::BuildKit(engine),
+    }
 }
 
 /// Returns the rules to check: those of the command line, or else all that the tree's manifest does
@@ -118,6 +143,7 @@ fn unknown_rule(name: &str) -> Diagnostic {
 fn findings(
     tree: &Tree,
     settings: &Settings,
+    builder: Builder,
     rules: &BTreeSet<Rule>,
 ) -> Result<Vec<Finding>, Failure> {
     if rules.contains(&Rule::ShellSyntax) {
@@ -145,6 +171,7 @@ fn findings(
         in_profiles: (!profiles.is_empty()).then_some(&in_profiles),
         package_types: &bases.map(|base| base.package_type.clone()).collect(),
         is_selected: &is_selected,
+        builder,
         is_whole: patterns.is_none(),
         objection: &objection,
     };
@@ -183,6 +210,7 @@ fn axis(tree: &Tree, run: &RunSettings, settings: &AxisSettings) -> Diagnosed<Ax
     let mut axis = Axis {
         label: settings.label.clone().unwrap_or_default(),
         images: images.images,
+        syntax: settings.build.given_args.get(SYNTAX_ARGUMENT).cloned(),
         unbuildable: unbuildable(run, settings, tree).into_iter().map(|(name, _)| name).collect(),
         ..Axis::default()
     };

@@ -15,11 +15,13 @@ pub(super) struct Directives {
     is_done: bool,
     /// Escape character; a backslash by default.
     pub(super) escape: char,
+    /// Frontend that reads the file, if it names one.
+    pub(super) syntax: Option<String>,
 }
 
 impl Directives {
     pub(super) fn new() -> Self {
-        Self { seen: Vec::new(), is_done: false, escape: '\\' }
+        Self { seen: Vec::new(), is_done: false, escape: '\\', syntax: None }
     }
 
     /// Reads the next line, without the white space before it and its end.
@@ -39,12 +41,15 @@ impl Directives {
             return Err(format!("there are two '{name}' directives"));
         }
         self.seen.push(name);
-        if name == "escape" {
-            self.escape = match value {
-                "`" => '`',
-                "\\" => '\\',
-                other => return Err(format!("the escape character '{other}' is neither ` nor \\")),
-            };
+        match (name, value) {
+            ("escape", "`") => self.escape = '`',
+            ("escape", "\\") => self.escape = '\\',
+            ("escape", other) => {
+                return Err(format!("the escape character '{other}' is neither ` nor \\"));
+            }
+            // Words behind the frontend are arguments of it.
+            ("syntax", value) => self.syntax = value.split_whitespace().next().map(str::to_owned),
+            _ => {}
         }
         Ok(())
     }

@@ -18,11 +18,19 @@ pub(super) struct Reading<'a> {
     pub(super) error: Option<ParseError>,
     /// Escape character of the file.
     pub(super) escape: char,
+    /// Frontend that `# syntax=` names.
+    pub(super) syntax: Option<String>,
 }
 
 /// Splits a Dockerfile into instructions, without comments.
 pub fn instructions(text: &str) -> Vec<Instruction<'_>> {
     read(text).instructions
+}
+
+/// Returns the frontend that the directive `# syntax=` of a Dockerfile names; `None` if there is no
+/// such directive.
+pub fn syntax(text: &str) -> Option<String> {
+    read(text).syntax
 }
 
 /// Returns the line, from 1, of the instruction that an engine prints as `instruction`; `None` if
@@ -61,7 +69,8 @@ pub(super) fn read(text: &str) -> Reading<'_> {
     while let Some(line) = reader.next_line() {
         instructions.extend(reader.instruction(line));
     }
-    Reading { instructions, error: reader.error, escape: reader.directives.escape }
+    let Directives { escape, syntax, .. } = reader.directives;
+    Reading { instructions, error: reader.error, escape, syntax }
 }
 
 struct LineReader<'a> {
@@ -196,6 +205,21 @@ fn keyword<'a>(pieces: &[Piece<'a>]) -> Cow<'a, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frontend_is_read_from_the_directives() {
+        for (text, expected) in [
+            ("# syntax=docker/dockerfile:1.7\nFROM a\n", Some("docker/dockerfile:1.7")),
+            (
+                "#check=skip=all\n# Syntax = example.com/a:1 words\nFROM a\n",
+                Some("example.com/a:1"),
+            ),
+            ("FROM a\n# syntax=docker/dockerfile:1\n", None),
+            ("# a remark\n# syntax=docker/dockerfile:1\n", None),
+        ] {
+            assert_eq!(syntax(text).as_deref(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn instructions_are_found_by_what_engines_call_them() {

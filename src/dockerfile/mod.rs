@@ -28,6 +28,6 @@ mod stages;
 pub use here_document::HereDocument;
 pub use insertion::insert;
 pub use instruction::Instruction;
-pub use lines::{instructions, line_of};
+pub use lines::{instructions, line_of, syntax};
 pub use parser::parse;
 pub use stages::{Dockerfile, ReadingInput, Reference, StageBase, Via};

@@ -10,6 +10,7 @@ mod allow;
 mod commands;
 mod context_sources;
 mod files;
+mod frontend;
 mod packages;
 mod rendered;
 mod rule;
@@ -26,6 +27,7 @@ use crate::template::origin_line;
 use crate::tree::ImageFolder;
 use template_text::{without_documents, writes_files};
 
+pub use frontend::{Builder, Version};
 pub use rule::Rule;
 pub use shells::{Shell, ShellCommand};
 
@@ -44,6 +46,8 @@ pub struct Subject<'a> {
     pub package_types: &'a BTreeSet<String>,
     /// Returns true for the name of an image that is checked.
     pub is_selected: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Builder that the images are for.
+    pub builder: Builder,
     /// True if all images are checked, and with them the files that belong to none.
     pub is_whole: bool,
     /// Returns a shell's error for a command; `None` if the shell accepts it.
@@ -70,6 +74,8 @@ pub struct Axis {
     pub folders: BTreeMap<ImageName, String>,
     /// Paths of the files that each image may copy.
     pub contexts: BTreeMap<ImageName, BTreeSet<String>>,
+    /// Frontend that a build argument names in place of `# syntax`.
+    pub syntax: Option<String>,
     /// Images that can't be built on this axis; their instructions are not checked.
     pub unbuildable: BTreeSet<ImageName>,
     /// Errors of the other images.

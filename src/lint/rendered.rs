@@ -10,10 +10,11 @@ use rayon::prelude::*;
 
 use super::commands::{PackageCommand, commands, package_command};
 use super::context_sources::{copied_sources, refers_to};
+use super::frontend::{Builder, Frontend};
 use super::shells::{ShellCommand, Shells, Surroundings, shell_commands, whole_code};
 use super::{Axis, Findings, Remark, Rule, Subject, line_at};
 use crate::diagnostic::nearest;
-use crate::dockerfile::{Instruction, Via, instructions};
+use crate::dockerfile::{Instruction, Via, instructions, syntax};
 use crate::graph;
 use crate::template::origin_line;
 
@@ -69,6 +70,7 @@ pub(super) fn check(subject: &Subject<'_>, rules: &BTreeSet<Rule>, findings: &mu
     };
     for sheet in &sheets {
         let mut remarks = sheet.of_instructions();
+        remarks.extend(sheet.of_frontend(subject.builder));
         remarks.extend(sheet.of_references());
         remarks.extend(sheet.of_stages());
         remarks.extend(sheet.of_commands(&objections));
@@ -170,6 +172,17 @@ impl<'a> Sheet<'a> {
             Some(known) => remark.help(format!("did you mean '{known}'?")),
             None => remark,
         })
+    }
+
+    /// Returns the instructions that the builder can't read.
+    fn of_frontend(&self, builder: Builder) -> Vec<Found> {
+        let syntax = self.axis.syntax.clone().or_else(|| syntax(&self.image.text));
+        let frontend = Frontend::of(builder, syntax.as_deref());
+        let found = self.instructions.iter().flat_map(|instruction| {
+            let remarks = frontend.remarks(instruction).into_iter();
+            remarks.map(|remark| (self.line_of(instruction), remark))
+        });
+        found.collect()
     }
 
     fn of_references(&self) -> Vec<Found> {

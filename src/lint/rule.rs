@@ -27,6 +27,8 @@ pub enum Rule {
     UnknownInstruction,
     /// Instruction without arguments.
     EmptyInstruction,
+    /// Instruction or flag that the builder does not have.
+    NewerFrontend,
     /// Line that ends in a continuation without a next line.
     DanglingContinuation,
     /// Empty line within an instruction.
@@ -55,7 +57,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order in which they are listed.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::RenderError,
         Self::DockerfileError,
         Self::DuplicateImage,
@@ -68,6 +70,7 @@ impl Rule {
         Self::NoProfile,
         Self::UnknownInstruction,
         Self::EmptyInstruction,
+        Self::NewerFrontend,
         Self::DanglingContinuation,
         Self::BlankContinuation,
         Self::TrailingSpace,
@@ -162,6 +165,11 @@ impl Rule {
             Self::EmptyInstruction => {
                 ("empty-instruction", "an instruction without arguments", "the build fails")
             }
+            Self::NewerFrontend => (
+                "newer-frontend",
+                "a flag, here-document or git repository that the frontend of `# syntax`, the engine of `--engine-version` or the classic builder does not have",
+                "the build fails",
+            ),
             Self::DanglingContinuation => (
                 "dangling-continuation",
                 "a `\\` at the end of the last line of an instruction",

@@ -127,11 +127,11 @@ fn with_tag(name: &str) -> String {
 /// Generations of BuildKit's frontend, by the Docker Engine that has it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Frontend {
-    /// That of Docker Engine 20.10, and of every other before 28: without here-documents, with the
-    /// older forms of `${...}`, and not asking for the images of `COPY --from` and of mounts before
-    /// they are used.
+    /// Frontend of Docker Engine 20.10, and of every other before 28: without here-documents, with
+    /// the older forms of `${...}`, and not asking for the images of `COPY --from` and of mounts
+    /// before they are used.
     Old,
-    /// That of Docker Engine 28 and later.
+    /// Frontend of Docker Engine 28 and later.
     Current,
 }
 

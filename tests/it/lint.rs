@@ -249,6 +249,28 @@ fn files_are_used_by_mounts_and_patterns() {
     insta::assert_snapshot!("uses", lint(&tree, &[]).expect(1).stdout);
 }
 
+/// Findings by the engine's version, by `# syntax` and by the classic builder.
+#[test]
+fn parts_that_the_builder_lacks_are_found() {
+    let tree = family();
+    let body = "FROM debian:trixie\nRUN <<EOF\ntrue\nEOF\nRUN --mount=type=tmpfs,target=/t true\n";
+    tree.image("built-in", body);
+    tree.image("old", &format!("# syntax=docker/dockerfile:1.2\n{body}"));
+    tree.image("new", &format!("# syntax=docker/dockerfile:1\n{body}"));
+    let shown = |arguments: &[&str]| lint(&tree, arguments).expect(1).stdout;
+    let shown = [
+        shown(&[]),
+        shown(&["--engine-version", "20.10"]),
+        shown(&["--engine-version", "v27.3.1"]),
+        shown(&["--nobuildkit"]),
+        shown(&["--build-args", "BUILDKIT_SYNTAX:docker/dockerfile:1.0"]),
+    ];
+    insta::assert_snapshot!("frontends", shown.join("\n"));
+    lint(&tree, &["--engine", "podman"]).expect(0);
+    let wrong = lint(&tree, &["--engine-version", "newest"]).expect(2);
+    assert!(wrong.stderr.contains("'newest' is not a version"), "{wrong:?}");
+}
+
 #[test]
 fn rules_are_silenced_and_chosen() {
     let tree = family();

@@ -233,7 +233,7 @@ fn links_have_targets() {
 }
 
 /// Options of other programs that the text names.
-const FOREIGN: &[&str] = &["--mount", "--shell_completion"];
+const FOREIGN: &[&str] = &["--exclude", "--from", "--mount", "--shell_completion"];
 
 /// An option that the text names, and no command shows, is one that there is.
 #[test]
