@@ -20,7 +20,7 @@ use crate::console::{Json, Listing};
 use crate::diagnostic::{Diagnostic, Result as Diagnosed, nearest};
 use crate::image::ImageName;
 use crate::lint::{
-    self, Axis, Builder, File, Finding, Rule, Shell, ShellCommand, Subject, Version,
+    self, Builder, File, Finding, RenderedAxis, Rule, Shell, ShellCommand, Subject, Version,
 };
 use crate::name_pattern::NamePattern;
 use crate::program;
@@ -179,7 +179,10 @@ fn findings(
 }
 
 /// Returns the names of the images with folders, and of those that were rendered.
-fn names_in<'a>(folders: &'a [ImageFolder], axes: &'a [Axis]) -> impl Iterator<Item = &'a str> {
+fn names_in<'a>(
+    folders: &'a [ImageFolder],
+    axes: &'a [RenderedAxis],
+) -> impl Iterator<Item = &'a str> {
     let rendered = axes.iter().flat_map(|axis| &axis.images).map(|image| &image.name);
     folders.iter().map(|folder| &folder.name).chain(rendered).map(ImageName::as_str)
 }
@@ -204,15 +207,15 @@ fn files(tree: &Tree) -> Diagnosed<BTreeMap<String, File>> {
 }
 
 /// Renders the images on the axis of these settings, and collects the facts that the rules need.
-fn axis(tree: &Tree, run: &RunSettings, settings: &AxisSettings) -> Diagnosed<Axis> {
+fn axis(tree: &Tree, run: &RunSettings, settings: &AxisSettings) -> Diagnosed<RenderedAxis> {
     let PartialRender { images, failures } =
         render_lenient(tree, run, settings, &Snapshot::Worktree, HOST)?;
-    let mut axis = Axis {
+    let mut axis = RenderedAxis {
         label: settings.label.clone().unwrap_or_default(),
         images: images.images,
         syntax: settings.build.given_args.get(SYNTAX_ARGUMENT).cloned(),
         unbuildable: unbuildable(run, settings, tree).into_iter().map(|(name, _)| name).collect(),
-        ..Axis::default()
+        ..RenderedAxis::default()
     };
     for (name, (folder, context)) in images.contexts {
         let mut paths = context.paths().map_err(|error| {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Findings, Remark, Rule, Subject};
+use super::findings::{Findings, Remark};
+use super::rule::Rule;
+use super::subject::Subject;
 use crate::diagnostic::nearest;
 
 /// Mark before the names of the silenced rules.
@@ -15,7 +17,7 @@ pub(super) struct Allowed<'a> {
 }
 
 /// Reads the silenced rules, and adds a finding for each unknown rule.
-pub(super) fn read<'a>(subject: &'a Subject<'a>, findings: &mut Findings<'_>) -> Allowed<'a> {
+pub(super) fn read<'a>(subject: &'a Subject<'a>, findings: &mut Findings) -> Allowed<'a> {
     let mut rules: BTreeMap<&str, Vec<Rule>> = BTreeMap::new();
     for (path, file) in subject.files {
         let lines = file.text.iter().flat_map(|text| text.lines()).zip(1..);

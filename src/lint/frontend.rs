@@ -7,7 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Remark, Rule};
+use super::findings::Remark;
+use super::rule::Rule;
 use crate::dockerfile::Instruction;
 
 /// First two numbers of a version.

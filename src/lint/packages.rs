@@ -10,11 +10,13 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::findings::{Findings, Remark, line_at};
+use super::rule::Rule;
+use super::subject::Subject;
 use super::template_text::without_documents;
-use super::{Findings, Remark, Rule, Subject, line_at};
 
 /// Adds the errors in lists of packages.
-pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) {
+pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     for (path, text) in subject.templates().filter(|(path, _)| subject.is_of_interest(path)) {
         let text = without_documents(text, |_| true);
         for list in lists(&text, subject.package_types) {

@@ -10,9 +10,11 @@ use rayon::prelude::*;
 
 use super::commands::{PackageCommand, commands, package_command};
 use super::context_sources::{copied_sources, refers_to};
+use super::findings::{Findings, Remark, line_at};
 use super::frontend::{Builder, Frontend};
+use super::rule::Rule;
 use super::shells::{ShellCommand, Shells, Surroundings, shell_commands, whole_code};
-use super::{Axis, Findings, Remark, Rule, Subject, line_at};
+use super::subject::{RenderedAxis, Subject};
 use crate::diagnostic::nearest;
 use crate::dockerfile::{Instruction, Via, instructions, syntax};
 use crate::graph;
@@ -44,10 +46,10 @@ const INSTRUCTIONS: [&str; 18] = [
 const APT_LISTS: &str = "/var/lib/apt";
 
 /// Adds the errors in the Dockerfiles of images that can be built.
-pub(super) fn check(subject: &Subject<'_>, rules: &BTreeSet<Rule>, findings: &mut Findings<'_>) {
+pub(super) fn check(subject: &Subject<'_>, rules: &BTreeSet<Rule>, findings: &mut Findings) {
     let shells: Vec<Shells<'_>> =
         subject.axes.iter().map(|axis| Shells::of(&axis.images)).collect();
-    let shells_of = |axis: &Axis| {
+    let shells_of = |axis: &RenderedAxis| {
         let at = subject.axes.iter().position(|one| std::ptr::eq(one, axis));
         &shells[at.expect("the axis is one of the subject's")]
     };
@@ -86,7 +88,7 @@ type Found = (usize, Remark);
 
 /// Dockerfile of an image.
 struct Sheet<'a> {
-    axis: &'a Axis,
+    axis: &'a RenderedAxis,
     image: &'a graph::Image,
     template: String,
     instructions: Vec<Instruction<'a>>,

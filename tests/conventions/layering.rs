@@ -425,18 +425,40 @@ fn circles(sources: &Crate, folder: &str) -> Vec<Vec<String>> {
     groups.map(|group| group.into_iter().map(str::to_owned).collect()).collect()
 }
 
-/// Folders in which files still use each other in a circle.
-const FOLDERS_WITH_CIRCLES: [&str; 1] = ["lint"];
+#[test]
+fn circle_is_found_through_imports_of_other_modules() {
+    let declared = "mod decisions; mod forecast; pub use decisions::Decision;";
+    let sources = |forecast, decisions| {
+        let files: [(&[&str], &str); 4] = [
+            (&[], "mod plan;"),
+            (&["plan"], declared),
+            (&["plan", "forecast"], forecast),
+            (&["plan", "decisions"], decisions),
+        ];
+        let read = |(path, text): (&[&str], &str)| Module::read(path, Path::new("plan"), text);
+        Crate { modules: files.into_iter().flat_map(read).collect() }
+    };
+    let both = vec![vec!["plan::decisions".to_owned(), "plan::forecast".to_owned()]];
+    for (forecast, decisions, expected) in [
+        ("use super::decisions::Decision;", "use super::forecast::Forecast;", &both[..]),
+        ("use super::Decision;", "use super::forecast::Forecast;", &both),
+        ("fn f() { crate::plan::Decision::new(); }", "use crate::plan::forecast;", &both),
+        ("use super::Decision;", "use crate::event::Event;", &[]),
+        ("use super::Decision;", "#[cfg(test)] mod tests { use crate::plan::forecast; }", &[]),
+    ] {
+        let mut found = circles(&sources(forecast, decisions), "plan");
+        found.iter_mut().for_each(|group| group.sort());
+        assert_eq!(found, expected, "{forecast} {decisions}");
+    }
+}
 
 #[test]
 fn modules_of_a_folder_use_each_other_in_no_circle() {
     let sources = Crate::read();
     let folders: BTreeSet<&str> =
         sources.modules.iter().filter_map(|module| top(&module.path)).collect();
-    let tangled = |folder: &&&str| !circles(&sources, folder).is_empty();
-    let found: Vec<_> = folders.iter().filter(tangled).copied().collect();
-    let all: Vec<_> = found.iter().map(|folder| circles(&sources, folder)).collect();
-    assert_eq!(found, FOLDERS_WITH_CIRCLES, "{all:#?}");
+    let found: Vec<_> = folders.iter().flat_map(|folder| circles(&sources, folder)).collect();
+    assert!(found.is_empty(), "modules use each other in a circle: {found:#?}");
 }
 
 /// Returns the source files with their module and their text without tests.
@@ -463,9 +485,6 @@ fn sources() -> Vec<(String, PathBuf, String)> {
     found
 }
 
-/// Names that several files or folders of `src` still have. The list only becomes shorter.
-const REPEATED_NAMES: [&str; 1] = ["files"];
-
 /// Names that files of several folders have on purpose.
 const COMMON_NAMES: [&str; 4] = ["mod", "tests", "testing", "snapshots"];
 
@@ -480,13 +499,8 @@ fn names_of_files_and_folders_are_unique() {
         }
     }
     names.retain(|name, count| *count > 1 && !COMMON_NAMES.contains(&name.as_str()));
-    let found: Vec<_> =
-        names.keys().filter(|name| !REPEATED_NAMES.contains(&name.as_str())).collect();
-    assert!(found.is_empty(), "names of several files or folders: {found:?}");
+    assert!(names.is_empty(), "names with the number of their files or folders: {names:?}");
 }
-
-/// Folders whose `mod.rs` still holds more than declarations. The list only becomes shorter.
-const FOLDERS_WITH_LOGIC: [&str; 1] = ["lint"];
 
 #[test]
 fn folders_of_modules_have_declarations_alone() {
@@ -496,10 +510,7 @@ fn folders_of_modules_have_declarations_alone() {
             "{} stands beside a folder of its name",
             path.display()
         );
-        let folder = path.parent().unwrap();
-        if path.ends_with("mod.rs")
-            && !FOLDERS_WITH_LOGIC.iter().any(|known| folder == Path::new(known))
-        {
+        if path.ends_with("mod.rs") {
             let text = fs::read_to_string(root_of_sources().join(&path)).unwrap();
             let parsed = syn::parse_file(&text).unwrap();
             let is_declaration =

@@ -6,8 +6,10 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::context_sources::{refers_to, used_sources};
+use super::findings::{Findings, Remark};
+use super::rule::Rule;
+use super::subject::{RenderedAxis, Subject, below};
 use super::template_text::{HOLE, without_documents, writes_files};
-use super::{Axis, Findings, Remark, Rule, Subject, below};
 use crate::dockerfile;
 use crate::tree::ImageFolder;
 
@@ -15,7 +17,7 @@ use crate::tree::ImageFolder;
 const FOR_PEOPLE: [&str; 4] = ["README", "LICENSE", "CHANGELOG", ".git"];
 
 /// Adds the files and templates that nothing refers to.
-pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings<'_>) {
+pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     let code = |text: &str| without_comments(&without_documents(text, writes_files));
     let templates: Vec<(&str, String)> =
         subject.templates().map(|(path, text)| (path, code(text))).collect();
@@ -100,7 +102,7 @@ fn makes(text: &str, name: &str) -> bool {
 /// Returns the files that the image of a folder refers to, on all axes; `None` if it has a Dockerfile
 /// on none.
 fn uses_of_folder(subject: &Subject<'_>, folder: &ImageFolder) -> Option<BTreeSet<String>> {
-    let of_axis = |axis: &'_ Axis| {
+    let of_axis = |axis: &RenderedAxis| {
         let image = axis.images.iter().find(|image| axis.folders[&image.name] == folder.path)?;
         let instructions = dockerfile::instructions(&image.text);
         Some(instructions.iter().flat_map(used_sources).collect::<BTreeSet<_>>())
