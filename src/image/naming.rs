@@ -2,15 +2,6 @@
 
 use super::image_ref::{ImageRef, ReferenceError};
 
-/// Place of an image that need not be built again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whereabouts {
-    /// The engine has the image.
-    Engine,
-    /// The registry has the image; the engine may lack it.
-    Registry,
-}
-
 /// Rule that names the images of one tree for one base and one install type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Naming {

@@ -8,7 +8,7 @@ use super::survey::{Places, Survey};
 use crate::engine::{Engine, ImageInfo};
 use crate::event::Existing;
 use crate::graph::{self, Graph};
-use crate::image::{ImageName, ImageRef, Whereabouts};
+use crate::image::{ImageLocation, ImageName, ImageRef};
 use crate::plan::{Facts, Plan, Selection, Unaffected};
 use crate::registry::ImageRegistry;
 use crate::retry::RetryPolicy;
@@ -114,7 +114,7 @@ impl Found {
 /// Returns the places where an unchanged image has to be.
 fn places(run: &RunSettings) -> Places<'_> {
     Places {
-        in_registry: run.selection.skip_unchanged == Some(Whereabouts::Registry),
+        in_registry: run.selection.skip_unchanged == Some(ImageLocation::Registry),
         pushed_to: run.push.is_wanted().then_some(&run.push.registries[..]),
         retry: RetryPolicy { retries: run.build.retries, max_pause: run.engine.timeout },
         at_once: run.build.threads,
@@ -126,7 +126,7 @@ fn places(run: &RunSettings) -> Places<'_> {
 fn missing(
     graph: &Graph,
     has: &BTreeSet<ImageRef>,
-    unchanged: Option<&BTreeMap<ImageName, Whereabouts>>,
+    unchanged: Option<&BTreeMap<ImageName, ImageLocation>>,
 ) -> BTreeSet<ImageName> {
     let is_missing = |image: &&graph::Image| match unchanged {
         Some(unchanged) => !unchanged.contains_key(&image.name),

@@ -12,7 +12,7 @@ use crate::engine::{Engine, EngineError, ImageInfo, Inspected};
 use crate::files::private_folder;
 use crate::fingerprint::{Change, FingerprintedParts, LABEL, Parts, in_label, is_verified};
 use crate::graph::{self, Index};
-use crate::image::{ImageName, ImageRef, Platform, Whereabouts};
+use crate::image::{ImageLocation, ImageName, ImageRef, Platform};
 use crate::plan::{Decision, Plan, Skip};
 use crate::registry::ImageRegistry;
 use crate::retry::RetryPolicy;
@@ -173,14 +173,14 @@ impl Survey {
         plan: &Plan<'_>,
         places: &Places<'_>,
         warn: &dyn Fn(&str),
-    ) -> Result<BTreeMap<ImageName, Whereabouts>, SurveyError> {
+    ) -> Result<BTreeMap<ImageName, ImageLocation>, SurveyError> {
         let is_pushed = places.pushed_to.is_some();
         let asks_registry = is_pushed || places.in_registry;
         let mut unchanged = BTreeMap::new();
         let mut to_ask = Vec::new();
         for (name, reference) in images(plan) {
             match self.is_in_engine(name, reference) {
-                true if !is_pushed => drop(unchanged.insert(name.clone(), Whereabouts::Engine)),
+                true if !is_pushed => drop(unchanged.insert(name.clone(), ImageLocation::Engine)),
                 _ if asks_registry => to_ask.push((name, reference)),
                 _ => {}
             }
@@ -194,8 +194,8 @@ impl Survey {
                 }
             }
             let is_here = self.is_in_engine(name, reference);
-            let whereabouts = if is_here { Whereabouts::Engine } else { Whereabouts::Registry };
-            Ok::<_, EngineError>(Some((name.clone(), whereabouts)))
+            let location = if is_here { ImageLocation::Engine } else { ImageLocation::Registry };
+            Ok::<_, EngineError>(Some((name.clone(), location)))
         });
         let mut answers = stream::iter(asked).buffer_unordered(places.at_once);
         while let Some(answer) = answers.next().await {
@@ -605,7 +605,7 @@ mod tests {
             retry: RetryPolicy { retries: 0, max_pause: Duration::ZERO },
             at_once: 2,
         };
-        let (engine, registry) = (Some(Whereabouts::Engine), Some(Whereabouts::Registry));
+        let (engine, registry) = (Some(ImageLocation::Engine), Some(ImageLocation::Registry));
         let pushed: Option<&[String]> = Some(&[]);
         let table = [
             (in_engine(), places(false, None), engine),

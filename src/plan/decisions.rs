@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::event::{Aside, SetAside, ToBuild};
 use crate::graph::{Graph, Index};
-use crate::image::{ImageName, ImageRef, Whereabouts};
+use crate::image::{ImageLocation, ImageName, ImageRef};
 
 /// Decision about one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub struct Facts {
     /// References of existing images, which are skipped.
     pub existing: BTreeSet<ImageRef>,
     /// Unchanged images, which are skipped, each with the place where it is.
-    pub unchanged: BTreeMap<ImageName, Whereabouts>,
+    pub unchanged: BTreeMap<ImageName, ImageLocation>,
     /// Images unaffected since a commit, which are skipped.
     pub unaffected: Option<Unaffected>,
 }
@@ -310,10 +310,10 @@ fn mark_skipped(graph: &Graph, selection: &Selection, facts: &Facts, decisions: 
         if decisions[index] != Decision::Build {
             continue;
         }
-        if let Some(whereabouts) = facts.unchanged.get(&image.name) {
-            decisions[index] = Decision::Skip(match whereabouts {
-                Whereabouts::Engine => Skip::Unchanged,
-                Whereabouts::Registry => Skip::InRegistry,
+        if let Some(location) = facts.unchanged.get(&image.name) {
+            decisions[index] = Decision::Skip(match location {
+                ImageLocation::Engine => Skip::Unchanged,
+                ImageLocation::Registry => Skip::InRegistry,
             });
         } else if facts.existing.contains(&image.reference) {
             decisions[index] = Decision::Skip(Skip::Exists);
@@ -477,7 +477,7 @@ pub(crate) mod tests {
 
     #[test]
     fn unchanged_image_is_skipped_with_its_exclusive_parents() {
-        let here = |name: &str| (ImageName::new(name), Whereabouts::Engine);
+        let here = |name: &str| (ImageName::new(name), ImageLocation::Engine);
         let unchanged = [here("group-extra"), here("base")].into();
         let facts = Facts { unchanged, ..Facts::default() };
         assert_eq!(
@@ -589,7 +589,7 @@ pub(crate) mod tests {
                     .filter_map(|(i, in_engine)| {
                         let (name, _) = tree.get(*i)?;
                         let place =
-                            if *in_engine { Whereabouts::Engine } else { Whereabouts::Registry };
+                            if *in_engine { ImageLocation::Engine } else { ImageLocation::Registry };
                         Some((ImageName::new(name), place))
                     })
                     .collect(),

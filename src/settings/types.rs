@@ -8,7 +8,7 @@ use crate::client_config::CredentialFile;
 use crate::client_config::endpoint::Endpoint;
 use crate::console::{CiService, Verbosity};
 use crate::dialect::AxisNames;
-use crate::image::{Naming, Platform, Whereabouts};
+use crate::image::{ImageLocation, Naming, Platform};
 use crate::name_pattern::NamePattern;
 use crate::secret::Secret;
 use crate::source::Source;
@@ -180,7 +180,7 @@ pub struct SelectionSettings {
     pub skip_existing: bool,
     /// Place where an unchanged image has to be for its build to be skipped; `None` if nothing is
     /// skipped.
-    pub skip_unchanged: Option<Whereabouts>,
+    pub skip_unchanged: Option<ImageLocation>,
     /// True if images that are parents of others are left out.
     pub skip_parents: bool,
     /// Images whose failure does not make the run fail.

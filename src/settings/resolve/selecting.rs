@@ -1,7 +1,7 @@
 //! Selection of images.
 
 use super::resolver::Resolver;
-use crate::image::Whereabouts;
+use crate::image::ImageLocation;
 use crate::name_pattern::NamePattern;
 use crate::settings::profiles::Profiles;
 use crate::settings::types::SelectionSettings;
@@ -15,8 +15,8 @@ impl Resolver<'_> {
             changed_since: self.text("changed_since"),
             skip_existing: self.flag("skip_existing"),
             skip_unchanged: match self.choice("skip_unchanged").as_str() {
-                "engine" => Some(Whereabouts::Engine),
-                "registry" => Some(Whereabouts::Registry),
+                "engine" => Some(ImageLocation::Engine),
+                "registry" => Some(ImageLocation::Registry),
                 _ => None,
             },
             skip_parents: self.flag("skip_parents"),
