@@ -1,20 +1,26 @@
 //! Execution of other programs. They are found in the absolute folders of PATH only, are limited in
-//! time and size, and are killed together with every process of their process group.
+//! time and size, and are killed together with every process of their process group: when they
+//! exceed their limits, when nobody waits for them any more, and when Kiln itself ends.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read, Write as _};
+use std::mem;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
+
+/// Ids of the process groups of the programs that run; `None` once the process is ending.
+static RUNNING: Mutex<Option<BTreeSet<i32>>> = Mutex::new(Some(BTreeSet::new()));
 
 /// Value of PATH if the environment has none.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -144,24 +150,33 @@ impl RunError {
 /// # Errors
 /// When it can't be started or exceeds its limits.
 pub fn run(command: Command, limits: &Limits) -> Result<Ended, RunError> {
-    run_held(command, limits, &Hold::default())
+    run_held(command, Vec::new(), limits, &Hold::default())
 }
 
-/// Runs a program to its end without blocking the caller's thread. Dropping the future kills the
-/// program with its process group.
+/// Runs a program to its end without blocking the caller's thread, and writes `input` to its standard
+/// input. Dropping the future kills the program with its process group.
 ///
 /// # Errors
 /// When it can't be started or exceeds its limits.
-pub async fn run_async(command: Command, limits: Limits) -> Result<Ended, RunError> {
+pub async fn run_async(
+    command: Command,
+    input: Vec<u8>,
+    limits: Limits,
+) -> Result<Ended, RunError> {
     let hold = Hold::default();
     let dropped = Release(hold.clone());
-    let run = tokio::task::spawn_blocking(move || run_held(command, &limits, &hold));
+    let run = tokio::task::spawn_blocking(move || run_held(command, input, &limits, &hold));
     let ended = run.await.map_err(|error| RunError::Unusable(io::Error::other(error)))?;
     drop(dropped);
     ended
 }
 
-fn run_held(command: Command, limits: &Limits, hold: &Hold) -> Result<Ended, RunError> {
+fn run_held(
+    command: Command,
+    input: Vec<u8>,
+    limits: &Limits,
+    hold: &Hold,
+) -> Result<Ended, RunError> {
     let mut stdout = Vec::new();
     let mut keep = |chunk: &[u8]| {
         if stdout.len() + chunk.len() > limits.output {
@@ -171,7 +186,7 @@ fn run_held(command: Command, limits: &Limits, hold: &Hold) -> Result<Ended, Run
         stdout.extend_from_slice(chunk);
         Ok(())
     };
-    let (status, stderr) = stream_held(command, Vec::new(), limits, hold, &mut keep)?;
+    let (status, stderr) = stream_held(command, input, limits, hold, &mut keep)?;
     Ok(Ended { status, stdout, stderr })
 }
 
@@ -368,6 +383,65 @@ fn keep_end(kept: &mut Vec<u8>, chunk: &[u8]) {
     }
 }
 
+/// Process group of a running program, killed when it is dropped, or by [`kill_all`].
+#[derive(Debug)]
+pub struct Group {
+    leader: i32,
+    is_over: bool,
+}
+
+impl Group {
+    /// Takes over the group that the process with this id leads: it was started with
+    /// `process_group(0)`, and nobody has waited for it.
+    pub fn led_by(id: u32) -> Self {
+        let leader = id.cast_signed();
+        match &mut *running() {
+            Some(running) => drop(running.insert(leader)),
+            None => kill_group(leader),
+        }
+        Self { leader, is_over: false }
+    }
+
+    fn kill(&self) {
+        kill_group(self.leader);
+    }
+
+    /// Leaves the group alone from now on, since its leader has ended: another process may get the
+    /// id, and what the leader has left behind is to stay.
+    pub fn let_go(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.kill();
+        }
+        if let Some(running) = &mut *running() {
+            running.remove(&self.leader);
+        }
+    }
+}
+
+fn kill_group(leader: i32) {
+    if let Some(leader) = Pid::from_raw(leader) {
+        // Fails for a group without processes.
+        let _ = kill_process_group(leader, Signal::KILL);
+    }
+}
+
+fn running() -> MutexGuard<'static, Option<BTreeSet<i32>>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills all programs that run, before the process ends. Programs that are started afterwards are
+/// killed at once.
+pub fn kill_all() {
+    let groups = running().take().unwrap_or_default();
+    groups.into_iter().for_each(kill_group);
+}
+
 /// Handle that lets another thread kill a running program.
 #[derive(Clone, Default)]
 struct Hold(Arc<Mutex<State>>);
@@ -376,7 +450,7 @@ struct Hold(Arc<Mutex<State>>);
 enum State {
     #[default]
     NotStarted,
-    Running(Pid),
+    Running(Group),
     Ended,
     Stopped,
 }
@@ -388,30 +462,29 @@ impl Hold {
             return Err(RunError::Stopped);
         }
         let child = command.spawn().map_err(RunError::Start)?;
-        *state = State::Running(Pid::from_child(&child));
+        *state = State::Running(Group::led_by(child.id()));
         Ok(child)
     }
 
     /// Kills the program's process group.
     fn kill(&self) {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let State::Running(group) = *state {
-            let _ = kill_process_group(group, Signal::KILL);
+        if let State::Running(group) = &*state {
+            group.kill();
         }
     }
 
     /// Kills the program and waits up to [`LAST_WORDS`] for its end, or keeps it from being
     /// started.
     fn stop(&self) {
-        self.kill();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match *state {
-            State::Ended | State::Stopped => return,
-            State::NotStarted => {
-                *state = State::Stopped;
+        match mem::replace(&mut *state, State::Stopped) {
+            State::Running(group) => drop(group),
+            State::Ended => {
+                *state = State::Ended;
                 return;
             }
-            State::Running(_) => *state = State::Stopped,
+            State::NotStarted | State::Stopped => return,
         }
         drop(state);
         // The program could still write to a folder that is removed next.
@@ -428,9 +501,14 @@ impl Hold {
     /// Records that the program has ended, and returns true if it was stopped.
     fn end(&self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_stopped = matches!(*state, State::Stopped);
-        *state = State::Ended;
-        was_stopped
+        match mem::replace(&mut *state, State::Ended) {
+            State::Running(group) => {
+                group.let_go();
+                false
+            }
+            State::Stopped => true,
+            State::NotStarted | State::Ended => false,
+        }
     }
 }
 
@@ -534,7 +612,7 @@ mod tests {
         let script = format!("echo $$ > '{}'; sleep 600", file.display());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let run = run_async(shell(&script), limits());
+            let run = run_async(shell(&script), Vec::new(), limits());
             let _ = tokio::time::timeout(Duration::from_millis(800), run).await;
         });
         drop(runtime);

@@ -112,7 +112,7 @@ pub async fn connect(endpoint: Endpoint, settings: &Settings) -> Result<DockerEn
     let is_squashed = settings.axes.iter().any(|axis| axis.build.squash.is_some());
     let squashes = run.task == Task::Build && is_squashed;
     if squashes && !engine.is_podman() {
-        squash::require().map_err(|reason| {
+        squash::require(run.engine.timeout).await.map_err(|reason| {
             Diagnostic::new(format!("docker-squash can't be run: {reason}"))
                 .help("install it (pip install docker-squash), or leave out --squash")
         })?;

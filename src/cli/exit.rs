@@ -10,6 +10,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::EngineError;
 use crate::files;
 use crate::incremental::SurveyError;
+use crate::program;
 
 /// Exit codes, as documented in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +76,8 @@ static ENDED_BY_SIGNAL: AtomicBool = AtomicBool::new(false);
 
 /// Prints the errors of a command that failed, and ends the program.
 pub fn end_with(result: Result<Exit, Failure>) -> ! {
-    // The signal's thread has removed the temporary folders. Errors because of that are none.
+    // The signal's thread has killed all programs and removed the temporary folders. Errors because
+    // of that are none.
     while ENDED_BY_SIGNAL.load(Ordering::SeqCst) {
         thread::park();
     }
@@ -83,7 +85,7 @@ pub fn end_with(result: Result<Exit, Failure>) -> ! {
         console::say_diagnostics(&failure.diagnostics);
         failure.exit
     });
-    files::remove_temporary_folders();
+    leave_nothing();
     console::flush();
     // Skip destructors: otherwise the allocator would release all memory block by block; the OS
     // reclaims it at once.
@@ -95,7 +97,7 @@ pub fn give_up(why: Diagnostic) {
     end_with(Err(why.into()))
 }
 
-/// Ends an interrupted run at once, because of another signal.
+/// Ends the program at once because of a signal, as an interrupted one.
 pub fn end_interrupted() -> ! {
     clean_up_after_signal();
     low_level::exit(Exit::Interrupted as i32)
@@ -109,9 +111,16 @@ pub fn end_by(signal: i32) -> ! {
     low_level::exit(Exit::Interrupted as i32)
 }
 
-/// Removes the temporary folders. Nothing is flushed: another thread may be blocked while it writes
-/// to standard output, and the signal is to end that, too.
+/// Leaves nothing behind. Nothing is printed or flushed: another thread may be blocked while it
+/// writes to standard output, and the signal is to end that, too.
 fn clean_up_after_signal() {
     ENDED_BY_SIGNAL.store(true, Ordering::SeqCst);
+    leave_nothing();
+}
+
+/// Kills the programs that still run, and then removes the temporary folders, to which they may be
+/// writing.
+fn leave_nothing() {
+    program::kill_all();
     files::remove_temporary_folders();
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::auth_file::{AuthFile, Known};
 use super::credential_files::{CredentialFile, Rules};
-use super::credentials::{Credentials, CredentialsError};
+use super::credentials::{Credentials, CredentialsError, Reason};
 use super::{docker_auth, helper, podman_auth};
 use crate::files::{self, MOST_OF_CONFIGURATION};
 
@@ -41,12 +41,13 @@ impl CredentialFiles {
         }
         let registry = if registry == docker_auth::HUB_KEY { "docker.io" } else { registry };
         for file in &self.files {
-            let failed = |reason| CredentialsError {
+            let failed = |reason: Reason| CredentialsError {
                 registry: registry.to_owned(),
                 file: file.path.clone(),
                 reason,
             };
-            let Some(text) = read(&file.path).map_err(failed)? else { continue };
+            let text = read(&file.path).map_err(|reason| failed(reason.into()))?;
+            let Some(text) = text else { continue };
             let found = self.look_into(file.rules, &text, registry, repository).await;
             let found = found.map_err(failed)?;
             if found.is_some() || file.is_last {
@@ -62,7 +63,7 @@ impl CredentialFiles {
         text: &[u8],
         registry: &str,
         repository: &str,
-    ) -> Result<Option<Credentials>, String> {
+    ) -> Result<Option<Credentials>, Reason> {
         let file = match rules {
             Rules::Docker | Rules::Podman => AuthFile::parse(text)?,
             Rules::PodmanForFormer => AuthFile::parse_former(text)?,
@@ -77,7 +78,10 @@ impl CredentialFiles {
             Known::Here(credentials) => Some(credentials),
             Known::Helper { origin, name, registry, beside } => {
                 let answer = helper::ask(name, registry, self.timeout).await;
-                answered(answer, beside).map_err(|reason| format!("{origin}: {reason}"))?
+                answered(answer, beside).map_err(|reason| {
+                    let text = format!("{origin}: {reason}");
+                    Reason { text, ..reason }
+                })?
             }
         };
         Ok(found.filter(|found| !found.is_empty()))
@@ -87,9 +91,9 @@ impl CredentialFiles {
 /// Returns the credentials of a helper, with the registry token that the file has besides. The
 /// file's credentials replace those of a helper that fails.
 fn answered(
-    answer: Result<Option<Credentials>, String>,
+    answer: Result<Option<Credentials>, Reason>,
     beside: Option<Credentials>,
-) -> Result<Option<Credentials>, String> {
+) -> Result<Option<Credentials>, Reason> {
     match answer {
         Ok(found) => {
             let found = found.unwrap_or_else(Credentials::none);
@@ -328,8 +332,8 @@ mod tests {
             |answer| answered(answer, Some(beside.clone())).map(|found| shown(&found.unwrap()));
         assert_eq!(of(Ok(Some(login("helper")))).unwrap(), "helper:s registry r");
         assert_eq!(of(Ok(None)).unwrap(), "registry r");
-        assert_eq!(of(Err("failed".to_owned())).unwrap(), "file:s identity i registry r");
-        assert!(answered(Err("failed".to_owned()), Some(Credentials::none())).is_err());
+        assert_eq!(of(Err("failed".to_owned().into())).unwrap(), "file:s identity i registry r");
+        assert!(answered(Err("failed".to_owned().into()), Some(Credentials::none())).is_err());
     }
 
     #[test]
@@ -372,7 +376,7 @@ mod tests {
             let files = vec![CredentialFile::new(path, Rules::Docker)];
             let files = CredentialFiles::new(files, Duration::from_secs(5));
             let refused = runtime().block_on(files.look_up("h", "a")).unwrap_err();
-            assert_eq!(refused.reason, format!("it is {kind}, not a regular file"));
+            assert_eq!(refused.reason, format!("it is {kind}, not a regular file").into());
         }
     }
 }

@@ -60,8 +60,24 @@ pub struct CredentialsError {
     pub registry: String,
     /// File that was read.
     pub file: PathBuf,
-    /// Reason, without any part of a credential.
-    pub reason: String,
+    /// Reason of the failure.
+    pub reason: Reason,
+}
+
+/// Reason why no credentials can be read, without any part of a credential.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Reason {
+    /// Reason in words.
+    pub text: String,
+    /// True if it may be gone at the next attempt: a helper failed.
+    pub is_transient: bool,
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self { text, is_transient: false }
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! several layers into one, and imports the result. Its output goes to the image's log.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
@@ -9,7 +10,7 @@ use tokio::process::Command;
 use super::line_buffer::LineBuffer;
 use super::{EngineError, Output, Sink, SquashOptions};
 use crate::image::ImageRef;
-use crate::program;
+use crate::program::{self, Group, Limits};
 
 /// Name of the program.
 const PROGRAM: &str = "docker-squash";
@@ -17,33 +18,44 @@ const PROGRAM: &str = "docker-squash";
 /// Size of the buffer for the program's output, in bytes.
 const CHUNK: usize = 8 * 1024;
 
-/// Checks that the program can be run.
+/// Largest output of the program's version, in bytes.
+const LONGEST_VERSION: usize = 64 << 10;
+
+/// Longest silence of the program while it works, as a multiple of `--timeout`: it says nothing
+/// while the engine exports or imports a large image.
+const SILENCES: u32 = 30;
+
+/// Checks that the program can be run, and tells its version within `timeout`.
 ///
 /// # Errors
 /// Returns the reason in words if it does not start or fails.
-pub fn require() -> Result<(), String> {
-    let started = program::command(PROGRAM)
-        .map_err(|error| error.to_string())?
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
-    if started.status.success() { Ok(()) } else { Err(started.status.to_string()) }
+pub async fn require(timeout: Duration) -> Result<(), String> {
+    let mut asked = program::command(PROGRAM).map_err(|error| error.to_string())?;
+    asked.arg("--version");
+    let output = LONGEST_VERSION;
+    let limits = Limits { silence: timeout, total: timeout, output, folder: None };
+    match program::run_async(asked, Vec::new(), limits).await {
+        Ok(ended) if ended.status.success() => Ok(()),
+        Ok(ended) => Err(ended.status.to_string()),
+        Err(error) if error.is_transient() => Err(format!("{error} (--timeout)")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Squashes the layers of `reference` above the image with the id `parent`, or all layers without a
-/// parent. `environment` selects the engine.
+/// parent. `environment` selects the engine, and `timeout` is the option for its answers.
 pub(super) async fn run(
     environment: &[(String, String)],
     reference: &ImageRef,
     parent: Option<&str>,
     how: &SquashOptions,
+    timeout: Duration,
     sink: Sink<'_>,
 ) -> Result<(), EngineError> {
     let refuse = |reason: String| EngineError::Refused(format!("{PROGRAM}: {reason}"));
     let command = program::command(PROGRAM).map_err(|error| refuse(error.to_string()))?;
     let mut command = Command::from(command);
-    command.envs(environment.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
+    command.envs(environment.iter().cloned()).stdin(Stdio::null()).process_group(0);
     command.args(["--tag", &reference.to_string()]);
     if let Some(parent) = parent {
         command.args(["--from-layer", parent]);
@@ -56,9 +68,13 @@ pub(super) async fn run(
     }
     command.arg(reference.to_string()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| refuse(error.to_string()))?;
+    let group = child.id().map(Group::led_by);
     let said = child.stderr.take().expect("it is piped");
-    let last = pass_on(said, sink).await.map_err(|error| refuse(error.to_string()))?;
-    let status = child.wait().await.map_err(|error| refuse(error.to_string()))?;
+    let last = pass_on(said, timeout * SILENCES, sink).await.map_err(refuse)?;
+    let ended = tokio::time::timeout(timeout, child.wait()).await;
+    let ended = ended.map_err(|_| refuse("it closed its output and goes on".to_owned()))?;
+    let status = ended.map_err(|error| refuse(error.to_string()))?;
+    group.into_iter().for_each(Group::let_go);
     if status.success() { Ok(()) } else { Err(refuse(format!("{status}: {last}"))) }
 }
 
@@ -70,8 +86,12 @@ fn folder_name(reference: &ImageRef) -> String {
 }
 
 /// Passes on the output line by line. Returns the first line that contains an error, or else the
-/// last line.
-async fn pass_on(mut said: impl AsyncRead + Unpin, sink: Sink<'_>) -> std::io::Result<String> {
+/// last line. Fails after `silence` without output.
+async fn pass_on(
+    mut said: impl AsyncRead + Unpin,
+    silence: Duration,
+    sink: Sink<'_>,
+) -> Result<String, String> {
     let mut last = String::new();
     let mut error = None;
     let mut pass_on = |line: String| {
@@ -83,7 +103,11 @@ async fn pass_on(mut said: impl AsyncRead + Unpin, sink: Sink<'_>) -> std::io::R
     };
     let (mut lines, mut piece) = (LineBuffer::default(), vec![0; CHUNK]);
     loop {
-        match said.read(&mut piece).await? {
+        let read = tokio::time::timeout(silence, said.read(&mut piece)).await;
+        let read = read.map_err(|_| {
+            format!("it said nothing for {} s ({SILENCES} times --timeout)", silence.as_secs())
+        })?;
+        match read.map_err(|error| error.to_string())? {
             0 => break,
             length => lines.push(&piece[..length], &mut pass_on),
         }
@@ -105,7 +129,8 @@ mod tests {
         ];
         for (said, reason, expected) in table {
             let mut heard = Vec::new();
-            let passed_on = pass_on(said, &mut |output| heard.push(output)).await.unwrap();
+            let mut sink = |output| heard.push(output);
+            let passed_on = pass_on(said, Duration::MAX, &mut sink).await.unwrap();
             let expected: Vec<_> =
                 expected.iter().map(|it| Output::Line((*it).to_owned())).collect();
             assert_eq!((passed_on.as_str(), heard), (reason, expected));

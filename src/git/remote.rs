@@ -142,7 +142,11 @@ impl Remote {
     ///
     /// # Errors
     /// When the location can't be used.
-    pub fn new(location: &str, folder: &Path, silence: Duration) -> Result<Self, RemoteError> {
+    pub async fn new(
+        location: &str,
+        folder: &Path,
+        silence: Duration,
+    ) -> Result<Self, RemoteError> {
         if location.chars().any(char::is_control) {
             return Err(RemoteError("its location contains control characters".to_owned()));
         }
@@ -165,7 +169,10 @@ impl Remote {
         settings.push(("http.lowSpeedLimit".to_owned(), SLOWEST.to_string()));
         settings.push(("http.lowSpeedTime".to_owned(), seconds(silence).to_string()));
         settings.push(("transfer.bundleURI".to_owned(), "false".to_owned()));
-        let ssh = if transport == Transport::File { None } else { ssh(folder, silence) };
+        let ssh = match transport {
+            Transport::File => None,
+            _ => ssh(folder, silence).await,
+        };
         let folder = folder.to_owned();
         Ok(Self { location, transport, ssh, settings, credentials, folder })
     }
@@ -294,13 +301,13 @@ impl Remote {
     }
 
     async fn run(&self, git: Command, limits: Limits) -> Result<Ended, RunError> {
-        program::run_async(git, limits).await
+        program::run_async(git, Vec::new(), limits).await
     }
 }
 
 /// Returns a command that runs ssh without prompts, which nobody could answer, and with a timeout.
 /// `None` if the user has configured a command.
-fn ssh(folder: &Path, silence: Duration) -> Option<String> {
+async fn ssh(folder: &Path, silence: Duration) -> Option<String> {
     let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     if is_set("GIT_SSH_COMMAND") || is_set("GIT_SSH") {
         return None;
@@ -309,7 +316,8 @@ fn ssh(folder: &Path, silence: Duration) -> Option<String> {
     git.args(["config", "--get", "core.sshCommand"]);
     let output = LONGEST_SETTING;
     let limits = Limits { silence, total: silence, output, folder: None };
-    let is_configured = program::run(git, &limits).is_ok_and(|ended| ended.status.success());
+    let asked = program::run_async(git, Vec::new(), limits).await;
+    let is_configured = asked.is_ok_and(|ended| ended.status.success());
     let timeout = seconds(silence);
     (!is_configured).then(|| format!("ssh -o BatchMode=yes -o ConnectTimeout={timeout}"))
 }

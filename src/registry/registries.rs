@@ -96,7 +96,10 @@ impl Registries {
             None => self.engine.registry_config().await?.default.clone(),
         };
         let found = self.credential_files.look_up(&registry, image.repository()).await;
-        found.map_err(|error| Error::denied(error.to_string()))
+        found.map_err(|error| match error.reason.is_transient {
+            true => Error::new(Kind::Busy { pause: None }, error.to_string()),
+            false => Error::denied(error.to_string()),
+        })
     }
 
     /// Returns the digest of the list of `images`, which it pushes as `list`.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::archive;
+use super::blocking::blocking;
 use super::configured_source::Source;
 use super::fetch_error::FetchError;
 use super::fetch_limits::{LARGEST, Pace};
@@ -21,7 +22,7 @@ pub(super) async fn commit_now(
     folder: &Path,
     pace: Pace,
 ) -> Result<Option<String>, FetchError> {
-    let remote = remote(source, folder, pace)?;
+    let remote = remote(source, folder, pace).await?;
     let wanted = source.reference.as_deref().unwrap_or("HEAD");
     let patterns =
         [format!("refs/heads/{wanted}"), format!("refs/tags/{wanted}^{{}}"), wanted.to_owned()];
@@ -49,7 +50,7 @@ pub(super) async fn check_out(
     folder: &Path,
     pace: Pace,
 ) -> Result<(PathBuf, String), FetchError> {
-    let remote = remote(source, folder, pace)?;
+    let remote = remote(source, folder, pace).await?;
     let clone = folder.join("clone");
     let cloning = Limits { folder: Some((clone.clone(), LARGEST)), ..pace.limits() };
     let cloned = remote.clone_to(&clone, cloning).await;
@@ -70,8 +71,8 @@ pub(super) async fn check_out(
     Ok((archive, commit))
 }
 
-fn remote(source: &Source, folder: &Path, pace: Pace) -> Result<Remote, FetchError> {
-    let remote = Remote::new(&source.location, folder, pace.silence);
+async fn remote(source: &Source, folder: &Path, pace: Pace) -> Result<Remote, FetchError> {
+    let remote = Remote::new(&source.location, folder, pace.silence).await;
     remote.map_err(|error| source.not_usable(&error))
 }
 
@@ -91,10 +92,8 @@ async fn pack(
     target: PathBuf,
 ) -> Result<PathBuf, FetchError> {
     let written = target.clone();
-    tokio::task::spawn_blocking(move || archive::pack_folder(&folder, &top, &written))
-        .await
-        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-        .map_err(|error| source.failed(error.to_string()))?;
+    let packed = blocking(move || archive::pack_folder(&folder, &top, &written)).await;
+    packed.map_err(|error| source.failed(error.to_string()))?;
     Ok(target)
 }
 

@@ -10,7 +10,7 @@ use reqwest::{Client, Response, Url};
 use tokio::time::{Instant, timeout};
 
 use super::configured_source::Source;
-use super::fetch_error::FetchError;
+use super::fetch_error::{FetchError, OF_TIME};
 use super::fetch_limits::{LARGEST, Pace};
 use super::netrc;
 use super::trusted_certificates::trusted_certificates;
@@ -36,7 +36,7 @@ pub(super) async fn download(
         Ok(downloaded) => downloaded.map(|()| path),
         Err(_) => {
             let seconds = pace.total().as_secs_f32();
-            Err(source.failed_for_now(format!("it took longer than {seconds} s")))
+            Err(source.failed_for_now(format!("it took longer than {seconds} s {OF_TIME}")))
         }
     }
 }
@@ -62,7 +62,7 @@ async fn answer(source: &Source, pace: Pace) -> Result<Response, FetchError> {
     if let Some(login) = url.as_ref().and_then(Url::host_str).and_then(netrc::login_for) {
         request = request.basic_auth(login.user, Some(login.password));
     }
-    let response = request.send().await.map_err(|error| refuse(source, error))?;
+    let response = request.send().await.map_err(|error| refuse(source, pace, error))?;
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -93,7 +93,12 @@ fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 #[error("{0}")]
 struct Refused(String);
 
-fn refuse(source: &Source, error: reqwest::Error) -> FetchError {
+fn refuse(source: &Source, pace: Pace, error: reqwest::Error) -> FetchError {
+    if error.is_timeout() {
+        let seconds = pace.silence.as_secs_f32();
+        let what = if error.is_connect() { "no connection" } else { "no data came" };
+        return source.failed_for_now(format!("{what} for {seconds} s {OF_TIME}"));
+    }
     let mut is_final = error.is_builder() || error.is_redirect();
     let mut reason = with_causes(&error.without_url());
     is_final |= reason.contains("invalid peer certificate");
@@ -121,14 +126,14 @@ async fn keep(
     let mut chunks = response.bytes_stream();
     let (mut since, mut came) = (Instant::now(), 0);
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| refuse(source, error))?;
+        let chunk = chunk.map_err(|error| refuse(source, pace, error))?;
         left = left.checked_sub(chunk.len() as u64).ok_or_else(too_large)?;
         file.write_all(&chunk).map_err(|error| source.failed(error.to_string()))?;
         came += chunk.len() as u64;
         if since.elapsed() >= pace.silence {
             if came < pace.least() {
                 let seconds = since.elapsed().as_secs();
-                let reason = format!("the server sent only {came} bytes in {seconds} s");
+                let reason = format!("the server sent only {came} bytes in {seconds} s {OF_TIME}");
                 return Err(source.failed_for_now(reason));
             }
             (since, came) = (Instant::now(), 0);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::blocking::blocking;
 use super::configured_source::{Digest, Kind, Source};
 use super::fetch_error::FetchError;
 use super::fetch_limits::{LARGEST, Pace};
@@ -39,10 +40,15 @@ pub(super) async fn fetch(
             let (file, commit) = checkout::check_out(source, folder, pace).await?;
             (file, Some(commit))
         }
-        Kind::Local => (local::take(source, folder)?, None),
+        Kind::Local => {
+            let (local, folder) = (source.clone(), folder.to_owned());
+            (blocking(move || local::take(&local, &folder)).await?, None)
+        }
         Kind::Pip => (pip::source_distribution(source, folder, pace).await?, None),
     };
-    let found = digest(&file).map_err(|error| source.failed(error.to_string()))?;
+    let fetched = file.clone();
+    let found = blocking(move || digest(&fetched)).await;
+    let found = found.map_err(|error| source.failed(error.to_string()))?;
     if let Digest::Sha256(expected) = &source.digest
         && !found.eq_ignore_ascii_case(expected)
     {

@@ -36,6 +36,9 @@ impl Retryable for FetchError {
     }
 }
 
+/// End of the reason for a failure that is due to a limit of time: the option for these limits.
+pub(super) const OF_TIME: &str = "(--timeout)";
+
 impl Source {
     /// Returns a failure that a retry would not change.
     pub(super) fn failed(&self, reason: impl Into<String>) -> FetchError {
@@ -50,7 +53,10 @@ impl Source {
 
     /// Returns the failure of a program that could not be run to its end.
     pub(super) fn not_run(&self, program: &str, error: &RunError) -> FetchError {
-        FetchError { transient: error.is_transient(), ..self.failed(format!("{program}: {error}")) }
+        match error.is_transient() {
+            true => self.failed_for_now(format!("{program}: {error} {OF_TIME}")),
+            false => self.failed(format!("{program}: {error}")),
+        }
     }
 
     /// Returns an error with the reason if the program failed: its last line marked as an error,
@@ -67,12 +73,19 @@ impl Source {
         }
         let said = ended.stderr.replace('\r', "\n");
         let lines = || said.lines().rev().map(str::trim);
-        let is_of_error =
-            |line: &&str| ["fatal:", "error:", "ERROR:"].iter().any(|mark| line.starts_with(mark));
+        let is_of_error = |line: &&str| {
+            let is_marked =
+                ["fatal:", "error:", "ERROR:"].iter().any(|mark| line.starts_with(mark));
+            // Pip's mark before a traceback, whose last line is the reason.
+            is_marked && *line != "ERROR: Exception:"
+        };
         let is_meaningful =
             |line: &&str| !line.is_empty() && !line.contains("notice") && !line.starts_with('[');
         let last = lines().find(is_of_error).or_else(|| lines().find(is_meaningful));
-        let reason = format!("{program}: {}", last.unwrap_or("it failed"));
+        let mut reason = format!("{program}: {}", last.unwrap_or("it failed"));
+        if ["timed out", "too slow"].iter().any(|words| reason.contains(words)) {
+            reason = format!("{reason} {OF_TIME}");
+        }
         let is_passing = of_connections.iter().any(|words| said.contains(words));
         Err(if is_passing { self.failed_for_now(reason) } else { self.failed(reason) })
     }

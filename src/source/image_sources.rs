@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 
+use super::blocking::blocking;
 use super::bundle;
 use super::configured_source::{Kind, Source};
 use super::fetch as one;
@@ -155,9 +156,7 @@ pub async fn fetch(
         }
         let file = folder.join(in_context(what));
         let written = file.clone();
-        let digest = tokio::task::spawn_blocking(move || bundle::bundle(what, &archives, &written))
-            .await
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let digest = blocking(move || bundle::bundle(what, &archives, &written)).await?;
         fetched.files.push(FetchedFile { path: in_context(what), file, digest });
     }
     Ok(fetched)

@@ -7,6 +7,7 @@
 //! of kolla-build. These two always exist, so that a template can rely on them.
 
 mod archive;
+mod blocking;
 mod bundle;
 mod checkout;
 mod configured_source;

@@ -50,7 +50,7 @@ pub(super) async fn source_distribution(
         .arg(pace.silence.as_secs().max(1).to_string())
         .arg("--dest")
         .arg(&out);
-    let location = lend_git(source, &work, &mut pip, pace)?;
+    let location = lend_git(source, &work, &mut pip, pace).await?;
     name_requirement(&mut pip, &location, folder).map_err(here)?;
     // Preparing a package's metadata may take long, and pip prints nothing meanwhile.
     let limits = Limits {
@@ -58,7 +58,7 @@ pub(super) async fn source_distribution(
         folder: Some((folder.to_owned(), LARGEST)),
         ..pace.limits()
     };
-    let ended = program::run_async(pip, limits).await;
+    let ended = program::run_async(pip, Vec::new(), limits).await;
     let ended = ended.map_err(|error| source.not_run("pip", &error))?;
     source.succeeded("pip", &ended, &OF_CONNECTIONS)?;
     let found = fs::read_dir(out)
@@ -102,7 +102,7 @@ fn set_environment(pip: &mut Command) {
 
 /// Configures the git that pip may run like Kiln's own. Returns the location, without the secrets
 /// of a git URL.
-fn lend_git(
+async fn lend_git(
     source: &Source,
     work: &Path,
     pip: &mut Command,
@@ -115,7 +115,8 @@ fn lend_git(
         return Ok(source.location.clone());
     };
     let (before, url) = source.location.split_at(start + OF_GIT.len());
-    let remote = Remote::new(url, work, pace.silence).map_err(|error| source.not_usable(&error))?;
+    let remote = Remote::new(url, work, pace.silence).await;
+    let remote = remote.map_err(|error| source.not_usable(&error))?;
     remote.lend_to(pip);
     Ok(format!("{before}{}", remote.location()))
 }

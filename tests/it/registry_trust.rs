@@ -604,10 +604,19 @@ fn helper_is_given_a_time_and_no_folder_of_the_users() {
     let ran = helper(folder.path(), "good", &said);
     survey("good").succeeds();
     assert_eq!(fs::read_to_string(&ran).unwrap().lines().next(), Some("/"));
+    let once = folder.path().join("once").display().to_string();
+    helper(
+        folder.path(),
+        "flaky",
+        &format!("test -e {once} || {{ touch {once}; exit 1; }}\n{said}"),
+    );
+    survey("flaky").arguments(&["--retries", "1"]).succeeds();
     helper(folder.path(), "slow", "exec sleep 60");
     survey("slow").fails(&["docker-credential-slow did not answer within 3 s (--timeout)"]);
     helper(folder.path(), "endless", "exec cat /dev/zero");
-    survey("endless").limited().fails(&["docker-credential-endless printed more than"]);
+    survey("endless")
+        .limited()
+        .fails(&["docker-credential-endless failed: it writes more than 1 MiB"]);
     helper(folder.path(), "telling", &format!("echo {PASSWORD}; echo {PASSWORD} >&2; exit 7"));
     survey("telling").fails(&["docker-credential-telling failed (exit status: 7)"]);
 }

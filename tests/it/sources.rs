@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::http::{self, Authority, Reply, Server, listen};
 use crate::support::idle::idle_engine;
-use crate::support::{Cleanup, Engine, FETCHING, Run, TestTree, kiln, kolla, wait_for};
+use crate::support::{Cleanup, Engine, FETCHING, Run, TestTree, in_shell, kiln, kolla, wait_for};
 use base64::Engine as _;
 use kiln::internals::image::SourceName;
 
@@ -235,11 +235,16 @@ fn silent_servers_are_given_up() {
         let tree = tree();
         let text = section(kind, &location, "reference = main");
         let run = soon(build(&tree, &text, &["--timeout", "3", "--retries", "0"]), 25);
-        reason(run);
+        let reason_of = |run: Run| {
+            let reason = reason(run);
+            let is_named = reason.starts_with("the source [app] ");
+            assert!(is_named && reason.ends_with(" (--timeout)"), "{reason}");
+        };
+        reason_of(run);
         // A second attempt may succeed.
         let run = soon(build(&tree, &text, &["--timeout", "1", "--retries", "1"]), 40);
         assert!(run.stderr.contains("retrying in"), "{location}: {run:?}");
-        reason(run);
+        reason_of(run);
     }
     assert!(left_behind(&format!("127.0.0.1:{port}")).is_empty());
 }
@@ -264,7 +269,8 @@ fn servers_that_drip_are_given_up() {
             let tree = tree();
             let text = section(kind, &format!("http://127.0.0.1:{port}/app"), "reference = main");
             let run = soon(build(&tree, &text, &["--timeout", "3", "--retries", "0"]), 25);
-            reason(run);
+            let reason = reason(run);
+            assert!(reason.ends_with(" (--timeout)"), "{reason}");
         }
     }
 }
@@ -291,15 +297,8 @@ fn endless_answer_is_given_up_in_bounded_memory() {
     let tree = tree();
     let text = section("git", &format!("git://127.0.0.1:{port}/app"), "reference = main");
     let command = build(&tree, &text, &["--timeout", "20", "--retries", "0"]);
-    let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -v 1000000; exec \"$0\" \"$@\""]);
-    limited.arg(command.get_program()).args(command.get_args()).env("MALLOC_ARENA_MAX", "1");
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
-        };
-    }
+    let mut limited = in_shell("ulimit -v 1000000", &command);
+    limited.env("MALLOC_ARENA_MAX", "1");
     let reason = reason(soon(limited, 60));
     assert!(reason.contains("it prints more than 16 MiB"), "{reason}");
 }

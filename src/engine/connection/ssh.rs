@@ -1,5 +1,5 @@
 //! Connections through the ssh program to the Docker client on another machine, which forwards them
-//! to the engine there. Each connection is one process, which is killed when it is dropped.
+//! to the engine there. Each connection is one program, which is killed when it is dropped.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::connect_error::ConnectError;
 use crate::client_config::endpoint::SshTarget;
-use crate::program;
+use crate::program::{self, Group};
 
 /// Largest number of bytes of ssh's messages that are kept.
 const MOST_BYTES: usize = 4096;
@@ -28,7 +28,7 @@ pub struct SshStream {
     stdout: ChildStdout,
     complaints: Complaints,
     is_answered: bool,
-    /// Kills the process when it is dropped.
+    _group: Option<Group>,
     _process: Child,
 }
 
@@ -50,11 +50,13 @@ impl SshStream {
             .spawn()
             .map_err(|error| ConnectError::program("ssh", &error))?;
         let stderr = process.stderr.take().expect("it is piped");
+        let group = process.id().map(Group::led_by);
         Ok(Self {
             stdin: process.stdin.take().expect("it is piped"),
             stdout: process.stdout.take().expect("it is piped"),
             complaints: Complaints { stderr, said: Vec::new(), end: None },
             is_answered: false,
+            _group: group,
             _process: process,
         })
     }

@@ -130,7 +130,7 @@ impl DockerEngine {
         self.tag(&built.id, &private).await?;
         let environment = self.endpoint.environment();
         let squashed = async {
-            squash::run(&environment, &private, parent_id, how, sink).await?;
+            squash::run(&environment, &private, parent_id, how, self.timeout, sink).await?;
             let squashed = self.known(&private.to_string()).await?;
             if squashed.id == built.id {
                 return Err(EngineError::NoEvidence(format!("{reference} is still {}", built.id)));

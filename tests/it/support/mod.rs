@@ -150,6 +150,20 @@ pub fn kiln() -> Command {
     command
 }
 
+/// Returns a command that runs `command` in the place of a shell that has run `script` before.
+pub fn in_shell(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("{script}; exec \"$0\" \"$@\""));
+    shell.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 /// Result of a run of the program.
 pub struct Run {
     pub code: i32,
