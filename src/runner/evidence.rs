@@ -13,7 +13,8 @@ use crate::image::{ImageRef, Platform};
 use crate::registry::ImageRegistry;
 
 /// Advice in the error about a moved tag.
-const CURE: &str = "run only one build at a time for images with these names";
+const CURE: &str = "run only one build at a time for images with these names; runs with the same --state-dir wait \
+                    for each other";
 
 /// Image that another image is made from.
 #[derive(Debug, Clone)]

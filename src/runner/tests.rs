@@ -1110,7 +1110,8 @@ fn moved_parent_fails_its_children_before_they_are_built() {
     let (outcomes, failures) = meddled(&engine, options());
     assert_eq!(outcomes, BELOW_BASE);
     let reason = "its parent family/p-base:1 is not the image that this run built: something else \
-                  moved the tag; run only one build at a time for images with these names";
+                  moved the tag; run only one build at a time for images with these names; \
+                  runs with the same --state-dir wait for each other";
     assert_eq!(failures, [reason]);
     let log = engine.log();
     assert!(!log.iter().any(|entry| entry == "build mid" || entry == "push mid"), "{log:?}");
