@@ -9,15 +9,14 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::arguments;
 use super::build_durations::{self, Stopwatch};
-use super::build_session::{
-    BuildSession, View, connect, refuse_empty, runtime, unless_interrupted,
-};
+use super::build_session::{BuildSession, View, connect, refuse_empty, runtime};
 use super::exit::{Exit, Failure};
 use super::lists;
 use super::name_locks::lock_image_names;
 use super::plan_view;
 use super::report_input::catalogue;
 use super::reports::Reports;
+use super::signals::interrupts;
 use super::terminal;
 use super::workspace_host::HOST;
 use crate::console;
@@ -112,11 +111,11 @@ pub fn run(request: &Request) -> Result<Exit, Failure> {
             let session = async {
                 let engine = connect(endpoint, &view.workspace.settings).await?;
                 let view = view.fitted_to(&engine, request)?.unwrap_or(view);
-                Ok((BuildSession::begin(engine, &view, false).await?, view))
+                Ok::<_, Failure>((BuildSession::begin(engine, &view, false).await?, view))
             };
-            let ((session, view), interrupt) = runtime.block_on(unless_interrupted(session))?;
+            let (session, view) = runtime.block_on(session)?;
             let BuildSession { engine, registry, inputs, found } = session;
-            (view, found, Some((runtime, Builds { engine, registry, inputs }, interrupt)))
+            (view, found, Some((runtime, Builds { engine, registry, inputs })))
         }
         None => {
             let found = Found::without_engine(view.unaffected());
@@ -139,10 +138,10 @@ pub fn run(request: &Request) -> Result<Exit, Failure> {
         ));
     }
     match (&run.task, builds) {
-        (Task::Build, Some((runtime, builds, interrupt))) => {
+        (Task::Build, Some((runtime, builds))) => {
             let reports =
                 Reports::new(&run.output, run.build.threads, catalogue(graph, tree, contexts))?;
-            runtime.block_on(build(builds, &found, &plan, run, reports, interrupt))
+            runtime.block_on(build(builds, &found, &plan, run, reports))
         }
         (Task::Plan(format), _) => {
             plan_view::show(*format, &plan, run, found.survey.as_ref(), view.changes.as_ref())
@@ -179,7 +178,6 @@ async fn build(
     plan: &Plan<'_>,
     run: &RunSettings,
     mut reports: Reports,
-    interrupt: impl Future<Output = ()>,
 ) -> Result<Exit, Failure> {
     let existing = found.existing(plan);
     let Builds { engine, registry, inputs } = builds;
@@ -213,7 +211,7 @@ async fn build(
         stopwatch.hear(&event);
         reports.hear(at, &event);
     };
-    let outcomes = runner::run(backends, plan, inputs, options, interrupt, &mut emit).await;
+    let outcomes = runner::run(backends, plan, inputs, options, interrupts(), &mut emit).await;
     stopwatch.keep(durations_file, plan);
     for notice in registry.take_notices() {
         terminal::warn(&format!("warning: {notice}"));

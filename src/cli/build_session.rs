@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-
 use super::exit::{Exit, Failure};
 use super::secret_values::read_secrets;
-use super::signals::interrupts;
+use super::signals;
 use super::terminal;
 use super::workspace_host::{HOST, SILENT_HOST};
 use crate::client_config::CredentialFiles;
@@ -105,8 +103,10 @@ impl BuildSession {
     }
 }
 
-/// Connects to the engine, and checks that the tools needed besides it are available.
+/// Connects to the engine, and checks that the tools needed besides it are available. If a signal
+/// ends the program from now on, it counts as interrupted.
 pub async fn connect(endpoint: Endpoint, settings: &Settings) -> Result<DockerEngine, Failure> {
+    signals::count_as_interrupted();
     let run = &settings.run;
     let engine = DockerEngine::connect(endpoint, run.engine.timeout).await?;
     let is_squashed = settings.axes.iter().any(|axis| axis.build.squash.is_some());
@@ -204,19 +204,4 @@ pub fn refuse_empty(graph: &Graph, selection: &Selection) -> Result<(), Failure>
         diagnostic = diagnostic.suggest(&pattern.text, known);
     }
     Err(Failure { exit: Exit::NothingMatched, diagnostics: diagnostic.into() })
-}
-
-/// Awaits `work`, unless the user interrupts it. Returns the result, and a future that completes
-/// when the user interrupts later.
-pub async fn unless_interrupted<T>(
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<(T, BoxFuture<'static, ()>), Failure> {
-    let mut interrupt: BoxFuture<'static, ()> = Box::pin(interrupts()?);
-    tokio::select! {
-        done = work => Ok((done?, interrupt)),
-        () = &mut interrupt => Err(Failure {
-            exit: Exit::Interrupted,
-            diagnostics: Diagnostic::new("interrupted before anything was built").into(),
-        }),
-    }
 }

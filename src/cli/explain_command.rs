@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches, Command};
 
 use super::arguments;
-use super::build_session::{BuildSession, View, connect, runtime, unless_interrupted};
+use super::build_session::{BuildSession, View, connect, runtime};
 use super::exit::{Exit, Failure};
 use super::terminal;
 use super::workspace_host::HOST;
@@ -54,9 +54,8 @@ fn explain(name: &str, request: &Request) -> Result<Exit, Failure> {
                 }
                 BuildSession::begin(engine, &view, true).await
             };
-            match runtime()?.block_on(unless_interrupted(session)) {
-                Ok((session, _)) => session.found,
-                Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
+            match runtime()?.block_on(session) {
+                Ok(session) => session.found,
                 Err(failure) => {
                     tell(failure);
                     Found::without_engine(view.unaffected())

@@ -1,37 +1,40 @@
 //! Signals that ask the program to end.
 //!
-//! Temporary folders are removed before a signal ends the program. While images are built, the
-//! first signal only interrupts the run; after that, SIGINT ends the program at once.
+//! A thread handles them, so that they have their effect whatever the other threads wait for. While
+//! images are built, the first signal only interrupts the run; the second one ends the program.
 
 use std::fs;
 use std::mem;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
 
-use super::exit::{Failure, end_by, end_interrupted};
-use crate::diagnostic::Diagnostic;
+use super::exit::{end_by, end_interrupted};
 
 /// Signals that ask the program to end.
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
+/// Time after the first signal in which SIGTERM and SIGHUP belong to it: `timeout` sends both to its
+/// program and to the program's group, as do terminals that are closed and their shells.
+const SAME_MOMENT: Duration = Duration::from_millis(100);
+
 /// Effect of the next signal.
 enum Effect {
-    /// The signal ends the program.
+    /// The signal ends the program as it ends any other one.
     End,
+    /// The signal ends the program, which counts as interrupted.
+    EndInterrupted,
     /// The signal interrupts a run.
     Interrupt(oneshot::Sender<()>),
-    /// The run is already interrupted: SIGINT ends the program.
-    EndBySecond,
+    /// The run was interrupted at this time: the signal ends the program.
+    EndBySecond(Instant),
 }
 
 static EFFECT: Mutex<Effect> = Mutex::new(Effect::End);
-
-/// Handle of the thread that waits for signals.
-static HANDLE: OnceLock<Handle> = OnceLock::new();
 
 fn effect() -> MutexGuard<'static, Effect> {
     EFFECT.lock().unwrap_or_else(PoisonError::into_inner)
@@ -45,9 +48,8 @@ pub fn watch() {
     let Ok(mut signals) = Signals::new(wanted) else { return };
     let handle = signals.handle();
     let waiting = thread::Builder::new().spawn(move || signals.forever().for_each(handle_signal));
-    match waiting {
-        Ok(_) => drop(HANDLE.set(handle)),
-        Err(_) => handle.close(),
+    if waiting.is_err() {
+        handle.close();
     }
 }
 
@@ -60,34 +62,34 @@ fn ignored_signals() -> u64 {
 
 fn handle_signal(signal: i32) {
     let mut effect = effect();
-    match mem::replace(&mut *effect, Effect::EndBySecond) {
+    match mem::replace(&mut *effect, Effect::EndBySecond(Instant::now())) {
         Effect::End => end_by(signal),
+        Effect::EndInterrupted => end_interrupted(),
         Effect::Interrupt(run) => {
             if run.send(()).is_err() {
                 // The run is over.
                 end_by(signal);
             }
         }
-        Effect::EndBySecond if signal == SIGINT => end_interrupted(),
-        Effect::EndBySecond => {}
+        Effect::EndBySecond(first) if signal != SIGINT && first.elapsed() < SAME_MOMENT => {
+            *effect = Effect::EndBySecond(first);
+        }
+        Effect::EndBySecond(_) => end_interrupted(),
     }
 }
 
-/// Returns a future that completes on the first SIGINT, SIGTERM or SIGHUP, which from now on do not
-/// end the program. After that, a SIGINT ends the program at once.
-///
-/// # Errors
-/// When the program can't handle signals.
-pub fn interrupts() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let refuse = |reason: String| Diagnostic::new(format!("can't handle signals: {reason}"));
-    let handle = HANDLE.get().ok_or_else(|| refuse("no thread waits for them".to_owned()))?;
-    for signal in SIGNALS {
-        handle.add_signal(signal).map_err(|error| refuse(error.to_string()))?;
-    }
+/// Makes the program count as interrupted if a signal ends it from now on.
+pub fn count_as_interrupted() {
+    *effect() = Effect::EndInterrupted;
+}
+
+/// Returns a future that completes on the first signal, which from now on does not end the program.
+/// After that, another one ends it at once.
+pub fn interrupts() -> impl Future<Output = ()> + Send + 'static {
     let (send, receive) = oneshot::channel();
     *effect() = Effect::Interrupt(send);
-    Ok(async move {
+    async move {
         // The sender is dropped only after it has sent.
         drop(receive.await);
-    })
+    }
 }

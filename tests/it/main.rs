@@ -13,6 +13,7 @@ mod deployment;
 mod dockerfile_frontend;
 mod dockerfile_input;
 mod docs;
+mod endings;
 mod endless_engine;
 mod engine;
 mod engine_crash;
