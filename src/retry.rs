@@ -22,6 +22,8 @@ pub const JITTER: f64 = 0.25;
 pub enum Prospect {
     /// A retry would fail the same way.
     Permanent,
+    /// One retry may succeed, with credentials looked up anew. A second error like this is final.
+    Once,
     /// A retry may succeed, after the pause that the server asks for; `None` if it asks for none.
     Transient(Option<Duration>),
 }
@@ -54,13 +56,18 @@ impl RetryPolicy {
         notify: impl Fn(Duration, &E),
     ) -> Result<T, E> {
         let mut attempt = 1;
+        let mut is_refused = false;
         loop {
             let span = tracing::debug_span!(target: "kiln::retry", "attempt", number = attempt);
             let error = match operation(attempt).instrument(span).await {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            let Some(pause) = self.pause(attempt, error.prospect()) else { return Err(error) };
+            let prospect = error.prospect();
+            let is_final = is_refused && prospect == Prospect::Once;
+            is_refused |= prospect == Prospect::Once;
+            let pause = if is_final { None } else { self.pause(attempt, prospect) };
+            let Some(pause) = pause else { return Err(error) };
             tracing::debug!(target: "kiln::retry", attempt, milliseconds = pause.as_millis(), "pause");
             notify(pause, &error);
             tokio::time::sleep(pause).await;
@@ -72,10 +79,12 @@ impl RetryPolicy {
     /// one that the server asks for, up to [`Self::max_pause`]. `None` if there is no retry.
     fn pause(&self, attempt: usize, prospect: Prospect) -> Option<Duration> {
         match prospect {
-            Prospect::Transient(asked) if attempt <= self.retries => {
+            _ if attempt > self.retries => None,
+            Prospect::Transient(asked) => {
                 Some(backoff(attempt).max(asked.unwrap_or_default().min(self.max_pause)))
             }
-            _ => None,
+            Prospect::Once => Some(backoff(attempt)),
+            Prospect::Permanent => None,
         }
     }
 }
@@ -126,6 +135,7 @@ mod tests {
         let table = [
             (Prospect::Transient(None), 3),
             (Prospect::Transient(asked), 3),
+            (Prospect::Once, 2),
             (Prospect::Permanent, 1),
         ];
         for (prospect, attempts) in table {
@@ -137,6 +147,27 @@ mod tests {
             };
             let ended = policy.run(operation, |_, _| {}).await;
             assert_eq!((ended, last), (Err(Failed(prospect)), attempts));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn second_refusal_is_final_whatever_came_between() {
+        let (once, transient) = (Prospect::Once, Prospect::Transient(None));
+        let table: [(&[Prospect], usize); 4] = [
+            (&[once, transient, transient], 4),
+            (&[once, transient, once, transient], 3),
+            (&[transient, once, once], 3),
+            (&[transient, transient, once, transient], 5),
+        ];
+        for (errors, attempts) in table {
+            let policy = RetryPolicy { retries: 9, max_pause: Duration::ZERO };
+            let mut last = 0;
+            let operation = |attempt: usize| {
+                last = attempt;
+                std::future::ready(errors.get(attempt - 1).map_or(Ok(()), |p| Err(Failed(*p))))
+            };
+            drop(policy.run(operation, |_, _| {}).await);
+            assert_eq!(last, attempts, "{errors:?}");
         }
     }
 

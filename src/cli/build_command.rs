@@ -20,6 +20,7 @@ use super::signals::interrupts;
 use super::terminal;
 use super::workspace_host::HOST;
 use crate::console;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine::docker::DockerEngine;
 use crate::event::{Event, Outcome};
 use crate::image::ImageName;
@@ -98,6 +99,7 @@ pub fn wants_version(matches: &ArgMatches) -> bool {
 pub fn run(request: &Request) -> Result<Exit, Failure> {
     let workspace = Workspace::load(request, &Snapshot::Worktree, HOST, None)?;
     refuse_empty(&workspace.graph, &workspace.selection()?)?;
+    refuse_names_in_registries(&workspace)?;
     let view = View::new(request, workspace)?;
     let settings = &view.workspace.settings;
     warn_of_secrets(settings);
@@ -150,6 +152,20 @@ pub fn run(request: &Request) -> Result<Exit, Failure> {
     }
 }
 
+/// Refuses an image that an engine could not push to one of the registries because of its name.
+fn refuse_names_in_registries(workspace: &Workspace) -> Result<(), Failure> {
+    let push = &workspace.settings.run.push;
+    let images = workspace.graph.images().iter().filter(|_| push.is_wanted());
+    let refused = images.filter_map(|image| {
+        let error = push.destinations.check(&image.reference).err()?;
+        Some(Diagnostic::new(error.to_string()).help("check --registry"))
+    });
+    match Diagnostics(refused.collect()) {
+        Diagnostics(none) if none.is_empty() => Ok(()),
+        refused => Err(refused.into()),
+    }
+}
+
 /// Engine, registries and inputs of the builds of a run.
 struct Builds {
     engine: Arc<DockerEngine>,
@@ -195,7 +211,8 @@ async fn build(
         retry: RetryPolicy { retries, max_pause: run.engine.timeout },
         // The survey has already pulled them.
         pull: pull && found.survey.is_none(),
-        registries: run.push.registries.clone(),
+        destinations: run.push.destinations.clone(),
+        unavailable: found.survey.as_ref().map(|it| it.unavailable.clone()).unwrap_or_default(),
         existing,
         durations: build_durations::known(durations_file, plan),
         priorities,

@@ -19,6 +19,7 @@ use crate::image::ImageName;
 use crate::incremental::{Changes, Found, Subject, build_inputs, changes_since};
 use crate::plan::{Selection, Unaffected};
 use crate::registry::{ImageRegistry, LabelCache, Registries};
+use crate::retry::RetryPolicy;
 use crate::runner::BuildInput;
 use crate::settings::{RunSettings, Settings, Task};
 use crate::workspace::{BuilderTraits, Request, Snapshot, Workspace};
@@ -132,6 +133,7 @@ fn registries(engine: &Arc<DockerEngine>, run: &RunSettings) -> Arc<dyn ImageReg
     let labels = run.state.durations_file.as_deref().map(|file| file.with_file_name(LABELS));
     Arc::new(Registries::new(
         run.engine.timeout,
+        RetryPolicy { retries: run.build.retries, max_pause: run.engine.timeout },
         run.build.threads,
         credential_files(run),
         engine.clone(),

@@ -11,6 +11,7 @@ use crate::engine::EngineError;
 use crate::files;
 use crate::incremental::SurveyError;
 use crate::program;
+use crate::registry;
 
 /// Exit codes, as documented in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,10 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let diagnostic = Diagnostic::new(error.to_string());
         let diagnostic = match &error {
-            EngineError::Unreachable { cure, .. } => diagnostic.help(cure),
+            EngineError::Unreachable { cure, .. }
+            | EngineError::Registry(registry::Error { cure: Some(cure), .. }) => {
+                diagnostic.help(cure)
+            }
             _ => diagnostic,
         };
         let exit = if error.is_out_of_reach() { Exit::OutOfReach } else { Exit::Failed };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::auth_file::{AuthFile, Known};
 use super::credential_files::{CredentialFile, Rules};
-use super::credentials::{Credentials, CredentialsError, Reason};
+use super::credentials::{Credentials, CredentialsError, FoundCredentials, Reason};
 use super::{docker_auth, helper, podman_auth};
 use crate::files::{self, MOST_OF_CONFIGURATION};
 
@@ -36,6 +36,19 @@ impl CredentialFiles {
         registry: &str,
         repository: &str,
     ) -> Result<Option<Credentials>, CredentialsError> {
+        let found = self.find(registry, repository).await?;
+        Ok(found.map(|found| found.credentials))
+    }
+
+    /// Returns the credentials as [`Self::look_up`] does, with their origin.
+    ///
+    /// # Errors
+    /// When a file can't be read or parsed, or a helper fails.
+    pub async fn find(
+        &self,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Option<FoundCredentials>, CredentialsError> {
         if registry.is_empty() {
             return Ok(None);
         }
@@ -46,24 +59,41 @@ impl CredentialFiles {
                 file: file.path.clone(),
                 reason,
             };
-            let text = read(&file.path).map_err(|reason| failed(reason.into()))?;
-            let Some(text) = text else { continue };
+            let Some(text) = read(&file.path).map_err(|reason| failed(reason.into()))? else {
+                continue;
+            };
             let found = self.look_into(file.rules, &text, registry, repository).await;
-            let found = found.map_err(failed)?;
-            if found.is_some() || file.is_last {
-                return Ok(found);
+            let (found, helper) = found.map_err(failed)?;
+            if found.is_none() && !file.is_last {
+                continue;
             }
+            let path = file.path.display();
+            let origin = match helper {
+                Some(helper) => format!("{path} ({helper})"),
+                None => path.to_string(),
+            };
+            return Ok(found.map(|credentials| FoundCredentials { credentials, origin }));
         }
         Ok(None)
     }
 
+    /// Returns the command by which the client of the engine logs in to a registry.
+    pub fn login_command(&self) -> &'static str {
+        match self.files.first().map(|file| file.rules) {
+            Some(Rules::Podman | Rules::PodmanForFormer) => "podman login",
+            Some(Rules::Docker) | None => "docker login",
+        }
+    }
+
+    /// Returns the credentials in a file with this `text`, and the name of the helper that was
+    /// asked for them.
     async fn look_into(
         &self,
         rules: Rules,
         text: &[u8],
         registry: &str,
         repository: &str,
-    ) -> Result<Option<Credentials>, Reason> {
+    ) -> Result<(Option<Credentials>, Option<String>), Reason> {
         let file = match rules {
             Rules::Docker | Rules::Podman => AuthFile::parse(text)?,
             Rules::PodmanForFormer => AuthFile::parse_former(text)?,
@@ -73,18 +103,20 @@ impl CredentialFiles {
             Rules::Podman => podman_auth::find(&file, registry, repository, false)?,
             Rules::PodmanForFormer => podman_auth::find(&file, registry, repository, true)?,
         };
-        let found = match known {
-            Known::Nothing => None,
-            Known::Here(credentials) => Some(credentials),
+        let (found, helper) = match known {
+            Known::Nothing => (None, None),
+            Known::Here(credentials) => (Some(credentials), None),
             Known::Helper { origin, name, registry, beside } => {
+                let helper = format!("docker-credential-{name}");
                 let answer = helper::ask(name, registry, self.timeout).await;
-                answered(answer, beside).map_err(|reason| {
+                let found = answered(answer, beside).map_err(|reason| {
                     let text = format!("{origin}: {reason}");
                     Reason { text, ..reason }
-                })?
+                })?;
+                (found, Some(helper))
             }
         };
-        Ok(found.filter(|found| !found.is_empty()))
+        Ok((found.filter(|found| !found.is_empty()), helper))
     }
 }
 

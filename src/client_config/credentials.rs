@@ -52,6 +52,15 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// Credentials that were found, and their origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundCredentials {
+    /// The credentials.
+    pub credentials: Credentials,
+    /// File that they are in, and the helper that it names, if one gave them.
+    pub origin: String,
+}
+
 /// Failure to read the credentials for a registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the credentials for {registry} in {}: {reason}", .file.display())]

@@ -16,5 +16,5 @@ mod variables;
 
 pub use credential_files::{CredentialFile, credential_files};
 pub use credential_lookup::CredentialFiles;
-pub use credentials::{Credentials, CredentialsError};
+pub use credentials::{Credentials, CredentialsError, FoundCredentials};
 pub use docker_context::{configured_endpoint, endpoint_at};

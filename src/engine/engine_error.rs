@@ -68,11 +68,24 @@ impl From<registry::NotServed> for EngineError {
 
 impl From<CredentialsError> for EngineError {
     fn from(error: CredentialsError) -> Self {
-        Self::Refused(error.to_string())
+        Self::Registry(error.into())
     }
 }
 
 impl EngineError {
+    /// Returns true if a registry refused a push, or the engine for a reason of the registry. The
+    /// registry may have the image already.
+    pub fn is_refused_push(&self) -> bool {
+        use registry::Kind;
+        match self {
+            Self::Refused(_) => true,
+            Self::Registry(error) => {
+                matches!(error.kind, Kind::Denied | Kind::Immutable | Kind::Uncreated)
+            }
+            _ => false,
+        }
+    }
+
     /// Returns true if the engine or registry was not reachable, rather than having refused.
     pub fn is_out_of_reach(&self) -> bool {
         match self {

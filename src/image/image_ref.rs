@@ -48,16 +48,10 @@ impl ImageRef {
         self.digest.as_deref()
     }
 
-    /// Returns the same reference with another registry, given as host and port.
+    /// Returns the same reference in another repository of another registry, given as host and port.
     #[must_use]
-    pub fn in_registry(&self, registry: &str) -> Self {
-        Self { registry: Some(registry.to_owned()), ..self.clone() }
-    }
-
-    /// Returns this reference, followed by the same one in each of `registries`.
-    pub fn and_in(&self, registries: &[String]) -> Vec<Self> {
-        let others = registries.iter().map(|registry| self.in_registry(registry));
-        [self.clone()].into_iter().chain(others).collect()
+    pub(super) fn at(&self, registry: Option<String>, repository: String) -> Self {
+        Self { registry, repository, ..self.clone() }
     }
 
     /// Returns registry and repository, without tag and digest.

@@ -2,6 +2,7 @@
 //! and registries know an image; and the rule that turns one into the other. Also the place where an
 //! image is.
 
+mod destinations;
 mod digest;
 mod image_location;
 mod image_name;
@@ -10,6 +11,7 @@ mod naming;
 mod platform;
 mod source_name;
 
+pub use destinations::Destinations;
 pub use digest::Digest;
 pub use image_location::ImageLocation;
 pub use image_name::ImageName;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SurveyError;
 use super::build_inputs::pace;
-use super::survey::{Places, Survey};
+use super::survey::{Care, Places, Survey};
 use crate::engine::{Engine, ImageInfo};
 use crate::event::Existing;
 use crate::graph::{self, Graph};
@@ -64,9 +64,12 @@ impl Found {
         if skips || is_surveyed {
             // A survey covers all wanted images, the unaffected ones included.
             let wanted = Plan::new(graph, selection, &Facts::default());
-            let pull = run.build.pull && skips;
-            let survey =
-                Survey::of(engine, registry, &wanted, inputs, pull, pace(run), warn).await?;
+            let care = Care {
+                pull: run.build.pull && skips,
+                retry: RetryPolicy { retries: run.build.retries, max_pause: run.engine.timeout },
+                pace: pace(run),
+            };
+            let survey = Survey::of(engine, registry, &wanted, inputs, care, warn).await?;
             if skips {
                 found.facts.unchanged =
                     survey.unchanged(registry, &wanted, &places(run), warn).await?;
@@ -115,8 +118,7 @@ impl Found {
 fn places(run: &RunSettings) -> Places<'_> {
     Places {
         in_registry: run.selection.skip_unchanged == Some(ImageLocation::Registry),
-        pushed_to: run.push.is_wanted().then_some(&run.push.registries[..]),
-        retry: RetryPolicy { retries: run.build.retries, max_pause: run.engine.timeout },
+        pushed_to: run.push.is_wanted().then_some(&run.push.destinations),
         at_once: run.build.threads,
     }
 }

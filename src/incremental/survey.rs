@@ -3,20 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use rayon::prelude::*;
 
 use super::SurveyError;
 use crate::diagnostic::Diagnostic;
 use crate::engine::{Engine, EngineError, ImageInfo, Inspected};
+use crate::event::Outcome;
 use crate::files::private_folder;
 use crate::fingerprint::{Change, FingerprintedParts, LABEL, Parts, in_label, is_verified};
 use crate::graph::{self, Index};
-use crate::image::{ImageLocation, ImageName, ImageRef, Platform};
+use crate::image::{Destinations, ImageLocation, ImageName, ImageRef, Platform};
 use crate::plan::{Decision, Plan, Skip};
-use crate::registry::ImageRegistry;
+use crate::registry::{self, ImageRegistry};
 use crate::retry::RetryPolicy;
-use crate::runner::{BuildInput, bases};
+use crate::runner::{BuildInput, bases, pull};
 use crate::source;
 
 /// Number of sources or registries that are queried at once.
@@ -31,6 +33,9 @@ pub struct Survey {
     pub expected: BTreeMap<ImageName, FingerprintedParts>,
     /// Images that the engine has.
     pub known: BTreeMap<ImageRef, ImageInfo>,
+    /// External images that can't be pulled and that the engine does not have, each with the outcome
+    /// of the images that need it.
+    pub unavailable: BTreeMap<ImageRef, Outcome>,
     /// Images in the engine whose layers are not on top of their parents' layers, whatever their
     /// fingerprints.
     misplaced: BTreeSet<ImageName>,
@@ -41,13 +46,22 @@ pub struct Survey {
 pub struct Places<'a> {
     /// True if an image that only the registry has is accepted.
     pub in_registry: bool,
-    /// Registries that images are pushed to in addition to the one in their references, all of
-    /// which have to have the image; `None` if nothing is pushed.
-    pub pushed_to: Option<&'a [String]>,
-    /// Bounds on the retries of questions to registries.
-    pub retry: RetryPolicy,
+    /// Registries that images are pushed to, all of which have to have the image; `None` if nothing
+    /// is pushed.
+    pub pushed_to: Option<&'a Destinations>,
     /// Largest number of questions at the same time.
     pub at_once: usize,
+}
+
+/// Care with which a survey asks: as the run that follows does.
+#[derive(Debug, Clone, Copy)]
+pub struct Care {
+    /// True if newer external images are pulled first.
+    pub pull: bool,
+    /// Bounds on the retries of pulls, and of questions about sources.
+    pub retry: RetryPolicy,
+    /// Limits on the time of questions about sources.
+    pub pace: source::Pace,
 }
 
 /// Comparison of the image in the engine with the one that would be built.
@@ -67,7 +81,7 @@ pub enum Comparison {
 }
 
 impl Survey {
-    /// Queries the engine for its images; if `pull` is true, pulls newer external images first.
+    /// Queries the engine for its images; pulls newer external images first if `care` says so.
     ///
     /// # Errors
     /// When the engine can't be queried, or a file of the tree can't be read.
@@ -76,12 +90,11 @@ impl Survey {
         registry: &dyn ImageRegistry,
         plan: &Plan<'_>,
         inputs: &BTreeMap<ImageName, BuildInput>,
-        pull: bool,
-        pace: source::Pace,
+        care: Care,
         warn: &dyn Fn(&str),
     ) -> Result<Self, SurveyError> {
-        let bases = Bases::of(engine, registry, plan, inputs, pull, warn).await?;
-        let own = own_parts(plan, inputs, pace).await?;
+        let bases = Bases::of(engine, registry, plan, inputs, care, warn).await?;
+        let own = own_parts(plan, inputs, care, warn).await?;
         let graph = plan.graph();
         let external = |_: &ImageName, reference: &ImageRef| {
             bases.part(reference).unwrap_or(UNKNOWN).to_owned()
@@ -89,7 +102,9 @@ impl Survey {
         let names = graph.images().iter().map(|image| image.name.clone());
         let expected = names.zip(graph.fingerprints(&own, &external)).collect();
         let known = engine.images().await?;
-        let mut survey = Self { expected, known, misplaced: BTreeSet::new() };
+        let misplaced = BTreeSet::new();
+        let unavailable = bases.unavailable.clone();
+        let mut survey = Self { expected, known, unavailable, misplaced };
         survey.look_at_layers(engine, plan, inputs, &bases).await?;
         Ok(survey)
     }
@@ -163,10 +178,11 @@ impl Survey {
 
     /// Returns the images of the plan that need not be built, and where each is: in the engine, or
     /// else in the registry if `places` accept that. If images are pushed, only those that all
-    /// registries have need not be built.
+    /// registries have need not be built. An image that a registry does not let this run see counts
+    /// as not there then, with one warning for each registry: the push shows if it is allowed.
     ///
     /// # Errors
-    /// When a registry can't be queried.
+    /// When a registry can't be queried, or hides an image that is not pushed.
     pub async fn unchanged(
         &self,
         registry: &dyn ImageRegistry,
@@ -174,38 +190,68 @@ impl Survey {
         places: &Places<'_>,
         warn: &dyn Fn(&str),
     ) -> Result<BTreeMap<ImageName, ImageLocation>, SurveyError> {
-        let is_pushed = places.pushed_to.is_some();
-        let asks_registry = is_pushed || places.in_registry;
+        let asks_registry = places.pushed_to.is_some() || places.in_registry;
         let mut unchanged = BTreeMap::new();
         let mut to_ask = Vec::new();
         for (name, reference) in images(plan) {
             match self.is_in_engine(name, reference) {
-                true if !is_pushed => drop(unchanged.insert(name.clone(), ImageLocation::Engine)),
+                true if places.pushed_to.is_none() => {
+                    unchanged.insert(name.clone(), ImageLocation::Engine);
+                }
                 _ if asks_registry => to_ask.push((name, reference)),
                 _ => {}
             }
         }
-        let others = places.pushed_to.unwrap_or_default();
         let asked = to_ask.into_iter().map(|(name, reference)| async move {
-            for reference in reference.and_in(others) {
-                let labels = places.retry.run(|_| registry.labels(&reference), |_, _| {}).await?;
-                if !self.is_expected(name, labels.get(LABEL).map(String::as_str)) {
-                    return Ok(None);
-                }
-            }
-            let is_here = self.is_in_engine(name, reference);
-            let location = if is_here { ImageLocation::Engine } else { ImageLocation::Registry };
-            Ok::<_, EngineError>(Some((name.clone(), location)))
+            let answer = self.ask(registry, name, reference, places.pushed_to).await?;
+            Ok::<_, EngineError>((name, reference, answer))
         });
+        let mut hidden = Hidden::default();
         let mut answers = stream::iter(asked).buffer_unordered(places.at_once);
         while let Some(answer) = answers.next().await {
             for notice in registry.take_notices() {
                 warn(&notice);
             }
-            unchanged.extend(answer?);
+            let (name, reference, answer) = answer?;
+            match answer {
+                Served::Expected => {
+                    hidden.shown.insert(reference.registry().map(str::to_owned));
+                    let is_here = self.is_in_engine(name, reference);
+                    let whereabouts =
+                        if is_here { ImageLocation::Engine } else { ImageLocation::Registry };
+                    unchanged.insert(name.clone(), whereabouts);
+                }
+                Served::Otherwise(host) => drop(hidden.shown.insert(host)),
+                Served::Hidden(image, error) => hidden.add(image, error),
+            }
         }
+        hidden.warnings().iter().for_each(|text| warn(text));
         registry.save_labels();
         Ok(unchanged)
+    }
+
+    /// Asks the registry of an image, or all registries that images are pushed to, for it.
+    async fn ask(
+        &self,
+        registry: &dyn ImageRegistry,
+        name: &ImageName,
+        reference: &ImageRef,
+        pushed_to: Option<&Destinations>,
+    ) -> Result<Served, EngineError> {
+        let all = pushed_to.map_or_else(|| vec![reference.clone()], |to| to.of(reference));
+        for image in all {
+            let labels = match registry.labels(&image).await {
+                Ok(labels) => labels,
+                Err(error) if error.kind == registry::Kind::Denied && pushed_to.is_some() => {
+                    return Ok(Served::Hidden(image, error));
+                }
+                Err(error) => return Err(error.after(&image.to_string()).into()),
+            };
+            if !self.is_expected(name, labels.get(LABEL).map(String::as_str)) {
+                return Ok(Served::Otherwise(image.registry().map(str::to_owned)));
+            }
+        }
+        Ok(Served::Expected)
     }
 
     /// Returns the fingerprint of an image that is not built, if it is known to exist: the image is
@@ -255,6 +301,52 @@ fn images<'a>(plan: &Plan<'a>) -> Vec<(&'a ImageName, &'a ImageRef)> {
     wanted.map(|(_, image)| (&image.name, &image.reference)).collect()
 }
 
+/// Answer of the registries about an image.
+enum Served {
+    /// All of them have it with the expected fingerprint.
+    Expected,
+    /// This registry has another image or none.
+    Otherwise(Option<String>),
+    /// The registry of this reference does not let this run see the image.
+    Hidden(ImageRef, registry::Error),
+}
+
+/// Images that registries do not let a run see.
+#[derive(Default)]
+struct Hidden {
+    /// Hidden images by registry, each with the refusal of the first.
+    images: BTreeMap<Option<String>, (Vec<ImageRef>, registry::Error)>,
+    /// Registries that have answered about an image.
+    shown: BTreeSet<Option<String>>,
+}
+
+impl Hidden {
+    fn add(&mut self, image: ImageRef, error: registry::Error) {
+        let host = image.registry().map(str::to_owned);
+        self.images.entry(host).or_insert((Vec::new(), error)).0.push(image);
+    }
+
+    /// Returns a warning for each registry.
+    fn warnings(&self) -> Vec<String> {
+        let warning =
+            |(host, (images, error)): (&Option<String>, &(Vec<ImageRef>, registry::Error))| {
+                let shown = host.as_deref().unwrap_or("the default registry");
+                let first = images.iter().min().map(ToString::to_string).unwrap_or_default();
+                let which = match images.len() {
+                    1 => first,
+                    count => format!("{count} images, such as {first}"),
+                };
+                let cure = error.cure.as_deref().filter(|_| !self.shown.contains(host));
+                let cure = cure.map(|cure| format!("; it shows none at all: if it should, {cure}"));
+                format!(
+                    "{shown} does not show {which}; what is hidden counts as absent: {error}{}",
+                    cure.unwrap_or_default()
+                )
+            };
+        self.images.iter().map(warning).collect()
+    }
+}
+
 /// External images of a plan.
 #[derive(Default)]
 struct Bases {
@@ -262,6 +354,8 @@ struct Bases {
     /// Registry digests of the external images that the engine has for several platforms, or for
     /// another one than theirs.
     digests: BTreeMap<ImageRef, String>,
+    /// Images that can't be pulled and that the engine does not have.
+    unavailable: BTreeMap<ImageRef, Outcome>,
 }
 
 impl Bases {
@@ -270,32 +364,53 @@ impl Bases {
         registry: &dyn ImageRegistry,
         plan: &Plan<'_>,
         inputs: &BTreeMap<ImageName, BuildInput>,
-        pull: bool,
+        care: Care,
         warn: &dyn Fn(&str),
     ) -> Result<Self, SurveyError> {
         let (bases, ambiguous) = bases(plan, inputs);
         let mut found = Self::default();
         for reference in ambiguous {
-            if let Some(digest) = registry.digest(&reference).await.unwrap_or(None) {
-                found.digests.insert(reference, digest);
-            }
+            found.add_digest(registry, reference, warn).await;
+        }
+        if care.pull {
+            let pulls = bases.iter().map(|(reference, platform)| async move {
+                let warn = |text: String| warn(&format!("{reference}: {text}"));
+                let platform = platform.as_deref();
+                let pulled = pull(engine, reference, platform, care.retry, warn, |_, _| {}).await;
+                pulled.err().map(|outcome| (reference.clone(), outcome))
+            });
+            found.unavailable = join_all(pulls).await.into_iter().flatten().collect();
+        }
+        for (reference, outcome) in &found.unavailable {
+            let reason = outcome.detail().unwrap_or_default();
+            warn(&format!("images on {reference} are neither compared nor built: {reason}"));
         }
         for (reference, platform) in bases {
-            if pull
-                && let Err(error) = engine.pull(&reference, platform.as_deref(), &mut |_| {}).await
-            {
-                warn(&format!("{reference} can't be pulled: {error}"));
-            }
             let Some(image) = engine.image(&reference).await? else { continue };
             let wanted: Option<Platform> = platform.and_then(|platform| platform.parse().ok());
             if wanted.is_none_or(|wanted| image.is_for(&wanted)) {
                 found.images.insert(reference, image);
-            } else if let Some(digest) = registry.digest(&reference).await.unwrap_or(None) {
+            } else {
                 // The builder does not use the engine's image, but that of the registry.
-                found.digests.insert(reference, digest);
+                found.add_digest(registry, reference, warn).await;
             }
         }
         Ok(found)
+    }
+
+    /// Adds an external image by its digest in its registry.
+    async fn add_digest(
+        &mut self,
+        registry: &dyn ImageRegistry,
+        reference: ImageRef,
+        warn: &dyn Fn(&str),
+    ) {
+        match registry.digest(&reference).await {
+            Ok(digest) => self.digests.extend(digest.map(|digest| (reference, digest))),
+            Err(error) => warn(&format!(
+                "images on {reference} can't be compared, and are built: its digest in the registry is unknown: {error}"
+            )),
+        }
     }
 
     /// Returns the identity of an external image for fingerprints: its id in the engine, or its
@@ -311,7 +426,8 @@ impl Bases {
 async fn own_parts(
     plan: &Plan<'_>,
     inputs: &BTreeMap<ImageName, BuildInput>,
-    pace: source::Pace,
+    care: Care,
+    warn: &dyn Fn(&str),
 ) -> Result<BTreeMap<ImageName, Parts>, SurveyError> {
     let names: Vec<&ImageName> = images(plan).into_iter().map(|(name, _)| name).collect();
     let of_context = |name: &&ImageName| {
@@ -326,20 +442,29 @@ async fn own_parts(
         parts.map_err(|error| Diagnostic::new(format!("the tree can't be read: {error}")))?;
     let of_sources = names.into_iter().filter_map(|name| {
         let sources = inputs[name].sources.clone()?;
-        Some(async move { (name, source_parts(&sources, pace).await) })
+        Some(async move { (name, source_parts(&sources, care).await) })
     });
     let mut of_sources = stream::iter(of_sources).buffer_unordered(AT_ONCE);
     while let Some((name, found)) = of_sources.next().await {
+        let found = found.unwrap_or_else(|reason| {
+            warn(&format!(
+                "{name} can't be compared, and is built: its sources are unknown: {reason}"
+            ));
+            unknown_sources()
+        });
         parts.entry(name.clone()).or_default().extend(found);
     }
     Ok(parts)
 }
 
-/// Returns the current state of an image's sources as parts. If it can't be determined, the part is
-/// unknown: the image is built, and the build reports the error.
-async fn source_parts(sources: &source::ImageSources, pace: source::Pace) -> Parts {
-    let Ok(folder) = private_folder("kiln-sources-") else { return unknown_sources() };
-    source::parts(sources, folder.path(), pace).await.unwrap_or_else(|_| unknown_sources())
+/// Returns the current state of an image's sources as parts.
+///
+/// # Errors
+/// Returns the reason why it can't be determined.
+async fn source_parts(sources: &source::ImageSources, care: Care) -> Result<Parts, String> {
+    let folder = private_folder("kiln-sources-").map_err(|error| error.to_string())?;
+    let parts = |_| source::parts(sources, folder.path(), care.pace);
+    care.retry.run(parts, |_, _| {}).await.map_err(|error| error.to_string())
 }
 
 fn unknown_sources() -> Parts {
@@ -348,7 +473,9 @@ fn unknown_sources() -> Parts {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::time::Duration;
 
     use futures_util::future::BoxFuture;
@@ -359,7 +486,7 @@ mod tests {
     use crate::graph::Graph;
     use crate::graph::tests::graph;
     use crate::plan::{Facts, Selection};
-    use crate::registry::{self, NotServed, PushListError};
+    use crate::registry::{NotServed, PushListError};
 
     /// Family of images, each on the same external image.
     const FAMILY: &[(&str, &str)] = &[("app", "FROM debian:1"), ("other", "FROM debian:1")];
@@ -369,6 +496,10 @@ mod tests {
     struct Scripted {
         images: BTreeMap<ImageRef, Inspected>,
         in_registry: BTreeMap<String, String>,
+        /// Images that the registry does not let anybody see.
+        hidden: BTreeSet<String>,
+        /// Number of pulls that fail before one succeeds.
+        failing_pulls: AtomicUsize,
     }
 
     fn image(layers: &[&str], label: Option<String>) -> Inspected {
@@ -423,7 +554,11 @@ mod tests {
             _: Option<&str>,
             _: Sink<'_>,
         ) -> Result<(), EngineError> {
-            unreachable!("nothing is pulled")
+            let left = |left: usize| left.checked_sub(1);
+            match self.failing_pulls.fetch_update(SeqCst, SeqCst, left) {
+                Ok(_) => Err(EngineError::Refused("toomanyrequests".to_owned())),
+                Err(_) => Ok(()),
+            }
         }
 
         async fn build(&self, _: BuildRequest<'_>, _: Sink<'_>) -> Result<Inspected, EngineError> {
@@ -468,7 +603,22 @@ mod tests {
         ) -> BoxFuture<'a, Result<BTreeMap<String, String>, registry::Error>> {
             let label = self.in_registry.get(&image.to_string()).cloned();
             let labels = label.map(|label| (LABEL.to_owned(), label)).into_iter().collect();
-            Box::pin(async { Ok(labels) })
+            let is_hidden = self.hidden.contains(&image.to_string());
+            Box::pin(async move {
+                if is_hidden {
+                    let refusal = registry::Error::new(registry::Kind::Denied, "401");
+                    return Err(registry::Error { cure: Some("log in".to_owned()), ..refusal });
+                }
+                Ok(labels)
+            })
+        }
+
+        fn digest_of_id<'a>(
+            &'a self,
+            _: &'a ImageRef,
+            _: &'a str,
+        ) -> BoxFuture<'a, Result<Option<String>, registry::Error>> {
+            unreachable!("nothing is pushed")
         }
 
         fn confirm_pushed<'a>(
@@ -503,16 +653,21 @@ mod tests {
         graph.images().iter().map(input).collect()
     }
 
-    const PACE: source::Pace = source::Pace { silence: Duration::from_secs(1) };
+    const CARE: Care = Care {
+        pull: false,
+        retry: RetryPolicy { retries: 2, max_pause: Duration::ZERO },
+        pace: source::Pace { silence: Duration::from_secs(1) },
+    };
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true).build().unwrap().block_on(future)
     }
 
     fn survey(engine: &Scripted, graph: &Graph) -> Survey {
         let (plan, inputs) =
             (Plan::new(graph, &Selection::default(), &Facts::default()), inputs(graph));
-        block_on(Survey::of(engine, engine, &plan, &inputs, false, PACE, &|_| {})).unwrap()
+        block_on(Survey::of(engine, engine, &plan, &inputs, CARE, &|_| {})).unwrap()
     }
 
     /// Returns the label that a build of `app` would give its image.
@@ -599,14 +754,10 @@ mod tests {
             in_registry: BTreeMap::from([(app(), label.to_owned())]),
             ..engine
         };
-        let places = |in_registry, pushed_to| Places {
-            in_registry,
-            pushed_to,
-            retry: RetryPolicy { retries: 0, max_pause: Duration::ZERO },
-            at_once: 2,
-        };
+        let places = |in_registry, pushed_to| Places { in_registry, pushed_to, at_once: 2 };
         let (engine, registry) = (Some(ImageLocation::Engine), Some(ImageLocation::Registry));
-        let pushed: Option<&[String]> = Some(&[]);
+        let first = Destinations::default();
+        let pushed = Some(&first);
         let table = [
             (in_engine(), places(false, None), engine),
             (in_engine(), places(false, pushed), None),
@@ -620,6 +771,86 @@ mod tests {
             let survey = survey(&scripted, &graph);
             let found = block_on(survey.unchanged(&scripted, &plan, &places, &|_| {})).unwrap();
             assert_eq!(found.get(&ImageName::new("app")).copied(), expected, "{places:?}");
+        }
+    }
+
+    /// Surveys with pulls, which fail so many times. Returns the unavailable images, and the warnings.
+    fn survey_with_pulls(failing: usize, engine: Scripted) -> (Survey, Vec<String>) {
+        let graph = graph(&FAMILY[..1]).unwrap();
+        let (plan, inputs) =
+            (Plan::new(&graph, &Selection::default(), &Facts::default()), inputs(&graph));
+        let engine = Scripted { failing_pulls: failing.into(), ..engine };
+        let told = RefCell::new(Vec::new());
+        let warn = |text: &str| told.borrow_mut().push(text.to_owned());
+        let care = Care { pull: true, ..CARE };
+        let survey = block_on(Survey::of(&engine, &engine, &plan, &inputs, care, &warn)).unwrap();
+        (survey, told.into_inner())
+    }
+
+    #[test]
+    fn pull_of_a_survey_is_retried_as_that_of_a_run() {
+        let with_base = || Scripted::default().with("debian:1", image(&["base"], None));
+        let (survey, told) = survey_with_pulls(2, with_base());
+        assert!(survey.unavailable.is_empty(), "{told:?}");
+        assert_eq!(told.len(), 2, "{told:?}");
+        let (survey, told) = survey_with_pulls(3, with_base());
+        assert!(survey.unavailable.is_empty(), "{told:?}");
+        assert!(told[2].ends_with("the engine's own image is used: toomanyrequests"), "{told:?}");
+    }
+
+    #[test]
+    fn base_that_cannot_be_pulled_is_no_change() {
+        let (survey, told) = survey_with_pulls(3, Scripted::default());
+        let outcome = &survey.unavailable[&"debian:1".parse().unwrap()];
+        let reason = "its base debian:1 can't be pulled: toomanyrequests";
+        assert_eq!(outcome, &Outcome::Error(reason.to_owned()));
+        let last = format!("images on debian:1 are neither compared nor built: {reason}");
+        assert_eq!(told.last(), Some(&last));
+    }
+
+    #[test]
+    fn hidden_images_count_as_absent_if_they_are_pushed() {
+        let graph = graph(FAMILY).unwrap();
+        let plan = Plan::new(&graph, &Selection::default(), &Facts::default());
+        let labels = BTreeMap::from([(reference("app").to_string(), expected_label(&graph))]);
+        let name = |name: &str| reference(name).to_string();
+        let table = [
+            (
+                vec!["other"],
+                true,
+                Ok(1),
+                "does not show family/p-other:1; what is hidden counts as absent: 401",
+            ),
+            (
+                vec!["app", "other"],
+                true,
+                Ok(0),
+                "does not show 2 images, such as family/p-app:1; what is hidden counts as absent: 401; it shows none at all: if it should, log in",
+            ),
+            (vec!["other"], false, Err("family/p-other:1: 401"), ""),
+        ];
+        for (hidden, is_pushed, expected, told) in table {
+            let engine = Scripted {
+                in_registry: labels.clone(),
+                hidden: hidden.iter().map(|hidden| name(hidden)).collect(),
+                ..Scripted::default().with("debian:1", image(&["base"], None))
+            };
+            let survey = survey(&engine, &graph);
+            let first = Destinations::default();
+            let places =
+                Places { in_registry: true, pushed_to: is_pushed.then_some(&first), at_once: 2 };
+            let warnings = RefCell::new(Vec::new());
+            let warn = |text: &str| warnings.borrow_mut().push(text.to_owned());
+            match block_on(survey.unchanged(&engine, &plan, &places, &warn)) {
+                Ok(found) => {
+                    assert_eq!(Ok(found.len()), expected);
+                    assert_eq!(warnings.into_inner(), [format!("the default registry {told}")]);
+                }
+                Err(SurveyError::Engine(error)) => {
+                    assert_eq!(Err(&*error.to_string()), expected);
+                }
+                Err(SurveyError::Tree(error)) => panic!("{error:?}"),
+            }
         }
     }
 }

@@ -25,8 +25,20 @@ pub trait ImageRegistry: Send + Sync {
     /// When the registry can't be asked.
     fn labels<'a>(&'a self, image: &'a ImageRef) -> BoxFuture<'a, Result<Labels, Error>>;
 
+    /// Returns the digest of `image` in its registry if it is the image that an engine has under
+    /// this `id`; `None` if the registry has another one or none.
+    ///
+    /// # Errors
+    /// When the registry can't be asked.
+    fn digest_of_id<'a>(
+        &'a self,
+        image: &'a ImageRef,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, Error>>;
+
     /// Checks that the registry of `image` serves the digest that an engine reports to have
-    /// pushed, and returns lines for the image's log. A registry that can't be asked counts as
+    /// pushed, and returns lines for the image's log. If it does not serve the digest at once, it is
+    /// asked again for a while: replicas and caches may need some time. A registry that can't be asked counts as
     /// serving it: the engine may reach the registry where this program does not, or with
     /// credentials that only allow pushes.
     ///

@@ -10,7 +10,7 @@ use super::registry_error::{Error, Kind};
 use super::registry_host::RegistryHost;
 use super::token::{Access, Authorization};
 use super::transport::{Answer, Redirects, Request};
-use crate::client_config::Credentials;
+use crate::client_config::{Credentials, FoundCredentials};
 use crate::image::Digest;
 
 /// Largest manifest that is read, in bytes. Registries accept no larger ones.
@@ -27,16 +27,19 @@ const DIGEST_HEADER: &str = "docker-content-digest";
 pub struct Repository {
     registry: Arc<RegistryHost>,
     name: String,
-    credentials: Option<Credentials>,
+    credentials: Option<FoundCredentials>,
+    /// Command by which a user logs in to the registry.
+    login: String,
 }
 
 impl Repository {
     pub(super) fn new(
         registry: Arc<RegistryHost>,
         name: String,
-        credentials: Option<Credentials>,
+        credentials: Option<FoundCredentials>,
+        login: String,
     ) -> Self {
-        Self { registry, name, credentials }
+        Self { registry, name, credentials, login }
     }
 
     /// Returns the digest of the manifest under a tag or digest; `None` if the registry does not
@@ -138,7 +141,28 @@ impl Repository {
         let first = self.registry.tokens.after_first().await;
         let authorized = self.authorized(&question, access).await;
         drop(first);
-        authorized?.successful()
+        let answer = authorized.and_then(Answer::successful);
+        answer.map_err(|error| match error.kind {
+            Kind::Denied => self.refused(error, access),
+            _ => error,
+        })
+    }
+
+    /// Returns the error of a refusal with the origin of the credentials and the cure, and drops the
+    /// token, so that another one is fetched for the next request.
+    fn refused(&self, error: Error, access: Access) -> Error {
+        self.registry.tokens.forget(&access.scope(&self.name));
+        let whose = match &self.credentials {
+            Some(found) => format!("with the credentials from {}", found.origin),
+            None => "without credentials, since no file has any for it".to_owned(),
+        };
+        let may = match access {
+            Access::Pull => "pull",
+            Access::Push => "push",
+        };
+        let cure = format!("log in with '{}' as a user who may {may} {}", self.login, self.name);
+        let Error { kind, text, .. } = error;
+        Error { kind, text: format!("{text} ({whose})"), cure: Some(cure) }
     }
 
     async fn authorized(&self, question: &Request, access: Access) -> Result<Answer, Error> {
@@ -169,7 +193,9 @@ impl Repository {
     }
 
     async fn authorization(&self, access: Access) -> Result<Option<Authorization>, Error> {
-        self.registry.authorization(&self.name, access, self.credentials.as_ref()).await
+        let credentials: Option<&Credentials> =
+            self.credentials.as_ref().map(|found| &found.credentials);
+        self.registry.authorization(&self.name, access, credentials).await
     }
 
     fn parsed(&self, digest: &str) -> Result<Digest, Error> {

@@ -6,6 +6,7 @@
 //! the token service that it names if that is as safe; never over plain HTTP if the registry itself
 //! uses TLS, and never to another origin by a redirect. Every answer is limited in size and time.
 
+mod answer_kind;
 mod challenge;
 mod connection_limit;
 mod image_manifest;
@@ -20,6 +21,7 @@ mod registry_host;
 mod token;
 mod transport;
 
+pub use answer_kind::{Purpose, kind_of_text};
 pub use challenge::challenges;
 pub use image_registry::{EngineConfig, ImageRegistry, NotServed, PushListError, RegistryConfig};
 pub use label_cache::LabelCache;

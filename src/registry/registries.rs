@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::image_manifest;
 use super::image_registry::{EngineConfig, ImageRegistry, Labels, NotServed, PushListError};
@@ -14,11 +15,13 @@ use super::label_cache::LabelCache;
 use super::notices::Notices;
 use super::registry_error::{Error, Kind};
 use super::registry_host::RegistryHost;
-use crate::client_config::{CredentialFiles, Credentials};
+use crate::client_config::{CredentialFiles, FoundCredentials};
 use crate::image::{Digest, ImageRef};
+use crate::retry::{FIRST_PAUSE, RetryPolicy};
 
-/// Longest wait for a registry to report what it serves after a push.
+/// Longest wait for a registry to serve what was pushed, and longest pause between two questions.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Host of the default registry, for references without one, and its other names.
 const DEFAULT_HOST: &str = "registry-1.docker.io";
@@ -30,6 +33,8 @@ const DEFAULT_NAMESPACE: &str = "library";
 /// Clients of all registries of a run.
 pub struct Registries {
     timeout: Duration,
+    /// Bounds on the retries of questions.
+    retry: RetryPolicy,
     credential_files: CredentialFiles,
     engine: Arc<dyn EngineConfig>,
     labels: LabelCache,
@@ -42,9 +47,11 @@ pub struct Registries {
 
 impl Registries {
     /// Creates clients with this `timeout` for each answer, with at most `connections` open
-    /// connections to each registry. `engine` has the configuration of the registries.
+    /// connections to each registry. Questions are retried as `retry` says, with credentials that are
+    /// looked up anew. `engine` has the configuration of the registries.
     pub fn new(
         timeout: Duration,
+        retry: RetryPolicy,
         connections: usize,
         credential_files: CredentialFiles,
         engine: Arc<dyn EngineConfig>,
@@ -52,6 +59,7 @@ impl Registries {
     ) -> Self {
         Self {
             timeout,
+            retry,
             credential_files,
             engine,
             labels,
@@ -70,7 +78,20 @@ impl Registries {
     async fn repository(&self, image: &ImageRef) -> Result<Repository, Error> {
         let registry = self.registry(host_of(image)).await?;
         let credentials = self.credentials(image).await?;
-        Ok(Repository::new(registry, repository_of(image), credentials))
+        let login = self.credential_files.login_command();
+        let login = match registry.host.as_str() {
+            DEFAULT_HOST => login.to_owned(),
+            host => format!("{login} {host}"),
+        };
+        Ok(Repository::new(registry, repository_of(image), credentials, login))
+    }
+
+    /// Retries a question.
+    async fn retried<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        question: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        self.retry.run(|_| question(), |_, _| {}).await
     }
 
     async fn registry(&self, host: &str) -> Result<Arc<RegistryHost>, Error> {
@@ -90,16 +111,28 @@ impl Registries {
         Ok(hosts.entry(host.to_owned()).or_insert(Arc::new(new)).clone())
     }
 
-    async fn credentials(&self, image: &ImageRef) -> Result<Option<Credentials>, Error> {
+    async fn credentials(&self, image: &ImageRef) -> Result<Option<FoundCredentials>, Error> {
         let registry = match image.registry() {
             Some(registry) => registry.to_owned(),
             None => self.engine.registry_config().await?.default.clone(),
         };
-        let found = self.credential_files.look_up(&registry, image.repository()).await;
-        found.map_err(|error| match error.reason.is_transient {
-            true => Error::new(Kind::Busy { pause: None }, error.to_string()),
-            false => Error::denied(error.to_string()),
-        })
+        Ok(self.credential_files.find(&registry, image.repository()).await?)
+    }
+
+    async fn digest(&self, image: &ImageRef) -> Result<Option<Digest>, Error> {
+        self.repository(image).await?.digest(tag_or_digest(image)).await
+    }
+
+    async fn digest_of_id(&self, image: &ImageRef, id: &str) -> Result<Option<String>, Error> {
+        let repository = self.repository(image).await?;
+        let found = repository.manifest(tag_or_digest(image)).await?;
+        // An engine names an image by its configuration, or by its manifest.
+        let hex = |digest: &str| digest.trim_start_matches("sha256:").to_owned();
+        let is_it = |digest: &Digest| hex(digest.as_str()) == hex(id);
+        let same = found.filter(|manifest| {
+            is_it(&manifest.digest) || manifest.config.as_ref().is_some_and(is_it)
+        });
+        Ok(same.map(|manifest| manifest.digest.to_string()))
     }
 
     /// Returns the digest of the list of `images`, which it pushes as `list`.
@@ -142,14 +175,42 @@ impl Registries {
 
     /// Checks that the registry serves this digest as `image`.
     async fn confirm(&self, image: &ImageRef, digest: &str) -> Result<Result<(), String>, Error> {
-        let served = self.repository(image).await?.digest(tag_or_digest(image)).await?;
-        Ok(match served {
+        Ok(match self.digest(image).await? {
             Some(served) if served.as_str() == digest => Ok(()),
             Some(served) => Err(format!(
                 "the registry serves {served} as {image} instead of the pushed {digest}"
             )),
             None => Err(format!("the registry does not have {image}")),
         })
+    }
+
+    /// Asks until the registry serves this digest as `image`, for at most [`CONFIRMED_WITHIN`] and the
+    /// timeout for an answer.
+    async fn confirm_soon(
+        &self,
+        image: &ImageRef,
+        digest: &str,
+    ) -> Result<Result<(), String>, Error> {
+        let limit = CONFIRMED_WITHIN.min(self.timeout);
+        let end = Instant::now() + limit;
+        let mut pause = FIRST_PAUSE;
+        let mut last = Err(Error::out_of_reach(format!("no answer for {} s", limit.as_secs())));
+        loop {
+            let asked = self.retried(|| self.confirm(image, digest));
+            match tokio::time::timeout_at(end, asked).await {
+                Ok(Ok(Ok(()))) => return Ok(Ok(())),
+                Ok(Ok(Err(reason))) => last = Ok(Err(reason)),
+                Ok(Err(error)) if last.is_err() => return Err(error),
+                // It has already answered that it does not serve the digest.
+                Ok(Err(_)) => {}
+                Err(_) => return last,
+            }
+            if Instant::now() + pause >= end {
+                return last;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
     }
 
     /// Returns the registry to ask about a push; `None` if it is unknown or out of reach.
@@ -177,13 +238,26 @@ impl Registries {
 impl ImageRegistry for Registries {
     fn digest<'a>(&'a self, image: &'a ImageRef) -> BoxFuture<'a, Result<Option<String>, Error>> {
         Box::pin(async move {
-            let digest = self.repository(image).await?.digest(tag_or_digest(image)).await?;
+            let digest = self.retried(|| self.digest(image)).await?;
             Ok(digest.map(|digest| digest.to_string()))
         })
     }
 
     fn labels<'a>(&'a self, image: &'a ImageRef) -> BoxFuture<'a, Result<Labels, Error>> {
-        Box::pin(self.labels(image))
+        Box::pin(self.retried(|| self.labels(image)))
+    }
+
+    fn digest_of_id<'a>(
+        &'a self,
+        image: &'a ImageRef,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, Error>> {
+        Box::pin(async move {
+            match self.registry_to_ask(image).await {
+                Some(_) => self.retried(|| self.digest_of_id(image, id)).await,
+                None => Ok(None),
+            }
+        })
     }
 
     fn confirm_pushed<'a>(
@@ -193,11 +267,9 @@ impl ImageRegistry for Registries {
     ) -> BoxFuture<'a, Result<Vec<String>, NotServed>> {
         Box::pin(async move {
             let Some(registry) = self.registry_to_ask(image).await else { return Ok(Vec::new()) };
-            let asked = tokio::time::timeout(CONFIRMED_WITHIN, self.confirm(image, digest)).await;
-            let seconds = CONFIRMED_WITHIN.as_secs();
-            let no_answer = |_| Err(Error::out_of_reach(format!("no answer for {seconds} s")));
+            let confirmed = self.confirm_soon(image, digest).await;
             let mut lines = self.take_notices();
-            match asked.unwrap_or_else(no_answer) {
+            match confirmed {
                 Ok(served) => served.map_err(NotServed)?,
                 Err(error) => {
                     if error.kind == Kind::OutOfReach {
@@ -219,7 +291,7 @@ impl ImageRegistry for Registries {
     ) -> BoxFuture<'a, Result<String, PushListError>> {
         Box::pin(async move {
             let digest = self.push_list(list, images).await?.to_string();
-            self.confirm(list, &digest).await?.map_err(NotServed)?;
+            self.confirm_soon(list, &digest).await?.map_err(NotServed)?;
             Ok(digest)
         })
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::client_config::CredentialsError;
 use crate::retry::{Prospect, Retryable};
 
 /// Kind of a registry's error.
@@ -9,8 +10,18 @@ use crate::retry::{Prospect, Retryable};
 pub enum Kind {
     /// The registry does not have the requested object.
     Missing,
-    /// The registry, or its token service, denies access.
+    /// The registry, or its token service, denies access. Many registries also answer this to a
+    /// question about an image that does not exist.
     Denied,
+    /// The tag has an image already, and the registry lets nobody move it.
+    Immutable,
+    /// The repository does not exist, and a push does not create it.
+    Uncreated,
+    /// The credentials for the registry can't be read.
+    NoCredentials {
+        /// True if they may be read later: a helper failed.
+        is_temporary: bool,
+    },
     /// The registry, or its token service, is temporarily unable to answer.
     Busy {
         /// Pause that the answer asks for; `None` if it asks for none.
@@ -33,11 +44,20 @@ pub struct Error {
     pub kind: Kind,
     /// Reason in words.
     pub text: String,
+    /// Advice to the user; `None` if there is none.
+    pub cure: Option<String>,
 }
 
 impl Error {
-    pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into() }
+    /// Creates an error without advice.
+    pub fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), cure: None }
+    }
+
+    /// Returns the error with this text before its own.
+    #[must_use]
+    pub fn after(self, text: &str) -> Self {
+        Self { text: format!("{text}: {}", self.text), ..self }
     }
 
     /// Creates the error of a registry that could not be reached.
@@ -58,12 +78,29 @@ impl Error {
     }
 }
 
+impl From<CredentialsError> for Error {
+    fn from(error: CredentialsError) -> Self {
+        Self::new(
+            Kind::NoCredentials { is_temporary: error.reason.is_transient },
+            error.to_string(),
+        )
+    }
+}
+
 impl Retryable for Error {
     fn prospect(&self) -> Prospect {
         match self.kind {
-            Kind::OutOfReach => Prospect::Transient(None),
+            Kind::OutOfReach | Kind::NoCredentials { is_temporary: true } => {
+                Prospect::Transient(None)
+            }
             Kind::Busy { pause } => Prospect::Transient(pause),
-            Kind::Missing | Kind::Denied | Kind::WrongAnswer | Kind::Unsafe => Prospect::Permanent,
+            Kind::Denied => Prospect::Once,
+            Kind::Missing
+            | Kind::Immutable
+            | Kind::Uncreated
+            | Kind::NoCredentials { is_temporary: false }
+            | Kind::WrongAnswer
+            | Kind::Unsafe => Prospect::Permanent,
         }
     }
 }

@@ -16,6 +16,7 @@ use super::registries::Registries;
 use super::registry_error::Error;
 use crate::client_config::CredentialFiles;
 use crate::image::{Digest, ImageRef};
+use crate::retry::RetryPolicy;
 
 const IMAGES: usize = 50;
 const CONNECTIONS: usize = 4;
@@ -98,6 +99,7 @@ impl EngineConfig for NoConfig {
 async fn read_all_labels(address: &str, file: &Path) {
     let registries = Registries::new(
         Duration::from_secs(20),
+        RetryPolicy { retries: 0, max_pause: Duration::ZERO },
         CONNECTIONS,
         CredentialFiles::default(),
         Arc::new(NoConfig::default()),

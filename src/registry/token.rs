@@ -107,6 +107,11 @@ impl Tokens {
         self.tokens().insert(scope, token);
     }
 
+    /// Drops the token for a scope.
+    pub(super) fn forget(&self, scope: &str) {
+        self.tokens().remove(scope);
+    }
+
     fn tokens(&self) -> MutexGuard<'_, BTreeMap<String, Token>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,7 +141,7 @@ impl Tokens {
                 return Err(Error::denied("it requires an unknown authentication scheme"));
             }
         };
-        self.tokens().remove(&access.scope(repository));
+        self.forget(&access.scope(repository));
         *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(scheme);
         Ok(())
     }

@@ -14,6 +14,7 @@ use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, Response, StatusCode, Url, Version};
 use serde::Deserialize;
 
+use super::answer_kind::{Purpose, kind_of_answer};
 use super::challenge::{Challenge, challenges};
 use super::connection_limit::{ConnectionLimit, InProgress, LONGEST_IDLE};
 use super::reach::{Addresses, Reach};
@@ -406,30 +407,20 @@ impl Answer {
     /// Returns the error for an answer that is not a success.
     pub(super) fn error(&self) -> Error {
         let errors = serde_json::from_slice::<Envelope>(&self.body).unwrap_or_default().errors;
-        let says = |codes: &[&str]| errors.iter().any(|error| codes.contains(&&*error.code));
-        let is_client_error = self.status.is_client_error();
-        let kind = if self.status == StatusCode::TOO_MANY_REQUESTS
-            || self.status.is_server_error()
-            || says(&["TOOMANYREQUESTS"])
-        {
-            Kind::Busy { pause: self.pause(SystemTime::now()) }
-        } else if self.status == StatusCode::NOT_FOUND
-            || is_client_error && says(&["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN"])
-        {
-            Kind::Missing
-        } else if matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-            || says(&["DENIED", "UNAUTHORIZED"])
-        {
-            Kind::Denied
-        } else {
-            Kind::WrongAnswer
-        };
         let said = errors.iter().map(|error| match (&*error.code, &*error.message) {
             (code, "") => code.to_owned(),
             ("", message) => message.to_owned(),
             (code, message) => format!("{}: {message}", code.to_lowercase()),
         });
-        let said = cut(&said.collect::<Vec<_>>().join("; "));
+        let said = said.collect::<Vec<_>>().join("; ");
+        let is_read = matches!(self.method, Method::GET | Method::HEAD);
+        let purpose = if is_read { Purpose::Read } else { Purpose::Write };
+        let kind = match kind_of_answer(purpose, self.status.as_u16(), &said) {
+            Some(Kind::Busy { .. }) => Kind::Busy { pause: self.pause(SystemTime::now()) },
+            Some(kind) => kind,
+            None => Kind::WrongAnswer,
+        };
+        let said = cut(&said);
         let said = if said.is_empty() { said } else { format!(": {said}") };
         let (host, path) = (shown_origin(&self.url), self.url.path());
         Error::new(kind, format!("{} {host}{path}: {}{said}", self.method, self.status))

@@ -12,11 +12,12 @@ use tokio::time::Instant;
 
 use super::evidence::{Identity, RequiredImage};
 use super::prefetch::Prefetch;
+use super::pull::pull;
 use super::run_input::{Backends, BuildInput, Options, Pull, bases, to_fetch};
-use super::worker::{Input, TaskOutput, TaskResult, Worker, pull};
+use super::worker::{Input, TaskOutput, TaskResult, Worker};
 use super::worker_task::{State, Task};
 use crate::engine::{BuildOptions, Engine, Inspected};
-use crate::event::{BuiltImage, Event, Outcome, Pushed, Warning};
+use crate::event::{BuiltImage, Event, Outcome, Pushed, Transfer, Warning};
 use crate::fingerprint::LABEL;
 use crate::graph::{Graph, Index, Use};
 use crate::image::{ImageName, ImageRef};
@@ -122,6 +123,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             Some((graph.index_of(name)?, identity))
         });
         let identities = identities.collect();
+        let missing = options.unavailable.clone();
         let (send, received) = mpsc::unbounded_channel();
         let prefetch = Prefetch::new(options.threads, to_fetch(plan, forecast, &inputs));
         Self {
@@ -138,7 +140,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             states,
             started: HashMap::new(),
             pulls,
-            missing: BTreeMap::new(),
+            missing,
             ready: BTreeSet::new(),
             prefetch,
             to_push: VecDeque::new(),
@@ -212,8 +214,20 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             self.emit(Event::Pulling(reference.clone()));
             let retry = self.options.retry;
             let (engine, send) = (self.engine.clone(), self.send.clone());
-            let pull = pull(engine, reference.clone(), platform, retry, send);
-            self.spawn(Task::Pull(reference), pull);
+            let task = Task::Pull(reference.clone());
+            let pulled = async move {
+                let warn = |text| {
+                    let warning = Warning { subject: reference.clone(), text };
+                    drop(send.send(Event::Warning(warning)));
+                };
+                let progress = |done, total| {
+                    let transfer = Transfer { artifact: reference.clone(), done, total };
+                    drop(send.send(Event::Transferred(transfer)));
+                };
+                pull(&*engine, &reference, platform.as_deref(), retry, warn, progress).await?;
+                Ok(TaskOutput::Nothing)
+            };
+            self.spawn(task, pulled);
         }
     }
 
@@ -311,7 +325,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 reference: reference.clone(),
                 is_parent: Some(reference) == parent,
                 identity,
-                is_being_tagged: !self.options.registries.is_empty(),
+                is_being_tagged: self.options.destinations.has_others(),
             }
         };
         parts.into_iter().map(need).collect()
@@ -323,7 +337,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let Some(State::Pushing(made)) = self.states.get(&image) else {
             unreachable!("only a built image is pushed")
         };
-        let push = worker.push(made.id.clone(), self.options.registries.clone());
+        let push = worker.push(made.id.clone(), self.options.destinations.clone());
         self.spawn(Task::Push(image), push);
     }
 
@@ -461,8 +475,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         if is(|state| matches!(state, State::Pushed(..))) {
             let worker = self.worker(joined[0]);
             let images = self.lists.get(&list).cloned().unwrap_or_default();
-            let registries = self.options.registries.clone();
-            self.spawn(Task::PushList(list.clone()), worker.push_list(list, images, registries));
+            let destinations = self.options.destinations.clone();
+            self.spawn(Task::PushList(list.clone()), worker.push_list(list, images, destinations));
         } else if is(|state| matches!(state, State::Pushed(..) | State::Finished(_))) {
             let text = "the manifest list is not pushed: some of its images are missing".to_owned();
             self.emit(Event::Warning(Warning { subject: list.clone(), text }));

@@ -10,11 +10,13 @@
 mod dispatcher;
 mod evidence;
 mod prefetch;
+mod pull;
 mod run_input;
 mod worker;
 mod worker_task;
 
 pub use dispatcher::run;
+pub use pull::pull;
 pub use run_input::{Backends, BuildInput, Options, bases};
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::engine::BuildOptions;
-use crate::event::Existing;
+use crate::event::{Existing, Outcome};
 use crate::graph::Index;
-use crate::image::{ImageName, ImageRef};
+use crate::image::{Destinations, ImageName, ImageRef};
 use crate::plan::{Forecast, Plan};
 use crate::registry::ImageRegistry;
 use crate::retry::RetryPolicy;
@@ -29,8 +29,11 @@ pub struct Options {
     pub retry: RetryPolicy,
     /// True if external images are pulled first.
     pub pull: bool,
-    /// Registries that images are pushed to in addition to the one in their references.
-    pub registries: Vec<String>,
+    /// Registries that images are pushed to.
+    pub destinations: Destinations,
+    /// External images that are known to be out of reach, each with the outcome of the images that
+    /// need it.
+    pub unavailable: BTreeMap<ImageRef, Outcome>,
     /// State of images that exist already, where the caller queried it.
     pub existing: BTreeMap<ImageName, Existing>,
     /// Durations of builds in earlier runs, where they are known.
@@ -64,7 +67,7 @@ pub struct Backends<E> {
 }
 
 /// External image, and the platform to pull it for; `None` for the engine's own platform.
-pub(super) type Pull = (ImageRef, Option<String>);
+pub type Pull = (ImageRef, Option<String>);
 
 /// Returns the external images to pull before the builds, each for the platform of its `FROM` or
 /// that of the build, and those that are wanted for several platforms. An engine has only one image

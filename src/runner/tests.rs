@@ -19,7 +19,7 @@ use crate::event::{Event, Existing, Outcome, Transfer};
 use crate::fingerprint::{LABEL, in_label};
 use crate::graph::Graph;
 use crate::graph::tests::{graph, naming};
-use crate::image::{ImageName, ImageRef};
+use crate::image::{Destinations, ImageName, ImageRef};
 use crate::plan::{Facts, Plan, Selection};
 use crate::registry::{self, ImageRegistry, NotServed, PushListError};
 use crate::retry::{FIRST_PAUSE, JITTER, RetryPolicy};
@@ -30,7 +30,9 @@ use crate::source::{self, FetchError, Fetcher, ImageSources};
 struct Scripted {
     /// References whose builds fail, with the number of failing tries and the error.
     failing: Mutex<HashMap<String, (usize, EngineError)>>,
-    unpushable: BTreeSet<String>,
+    unpushable: BTreeMap<String, EngineError>,
+    /// Images that the registry has already.
+    pushed: BTreeSet<String>,
     unpullable: BTreeSet<String>,
     known: BTreeSet<String>,
     /// Duration of each build; 10 ms if it is not given.
@@ -261,8 +263,8 @@ impl Engine for Scripted {
     ) -> Result<String, EngineError> {
         assert!(id.ends_with(&short(reference)), "{id} is not {reference}");
         self.note("push", reference);
-        if self.unpushable.contains(&short(reference)) {
-            return Err(EngineError::Refused("denied".to_owned()));
+        if let Some(error) = self.unpushable.get(&short(reference)) {
+            return Err(error.clone());
         }
         Ok(format!("digest-{}", short(reference)))
     }
@@ -281,6 +283,16 @@ impl ImageRegistry for Scripted {
         _: &'a ImageRef,
     ) -> BoxFuture<'a, Result<BTreeMap<String, String>, registry::Error>> {
         unreachable!("a run asks for no labels")
+    }
+
+    fn digest_of_id<'a>(
+        &'a self,
+        image: &'a ImageRef,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, registry::Error>> {
+        self.note(&format!("registry has {id}?"), image);
+        let digest = self.pushed.contains(&short(image)).then(|| format!("digest of {id}"));
+        Box::pin(async { Ok(digest) })
     }
 
     fn confirm_pushed<'a>(
@@ -302,7 +314,7 @@ impl ImageRegistry for Scripted {
         Box::pin(async move {
             let images: Vec<_> = images.iter().map(ToString::to_string).collect();
             self.note(&format!("list of {}", images.join(" ")), list);
-            if self.unpushable.contains(&short(list)) {
+            if self.unpushable.contains_key(&short(list)) {
                 return Err(NotServed("denied".to_owned()).into());
             }
             Ok(format!("digest-{list}"))
@@ -385,7 +397,8 @@ fn options() -> Options {
         push_threads: None,
         retry: retries(0),
         pull: false,
-        registries: Vec::new(),
+        destinations: Destinations::default(),
+        unavailable: BTreeMap::new(),
         existing: BTreeMap::new(),
         push_all_or_none: false,
         forgiven: BTreeSet::new(),
@@ -531,12 +544,70 @@ fn a_skipped_parent_serves_its_children() {
     assert_eq!(outcomes, ["leaf-a built", "leaf-b built", "mid built", "tool built"]);
 }
 
+/// Returns an image with the refusal of its push.
+fn denied(name: &str) -> (String, EngineError) {
+    (name.to_owned(), EngineError::Refused("denied".to_owned()))
+}
+
+#[test]
+fn refused_push_is_tried_as_often_as_its_kind_allows_and_counts_if_the_registry_has_the_image() {
+    use registry::Kind;
+    let busy = Kind::Busy { pause: None };
+    let table = [
+        (Kind::Immutable, false, 1),
+        (Kind::Uncreated, false, 1),
+        (Kind::Denied, false, 2),
+        (busy, false, 4),
+        (Kind::Immutable, true, 1),
+        (Kind::Denied, true, 1),
+        (Kind::Uncreated, true, 1),
+    ];
+    for (kind, is_there, pushes) in table {
+        let error = EngineError::Registry(registry::Error::new(kind, "refused"));
+        let engine = Arc::new(Scripted {
+            unpushable: [("base".to_owned(), error)].into(),
+            pushed: is_there.then(|| "base".to_owned()).into_iter().collect(),
+            ..Scripted::default()
+        });
+        let pushing = Options { push_threads: Some(1), retry: retries(3), ..options() };
+        let (outcomes, events) =
+            run_family(&engine, pushing, &Facts::default(), std::future::pending());
+        let status = if is_there { "base built" } else { "base push_error" };
+        assert_eq!(outcomes[0], status, "{kind:?}");
+        assert_eq!(engine.log().iter().filter(|it| *it == "push base").count(), pushes, "{kind:?}");
+        let asked = engine.log().iter().any(|it| it == "registry has id-base? base");
+        assert_eq!(asked, kind != busy, "{kind:?}");
+        let told = events.iter().any(|event| {
+            matches!(event, Event::Log { line, .. } if line.contains("has this very image"))
+        });
+        assert_eq!(told, is_there, "{kind:?}");
+    }
+}
+
+#[test]
+fn image_on_an_unavailable_base_is_not_built() {
+    let reason = "its base debian:1 can't be pulled: toomanyrequests";
+    let unavailable =
+        BTreeMap::from([("debian:1".parse().unwrap(), Outcome::Error(reason.to_owned()))]);
+    let engine = Arc::new(Scripted::default());
+    let options = Options { unavailable, ..options() };
+    let (outcomes, _) = run_family(&engine, options, &Facts::default(), std::future::pending());
+    assert_eq!(
+        outcomes,
+        [
+            "base error",
+            "leaf-a parent_error",
+            "leaf-b parent_error",
+            "mid parent_error",
+            "tool built"
+        ]
+    );
+}
+
 #[test]
 fn each_built_image_is_pushed_and_a_failed_push_harms_no_child() {
-    let engine = Scripted {
-        unpushable: ["base".to_owned(), "tool".to_owned()].into(),
-        ..Scripted::default()
-    };
+    let engine =
+        Scripted { unpushable: [denied("base"), denied("tool")].into(), ..Scripted::default() };
     let pushing = Options { push_threads: Some(1), ..options() };
     let (outcomes, events) =
         run_family(&Arc::new(engine), pushing, &Facts::default(), std::future::pending());
@@ -589,8 +660,8 @@ fn image_on_an_unknown_parent_has_no_fingerprint() {
 #[test]
 fn an_image_is_pushed_to_all_registries() {
     let engine = Arc::new(Scripted::default());
-    let registries = vec!["h:1".to_owned(), "h:2".to_owned()];
-    let pushing = Options { push_threads: Some(1), registries, ..options() };
+    let destinations = Destinations::new(&["first", "h:1", "h:2"].map(str::to_owned)).unwrap();
+    let pushing = Options { push_threads: Some(1), destinations, ..options() };
     let (outcomes, events) =
         run_family(&engine, pushing, &Facts::default(), std::future::pending());
     assert_eq!(outcomes, all_built());
@@ -649,10 +720,14 @@ fn for_two_platforms() -> Graph {
     Graph::new(images.to_vec()).unwrap()
 }
 
+/// Returns the registries of a run that pushes to the default one and to a second one.
+fn second() -> Destinations {
+    Destinations::new(&["first".to_owned(), "h:1".to_owned()]).unwrap()
+}
+
 /// Returns the outcomes of a run for two platforms, and the manifest lists that it pushed.
 fn joined(engine: Scripted) -> (Vec<String>, Vec<String>) {
-    let pushing =
-        Options { push_threads: Some(1), registries: vec!["h:1".to_owned()], ..options() };
+    let pushing = Options { push_threads: Some(1), destinations: second(), ..options() };
     let (outcomes, events) = run_graph(
         &for_two_platforms(),
         &Arc::new(engine),
@@ -677,7 +752,7 @@ fn images_of_several_platforms_are_joined_once_all_are_pushed() {
 
 #[test]
 fn list_with_a_missing_image_is_not_pushed() {
-    let unpushable = ["arm64".to_owned()].into();
+    let unpushable = [denied("arm64")].into();
     let (outcomes, lists) = joined(Scripted { unpushable, ..Scripted::default() });
     assert_eq!(outcomes, ["amd64/app built", "arm64/app push_error"]);
     assert_eq!(lists, Vec::<String>::new());
@@ -685,7 +760,7 @@ fn list_with_a_missing_image_is_not_pushed() {
 
 #[test]
 fn a_list_that_is_refused_fails_its_images() {
-    let unpushable = ["list".to_owned()].into();
+    let unpushable = [denied("list")].into();
     let (outcomes, lists) = joined(Scripted { unpushable, ..Scripted::default() });
     assert_eq!(outcomes, ["amd64/app push_error", "arm64/app push_error"]);
     assert_eq!(lists, Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! Workers, each for one task: a pull, a fetch, a build or a push. A worker sends events and
+//! Workers, each for one task: a fetch, a build or a push. A worker sends events and
 //! returns its result; workers share no state.
 
 use std::path::Path;
@@ -9,13 +9,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use super::evidence::{Origins, RequiredImage};
+use super::pull::outcome;
 use super::run_input::BuildInput;
 use crate::context::MeasuredContext;
 use crate::engine::{BuildOptions, BuildRequest, Engine, EngineError, Inspected, Output};
-use crate::event::{Event, Outcome, Pushed, Transfer, Warning};
+use crate::event::{Event, Outcome, Pushed, Transfer};
 use crate::files::{TemporaryFolder, private_folder};
 use crate::fingerprint::{FingerprintedParts, LABEL, Parts};
-use crate::image::{ImageName, ImageRef};
+use crate::image::{Destinations, ImageName, ImageRef};
 use crate::registry::{ImageRegistry, PushListError};
 use crate::retry::{FIRST_PAUSE, RetryPolicy};
 use crate::source::{self, FetchError, FetchedFile, Fetcher, ImageSources};
@@ -81,49 +82,6 @@ pub(super) enum TaskOutput {
 
 /// Result of a task: its output, or the outcome of the image that it was for.
 pub(super) type TaskResult = Result<TaskOutput, Outcome>;
-
-/// Returns the outcome for an engine's error: a connection error if something was not reachable,
-/// otherwise one of this `kind`.
-fn outcome(error: &EngineError, kind: fn(String) -> Outcome, prefix: &str) -> Outcome {
-    let text = format!("{prefix}{error}");
-    if error.is_out_of_reach() { Outcome::ConnectionError(text) } else { kind(text) }
-}
-
-/// Pulls an external image. If the pull fails, an image that the engine already has is used, with a
-/// warning.
-pub(super) async fn pull<E: Engine>(
-    engine: Arc<E>,
-    reference: ImageRef,
-    platform: Option<String>,
-    retry: RetryPolicy,
-    send: UnboundedSender<Event>,
-) -> TaskResult {
-    let warn = |text: String| {
-        let warning = Warning { subject: reference.clone(), text };
-        drop(send.send(Event::Warning(warning)));
-    };
-    let notify = |pause: Duration, error: &EngineError| {
-        let seconds = pause.as_secs_f64();
-        warn(format!("the pull failed, retrying in {seconds:.1}s: {error}"));
-    };
-    let attempt = |_| async {
-        let mut sink = |output| {
-            if let Output::Bytes { done, total } = output {
-                let transfer = Transfer { artifact: reference.clone(), done, total };
-                drop(send.send(Event::Transferred(transfer)));
-            }
-        };
-        engine.pull(&reference, platform.as_deref(), &mut sink).await
-    };
-    let pulled = retry.run(attempt, notify).await;
-    let Err(error) = pulled else { return Ok(TaskOutput::Nothing) };
-    let own = engine.image(&reference).await;
-    if own.map_err(|error| outcome(&error, Outcome::Error, ""))?.is_some() {
-        warn(format!("the pull failed, the engine's own image is used: {error}"));
-        return Ok(TaskOutput::Nothing);
-    }
-    Err(outcome(&error, Outcome::Error, &format!("its base {reference} can't be pulled: ")))
-}
 
 /// Worker for one image. Errors of sending events are ignored: the dispatcher may have stopped
 /// receiving.
@@ -225,10 +183,10 @@ impl<E: Engine> Worker<E> {
         self.engine.squash(built, &self.reference, parent, how, &mut sink).await
     }
 
-    /// Pushes the image with this id to the registry in its reference, and then to the `others`.
-    pub(super) async fn push(self, id: String, others: Vec<String>) -> TaskResult {
+    /// Pushes the image with this id to the registry in its reference, and to the other ones.
+    pub(super) async fn push(self, id: String, destinations: Destinations) -> TaskResult {
         let mut pushed = Vec::new();
-        for reference in self.reference.and_in(&others) {
+        for reference in destinations.of(&self.reference) {
             let digest = self.retry(|_| self.push_once(&id, &reference)).await;
             let digest = digest.map_err(|error| outcome(&error, Outcome::PushError, ""))?;
             pushed.push(Pushed { reference, digest });
@@ -241,25 +199,48 @@ impl<E: Engine> Worker<E> {
             self.engine.tag(id, reference).await?;
         }
         let mut sink = |output| self.emit_output(output);
-        let digest = self.engine.push(id, reference, &mut sink).await?;
+        let digest = match self.engine.push(id, reference, &mut sink).await {
+            Err(error) if error.is_refused_push() => {
+                return self.already_pushed(id, reference, error).await;
+            }
+            digest => digest?,
+        };
         let lines = self.registry.confirm_pushed(reference, &digest).await?;
         lines.into_iter().for_each(|line| self.emit_output(Output::Line(line)));
         Ok(digest)
     }
 
-    /// Joins `images` in a manifest list in the registry of its reference, and in the `others`.
+    /// Returns the digest of the image with this id in the registry, which has `refused` its push.
+    ///
+    /// # Errors
+    /// Returns the refusal if the registry does not have the image, or can't be asked.
+    async fn already_pushed(
+        &self,
+        id: &str,
+        reference: &ImageRef,
+        refused: EngineError,
+    ) -> Result<String, EngineError> {
+        let Ok(Some(digest)) = self.registry.digest_of_id(reference, id).await else {
+            return Err(refused);
+        };
+        self.emit_output(Output::Line(format!(
+            "the push was refused, but the registry has this very image as {reference}: {refused}"
+        )));
+        Ok(digest)
+    }
+
+    /// Joins `images` in a manifest list in each registry.
     pub(super) async fn push_list(
         self,
         list: ImageRef,
         images: Vec<ImageRef>,
-        others: Vec<String>,
+        destinations: Destinations,
     ) -> TaskResult {
+        let images: Vec<Vec<ImageRef>> =
+            images.iter().map(|image| destinations.of(image)).collect();
         let mut pushed = Vec::new();
-        for reference in list.and_in(&others) {
-            let images: Vec<ImageRef> = match reference.registry() {
-                Some(registry) => images.iter().map(|image| image.in_registry(registry)).collect(),
-                None => images.clone(),
-            };
+        for (place, reference) in destinations.of(&list).into_iter().enumerate() {
+            let images: Vec<ImageRef> = images.iter().map(|image| image[place].clone()).collect();
             let prefix = format!("the manifest list {reference}: ");
             let digest = self.retry(|_| self.push_list_once(&reference, &images)).await;
             let digest = digest.map_err(|error| outcome(&error, Outcome::PushError, &prefix))?;

@@ -67,7 +67,7 @@ pub const OPTIONS: &[Opt] = &[
         "registry",
         CommaList,
         Unset,
-        "Registry in the image names, as host[:port]; may be repeated: images are pushed to each",
+        "Registry in the image names, as host[:port][/path]; may be repeated: images are pushed to each",
     )
     .value("HOST"),
     opt(Images, "maintainer", "maintainer", Text, FromTree, "Maintainer, stored as a label of the images")

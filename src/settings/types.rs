@@ -8,7 +8,7 @@ use crate::client_config::CredentialFile;
 use crate::client_config::endpoint::Endpoint;
 use crate::console::{CiService, Verbosity};
 use crate::dialect::AxisNames;
-use crate::image::{ImageLocation, Naming, Platform};
+use crate::image::{Destinations, ImageLocation, Naming, Platform};
 use crate::name_pattern::NamePattern;
 use crate::secret::Secret;
 use crate::source::Source;
@@ -269,8 +269,8 @@ pub struct PushSettings {
     pub threads: Option<usize>,
     /// True if images are pushed only after all have been built without a failure.
     pub all_or_none: bool,
-    /// Registries that images are pushed to in addition to the one in their names.
-    pub registries: Vec<String>,
+    /// Registries that images are pushed to.
+    pub destinations: Destinations,
 }
 
 impl PushSettings {

@@ -199,7 +199,7 @@ const OWNED_LIBRARIES: &[(&str, &str)] = &[
     ("petgraph", "graph"),
     ("quick_junit", "report"),
     ("rayon", "cli incremental lint template tree workspace"),
-    ("regex", "context dialect dockerfile engine lint name_pattern template"),
+    ("regex", "context dialect dockerfile engine lint name_pattern registry template"),
     ("reqwest", "registry source"),
     ("ruff_python_ast", "tree"),
     ("ruff_python_parser", "tree"),

@@ -431,7 +431,7 @@ fn built(image: &Planned) -> Outcome {
             fingerprint: Some("fedcba9876543210".repeat(4)),
         },
         pushed: vec![Pushed {
-            reference: image.reference().in_registry("registry.example:5000"),
+            reference: format!("registry.example:5000/{}", image.reference()).parse().unwrap(),
             digest: format!("sha256:{}", "89abcdef01234567".repeat(4)),
         }],
     }

@@ -28,6 +28,7 @@ mod name_patterns;
 mod plan;
 mod registries;
 mod registry_faults;
+mod registry_habits;
 mod registry_trust;
 mod reports;
 mod repositories;

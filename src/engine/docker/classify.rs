@@ -1,88 +1,47 @@
-//! Classes of the errors that engines report as text only, by one table of patterns. The texts are
-//! those of Docker's classic builder, of BuildKit and of Podman; their wording changes between
-//! versions.
+//! Classes of the errors that engines report as text only. The texts of builds are those of Docker's
+//! classic builder, of BuildKit and of Podman; their wording changes between versions. The texts of
+//! transfers repeat what registries answer, and are classified with those answers.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use crate::engine::EngineError;
-use crate::registry::{Error, Kind};
+use crate::registry::{Error, Purpose, kind_of_text};
 
-/// Class of an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// The Dockerfile can't be parsed.
-    InvalidDockerfile,
-    /// The registry could not be reached, rather than having refused.
-    OutOfReach,
-    /// The registry answered that it is temporarily unable.
-    Busy,
-    /// The registry denies access.
-    Denied,
-}
-
-/// Patterns of error texts with their class; the first match counts.
-static CLASSES: LazyLock<Vec<(Class, Regex)>> = LazyLock::new(|| {
-    let table = [
-        (
-            Class::InvalidDockerfile,
-            r#"(?is)^(?:failed to (?:solve|create|read)[^:]*: )*(?:failed to create LLB definition: )?(?:dockerfile parse error|failed to parse dockerfile:|parsing main dockerfile:|no build stage in current context|no FROM statement found|file with no instructions|building: no stages to build|invalid escape token|invalid containerport:|\w+ must have two arguments|[A-Z]+ requires (?:at least|exactly|either) \w+ argument|building at STEP ".*": (?:Build error: Unknown instruction|Unknown type|[A-Z]+ requires (?:at least|exactly|either) \w+ argument|[A-Z]+ only supports the ))"#,
-        ),
-        (
-            Class::OutOfReach,
-            "dial tcp|no such host|connection refused|connection reset|i/o timeout|\
-             no route to host|TLS handshake timeout|Client.Timeout|server misbehaving|\
-             network is unreachable|broken pipe|EOF$",
-        ),
-        (
-            Class::Busy,
-            r"(?i)toomanyrequests|too many requests|unexpected (?:HTTP )?status(?: code)?:? .*\b5\d\d\b|status(?: code)?:? 5\d\d\b|internal server error|bad gateway|service unavailable|gateway time-?out|insufficient storage|unknown: unknown error",
-        ),
-        (
-            Class::Denied,
-            r"(?i)\bunauthorized|\bdenied\b|no basic auth credentials|authentication required|\b403 forbidden",
-        ),
-    ];
-    let compiled = table.map(|(class, pattern)| (class, Regex::new(pattern).expect("a literal")));
-    compiled.into()
+/// Errors of builds that are about the Dockerfile: it can't be parsed.
+static INVALID_DOCKERFILE: LazyLock<Regex> = LazyLock::new(|| {
+    let literal = r#"(?is)^(?:failed to (?:solve|create|read)[^:]*: )*(?:failed to create LLB definition: )?(?:dockerfile parse error|failed to parse dockerfile:|parsing main dockerfile:|no build stage in current context|no FROM statement found|file with no instructions|building: no stages to build|invalid escape token|invalid containerport:|\w+ must have two arguments|[A-Z]+ requires (?:at least|exactly|either) \w+ argument|building at STEP ".*": (?:Build error: Unknown instruction|Unknown type|[A-Z]+ requires (?:at least|exactly|either) \w+ argument|[A-Z]+ only supports the ))"#;
+    Regex::new(literal).expect("a literal")
 });
-
-/// Returns the class of a text among `classes`; `None` if it has none of them.
-fn class(text: &str, classes: &[Class]) -> Option<Class> {
-    let text = text.trim();
-    let among = CLASSES.iter().filter(|(class, _)| classes.contains(class));
-    among.clone().find(|(_, pattern)| pattern.is_match(text)).map(|(class, _)| *class)
-}
 
 /// Classifies the error of a build: a Dockerfile that can't be parsed fails every time.
 pub(super) fn of_build(error: EngineError) -> EngineError {
     match error {
-        EngineError::Refused(text) if class(&text, &[Class::InvalidDockerfile]).is_some() => {
+        EngineError::Refused(text) if INVALID_DOCKERFILE.is_match(text.trim()) => {
             EngineError::Rejected(text)
         }
         other => other,
     }
 }
 
-/// Classifies the error of a push: the registry was out of reach, temporarily unable, or denies it.
-/// Any other refusal may be temporary.
+/// Classifies the error of a push.
 pub(super) fn of_push(error: EngineError) -> EngineError {
-    let EngineError::Refused(text) = error else { return error };
-    let kind = match class(&text, &[Class::OutOfReach, Class::Busy, Class::Denied]) {
-        Some(Class::OutOfReach) => Kind::OutOfReach,
-        Some(Class::Busy) => Kind::Busy { pause: None },
-        Some(Class::Denied) => Kind::Denied,
-        Some(Class::InvalidDockerfile) | None => return EngineError::Refused(text),
-    };
-    EngineError::Registry(Error { kind, text })
+    of_transfer(error, Purpose::Write)
 }
 
-/// Classifies the error of a pull like that of a push; any other refusal is final.
+/// Classifies the error of a pull.
 pub(super) fn of_pull(error: EngineError) -> EngineError {
-    match of_push(error) {
-        EngineError::Refused(text) => EngineError::Rejected(text),
-        other => other,
+    of_transfer(error, Purpose::Read)
+}
+
+/// Classifies the error of a transfer from or to a registry. Any refusal that is not known may be
+/// temporary.
+fn of_transfer(error: EngineError, purpose: Purpose) -> EngineError {
+    let EngineError::Refused(text) = error else { return error };
+    match kind_of_text(purpose, &text) {
+        Some(kind) => EngineError::Registry(Error::new(kind, text)),
+        None => EngineError::Refused(text),
     }
 }
 
@@ -96,34 +55,23 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_registries_have_their_class() {
-        let busy = Kind::Busy { pause: None };
+    fn transfers_are_retried_unless_the_registry_gave_a_final_answer() {
+        let digest = "filesystem layer verification failed for digest sha256:0";
+        let again = Prospect::Transient(None);
         let table = [
-            (
-                "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
-                Kind::OutOfReach,
-            ),
-            ("denied: requested access to the resource is denied", Kind::Denied),
-            ("unauthorized: authentication required", Kind::Denied),
-            ("no basic auth credentials", Kind::Denied),
-            ("received unexpected HTTP status: 403 Forbidden", Kind::Denied),
-            ("toomanyrequests: You have reached your pull rate limit.", busy),
-            ("received unexpected HTTP status: 503 Service Unavailable", busy),
-            ("received unexpected HTTP status: 500 Internal Server Error", busy),
-            (
-                "error parsing HTTP 429 response body: invalid character 's': \"429 Too Many \
-                 Requests\"",
-                busy,
-            ),
+            ("manifest unknown: manifest unknown", Prospect::Permanent, again),
+            ("name unknown: there is no such repository", Prospect::Permanent, Prospect::Permanent),
+            ("denied: access forbidden", Prospect::Once, Prospect::Once),
+            ("unknown: 'a:1' configured as immutable.", again, Prospect::Permanent),
+            ("context deadline exceeded", again, again),
+            ("received unexpected HTTP status: 502 Bad Gateway", again, again),
+            (digest, again, again),
         ];
-        for (text, kind) in table {
-            let expected = EngineError::Registry(Error { kind, text: text.to_owned() });
-            assert_eq!(of_push(refused(text)), expected, "{text}");
-            assert_eq!(of_pull(refused(text)), expected, "{text}");
+        for (text, pulled, pushed) in table {
+            assert_eq!(of_pull(refused(text)).prospect(), pulled, "{text}");
+            assert_eq!(of_push(refused(text)).prospect(), pushed, "{text}");
         }
-        let other = "manifest invalid: manifest invalid";
-        assert_eq!(of_push(refused(other)), refused(other));
-        assert_eq!(of_pull(refused(other)), EngineError::Rejected(other.to_owned()));
+        assert_eq!(of_push(EngineError::Rejected(digest.into())).prospect(), Prospect::Permanent);
     }
 
     /// The texts are those of Docker Engine 20.10 and 28, of Podman 4.3, and of BuildKit 0.8 and

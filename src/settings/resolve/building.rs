@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::resolver::Resolver;
+use crate::image::Destinations;
 use crate::settings::layers::Layers;
 use crate::settings::types::{
     AxisBuildSettings, BuildSettings, PushSettings, SiteFiles, SquashSettings, Task, Templating,
@@ -44,8 +45,25 @@ impl Resolver<'_> {
         PushSettings {
             threads: self.flag("push").then_some(threads),
             all_or_none: self.choice("push_when") == "all",
-            registries: self.words("registry").into_iter().skip(1).collect(),
+            destinations: self.destinations(),
         }
+    }
+
+    /// Returns the registries that images are pushed to. A first one that can't be used is refused
+    /// with the names of the images.
+    fn destinations(&mut self) -> Destinations {
+        let registries = self.words("registry");
+        let refused = match Destinations::new(&registries) {
+            Ok(destinations) => return destinations,
+            Err(error) => error,
+        };
+        if registries.first() != Some(&refused.reference)
+            && let Some(given) = self.given("registry")
+        {
+            let text = format!("'{}' can't be a registry: {}", refused.reference, refused.reason);
+            self.refuse(given.refuse(text).help("give it as host[:port] or host[:port]/path"));
+        }
+        Destinations::default()
     }
 
     /// Returns the files of the site.

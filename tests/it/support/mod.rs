@@ -9,6 +9,7 @@ pub mod http;
 pub mod idle;
 pub mod kolla;
 pub mod registry;
+pub mod registry_proxy;
 pub mod tmpfs;
 
 use std::collections::BTreeMap;
