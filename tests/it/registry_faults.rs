@@ -259,7 +259,7 @@ fn served_digest_must_match_the_pushed_one() {
 
 /// Replicas and caches may serve what was pushed a moment later: Kiln asks again for a while.
 #[test]
-fn what_is_served_a_moment_later_is_pushed_once() {
+fn image_that_is_served_late_is_pushed_once() {
     let nothing = Misdeed::Answer(404, "", UNKNOWN);
     let former = Misdeed::Answer(200, OTHER_DIGEST, "");
     for (what, misdeed) in [("nothing", nothing), ("the former digest", former)] {
