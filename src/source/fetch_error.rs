@@ -73,17 +73,13 @@ impl Source {
         }
         let said = ended.stderr.replace('\r', "\n");
         let lines = || said.lines().rev().map(str::trim);
-        let is_of_error = |line: &&str| {
-            let is_marked =
-                ["fatal:", "error:", "ERROR:"].iter().any(|mark| line.starts_with(mark));
-            // Pip's mark before a traceback, whose last line is the reason.
-            is_marked && *line != "ERROR: Exception:"
-        };
+        let is_of_error =
+            |line: &&str| ["fatal:", "error:", "ERROR:"].iter().any(|mark| line.starts_with(mark));
         let is_meaningful =
             |line: &&str| !line.is_empty() && !line.contains("notice") && !line.starts_with('[');
         let last = lines().find(is_of_error).or_else(|| lines().find(is_meaningful));
         let mut reason = format!("{program}: {}", last.unwrap_or("it failed"));
-        if ["timed out", "too slow"].iter().any(|words| reason.contains(words)) {
+        if ["timed out", "too slow"].iter().any(|words| said.contains(words)) {
             reason = format!("{reason} {OF_TIME}");
         }
         let is_passing = of_connections.iter().any(|words| said.contains(words));
