@@ -4,7 +4,7 @@
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::clock::local_date;
+use super::clock::local_time;
 use crate::settings::option_definition::{CommandName, Effect, Form, Kind, Opt, OptionDefault};
 use crate::settings::options::OPTIONS;
 use crate::workspace::{GivenOptions, Request};
@@ -151,7 +151,7 @@ pub fn request(matches: &ArgMatches, command: CommandName) -> Request {
         environment: variables
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
-        date: local_date(),
+        now: local_time(),
     }
     .with_fixed_values(command)
 }

@@ -1,15 +1,14 @@
-//! Date of this machine, in its own time zone.
+//! Time of this machine, in its own time zone.
 
 use std::env;
 use std::fs;
 
-use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
-/// Returns today's date in local time.
-pub fn local_date() -> Date {
-    Timestamp::now().to_zoned(local_time_zone()).date()
+/// Returns the present local time.
+pub fn local_time() -> Zoned {
+    Timestamp::now().to_zoned(local_time_zone())
 }
 
 /// Returns the time zone of the machine, or the one that TZ names. A lookup by name lists all zones

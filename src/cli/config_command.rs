@@ -7,7 +7,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::arguments;
-use super::clock::local_date;
+use super::clock::local_time;
 use super::exit::{Exit, Failure};
 use super::terminal;
 use super::workspace_host::HOST;
@@ -92,7 +92,7 @@ fn check_files(files: &[PathBuf], tree: Vec<String>) -> Result<Exit, Failure> {
     workspace::warn_of_no_effect(&layers, HOST.warn);
     match tree_and_profiles(&layers) {
         Ok((tree, profiles)) => {
-            errors.extend(check(&layers, tree.manifest(), &profiles, local_date()));
+            errors.extend(check(&layers, tree.manifest(), &profiles, &local_time()));
         }
         Err(found) => errors.extend(found.0),
     }

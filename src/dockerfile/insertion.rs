@@ -4,6 +4,11 @@
 //! to stages that the image only copies from. The end is before the instructions that say how a
 //! container runs (`USER`, `CMD`, `ENTRYPOINT`) and those that only set metadata among them, so that
 //! the inserted instructions run as the user that builds the image.
+//!
+//! A build argument in each stage makes the builders repeat its instructions when the value changes:
+//! all of them make a declared argument a part of the key of each later `RUN`, used or not. A label
+//! is none for BuildKit, nor is an argument that the Dockerfile does not declare for any builder;
+//! a variable of `ENV` would stay in the image.
 
 use super::instruction::Instruction;
 use super::lines::instructions;
@@ -20,6 +25,26 @@ pub fn insert(text: &str, header: &str, footer: &str) -> String {
         whole.push('\n');
     }
     whole
+}
+
+/// Build argument that contains the period of a refresh.
+const REFRESH: &str = "KILN_REFRESH";
+
+/// Returns a Dockerfile whose instructions are executed again in each `period`, whatever the build
+/// cache contains.
+pub fn refreshed(text: &str, period: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = 0;
+    for from in instructions(text).iter().filter(|one| one.is("FROM")) {
+        let end = from.lines().end;
+        whole.push_str(&text[rest..end]);
+        if !whole.ends_with('\n') {
+            whole.push('\n');
+        }
+        whole.push_str(&format!("ARG {REFRESH}={period}\n"));
+        rest = end;
+    }
+    whole + &text[rest..]
 }
 
 /// Joins `before`, `added` and `after` with blank lines; a blank `added` is left out.
@@ -118,6 +143,27 @@ mod tests {
         assert_eq!(insert("FROM a\n  USER b", "", "F"), "FROM a\nF\n\n  USER b");
         assert_eq!(insert("FROM a\nUSER b\n", "H", ""), "FROM a\n\nH\n\nUSER b\n");
         assert_eq!(insert("FROM a\nUSER b\n", "", "F"), "FROM a\nF\n\nUSER b\n");
+    }
+
+    #[test]
+    fn each_stage_begins_with_the_period() {
+        let table = [
+            ("FROM a\nRUN b\n", "FROM a\nARG KILN_REFRESH=p\nRUN b\n"),
+            (
+                "ARG a\nfrom $a as b\nRUN c\n# d\nFROM \\\n  scratch\nCOPY --from=b / /",
+                "ARG a\nfrom $a as b\nARG KILN_REFRESH=p\nRUN c\n# d\nFROM \\\n  scratch\n\
+                 ARG KILN_REFRESH=p\nCOPY --from=b / /",
+            ),
+            ("FROM a", "FROM a\nARG KILN_REFRESH=p\n"),
+            (
+                "FROM a\nRUN <<EOF\nFROM b\nEOF\n",
+                "FROM a\nARG KILN_REFRESH=p\nRUN <<EOF\nFROM b\nEOF\n",
+            ),
+            ("RUN a\n", "RUN a\n"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(refreshed(text, "p"), expected, "{text}");
+        }
     }
 
     #[test]

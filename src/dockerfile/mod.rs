@@ -26,7 +26,7 @@ mod stage_resolution;
 mod stages;
 
 pub use here_document::HereDocument;
-pub use insertion::insert;
+pub use insertion::{insert, refreshed};
 pub use instruction::Instruction;
 pub use lines::{instructions, line_of, syntax};
 pub use parser::parse;

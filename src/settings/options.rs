@@ -460,6 +460,15 @@ pub const OPTIONS: &[Opt] = &[
     )
     .value("PLATFORM"),
     opt(Build, "pull", "pull", Bool, Value("true"), "Pull newer versions of base images"),
+    opt(
+        Build,
+        "refresh",
+        "refresh",
+        Choice(&["no", "day", "week"]),
+        Value("no"),
+        "Build all images anew in each day or week (UTC), not from cached steps of an earlier one, so that they get newer packages",
+    )
+    .value("PERIOD"),
     opt(Build, "cache", "cache", Bool, Value("true"), "Use the engine's build cache"),
     opt(
         Build,

@@ -30,6 +30,9 @@ pub struct RunSettings {
     pub task: Task,
     /// Day of the run, as `20260131`.
     pub today: String,
+    /// Day or week whose packages the images get: instructions of an earlier one are not taken from
+    /// the build cache; `None` if they may be of any age.
+    pub refresh: Option<String>,
     /// Selection of images.
     pub selection: SelectionSettings,
     /// Files of the site that become part of the tree.

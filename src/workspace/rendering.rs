@@ -50,7 +50,7 @@ pub fn render(
     let patches = patches(tree, settings, snapshot);
     let input = render_input(run, settings, tree, snapshot, host)?;
     let (made, warnings) = template::render_all(tree, &input, |image| {
-        let image = WithBuildDate::new(&run.today, image);
+        let image = WithBuildDate::new(&run.today, refreshed(run, image));
         let of_graph = reader.image(&image)?;
         Ok((of_graph, context(tree, settings, image, &patches)?))
     })?;
@@ -111,6 +111,15 @@ pub fn render_lenient(
         apply_infra_naming(&mut images, settings, apart, &tree.manifest().named_by_type)?;
     }
     Ok(PartialRender { images: Images { images, contexts }, failures })
+}
+
+/// Returns a rendered image that is built anew in each period of the run's `refresh`.
+fn refreshed(run: &RunSettings, Rendered { folder, text }: Rendered) -> Rendered {
+    let text = match &run.refresh {
+        Some(period) => dockerfile::refreshed(&text, period),
+        None => text,
+    };
+    Rendered { folder, text }
 }
 
 /// A rendered image with the date of the run filled in.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use jiff::civil::Date;
+use jiff::Zoned;
 
 use super::snapshot::Snapshot;
 use crate::diagnostic::{Diagnostic, Result};
@@ -28,8 +28,8 @@ pub struct Request {
     pub config_folders: Vec<PathBuf>,
     /// Environment variables.
     pub environment: BTreeMap<String, String>,
-    /// Date of the run, unless the environment sets another.
-    pub date: Date,
+    /// Local time of the run, unless the environment sets another.
+    pub now: Zoned,
 }
 
 impl Request {

@@ -55,7 +55,7 @@ pub fn resolve(request: &Request, snapshot: &Snapshot, host: Host<'_>) -> Diagno
     let tree = open_tree(&layers, snapshot)?;
     warn_of_guess(&tree, host.warn);
     let profiles = Profiles::new(tree.profiles()?, &layers);
-    let settings = settle(&layers, tree.manifest(), &profiles, request.date)?;
+    let settings = settle(&layers, tree.manifest(), &profiles, &request.now)?;
     Ok(Resolved { layers, tree, settings })
 }
 

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use jiff::civil::Date;
+use jiff::Zoned;
 use kiln::internals::image::{ImageName, SourceName};
 use kiln::internals::settings::{Layers, Profiles, settle};
 use kiln::internals::source::{self, Kind, Pace, Source};
@@ -122,7 +122,7 @@ fn ours(release: &Release, config: &Path) -> Listings {
     let layers = Layers::gather(flags, &[config.to_owned()], &BTreeMap::new()).unwrap();
     let tree = Tree::open(&release.prefix, None).unwrap();
     let profiles = Profiles::new(tree.profiles().unwrap(), &layers);
-    let settings = settle(&layers, tree.manifest(), &profiles, Date::ZERO).unwrap();
+    let settings = settle(&layers, tree.manifest(), &profiles, &Zoned::default()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let of_image = |name: &str| {
         let image = ImageName::new(name);

@@ -63,6 +63,7 @@ by_every_way! {
     stage_that_nothing_needs_is_built_by_the_classic_builder_alone
     an_existing_parent_is_skipped_and_its_child_is_built_on_it
     the_cache_is_used_unless_it_is_not_wanted
+    instructions_are_executed_anew_in_each_period_of_a_refresh
     contexts_arrive_complete
     contexts_of_many_files_are_built_and_known_again
     last_output_of_a_failed_instruction_is_reported
@@ -211,6 +212,52 @@ fn the_cache_is_used_unless_it_is_not_wanted(way: Way) {
     let first = build(&[]);
     assert_eq!(build(&[]), first);
     assert_ne!(build(&["--nocache"]), first);
+}
+
+/// Images in which each instruction could be taken from the cache: one with a stage that only files
+/// are copied from, and one whose parent has the same files in each period.
+fn instructions_are_executed_anew_in_each_period_of_a_refresh(way: Way) {
+    let tool = format!(
+        "FROM debian:bookworm AS built\nRUN echo {way:?} && date +%s%N > /stamp\n\
+         FROM debian:bookworm\nCOPY --from=built /stamp /stamp\n"
+    );
+    let plain = format!("FROM debian:bookworm\nCMD [\"echo\", \"{way:?}\"]\n");
+    let child = "FROM @plain\nRUN date +%s%N > /stamp\n";
+    let family = Built::by(way, &[("tool", &tool), ("plain", &plain), ("child", child)]);
+    let build = |time: &str, arguments: &[&str]| {
+        // Two builds at once may give the classic builder two images for the same instruction, of
+        // which the next build takes one.
+        let mut command = family.command(&[arguments, &["--threads", "1"]].concat());
+        command.env("SOURCE_DATE_EPOCH", time);
+        Run::of(command).expect(0)
+    };
+    let stamps = || ["tool", "child"].map(|name| family.file_in(name, "/stamp"));
+    // Monday 2026-06-01, its last second, Tuesday, Sunday, and the next Monday.
+    let [monday, night, tuesday, sunday, next] =
+        ["1780272000", "1780358399", "1780358400", "1780876799", "1780876800"];
+    let all = ["child", "plain", "tool"];
+
+    assert_eq!(build(monday, &["--refresh", "day"]).names("built"), all);
+    let first = stamps();
+    assert_eq!(build(night, &["--refresh", "day"]).names("built"), all);
+    assert_eq!(stamps(), first);
+    let unchanged = build(night, &["--refresh", "day", "--skip-unchanged"]);
+    assert_eq!(unchanged.names("skipped"), all);
+    let anew = build(tuesday, &["--refresh", "day", "--skip-unchanged"]);
+    assert_eq!(anew.names("built"), all);
+    let second = stamps();
+    assert!(second[0] != first[0] && second[1] != first[1], "{first:?} {second:?}");
+
+    assert_eq!(build(tuesday, &["--refresh", "week"]).names("built"), all);
+    let third = stamps();
+    let weekly = build(sunday, &["--refresh", "week", "--skip-unchanged"]);
+    assert_eq!(weekly.names("skipped"), all);
+    assert_eq!(build(next, &["--refresh", "week", "--skip-unchanged"]).names("built"), all);
+    let fourth = stamps();
+    assert!(fourth[0] != third[0] && fourth[1] != third[1], "{third:?} {fourth:?}");
+    let inspect = ["inspect", "--format", "{{.Config.Env}}", &family.tree.reference("child")];
+    let environment = family.way.engine().client(&inspect).expect(0).stdout;
+    assert!(environment.contains("PATH") && !environment.contains("REFRESH"), "{environment}");
 }
 
 fn contexts_arrive_complete(way: Way) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::{Run, kiln, kolla};
-use jiff::civil::Date;
+use jiff::Zoned;
 use kiln::internals::settings::{Effect, Kind, OPTIONS, Opt, OptionDefault};
 use kiln::internals::settings::{Layers, Profiles, overlays, settle};
 use kiln::internals::tree::Tree;
@@ -271,7 +271,7 @@ fn settled(
     let environment = variables.iter().cloned().chain([epoch]).collect();
     let layers = Layers::gather(given, &[path.to_path_buf()], &environment).unwrap();
     let profiles = Profiles::new(tree.profiles().unwrap(), &layers);
-    let settings = settle(&layers, tree.manifest(), &profiles, Date::ZERO)
+    let settings = settle(&layers, tree.manifest(), &profiles, &Zoned::default())
         .unwrap_or_else(|errors| panic!("{file}{variables:?}{flags:?}: {errors:?}"));
     format!("{settings:#?} {:?}", overlays(&layers, tree.manifest()).unwrap())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jiff::civil::Date;
+use jiff::Zoned;
 use kiln::internals::diagnostic::Diagnostics;
 use kiln::internals::settings::option;
 use kiln::internals::settings::{
@@ -71,7 +71,7 @@ impl Reader {
         let flags = case.flags.iter().map(|(name, values)| (option(name).name, values.clone()));
         let layers = Layers::gather(flags.collect(), &self.write(case), &BTreeMap::new())?;
         let profiles = Profiles::new(self.tree.profiles()?, &layers);
-        let settings = settle(&layers, manifest, &profiles, Date::ZERO)?;
+        let settings = settle(&layers, manifest, &profiles, &Zoned::default())?;
         let axis = &settings.axes[0];
         let mut options = options(&settings.run, axis);
         options.insert("docker_dir".to_owned(), json!(overlays(&layers, manifest)?));

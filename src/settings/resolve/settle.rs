@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 use super::axes::axes;
 use super::building::epoch;
@@ -19,7 +18,7 @@ use crate::settings::users::users;
 use crate::tree::Manifest;
 
 /// Resolves the options for every requested axis, on a tree with this `manifest` and these
-/// `profiles`. `date` is the day of the run, unless SOURCE_DATE_EPOCH sets another.
+/// `profiles`. `now` is the local time of the run, unless SOURCE_DATE_EPOCH sets another.
 ///
 /// # Errors
 /// All wrong values, shown where they were written, each once.
@@ -27,11 +26,11 @@ pub fn settle(
     layers: &Layers,
     manifest: &Manifest,
     profiles: &Profiles,
-    date: Date,
+    now: &Zoned,
 ) -> Result<Settings> {
     let resolved = axes(layers, manifest).into_iter().map(|(layers, label)| {
         let resolver = Resolver { label, ..Resolver::new(&layers, manifest) };
-        resolver.resolve(profiles, date)
+        resolver.resolve(profiles, now)
     });
     let resolved = collect(resolved).map_err(Diagnostics::distinct)?;
     let (runs, axes): (Vec<_>, Vec<_>) = resolved.into_iter().unzip();
@@ -45,14 +44,14 @@ pub fn check(
     layers: &Layers,
     manifest: &Manifest,
     profiles: &Profiles,
-    date: Date,
+    now: &Zoned,
 ) -> Vec<Diagnostic> {
     let mut errors = profiles.wrong(References::new(layers, manifest));
     for (layers, label) in axes(layers, manifest) {
         let mut partial = Resolver { is_partial: true, label, ..Resolver::new(&layers, manifest) };
         drop(partial.sources());
         errors.append(&mut partial.errors);
-        if let Err(found) = partial.resolve(profiles, date) {
+        if let Err(found) = partial.resolve(profiles, now) {
             errors.extend(found.0);
         }
     }
@@ -71,7 +70,7 @@ pub fn overlays(layers: &Layers, manifest: &Manifest) -> Result<Vec<PathBuf>> {
 
 impl Resolver<'_> {
     /// Resolves the options of one axis, and those of the run as this axis sees them.
-    fn resolve(mut self, profiles: &Profiles, date: Date) -> Result<(RunSettings, AxisSettings)> {
+    fn resolve(mut self, profiles: &Profiles, now: &Zoned) -> Result<(RunSettings, AxisSettings)> {
         self.check_all();
         let known_axis = self.axis();
         let namings = known_axis.as_ref().and_then(|(axis, ..)| self.namings(axis));
@@ -81,8 +80,10 @@ impl Resolver<'_> {
         let build = self.axis_build(&templating);
         let needs_engine =
             task == Task::Build || selection.skip_existing || selection.skip_unchanged.is_some();
+        let now = time_of_run(self.layers, now);
         let run = RunSettings {
-            today: today(self.layers, date),
+            today: now.strftime("%Y%m%d").to_string(),
+            refresh: period(&self.choice("refresh"), &now),
             selection,
             site: self.site_files(),
             push: self.push(),
@@ -125,9 +126,22 @@ impl Resolver<'_> {
     }
 }
 
-/// Returns the day of the run as `20260131`: that of SOURCE_DATE_EPOCH in UTC, else `date`.
-fn today(layers: &Layers, date: Date) -> String {
+/// Returns the time of the run: SOURCE_DATE_EPOCH in UTC, else `now`.
+fn time_of_run(layers: &Layers, now: &Zoned) -> Zoned {
     let named = epoch(layers).and_then(|seconds| Timestamp::from_second(seconds).ok());
-    let day = named.map_or(date, |named| named.to_zoned(TimeZone::UTC).date());
-    day.strftime("%Y%m%d").to_string()
+    named.map_or_else(|| now.clone(), |named| named.to_zoned(TimeZone::UTC))
+}
+
+/// Returns the period of this `length` that a time lies in: the day in UTC as `2026-01-31`, or the
+/// week of ISO 8601 as `2026-W05`; `None` for any other length.
+fn period(length: &str, time: &Zoned) -> Option<String> {
+    let day = time.with_time_zone(TimeZone::UTC).date();
+    match length {
+        "day" => Some(day.to_string()),
+        "week" => {
+            let week = day.iso_week_date();
+            Some(format!("{:04}-W{:02}", week.year(), week.week()))
+        }
+        _ => None,
+    }
 }

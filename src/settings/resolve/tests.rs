@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use jiff::civil::{Date, date};
+use jiff::Zoned;
+use jiff::civil::date;
+use jiff::tz::{Offset, TimeZone};
 
 use super::settle;
 use crate::diagnostic::{Diagnostics, Result};
@@ -15,8 +17,11 @@ use crate::settings::types::{
 };
 use crate::tree::{Manifest, ProfileFile};
 
-/// Day of the runs.
-const TODAY: Date = date(2026, 1, 31);
+/// Returns the time of the runs, at which the day in UTC is the next one.
+fn now() -> Zoned {
+    let zone = TimeZone::fixed(Offset::constant(-5));
+    date(2026, 1, 31).at(23, 30, 0, 0).to_zoned(zone).unwrap()
+}
 
 const MANIFEST: &str = r#"
     [defaults]
@@ -64,7 +69,7 @@ fn settled(
     let few = ProfileFile { path: None, text: "# a comment\n^a$\n\nb\n".to_owned() };
     let files = BTreeMap::from([("few".to_owned(), few)]);
     let profiles = Profiles::new(files, &layers);
-    settle(&layers, &manifest, &profiles, TODAY)
+    settle(&layers, &manifest, &profiles, &now())
 }
 
 /// Resolves the settings of the run.
@@ -406,6 +411,32 @@ fn day_is_that_of_the_epoch_or_else_the_given_one() {
         assert_eq!(today(&[("SOURCE_DATE_EPOCH", epoch)]), expected, "{epoch}");
     }
     assert_eq!(today(&[("TZ", "Asia/Tokyo")]), "20260131");
+}
+
+#[test]
+fn images_are_refreshed_in_each_day_or_week_of_utc() {
+    let refresh = |length: &str, epoch: &str| {
+        let environment = [("SOURCE_DATE_EPOCH", epoch)];
+        settled_run(&[("refresh", length)], "", &environment).unwrap().refresh
+    };
+    let table = [
+        ("day", "", "2026-02-01"),
+        ("week", "", "2026-W05"),
+        ("day", "86399", "1970-01-01"),
+        ("day", "86400", "1970-01-02"),
+        // The last Sunday of 2026, the Monday after it, and the first Monday of 2027.
+        ("week", "1798415999", "2026-W52"),
+        ("week", "1798416000", "2026-W53"),
+        ("week", "1799020800", "2027-W01"),
+    ];
+    for (length, epoch, expected) in table {
+        assert_eq!(refresh(length, epoch).as_deref(), Some(expected), "{length} {epoch}");
+    }
+    assert_eq!(refresh("no", "0"), None);
+    assert_eq!(
+        settled_run(&[], "[DEFAULT]\nrefresh = week\n", &[]).unwrap().refresh.as_deref(),
+        Some("2026-W05")
+    );
 }
 
 #[test]
