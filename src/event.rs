@@ -263,6 +263,17 @@ pub enum Event {
         /// Text of the line, without its line end.
         line: String,
     },
+    /// The build of an image has had no output for a while.
+    Silent {
+        /// Image that is built.
+        name: ImageName,
+        /// Time since the last output.
+        silence: Duration,
+        /// Silence after which the build is given up.
+        limit: Duration,
+        /// Last line of the output, even if it is incomplete; empty if there was none.
+        last: String,
+    },
     /// A try failed, and a retry follows.
     Retrying {
         /// Image that is retried.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::build_options::{BuildOptions, SquashOptions};
 use super::engine_error::EngineError;
@@ -80,6 +81,15 @@ pub enum Output {
     },
     /// Line for the log.
     Line(String),
+    /// A build has had no output for a while.
+    Silence {
+        /// Time since the last output.
+        silence: Duration,
+        /// Silence after which the build is given up.
+        limit: Duration,
+        /// Last line of the output, even if it is incomplete; empty if there was none.
+        last: String,
+    },
     /// Progress of a pull.
     Bytes {
         /// Number of bytes received.

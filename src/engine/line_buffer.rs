@@ -36,6 +36,12 @@ impl LineBuffer {
         self.end_line().filter(|line| !line.is_empty())
     }
 
+    /// Returns the incomplete line so far, and keeps it; `None` if it is empty or white space.
+    pub(super) fn incomplete(&self) -> Option<String> {
+        let line = text_of(&self.bytes);
+        Some(line.trim_end().to_owned()).filter(|line| !line.is_empty())
+    }
+
     /// Ends the line and returns it; `None` if all of it was passed on in parts.
     fn end_line(&mut self) -> Option<String> {
         let mut line = text_of(&std::mem::take(&mut self.bytes));

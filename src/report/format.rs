@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::plain::plain;
+use crate::visible;
+
 /// Duration that is written as a number of seconds, rounded to milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -47,6 +50,19 @@ pub fn clock(duration: Duration) -> String {
     }
 }
 
+/// Largest size of the last words of a silent build, in bytes.
+const LONGEST_LAST_WORDS: usize = 1 << 10;
+
+/// Describes the silence of a build that is given up after `limit`, with the last line of its output.
+pub fn silent(silence: Duration, limit: Duration, last: &str) -> String {
+    let (silence, limit) = (clock(silence), clock(limit));
+    let text = format!("no output for {silence}, given up after {limit} (--timeout)");
+    match visible::cut(&plain(last), LONGEST_LAST_WORDS).trim() {
+        "" => text,
+        last => format!("{text}; the last line is: {last}"),
+    }
+}
+
 /// Formats an estimated duration: `40s`, `12m`, `2h 10m`.
 pub fn rough(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -64,6 +80,17 @@ pub fn rough(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silence_is_described_with_the_last_words() {
+        let described = |last: &str| silent(Duration::from_mins(1), Duration::from_mins(2), last);
+        let start = "no output for 1m 00s, given up after 2m 00s (--timeout)";
+        assert_eq!(described(" "), start);
+        assert_eq!(described("Go on? [y/N] "), format!("{start}; the last line is: Go on? [y/N]"));
+        let bar = " 10%\r\u{1b}[32m 20%\u{1b}[0m";
+        assert_eq!(described(bar), format!("{start}; the last line is: 20%"));
+        assert!(described(&"x".repeat(1 << 20)).len() < 1200);
+    }
 
     #[test]
     fn estimated_durations_are_rounded() {

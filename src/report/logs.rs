@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Subscriber;
+use super::format::silent;
 use crate::event::{Event, Outcome};
 use crate::files;
 use crate::fingerprint::digest;
@@ -126,6 +127,9 @@ impl Subscriber for Logs {
                 self.write(name, &format!("attempt {attempt}"))
             }
             Event::Log { name, line } => self.write(name, line),
+            Event::Silent { name, silence, limit, last } => {
+                self.write(name, &silent(*silence, *limit, last))
+            }
             Event::Retrying { name, error, .. } => {
                 self.begin(name).and_then(|()| self.write(name, &format!("failed: {error}")))
             }

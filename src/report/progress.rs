@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::ci;
-use super::format::{clock, rough};
+use super::format::{clock, rough, silent};
 use super::record::{Entry, Fate, Record};
 use crate::console::{self, CiService, Colour, Command, LONGEST_TEXT, Line, Verbosity, Writer};
 use crate::event::{Event, Outcome, Pushed, Transfer};
@@ -82,6 +82,9 @@ impl Progress {
                 if self.display.verbosity == Verbosity::Debug {
                     self.say(&of_log(name, line));
                 }
+            }
+            Event::Silent { name, silence, limit, last } => {
+                self.say_change(&about(name).text(silent(*silence, *limit, last)));
             }
             Event::Retrying { name, error, pause } => {
                 let failed = format!("failed, retrying in {}: ", clock(*pause));
@@ -454,6 +457,12 @@ mod tests {
         let pushed = Pushed { reference: "h:1/x:1".parse().unwrap(), digest: hostile() };
         let others = [
             Event::Warning(warning(HOSTILE)),
+            Event::Silent {
+                name: name(),
+                silence: Duration::from_mins(1),
+                limit: Duration::from_mins(2),
+                last: hostile(),
+            },
             Event::ListPushed(pushed.clone()),
             Event::Finished {
                 name: name(),

@@ -288,6 +288,7 @@ impl Subscriber for Record {
             Event::Pulling(_)
             | Event::Transferred(_)
             | Event::PullEnded(_)
+            | Event::Silent { .. }
             | Event::PushStarted { .. } => {}
         }
     }

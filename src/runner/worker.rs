@@ -323,6 +323,9 @@ impl<E: Engine> Worker<E> {
                 Event::Step { name, number, total, instruction }
             }
             Output::Line(line) => Event::Log { name, line },
+            Output::Silence { silence, limit, last } => {
+                Event::Silent { name, silence, limit, last }
+            }
         });
     }
 

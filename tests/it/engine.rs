@@ -338,6 +338,9 @@ fn prompt_at_which_a_build_hangs_is_reported(way: Way) {
     let prompting = "FROM debian:bookworm\nRUN printf 'Continue? [Y/n] ' && sleep 8\n";
     let run = Built::by(way, &[("asks", prompting)]).build(&["--timeout", "3"]).expect(3);
     assert!(run.stderr.contains("asks | Continue? [Y/n]\n"), "{run:?}");
+    let silent = "asks: no output for 1.5s, given up after 3.0s (--timeout); the last line is: \
+                  Continue? [Y/n]\n";
+    assert!(run.stderr.contains(silent), "{run:?}");
 }
 
 fn files_of_one_size_are_not_taken_for_each_other(way: Way) {

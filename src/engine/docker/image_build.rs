@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert;
+use std::pin::pin;
 use std::time::Duration;
 
 use bollard::models::BuildInfo;
@@ -9,6 +10,7 @@ use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
 use bollard::{BollardRequest, body_full, body_try_stream};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
+use tokio::time::Instant;
 
 use super::classify::of_build;
 use super::docker_engine::{DockerEngine, private_reference};
@@ -26,6 +28,10 @@ use crate::image::ImageRef;
 /// Longest time until an engine begins to answer a build, if it takes the context all the time: the
 /// classic builder answers when it has all of it.
 const LONGEST_SENDING: Duration = Duration::from_hours(24);
+
+/// Silence of a build after which it is reported for the first time, unless `--timeout` is less than
+/// twice as long.
+const FIRST_SILENCE: Duration = Duration::from_mins(1);
 
 /// Remote context that BuildKit reads from the session.
 const FROM_SESSION: &str = "client-session";
@@ -101,11 +107,36 @@ impl DockerEngine {
     ) -> Result<(), EngineError> {
         loop {
             let before = sending.bytes();
-            match self.next(stream, listener.image_id().is_some()).await {
+            match self.next_of_build(stream, listener, sending).await {
                 Ok(Some(record)) => listener.hear(record),
                 Ok(None) => return Ok(()),
                 Err(EngineError::Silent(_)) if sending.bytes() > before => {}
                 Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns the next record of a build. Until it comes, reports the silence after times that
+    /// double, unless the engine takes the context.
+    async fn next_of_build(
+        &self,
+        stream: &mut (impl Stream<Item = Record<BuildInfo>> + Unpin),
+        listener: &mut Listener<'_>,
+        sending: &ContextSending,
+    ) -> Result<Option<BuildInfo>, EngineError> {
+        let (began, before) = (Instant::now(), sending.bytes());
+        let mut next = pin!(self.next(stream, listener.image_id().is_some()));
+        let mut silence = FIRST_SILENCE.min(self.timeout / 2);
+        loop {
+            tokio::select! {
+                biased;
+                record = &mut next => return record,
+                () = tokio::time::sleep_until(began + silence) => {
+                    if sending.bytes() == before {
+                        listener.report_silence(silence, self.timeout);
+                    }
+                    silence *= 2;
+                }
             }
         }
     }

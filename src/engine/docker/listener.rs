@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use bollard::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
 use bollard::models::{BuildInfo, BuildInfoAux};
@@ -24,10 +25,16 @@ const STANDARD_ERROR: i64 = 2;
 /// Listener to the output of one build. When it is dropped, it passes on the incomplete lines,
 /// however the build ends: they often contain the reason.
 pub(super) struct Listener<'s> {
-    sink: Sink<'s>,
+    lines: Lines<'s>,
     image_id: Option<String>,
     partial: LineBuffer,
     vertices: BTreeMap<String, VertexState>,
+}
+
+/// Sink of a build's lines and steps, with the last line that it got.
+struct Lines<'s> {
+    sink: Sink<'s>,
+    last: String,
 }
 
 #[derive(Default)]
@@ -41,7 +48,12 @@ struct VertexState {
 impl<'s> Listener<'s> {
     /// Returns a listener that passes lines and steps to `sink`.
     pub(super) fn new(sink: Sink<'s>) -> Self {
-        Self { sink, image_id: None, partial: LineBuffer::default(), vertices: BTreeMap::new() }
+        Self {
+            lines: Lines { sink, last: String::new() },
+            image_id: None,
+            partial: LineBuffer::default(),
+            vertices: BTreeMap::new(),
+        }
     }
 
     /// Returns the id of the built image; `None` until the engine has reported it.
@@ -52,16 +64,25 @@ impl<'s> Listener<'s> {
     /// Processes the next record of the build's answer.
     pub(super) fn hear(&mut self, record: BuildInfo) {
         if let Some(text) = record.stream {
-            self.partial.push(text.as_bytes(), |line| say_classic(line, self.sink));
+            self.partial.push(text.as_bytes(), |line| self.lines.say_classic(line));
         }
         if let Some(status) = record.status {
-            self.say(status);
+            self.lines.say(status);
         }
         match record.aux {
             Some(BuildInfoAux::Default(image)) => self.image_id = image.id,
             Some(BuildInfoAux::BuildKit(status)) => self.hear_buildkit(status),
             None => {}
         }
+    }
+
+    /// Reports that the build has had no output for `silence`, and is given up after `limit`. Its last
+    /// words are an incomplete line, such as a prompt, or else the last line.
+    pub(super) fn report_silence(&mut self, silence: Duration, limit: Duration) {
+        let of_vertices = self.vertices.values().flat_map(|state| &state.partial);
+        let incomplete = of_vertices.chain([&self.partial]).find_map(LineBuffer::incomplete);
+        let last = incomplete.unwrap_or_else(|| self.lines.last.clone());
+        (self.lines.sink)(Output::Silence { silence, limit, last });
     }
 
     /// Processes starts first, then logs, then ends: the logs of a vertex come between its start
@@ -82,15 +103,15 @@ impl<'s> Listener<'s> {
         let state = self.vertices.entry(vertex.digest.clone()).or_default();
         if vertex.started.is_some() && !state.begun {
             state.begun = true;
-            self.say_step(&vertex.name);
-            self.say(vertex.name.clone());
+            self.lines.say_step(&BUILDKIT_STEP, &vertex.name);
+            self.lines.say(vertex.name.clone());
         }
     }
 
     fn hear_log(&mut self, log: VertexLog) {
         let state = self.vertices.entry(log.vertex).or_default();
         let partial = &mut state.partial[usize::from(log.stream == STANDARD_ERROR)];
-        partial.push(&log.msg, |line| (self.sink)(Output::Line(line)));
+        partial.push(&log.msg, |line| self.lines.say(line));
     }
 
     fn complete(&mut self, vertex: Vertex) {
@@ -99,25 +120,14 @@ impl<'s> Listener<'s> {
             return;
         }
         state.done = true;
-        state.say_rest(self.sink);
+        state.say_rest(&mut self.lines);
         if vertex.cached {
-            self.say("CACHED".to_owned());
+            self.lines.say("CACHED".to_owned());
         }
         if !vertex.error.is_empty() {
             // Other vertices may have started since.
-            self.say_step(&vertex.name);
-            self.say(format!("ERROR: {}", vertex.error));
-        }
-    }
-
-    fn say(&mut self, line: String) {
-        (self.sink)(Output::Line(line));
-    }
-
-    /// Passes on a step if the vertex is an instruction.
-    fn say_step(&mut self, vertex: &str) {
-        if let Some((number, total, instruction)) = step(&BUILDKIT_STEP, vertex) {
-            (self.sink)(Output::Step { number, total, instruction });
+            self.lines.say_step(&BUILDKIT_STEP, &vertex.name);
+            self.lines.say(format!("ERROR: {}", vertex.error));
         }
     }
 }
@@ -125,27 +135,39 @@ impl<'s> Listener<'s> {
 impl Drop for Listener<'_> {
     fn drop(&mut self) {
         if let Some(line) = self.partial.rest() {
-            say_classic(line, self.sink);
+            self.lines.say_classic(line);
         }
         for state in self.vertices.values_mut() {
-            state.say_rest(self.sink);
+            state.say_rest(&mut self.lines);
         }
     }
 }
 
 impl VertexState {
-    fn say_rest(&mut self, sink: Sink<'_>) {
-        for line in self.partial.iter_mut().filter_map(LineBuffer::rest) {
-            sink(Output::Line(line));
-        }
+    fn say_rest(&mut self, lines: &mut Lines<'_>) {
+        self.partial.iter_mut().filter_map(LineBuffer::rest).for_each(|line| lines.say(line));
     }
 }
 
-fn say_classic(line: String, sink: Sink<'_>) {
-    if let Some((number, total, instruction)) = step(&STEP_LINE, &line) {
-        sink(Output::Step { number, total, instruction });
+impl Lines<'_> {
+    fn say(&mut self, line: String) {
+        if !line.is_empty() {
+            self.last.clone_from(&line);
+        }
+        (self.sink)(Output::Line(line));
     }
-    sink(Output::Line(line));
+
+    fn say_classic(&mut self, line: String) {
+        self.say_step(&STEP_LINE, &line);
+        self.say(line);
+    }
+
+    /// Passes on a step if `text` is an instruction by this pattern.
+    fn say_step(&mut self, pattern: &Regex, text: &str) {
+        if let Some((number, total, instruction)) = step(pattern, text) {
+            (self.sink)(Output::Step { number, total, instruction });
+        }
+    }
 }
 
 /// Returns number, total and instruction of a step; `None` if `text` is not one.
@@ -267,6 +289,35 @@ mod tests {
         let records = [buildkit(StatusResponse { logs, ..Default::default() })];
         assert_eq!(heard(records), [line("Continue? [Y/n]")]);
         assert_eq!(heard([stream("Continue? [Y/n] ")]), [line("Continue? [Y/n]")]);
+    }
+
+    #[test]
+    fn silence_is_reported_with_the_last_words() {
+        let reported = |records: &[BuildInfo]| {
+            let mut heard = Vec::new();
+            let mut sink = |output| heard.push(output);
+            let mut listener = Listener::new(&mut sink);
+            records.iter().for_each(|record| listener.hear(record.clone()));
+            listener.report_silence(Duration::from_secs(1), Duration::from_secs(2));
+            drop(listener);
+            let mut words = heard.into_iter().filter_map(|output| match output {
+                Output::Silence { last, .. } => Some(last),
+                _ => None,
+            });
+            words.next().unwrap()
+        };
+        let logs = |logs: Vec<VertexLog>| buildkit(StatusResponse { logs, ..Default::default() });
+        let table: [(&[BuildInfo], &str); 6] = [
+            (&[], ""),
+            (&[stream("Step 2/2 : RUN make\n"), stream("\n")], "Step 2/2 : RUN make"),
+            (&[stream("Unpacking\nOverwrite a? [N] ")], "Overwrite a? [N]"),
+            (&[logs(vec![written("a", 1, b"cc -o x x.c\n \n")])], "cc -o x x.c"),
+            (&[logs(vec![written("a", 2, b"Password: "), written("b", 1, b"b\n")])], "Password:"),
+            (&[logs(vec![written("a", 1, b"n\xc3\xa9"), written("a", 1, b"e\n")])], "née"),
+        ];
+        for (records, expected) in table {
+            assert_eq!(reported(records), expected);
+        }
     }
 
     #[test]
