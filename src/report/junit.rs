@@ -1,7 +1,7 @@
 //! JUnit report of a run, which continuous integration servers show.
 //!
 //! Every image is a test case: an image that was set aside is a skipped case, and a failed case
-//! carries the end of the image's log.
+//! carries the end of the image's log. The standard error of the suite has the warnings.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -15,6 +15,10 @@ pub fn xml(record: &Record) -> String {
     let mut suite = TestSuite::new("images");
     suite.set_time(record.took);
     suite.add_test_cases(record.images.iter().map(|(name, entry)| case(name, entry)));
+    if !record.warnings.is_empty() {
+        let warnings = record.warnings.iter().map(|it| visible::line(&it.to_string()).into_owned());
+        suite.set_system_err(warnings.collect::<Vec<_>>().join("\n"));
+    }
     let mut report = Report::new("kiln");
     report.set_time(record.took);
     report.add_test_suite(suite);
@@ -52,7 +56,7 @@ fn status(entry: &Entry) -> TestCaseStatus {
 #[cfg(test)]
 mod tests {
     use super::super::catalogue::Place;
-    use super::super::testing::record_of_all_fates;
+    use super::super::testing::{record_of_all_fates, warning};
     use super::*;
     use crate::event::Outcome;
 
@@ -62,11 +66,23 @@ mod tests {
     }
 
     #[test]
+    fn warnings_are_in_the_output_of_the_suite() {
+        let mut record = record_of_all_fates();
+        assert!(!xml(&record).contains("system-err"));
+        record.warnings = ["the pull failed: <404>", "a\nb"].map(warning).into();
+        let expected =
+            "<system-err>debian:1: the pull failed: &lt;404&gt;\ndebian:1: a\\nb</system-err>";
+        assert!(xml(&record).contains(expected), "{}", xml(&record));
+    }
+
+    #[test]
     fn nothing_in_the_report_is_hidden() {
         let hidden = "nimda\u{202e}\u{9b}\u{200b}\u{fffe}\u{ffff}\u{e0041}";
         let mut record = record_of_all_fates();
         let bad = record.images.get_mut(&ImageName::new("bad")).unwrap();
         bad.tail.push_back(hidden.to_owned());
+        record.warnings = [warning(hidden)].into();
+        let bad = record.images.get_mut(&ImageName::new("bad")).unwrap();
         bad.fate = Fate::Finished(Outcome::Error(format!("{hidden}\n{hidden}")));
         bad.place = Some(Place {
             template: hidden.to_owned(),

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::Subscriber;
 use super::catalogue::{Catalogue, Place};
 use super::logs::log_path;
-use crate::event::{Aside, Event, Existing, Outcome, Pushed};
+use crate::event::{Aside, Event, Existing, Outcome, Pushed, Warning};
 use crate::image::{ImageName, ImageRef};
 use crate::visible;
 use crate::words::words;
@@ -138,7 +138,7 @@ pub struct Record {
     /// Manifest lists that were pushed.
     pub lists: Vec<Pushed>,
     /// Warnings of the run.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// True if the user interrupted the run.
     pub interrupted: bool,
     /// Duration of the run.
@@ -256,7 +256,7 @@ impl Subscriber for Record {
     fn hear(&mut self, at: Duration, event: &Event) {
         match event {
             Event::Started { .. } => self.begin(event),
-            Event::Warning(warning) => self.warnings.push(warning.to_string()),
+            Event::Warning(warning) => self.warnings.push(warning.clone()),
             Event::BuildStarted { name, attempt } => {
                 let log = self.logs.as_ref().map(|folder| log_path(folder, name));
                 self.of(name, |entry| {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::format::{Seconds, Time};
 use super::record::{Entry, Fate, PendingStatus, Record};
-use crate::event::{Aside, BuiltImage, BuiltStatus, Existing, FailureKind, Pushed};
+use crate::event::{Aside, BuiltImage, BuiltStatus, Existing, FailureKind, Pushed, Warning};
 use crate::image::ImageName;
 
 /// Summary of a run of `kiln build`. All lists are sorted by name.
@@ -32,6 +32,19 @@ pub struct Summary<'a> {
     /// Manifest lists that were pushed; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lists: Vec<PushedImage<'a>>,
+    /// Problems that failed nothing, in the order of the run; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Problem<'a>>,
+}
+
+/// Problem that failed nothing, such as a base image that could not be pulled.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+struct Problem<'a> {
+    /// Image or manifest list that the problem is about.
+    subject: String,
+    /// Description of the problem.
+    text: &'a str,
 }
 
 /// The run as a whole.
@@ -175,6 +188,7 @@ impl<'a> Summary<'a> {
             unbuildable: Vec::new(),
             run: Run::new(record),
             lists: record.lists.iter().map(PushedImage::new).collect(),
+            warnings: record.warnings.iter().map(Problem::new).collect(),
         };
         for (name, entry) in &record.images {
             match AnyImage::new(name, entry, record, entry.fate.reason()) {
@@ -202,6 +216,12 @@ impl<'a> Run<'a> {
             threads: record.threads,
             interrupted: record.interrupted,
         }
+    }
+}
+
+impl<'a> Problem<'a> {
+    fn new(warning: &'a Warning) -> Self {
+        Self { subject: warning.subject.to_string(), text: &warning.text }
     }
 }
 
@@ -318,12 +338,24 @@ impl<'a> NotBuilt<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::record_of_all_fates;
+    use super::super::testing::{record_of_all_fates, warning};
     use super::*;
 
     #[test]
     fn summary_has_the_five_lists() {
         let record = record_of_all_fates();
         insta::assert_snapshot!(serde_json::to_string_pretty(&Summary::new(&record)).unwrap());
+    }
+
+    #[test]
+    fn warnings_are_listed_with_their_subjects() {
+        let mut record = record_of_all_fates();
+        record.warnings = ["the pull failed", "again\u{1b}"].map(warning).into();
+        let summary = serde_json::to_value(Summary::new(&record)).unwrap();
+        let expected = serde_json::json!([
+            { "subject": "debian:1", "text": "the pull failed" },
+            { "subject": "debian:1", "text": "again\u{1b}" },
+        ]);
+        assert_eq!(summary["warnings"], expected);
     }
 }

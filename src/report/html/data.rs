@@ -118,7 +118,7 @@ pub fn data(record: &Record) -> Data<'_> {
         images: images.collect(),
         run: PageRun {
             run: Run::new(record),
-            warnings: record.warnings.iter().map(|warning| plain(warning)).collect(),
+            warnings: record.warnings.iter().map(|warning| plain(&warning.to_string())).collect(),
             lists: record.lists.iter().map(PushedImage::new).collect(),
         },
         bands: bands.iter().map(|band| [band.wave, band.columns]).collect(),
