@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -391,15 +391,24 @@ pub struct Group {
 }
 
 impl Group {
-    /// Takes over the group that the process with this id leads: it was started with
-    /// `process_group(0)`, and nobody has waited for it.
-    pub fn led_by(id: u32) -> Self {
-        let leader = id.cast_signed();
-        match &mut *running() {
-            Some(running) => drop(running.insert(leader)),
-            None => kill_group(leader),
-        }
-        Self { leader, is_over: false }
+    /// Starts a program with `spawn`, in a group of its own (`process_group(0)`); `id` returns the
+    /// id of the program. Returns the program and its group.
+    ///
+    /// # Errors
+    /// When it can't be started, or the process is ending.
+    pub fn start<P>(
+        spawn: impl FnOnce() -> io::Result<P>,
+        id: impl FnOnce(&P) -> Option<u32>,
+    ) -> io::Result<(P, Self)> {
+        // Locked until the program is known: otherwise one that starts at the end would be left.
+        let mut running = running();
+        let Some(groups) = &mut *running else {
+            return Err(io::Error::other("the program is ending"));
+        };
+        let program = spawn()?;
+        let leader = id(&program).map_or(0, u32::cast_signed);
+        groups.insert(leader);
+        Ok((program, Self { leader, is_over: false }))
     }
 
     fn kill(&self) {
@@ -435,11 +444,19 @@ fn running() -> MutexGuard<'static, Option<BTreeSet<i32>>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Kills all programs that run, before the process ends. Programs that are started afterwards are
-/// killed at once.
+/// Kills all programs that run, before the process ends. No more can be started afterwards. A program
+/// that is just being started is waited for, up to [`LAST_WORDS`].
 pub fn kill_all() {
-    let groups = running().take().unwrap_or_default();
-    groups.into_iter().for_each(kill_group);
+    let began = Instant::now();
+    let groups = loop {
+        match RUNNING.try_lock() {
+            Ok(mut running) => break running.take(),
+            Err(TryLockError::Poisoned(error)) => break error.into_inner().take(),
+            Err(TryLockError::WouldBlock) if began.elapsed() >= LAST_WORDS => break None,
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    groups.unwrap_or_default().into_iter().for_each(kill_group);
 }
 
 /// Handle that lets another thread kill a running program.
@@ -461,8 +478,9 @@ impl Hold {
         if matches!(*state, State::Stopped) {
             return Err(RunError::Stopped);
         }
-        let child = command.spawn().map_err(RunError::Start)?;
-        *state = State::Running(Group::led_by(child.id()));
+        let started = Group::start(|| command.spawn(), |child| Some(child.id()));
+        let (child, group) = started.map_err(RunError::Start)?;
+        *state = State::Running(group);
         Ok(child)
     }
 

@@ -67,14 +67,14 @@ pub(super) async fn run(
         command.arg("--tmp-dir").arg(folder.join(folder_name(reference)));
     }
     command.arg(reference.to_string()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| refuse(error.to_string()))?;
-    let group = child.id().map(Group::led_by);
+    let started = Group::start(|| command.spawn(), tokio::process::Child::id);
+    let (mut child, group) = started.map_err(|error| refuse(error.to_string()))?;
     let said = child.stderr.take().expect("it is piped");
     let last = pass_on(said, timeout * SILENCES, sink).await.map_err(refuse)?;
     let ended = tokio::time::timeout(timeout, child.wait()).await;
     let ended = ended.map_err(|_| refuse("it closed its output and goes on".to_owned()))?;
     let status = ended.map_err(|error| refuse(error.to_string()))?;
-    group.into_iter().for_each(Group::let_go);
+    group.let_go();
     if status.success() { Ok(()) } else { Err(refuse(format!("{status}: {last}"))) }
 }
 

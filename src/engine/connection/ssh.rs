@@ -28,7 +28,7 @@ pub struct SshStream {
     stdout: ChildStdout,
     complaints: Complaints,
     is_answered: bool,
-    _group: Option<Group>,
+    _group: Group,
     _process: Child,
 }
 
@@ -39,18 +39,17 @@ impl SshStream {
     /// When the program can't be started.
     pub fn open(target: &SshTarget) -> Result<Self, ConnectError> {
         let ssh = program::command("ssh").map_err(|error| ConnectError::program("ssh", &error))?;
-        let mut process = Command::from(ssh)
-            .args(arguments(target))
+        let mut ssh = Command::from(ssh);
+        ssh.args(arguments(target))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             // An interrupt at the terminal must not reach ssh: Kiln closes its connections itself.
-            .process_group(0)
-            .spawn()
-            .map_err(|error| ConnectError::program("ssh", &error))?;
+            .process_group(0);
+        let started = Group::start(|| ssh.spawn(), Child::id);
+        let (mut process, group) = started.map_err(|error| ConnectError::program("ssh", &error))?;
         let stderr = process.stderr.take().expect("it is piped");
-        let group = process.id().map(Group::led_by);
         Ok(Self {
             stdin: process.stdin.take().expect("it is piped"),
             stdout: process.stdout.take().expect("it is piped"),
