@@ -121,7 +121,7 @@ impl<'s> Listener<'s> {
         }
         state.done = true;
         state.say_rest(&mut self.lines);
-        if vertex.cached {
+        if vertex.cached && vertex.error.is_empty() {
             self.lines.say("CACHED".to_owned());
         }
         if !vertex.error.is_empty() {
