@@ -98,9 +98,10 @@ pub fn wants_version(matches: &ArgMatches) -> bool {
 /// Runs `kiln build` with this command line.
 pub fn run(request: &Request) -> Result<Exit, Failure> {
     let workspace = Workspace::load(request, &Snapshot::Worktree, HOST, None)?;
-    refuse_empty(&workspace.graph, &workspace.selection()?)?;
+    let selection = workspace.selection()?;
+    refuse_empty(&workspace.graph, &selection)?;
     refuse_names_in_registries(&workspace)?;
-    let view = View::new(request, workspace)?;
+    let view = View::new(request, workspace, selection)?;
     let settings = &view.workspace.settings;
     warn_of_secrets(settings);
     let _locks = match settings.run.task {
@@ -155,15 +156,17 @@ pub fn run(request: &Request) -> Result<Exit, Failure> {
 /// Refuses an image that an engine could not push to one of the registries because of its name.
 fn refuse_names_in_registries(workspace: &Workspace) -> Result<(), Failure> {
     let push = &workspace.settings.run.push;
-    let images = workspace.graph.images().iter().filter(|_| push.is_wanted());
-    let refused = images.filter_map(|image| {
-        let error = push.destinations.check(&image.reference).err()?;
-        Some(Diagnostic::new(error.to_string()).help("check --registry"))
-    });
-    match Diagnostics(refused.collect()) {
-        Diagnostics(none) if none.is_empty() => Ok(()),
-        refused => Err(refused.into()),
+    if !push.is_wanted() {
+        return Ok(());
     }
+    let refused: Vec<Diagnostic> = workspace
+        .graph
+        .images()
+        .iter()
+        .filter_map(|image| push.destinations.check(&image.reference).err())
+        .map(|error| Diagnostic::new(error.to_string()).help("check --registry"))
+        .collect();
+    if refused.is_empty() { Ok(()) } else { Err(Diagnostics(refused).into()) }
 }
 
 /// Engine, registries and inputs of the builds of a run.

@@ -35,9 +35,12 @@ pub struct View {
 }
 
 impl View {
-    /// Returns the view of a workspace that is loaded for this request.
-    pub fn new(request: &Request, workspace: Workspace) -> Result<Self, Failure> {
-        let selection = workspace.selection()?;
+    /// Returns the view of a workspace that is loaded for this request, with its selection.
+    pub fn new(
+        request: &Request,
+        workspace: Workspace,
+        selection: Selection,
+    ) -> Result<Self, Failure> {
         let changes = changes_since(request, &workspace, &selection, SILENT_HOST)?;
         Ok(Self { workspace, selection, changes })
     }
@@ -60,7 +63,8 @@ impl View {
         }
         let snapshot = Snapshot::Worktree;
         let workspace = Workspace::load(request, &snapshot, SILENT_HOST, Some(&builder))?;
-        Self::new(request, workspace).map(Some)
+        let selection = workspace.selection()?;
+        Self::new(request, workspace, selection).map(Some)
     }
 
     /// Returns the images that have not changed since the commit; `None` if none is named.

@@ -44,7 +44,8 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
 fn explain(name: &str, request: &Request) -> Result<Exit, Failure> {
     let workspace = Workspace::load(request, &Snapshot::Worktree, HOST, None)?;
     find(&workspace.graph, name)?;
-    let mut view = View::new(request, workspace)?;
+    let selection = workspace.selection()?;
+    let mut view = View::new(request, workspace, selection)?;
     let found = match view.workspace.settings.run.engine.endpoint.clone() {
         Some(endpoint) => {
             let session = async {
