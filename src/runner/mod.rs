@@ -8,6 +8,7 @@
 //! for a download.
 
 mod dispatcher;
+mod engine_outcome;
 mod evidence;
 mod prefetch;
 mod pull;

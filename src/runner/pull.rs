@@ -1,18 +1,12 @@
-//! Pulls of external images. A survey and a run pull them with the same care.
+//! Pulls of external images. A survey pulls them in the same way as a run.
 
 use std::time::Duration;
 
+use super::engine_outcome::outcome;
 use crate::engine::{Engine, EngineError, Output};
 use crate::event::Outcome;
 use crate::image::ImageRef;
 use crate::retry::RetryPolicy;
-
-/// Returns the outcome for an engine's error: a connection error if something was not reachable,
-/// otherwise one of this `kind`.
-pub(super) fn outcome(error: &EngineError, kind: fn(String) -> Outcome, prefix: &str) -> Outcome {
-    let text = format!("{prefix}{error}");
-    if error.is_out_of_reach() { Outcome::ConnectionError(text) } else { kind(text) }
-}
 
 /// Pulls an external image, with retries. If the pull fails, an image that the engine already has is
 /// used. Calls `warn` with the reason of each retry and of the use of the engine's image, and

@@ -544,6 +544,10 @@ fn a_skipped_parent_serves_its_children() {
     assert_eq!(outcomes, ["leaf-a built", "leaf-b built", "mid built", "tool built"]);
 }
 
+/// Outcomes of a run in which the build of `base` fails.
+const BELOW_A_FAILED_BASE: [&str; 5] =
+    ["base error", "leaf-a parent_error", "leaf-b parent_error", "mid parent_error", "tool built"];
+
 /// Returns an image with the refusal of its push.
 fn denied(name: &str) -> (String, EngineError) {
     (name.to_owned(), EngineError::Refused("denied".to_owned()))
@@ -592,16 +596,7 @@ fn image_on_an_unavailable_base_is_not_built() {
     let engine = Arc::new(Scripted::default());
     let options = Options { unavailable, ..options() };
     let (outcomes, _) = run_family(&engine, options, &Facts::default(), std::future::pending());
-    assert_eq!(
-        outcomes,
-        [
-            "base error",
-            "leaf-a parent_error",
-            "leaf-b parent_error",
-            "mid parent_error",
-            "tool built"
-        ]
-    );
+    assert_eq!(outcomes, BELOW_A_FAILED_BASE);
 }
 
 #[test]
@@ -1027,16 +1022,7 @@ fn nothing_is_fetched_for_what_will_not_be_built() {
     let engine = Arc::new(engine);
     let (outcomes, events) =
         run_family(&engine, options(), &Facts::default(), std::future::pending());
-    assert_eq!(
-        outcomes,
-        [
-            "base error",
-            "leaf-a parent_error",
-            "leaf-b parent_error",
-            "mid parent_error",
-            "tool built"
-        ]
-    );
+    assert_eq!(outcomes, BELOW_A_FAILED_BASE);
     let log = engine.log();
     assert!(position(&log, "dropped leaf-a") > position(&log, "end base"), "{log:?}");
     position(&log, "dropped leaf-b");

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use super::engine_outcome::outcome;
 use super::evidence::{Origins, RequiredImage};
-use super::pull::outcome;
 use super::run_input::BuildInput;
 use crate::context::MeasuredContext;
 use crate::engine::{BuildOptions, BuildRequest, Engine, EngineError, Inspected, Output};
