@@ -38,9 +38,9 @@ pub trait ImageRegistry: Send + Sync {
 
     /// Checks that the registry of `image` serves the digest that an engine reports to have
     /// pushed, and returns lines for the image's log. If it does not serve the digest at once, it is
-    /// asked again for a while: replicas and caches may need some time. A registry that can't be asked counts as
-    /// serving it: the engine may reach the registry where this program does not, or with
-    /// credentials that only allow pushes.
+    /// asked again for a while: replicas and caches may need some time. A registry that can't be
+    /// asked counts as serving it: the engine may reach the registry where this program does not, or
+    /// with credentials that only allow pushes.
     ///
     /// # Errors
     /// When the registry serves another image or none.

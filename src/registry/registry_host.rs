@@ -119,7 +119,7 @@ impl RegistryHost {
         let answer = self.transport.ask(&request, authorization.as_ref()).await;
         let answer = answer.and_then(Answer::successful).map_err(|error| {
             let kind = match error.kind {
-                Kind::Missing => Kind::WrongAnswer,
+                Kind::Missing | Kind::Uncreated | Kind::Immutable => Kind::WrongAnswer,
                 other => other,
             };
             Error::new(kind, format!("the token service of {}: {error}", self.host))
