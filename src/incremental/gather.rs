@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SurveyError;
 use super::build_inputs::pace;
-use super::survey::{Care, Places, Survey};
+use super::survey::{Places, Survey, SurveySettings};
 use crate::engine::{Engine, ImageInfo};
 use crate::event::Existing;
 use crate::graph::{self, Graph};
@@ -64,12 +64,12 @@ impl Found {
         if skips || is_surveyed {
             // A survey covers all wanted images, the unaffected ones included.
             let wanted = Plan::new(graph, selection, &Facts::default());
-            let care = Care {
+            let settings = SurveySettings {
                 pull: run.build.pull && skips,
                 retry: RetryPolicy { retries: run.build.retries, max_pause: run.engine.timeout },
                 pace: pace(run),
             };
-            let survey = Survey::of(engine, registry, &wanted, inputs, care, warn).await?;
+            let survey = Survey::of(engine, registry, &wanted, inputs, settings, warn).await?;
             if skips {
                 found.facts.unchanged =
                     survey.unchanged(registry, &wanted, &places(run), warn).await?;

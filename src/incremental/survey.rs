@@ -53,9 +53,9 @@ pub struct Places<'a> {
     pub at_once: usize,
 }
 
-/// Care with which a survey asks: as the run that follows does.
+/// Settings of the questions of a survey, which are those of the run that follows.
 #[derive(Debug, Clone, Copy)]
-pub struct Care {
+pub struct SurveySettings {
     /// True if newer external images are pulled first.
     pub pull: bool,
     /// Bounds on the retries of pulls, and of questions about sources.
@@ -81,7 +81,7 @@ pub enum Comparison {
 }
 
 impl Survey {
-    /// Queries the engine for its images; pulls newer external images first if `care` says so.
+    /// Queries the engine for its images; pulls newer external images first if `settings` say so.
     ///
     /// # Errors
     /// When the engine can't be queried, or a file of the tree can't be read.
@@ -90,11 +90,11 @@ impl Survey {
         registry: &dyn ImageRegistry,
         plan: &Plan<'_>,
         inputs: &BTreeMap<ImageName, BuildInput>,
-        care: Care,
+        settings: SurveySettings,
         warn: &dyn Fn(&str),
     ) -> Result<Self, SurveyError> {
-        let bases = Bases::of(engine, registry, plan, inputs, care, warn).await?;
-        let own = own_parts(plan, inputs, care, warn).await?;
+        let bases = Bases::of(engine, registry, plan, inputs, settings, warn).await?;
+        let own = own_parts(plan, inputs, settings, warn).await?;
         let graph = plan.graph();
         let external = |_: &ImageName, reference: &ImageRef| {
             bases.part(reference).unwrap_or(UNKNOWN).to_owned()
@@ -217,9 +217,9 @@ impl Survey {
                 Served::Expected => {
                     hidden.shown.insert(reference.registry().map(str::to_owned));
                     let is_here = self.is_in_engine(name, reference);
-                    let whereabouts =
+                    let location =
                         if is_here { ImageLocation::Engine } else { ImageLocation::Registry };
-                    unchanged.insert(name.clone(), whereabouts);
+                    unchanged.insert(name.clone(), location);
                 }
                 Served::Otherwise(host) => drop(hidden.shown.insert(host)),
                 Served::Hidden(image, error) => hidden.add(image, error),
@@ -328,22 +328,32 @@ impl Hidden {
 
     /// Returns a warning for each registry.
     fn warnings(&self) -> Vec<String> {
-        let warning =
-            |(host, (images, error)): (&Option<String>, &(Vec<ImageRef>, registry::Error))| {
-                let shown = host.as_deref().unwrap_or("the default registry");
-                let first = images.iter().min().map(ToString::to_string).unwrap_or_default();
-                let which = match images.len() {
-                    1 => first,
-                    count => format!("{count} images, such as {first}"),
-                };
-                let cure = error.cure.as_deref().filter(|_| !self.shown.contains(host));
-                let cure = cure.map(|cure| format!("; it shows none at all: if it should, {cure}"));
-                format!(
-                    "{shown} does not show {which}; what is hidden counts as absent: {error}{}",
-                    cure.unwrap_or_default()
-                )
-            };
-        self.images.iter().map(warning).collect()
+        self.images
+            .iter()
+            .map(|(host, (images, error))| self.warning(host, images, error))
+            .collect()
+    }
+
+    fn warning(
+        &self,
+        host: &Option<String>,
+        images: &[ImageRef],
+        error: &registry::Error,
+    ) -> String {
+        let shown = host.as_deref().unwrap_or("the default registry");
+        let first = images.iter().min().map(ToString::to_string).unwrap_or_default();
+        let which = match images.len() {
+            1 => first,
+            count => format!("{count} images, such as {first}"),
+        };
+        let text =
+            format!("{shown} does not show {which}; what is hidden counts as absent: {error}");
+        match &error.cure {
+            Some(cure) if !self.shown.contains(host) => {
+                format!("{text}; it shows none at all: if it should, {cure}")
+            }
+            _ => text,
+        }
     }
 }
 
@@ -364,7 +374,7 @@ impl Bases {
         registry: &dyn ImageRegistry,
         plan: &Plan<'_>,
         inputs: &BTreeMap<ImageName, BuildInput>,
-        care: Care,
+        settings: SurveySettings,
         warn: &dyn Fn(&str),
     ) -> Result<Self, SurveyError> {
         let (bases, ambiguous) = bases(plan, inputs);
@@ -372,11 +382,12 @@ impl Bases {
         for reference in ambiguous {
             found.add_digest(registry, reference, warn).await;
         }
-        if care.pull {
+        if settings.pull {
             let pulls = bases.iter().map(|(reference, platform)| async move {
                 let warn = |text: String| warn(&format!("{reference}: {text}"));
                 let platform = platform.as_deref();
-                let pulled = pull(engine, reference, platform, care.retry, warn, |_, _| {}).await;
+                let pulled =
+                    pull(engine, reference, platform, settings.retry, warn, |_, _| {}).await;
                 pulled.err().map(|outcome| (reference.clone(), outcome))
             });
             found.unavailable = join_all(pulls).await.into_iter().flatten().collect();
@@ -426,7 +437,7 @@ impl Bases {
 async fn own_parts(
     plan: &Plan<'_>,
     inputs: &BTreeMap<ImageName, BuildInput>,
-    care: Care,
+    settings: SurveySettings,
     warn: &dyn Fn(&str),
 ) -> Result<BTreeMap<ImageName, Parts>, SurveyError> {
     let names: Vec<&ImageName> = images(plan).into_iter().map(|(name, _)| name).collect();
@@ -442,7 +453,7 @@ async fn own_parts(
         parts.map_err(|error| Diagnostic::new(format!("the tree can't be read: {error}")))?;
     let of_sources = names.into_iter().filter_map(|name| {
         let sources = inputs[name].sources.clone()?;
-        Some(async move { (name, source_parts(&sources, care).await) })
+        Some(async move { (name, source_parts(&sources, settings).await) })
     });
     let mut of_sources = stream::iter(of_sources).buffer_unordered(AT_ONCE);
     while let Some((name, found)) = of_sources.next().await {
@@ -461,10 +472,13 @@ async fn own_parts(
 ///
 /// # Errors
 /// Returns the reason why it can't be determined.
-async fn source_parts(sources: &source::ImageSources, care: Care) -> Result<Parts, String> {
+async fn source_parts(
+    sources: &source::ImageSources,
+    settings: SurveySettings,
+) -> Result<Parts, String> {
     let folder = private_folder("kiln-sources-").map_err(|error| error.to_string())?;
-    let parts = |_| source::parts(sources, folder.path(), care.pace);
-    care.retry.run(parts, |_, _| {}).await.map_err(|error| error.to_string())
+    let parts = |_| source::parts(sources, folder.path(), settings.pace);
+    settings.retry.run(parts, |_, _| {}).await.map_err(|error| error.to_string())
 }
 
 fn unknown_sources() -> Parts {
@@ -653,7 +667,7 @@ mod tests {
         graph.images().iter().map(input).collect()
     }
 
-    const CARE: Care = Care {
+    const SETTINGS: SurveySettings = SurveySettings {
         pull: false,
         retry: RetryPolicy { retries: 2, max_pause: Duration::ZERO },
         pace: source::Pace { silence: Duration::from_secs(1) },
@@ -667,7 +681,7 @@ mod tests {
     fn survey(engine: &Scripted, graph: &Graph) -> Survey {
         let (plan, inputs) =
             (Plan::new(graph, &Selection::default(), &Facts::default()), inputs(graph));
-        block_on(Survey::of(engine, engine, &plan, &inputs, CARE, &|_| {})).unwrap()
+        block_on(Survey::of(engine, engine, &plan, &inputs, SETTINGS, &|_| {})).unwrap()
     }
 
     /// Returns the label that a build of `app` would give its image.
@@ -782,8 +796,9 @@ mod tests {
         let engine = Scripted { failing_pulls: failing.into(), ..engine };
         let told = RefCell::new(Vec::new());
         let warn = |text: &str| told.borrow_mut().push(text.to_owned());
-        let care = Care { pull: true, ..CARE };
-        let survey = block_on(Survey::of(&engine, &engine, &plan, &inputs, care, &warn)).unwrap();
+        let settings = SurveySettings { pull: true, ..SETTINGS };
+        let survey =
+            block_on(Survey::of(&engine, &engine, &plan, &inputs, settings, &warn)).unwrap();
         (survey, told.into_inner())
     }
 
