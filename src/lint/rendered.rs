@@ -13,7 +13,7 @@ use super::context_sources::{copied_sources, refers_to};
 use super::findings::{Findings, Remark, line_at};
 use super::frontend::{Builder, Frontend};
 use super::rule::Rule;
-use super::shells::{ShellCommand, Shells, Surroundings, shell_commands, whole_code};
+use super::shells::{RunEnvironment, ShellCommand, Shells, shell_commands, whole_code};
 use super::subject::{RenderedAxis, Subject};
 use crate::diagnostic::nearest;
 use crate::dockerfile::{Instruction, Via, instructions, syntax};
@@ -199,8 +199,8 @@ impl<'a> Sheet<'a> {
         found.collect()
     }
 
-    /// Returns the instructions, each with the circumstances that it is run in.
-    fn of_shells(&self) -> Vec<(&Instruction<'a>, Surroundings)> {
+    /// Returns the instructions, each with the environment that it is run in.
+    fn of_shells(&self) -> Vec<(&Instruction<'a>, RunEnvironment)> {
         self.shells.of_instructions(self.image, &self.instructions)
     }
 
@@ -208,7 +208,7 @@ impl<'a> Sheet<'a> {
     fn of_stages(&self) -> Vec<Found> {
         let mut found = Vec::new();
         let mut is_settled = false;
-        for (instruction, surroundings) in self.of_shells() {
+        for (instruction, environment) in self.of_shells() {
             if instruction.is("FROM") {
                 is_settled = false;
             }
@@ -217,7 +217,7 @@ impl<'a> Sheet<'a> {
                 continue;
             };
             let path = path.trim_matches(['"', '\'']);
-            if is_absolute(path, surroundings.is_windows) {
+            if is_absolute(path, environment.is_windows) {
                 is_settled = true;
             } else if !is_settled {
                 let message = format!("WORKDIR '{path}' is relative");
@@ -231,7 +231,7 @@ impl<'a> Sheet<'a> {
     /// Returns each `RUN` with the commands that shells get from it.
     fn shell_commands(&self) -> Vec<(&Instruction<'a>, Vec<ShellCommand>)> {
         let runs = self.of_shells().into_iter().filter(|(instruction, _)| instruction.is("RUN"));
-        runs.map(|(run, surroundings)| (run, shell_commands(run, surroundings))).collect()
+        runs.map(|(run, environment)| (run, shell_commands(run, environment))).collect()
     }
 
     fn of_commands(&self, objections: &BTreeMap<ShellCommand, String>) -> Vec<Found> {

@@ -48,21 +48,21 @@ pub struct ShellCommand {
     pub code: String,
 }
 
-/// Circumstances that instructions are run in.
+/// Environment that instructions are run in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Surroundings {
+pub(super) struct RunEnvironment {
     /// Shell of `RUN`; `None` for one that is no POSIX shell, or unknown.
     shell: Option<Shell>,
     /// True for an image of Windows.
     pub(super) is_windows: bool,
 }
 
-impl Surroundings {
+impl RunEnvironment {
     fn of_system(is_windows: bool) -> Self {
         Self { shell: (!is_windows).then_some(Shell::Sh), is_windows }
     }
 
-    /// Returns the circumstances after an instruction.
+    /// Returns the environment after an instruction.
     fn after(self, instruction: &Instruction<'_>) -> Self {
         match instruction.is("SHELL") {
             true => Self { shell: shell_of(&instruction.code()), ..self },
@@ -71,21 +71,21 @@ impl Surroundings {
     }
 }
 
-/// Circumstances that a stage leaves to the stages that are based on it.
+/// Environments at the end of a stage, with which the stages based on it begin.
 #[derive(Debug, Clone, Copy)]
-struct Legacy {
-    own: Surroundings,
+struct StageEnd {
+    own: RunEnvironment,
     /// The same after `ONBUILD`, which only the next stage runs.
-    triggered: Surroundings,
+    triggered: RunEnvironment,
 }
 
-/// Circumstances at the start of each stage, by the name of the image.
+/// Environment at the start of each stage, by the name of the image.
 pub(super) struct Shells<'a> {
-    starts: BTreeMap<&'a str, Vec<Surroundings>>,
+    starts: BTreeMap<&'a str, Vec<RunEnvironment>>,
 }
 
 impl<'a> Shells<'a> {
-    /// Returns the circumstances for the images of an axis.
+    /// Returns the environments for the images of an axis.
     pub(super) fn of(images: &'a [graph::Image]) -> Self {
         let references = images.iter().enumerate().flat_map(|(index, image)| {
             [Some(&image.reference), image.alias.as_ref()]
@@ -94,7 +94,7 @@ impl<'a> Shells<'a> {
                 .map(move |r| (r, index))
         });
         let by_reference: BTreeMap<&ImageRef, usize> = references.collect();
-        let mut legacies: Vec<Option<Legacy>> = vec![None; images.len()];
+        let mut ends: Vec<Option<StageEnd>> = vec![None; images.len()];
         let mut is_open = vec![false; images.len()];
         let mut starts = BTreeMap::new();
         for first in 0..images.len() {
@@ -105,17 +105,17 @@ impl<'a> Shells<'a> {
                 let unread = bases(image)
                     .filter_map(|base| by_reference.get(base).copied())
                     // A base that is open is part of a cycle, which another rule finds.
-                    .find(|base| legacies[*base].is_none() && !is_open[*base]);
+                    .find(|base| ends[*base].is_none() && !is_open[*base]);
                 if let Some(base) = unread {
                     is_open[base] = true;
                     open.push(base);
                     continue;
                 }
                 open.pop();
-                if legacies[index].is_none() {
-                    let of_base = |base: &ImageRef| legacies[*by_reference.get(base)?];
+                if ends[index].is_none() {
+                    let of_base = |base: &ImageRef| ends[*by_reference.get(base)?];
                     let (begun, last) = of_image(image, &of_base);
-                    legacies[index] = last;
+                    ends[index] = last;
                     starts.insert(image.name.as_str(), begun);
                 }
             }
@@ -123,14 +123,14 @@ impl<'a> Shells<'a> {
         Self { starts }
     }
 
-    /// Returns each instruction of an image with the circumstances that it is run in.
+    /// Returns each instruction of an image with the environment that it is run in.
     pub(super) fn of_instructions<'i, 't>(
         &self,
         image: &graph::Image,
         instructions: &'i [Instruction<'t>],
-    ) -> Vec<(&'i Instruction<'t>, Surroundings)> {
+    ) -> Vec<(&'i Instruction<'t>, RunEnvironment)> {
         let mut starts = self.starts.get(image.name.as_str()).into_iter().flatten().copied();
-        let mut now = Surroundings::of_system(false);
+        let mut now = RunEnvironment::of_system(false);
         let each = instructions.iter().map(|instruction| {
             now = match instruction.is("FROM") {
                 true => starts.next().unwrap_or(now),
@@ -151,42 +151,41 @@ fn bases(image: &graph::Image) -> impl Iterator<Item = &ImageRef> {
     })
 }
 
-/// Returns the circumstances at the start of each stage of an image, and what its last stage leaves;
-/// `of_base` returns what an image of the tree leaves.
+/// Returns the environment at the start of each stage of an image, and those at the end of its last stage;
+/// `of_base` returns the latter for an image of the tree.
 fn of_image(
     image: &graph::Image,
-    of_base: &dyn Fn(&ImageRef) -> Option<Legacy>,
-) -> (Vec<Surroundings>, Option<Legacy>) {
+    of_base: &dyn Fn(&ImageRef) -> Option<StageEnd>,
+) -> (Vec<RunEnvironment>, Option<StageEnd>) {
     let dockerfile = &image.dockerfile;
-    let mut starts: Vec<Surroundings> = Vec::new();
-    let mut legacies: Vec<Legacy> = Vec::new();
+    let mut starts: Vec<RunEnvironment> = Vec::new();
+    let mut ends: Vec<StageEnd> = Vec::new();
     for instruction in &instructions(&image.text) {
         if instruction.is("FROM") {
             let Some(stage) = dockerfile.stages.get(starts.len()) else { break };
             let platform = stage.platform.as_ref().unwrap_or(&image.target);
             let start = match stage.base {
-                StageBase::Scratch => Surroundings::of_system(is_windows(platform)),
-                StageBase::Stage(earlier) => legacies[earlier].triggered,
+                StageBase::Scratch => RunEnvironment::of_system(is_windows(platform)),
+                StageBase::Stage(earlier) => ends[earlier].triggered,
                 StageBase::Image(index) => {
                     let base = &dockerfile.references[index].image;
                     let is_windows = is_windows(platform) || is_for_windows(base);
-                    of_base(base)
-                        .map_or(Surroundings::of_system(is_windows), |legacy| legacy.triggered)
+                    of_base(base).map_or(RunEnvironment::of_system(is_windows), |end| end.triggered)
                 }
             };
             starts.push(start);
-            legacies.push(Legacy { own: start, triggered: start });
-        } else if let Some(legacy) = legacies.last_mut() {
-            legacy.own = legacy.own.after(instruction);
+            ends.push(StageEnd { own: start, triggered: start });
+        } else if let Some(end) = ends.last_mut() {
+            end.own = end.own.after(instruction);
             if instruction.is("SHELL") {
-                legacy.triggered = legacy.own;
+                end.triggered = end.own;
             }
             if let Some(shell) = triggered_shell(instruction) {
-                legacy.triggered.shell = shell;
+                end.triggered.shell = shell;
             }
         }
     }
-    (starts, legacies.last().copied())
+    (starts, ends.last().copied())
 }
 
 /// Returns the shell of `ONBUILD SHELL`; `None` for any other instruction.
@@ -234,7 +233,7 @@ fn shell_of(list: &str) -> Option<Shell> {
 /// interpreters.
 pub(super) fn shell_commands(
     instruction: &Instruction<'_>,
-    surroundings: Surroundings,
+    environment: RunEnvironment,
 ) -> Vec<ShellCommand> {
     let code = instruction.code();
     if code.is_empty() || serde_json::from_str::<Vec<String>>(&code).is_ok() {
@@ -242,13 +241,13 @@ pub(super) fn shell_commands(
     }
     if let Some(script) = instruction.script() {
         let code = script.content().into_owned();
-        let shell = match code.strip_prefix("#!").filter(|_| !surroundings.is_windows) {
+        let shell = match code.strip_prefix("#!").filter(|_| !environment.is_windows) {
             Some(line) => interpreter(line.lines().next().unwrap_or_default()),
-            None => surroundings.shell,
+            None => environment.shell,
         };
         return shell.map(|shell| ShellCommand { shell, code }).into_iter().collect();
     }
-    let Some(shell) = surroundings.shell else { return Vec::new() };
+    let Some(shell) = environment.shell else { return Vec::new() };
     let mut commands = Vec::new();
     if let [document] = instruction.documents()
         && let Some(fed) = reader(&code)
@@ -345,7 +344,7 @@ mod tests {
         let instructions = instructions(&last.text);
         let runs = shells.of_instructions(last, &instructions).into_iter();
         let runs = runs.filter(|(instruction, _)| instruction.is("RUN"));
-        let commands = runs.flat_map(|(run, surroundings)| shell_commands(run, surroundings));
+        let commands = runs.flat_map(|(run, environment)| shell_commands(run, environment));
         commands
             .map(|one| format!("{} {}", one.shell.program(), one.code.replace('\n', "\\n")))
             .collect()
