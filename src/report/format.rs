@@ -50,14 +50,14 @@ pub fn clock(duration: Duration) -> String {
     }
 }
 
-/// Largest size of the last words of a silent build, in bytes.
-const LONGEST_LAST_WORDS: usize = 1 << 10;
+/// Largest size of the last line of a silent build, in bytes.
+const LONGEST_LAST_LINE: usize = 1 << 10;
 
 /// Describes the silence of a build that is given up after `limit`, with the last line of its output.
 pub fn silent(silence: Duration, limit: Duration, last: &str) -> String {
     let (silence, limit) = (clock(silence), clock(limit));
     let text = format!("no output for {silence}, given up after {limit} (--timeout)");
-    match visible::cut(&plain(last), LONGEST_LAST_WORDS).trim() {
+    match visible::cut(&plain(last), LONGEST_LAST_LINE).trim() {
         "" => text,
         last => format!("{text}; the last line is: {last}"),
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_is_described_with_the_last_words() {
+    fn silence_is_described_with_the_last_line() {
         let described = |last: &str| silent(Duration::from_mins(1), Duration::from_mins(2), last);
         let start = "no output for 1m 00s, given up after 2m 00s (--timeout)";
         assert_eq!(described(" "), start);

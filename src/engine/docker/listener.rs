@@ -76,8 +76,8 @@ impl<'s> Listener<'s> {
         }
     }
 
-    /// Reports that the build has had no output for `silence`, and is given up after `limit`. Its last
-    /// words are an incomplete line, such as a prompt, or else the last line.
+    /// Reports that the build has had no output for `silence`, and is given up after `limit`, with
+    /// its last line: an incomplete one, such as a prompt, if there is one.
     pub(super) fn report_silence(&mut self, silence: Duration, limit: Duration) {
         let of_vertices = self.vertices.values().flat_map(|state| &state.partial);
         let incomplete = of_vertices.chain([&self.partial]).find_map(LineBuffer::incomplete);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_reported_with_the_last_words() {
+    fn silence_is_reported_with_the_last_line() {
         let reported = |records: &[BuildInfo]| {
             let mut heard = Vec::new();
             let mut sink = |output| heard.push(output);
